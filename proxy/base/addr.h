@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Socket addresses and networks: parse, print, compare. No names are resolved here. */
+#ifndef TLSFAN_BASE_ADDR_H
+#define TLSFAN_BASE_ADDR_H
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "base/str.h"
+
+enum { ADDR_TEXT = 128 }; /* bytes that hold any printed address */
+
+/* A value: copied by assignment. */
+struct addr {
+    union {
+        struct sockaddr sa;
+        struct sockaddr_in in4;
+        struct sockaddr_in6 in6;
+        struct sockaddr_un un;
+    };
+    socklen_t len;
+};
+
+/* An IP literal, IPv6 without brackets; false when it is none. PORT in host order. */
+MUST_CHECK bool addr_parse_ip(struct addr *a, struct str ip, uint16_t port);
+/* "1.2.3.4:80", "[::1]:80" or "unix:/path". */
+MUST_CHECK bool addr_parse(struct addr *a, struct str text);
+/* From what getpeername(2), accept(2) or a resolver gave. */
+void addr_from_sockaddr(struct addr *a, const struct sockaddr *sa, socklen_t len);
+
+/* "1.2.3.4:80", "[::1]:80", "unix:/path"; "1.2.3.4" or "::1". DST holds ADDR_TEXT bytes and is
+ * what comes back. */
+const char *addr_print(const struct addr *a, char *dst);
+const char *addr_print_ip(const struct addr *a, char *dst);
+
+int addr_family(const struct addr *a);
+uint16_t addr_port(const struct addr *a); /* 0 for unix: */
+void addr_set_port(struct addr *a, uint16_t port);
+bool addr_equal(const struct addr *a, const struct addr *b);   /* port too */
+bool addr_same_ip(const struct addr *a, const struct addr *b); /* as written: map both before */
+bool addr_is_loopback(const struct addr *a); /* 127/8 and ::1, inside IPv6 too; true for unix: */
+bool addr_is_any(const struct addr *a);      /* 0.0.0.0 and ::, inside IPv6 too */
+
+/* The IPv4 address inside an IPv6 one (::ffff:0:0/96, ::/96 but :: and ::1, 64:ff9b::/96,
+ * 64:ff9b:1::/48, 2002::/16), with A's port; else A itself. What is judged is always this.
+ * 64:ff9b:1::/48 may be read in four ways (RFC 6052 §2.2): this gives the likeliest, netset_has()
+ * looks at all. */
+struct addr addr_unmapped(const struct addr *a);
+
+/* Bits of `ip` behind the prefix do not matter. */
+struct net {
+    int family;     /* AF_INET or AF_INET6 */
+    unsigned bits;  /* prefix length */
+    uint8_t ip[16]; /* network order; 4 bytes of it for IPv4 */
+};
+
+/* Networks in the order they were added. Zero-initialised. */
+struct netset {
+    struct net *nets; /* heap, owned */
+    unsigned n;
+};
+
+/* Adds "10.0.0.0/8", "::1", or a name: loopback, private, linklocal, any. False when TEXT is none
+ * of these. */
+MUST_CHECK bool netset_add(struct netset *s, struct str text);
+/* True when a network of S holds A, or the IPv4 address inside A. unix: is in no network. */
+bool netset_has(const struct netset *s, const struct addr *a);
+void netset_clear(struct netset *s);
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of faults: the one place where a status, its reason phrase (RFC 9110 §15) and the
+ * Proxy-Status error type (RFC 9209 §2.3) meet. */
+#include "base/fault.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static const struct fault_info infos[FAULT_COUNT] = {
+    [FAULT_NONE] = {0, "", ""},
+    [FAULT_DNS] = {502, "dns_error", "Bad Gateway"},
+    [FAULT_DNS_TIMEOUT] = {504, "dns_timeout", "Gateway Timeout"},
+    [FAULT_REFUSED] = {502, "connection_refused", "Bad Gateway"},
+    [FAULT_UNROUTABLE] = {502, "destination_ip_unroutable", "Bad Gateway"},
+    [FAULT_CONNECT_TIMEOUT] = {504, "connection_timeout", "Gateway Timeout"},
+    [FAULT_TLS_CERTIFICATE] = {502, "tls_certificate_error", "Bad Gateway"},
+    [FAULT_TLS_PROTOCOL] = {502, "tls_protocol_error", "Bad Gateway"},
+    [FAULT_TLS_ALERT] = {502, "tls_alert_received", "Bad Gateway"},
+    [FAULT_UP_CLOSED] = {502, "connection_terminated", "Bad Gateway"},
+    [FAULT_UP_PROTOCOL] = {502, "http_protocol_error", "Bad Gateway"},
+    [FAULT_RESPONSE_TIMEOUT] = {504, "http_response_timeout", "Gateway Timeout"},
+    [FAULT_RESPONSE_INCOMPLETE] = {0, "http_response_incomplete", ""},
+    [FAULT_ADDRESS_DENIED] = {403, "destination_ip_prohibited", "Forbidden"},
+    [FAULT_DENIED] = {403, "http_request_denied", "Forbidden"},
+    [FAULT_CREDENTIALS] = {407, "http_request_denied", "Proxy Authentication Required"},
+    [FAULT_BAD_REQUEST] = {400, "http_request_error", "Bad Request"},
+    [FAULT_METHOD] = {405, "http_request_error", "Method Not Allowed"},
+    [FAULT_MISDIRECTED] = {421, "http_request_error", "Misdirected Request"},
+    [FAULT_NOT_IMPLEMENTED] = {501, "http_request_error", "Not Implemented"},
+    [FAULT_HEAD_TOO_LARGE] = {431, "http_request_error", "Request Header Fields Too Large"},
+    [FAULT_VERSION] = {505, "http_request_error", "HTTP Version Not Supported"},
+    [FAULT_REQUEST_TIMEOUT] = {408, "http_request_error", "Request Timeout"},
+    [FAULT_LIMIT] = {503, "connection_limit_reached", "Service Unavailable"},
+    [FAULT_LOOP] = {508, "proxy_loop_detected", "Loop Detected"},
+    [FAULT_CLIENT_GONE] = {0, "client_gone", ""},
+    [FAULT_INTERNAL] = {500, "proxy_internal_error", "Internal Server Error"},
+};
+
+void fault_set(struct fault *f, enum fault_code code, const char *fmt, ...)
+{
+    va_list args;
+    f->code = code;
+    va_start(args, fmt);
+    if (vsnprintf(f->text, sizeof(f->text), fmt, args) < 0)
+        f->text[0] = '\0';
+    va_end(args);
+    /* The text becomes a field value: a control byte that slipped through must not end it. */
+    for (char *c = f->text; *c != '\0'; c++) {
+        if (*c < 0x20 || *c > 0x7e)
+            *c = '?';
+    }
+}
+
+const struct fault_info *fault_info(enum fault_code code)
+{
+    bool known = (unsigned)code < FAULT_COUNT && infos[code].type != NULL;
+    return &infos[known ? code : FAULT_INTERNAL];
+}

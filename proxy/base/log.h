@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The error log (for people) and the access log (a line an exchange). Thread safe. A sink that does
+ * not take a line never stops a worker: the line is dropped and counted. Secrets are
+ * never put in. */
+#ifndef TLSFAN_BASE_LOG_H
+#define TLSFAN_BASE_LOG_H
+
+#include "base/str.h"
+
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+
+/* Opens the access sink: "stderr", "stdout", "syslog", "off" or a file path (appended, mode 0640).
+ * The error log goes to stderr always. False with errno text in ERR when the file cannot be opened;
+ * the sink before stays. */
+MUST_CHECK bool log_open(enum log_level level, const char *access, char *err, size_t err_len);
+/* Opens the access file again (USR1). */
+void log_reopen(void);
+void log_close(void);
+
+/* "2026-01-31T12:00:00.123Z warning text\n" to stderr when LEVEL is enabled. */
+void log_write(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
+bool log_is_enabled(enum log_level level);
+#define log_error(...)   log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__)
+#define log_info(...)    log_write(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...)                               \
+    do {                                             \
+        if (log_is_enabled(LOG_LEVEL_DEBUG))         \
+            log_write(LOG_LEVEL_DEBUG, __VA_ARGS__); \
+    } while (0)
+
+/* At most BURST lines each 10 s through one gate, so that a peer cannot fill the disk.
+ * Zero-initialised, one thread. */
+struct log_gate {
+    int64_t since; /* µs */
+    unsigned n;
+};
+bool log_gate_open(struct log_gate *g, unsigned burst);
+
+/* Access lines of one thread, gathered, and written by log_buf_flush() once a turn.
+ * Zero-initialised. */
+struct log_buf {
+    char *p; /* heap, owned */
+    size_t len, cap;
+};
+bool log_access_is_on(void);
+/* Room for N more bytes at the end of B, to be filled and counted by adding to B->len. */
+char *log_buf_room(struct log_buf *b, size_t n);
+/* Writes the whole lines that B holds and empties it. */
+void log_buf_flush(struct log_buf *b);
+void log_buf_clear(struct log_buf *b);
+/* Lines that no sink took, of both logs, since the start. */
+uint64_t log_dropped(void);
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Memory: allocation that does not fail (it aborts; what a peer may make us allocate is bounded
+ * before it gets here), arenas for what lives as long as one exchange, slabs for objects that come
+ * and go, and the budget. */
+#ifndef TLSFAN_BASE_MEM_H
+#define TLSFAN_BASE_MEM_H
+
+#include <stdatomic.h>
+#include <stdarg.h>
+
+#include "base/str.h"
+
+/* Like the C library's, but never NULL. Free with free(). */
+void *xmalloc(size_t n);
+void *xcalloc(size_t count, size_t size);
+void *xrealloc(void *p, size_t n);
+char *xstrdup(const char *z);
+char *xstrndup(const char *p, size_t n); /* terminated */
+char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+struct arena_block;
+
+/* Bytes that are all freed at once. The first ones may live in memory of the owner's (no heap). */
+struct arena {
+    char *pos; /* next free byte */
+    char *end;
+    struct arena_block *blocks; /* from the heap, newest first */
+    char *first;
+    size_t first_len;
+    size_t total; /* bytes taken from the heap */
+};
+
+/* FIRST stays the caller's and may be NULL with FIRST_LEN 0. */
+void arena_init(struct arena *a, void *first, size_t first_len);
+
+/* Memory aligned to 8 bytes, valid until arena_clear(). */
+void *arena_alloc(struct arena *a, size_t n);
+
+/* Copies of bytes; the result is terminated behind its length too. */
+struct str arena_dup(struct arena *a, struct str s);
+struct str arena_printf(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* Frees all of it; the arena is as after arena_init(). */
+void arena_clear(struct arena *a);
+
+/* Objects of one size, kept for reuse: at most KEEP spare ones. One thread. */
+struct slab {
+    size_t size;
+    unsigned spare, keep;
+    void *free_list;
+};
+
+void slab_init(struct slab *s, size_t size, unsigned keep);
+void *slab_get(struct slab *s); /* not cleared */
+void slab_put(struct slab *s, void *object);
+void slab_clear(struct slab *s);
+
+/* max_memory: bytes that wait in buffers, over all workers. Relaxed atomics, as an
+ * estimate is enough. */
+struct budget {
+    _Atomic int64_t used;
+    _Atomic int64_t max; /* bytes, > 0 */
+};
+
+/* DELTA bytes more (or fewer) wait in a buffer. */
+static inline void budget_add(struct budget *b, int64_t delta)
+{
+    atomic_fetch_add_explicit(&b->used, delta, memory_order_relaxed);
+}
+
+/* How much a buffer whose configured bound is FULL may hold now: FULL while less than half of the
+ * budget is used, then ever less, and 0 when it is spent. */
+size_t budget_bound(const struct budget *b, size_t full);
+
+/* True when a new exchange must be answered with 503 rather than begun (95 % used). */
+bool budget_is_spent(const struct budget *b);
+
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Timeouts without timers: see sweep.h. */
+#include "base/sweep.h"
+
+enum { SWEEP_GRAIN_US = 20000 };
+
+/* Aims the deadline at AT. */
+static void sweep_aim(struct sweep *s, int64_t at, int64_t now)
+{
+    int64_t wait = at - now;
+    if (wait < SWEEP_GRAIN_US)
+        wait = SWEEP_GRAIN_US;
+    s->next_at = now + wait;
+    deadline_set(&s->next, (wait + 999) / 1000);
+}
+
+/* Takes what is due out of the list first: the callbacks may set and clear any timeout. */
+static void on_sweep(void *arg)
+{
+    struct sweep *s = arg;
+    int64_t now = loop_now();
+    int64_t next = 0;
+    struct list due;
+    list_init(&due);
+    struct list *it = s->set.next;
+    while (it != &s->set) {
+        struct timeout *t = container_of(it, struct timeout, link);
+        it = it->next;
+        if (t->at <= now) {
+            list_remove(&t->link);
+            list_push_back(&due, &t->link);
+        } else if (next == 0 || t->at < next) {
+            next = t->at;
+        }
+    }
+    s->next_at = 0;
+    if (next != 0)
+        sweep_aim(s, next, now);
+    struct list *item;
+    while ((item = list_pop(&due)) != NULL) {
+        struct timeout *t = container_of(item, struct timeout, link);
+        t->fn(t->arg);
+    }
+}
+
+void sweep_init(struct sweep *s, struct loop *l)
+{
+    list_init(&s->set);
+    s->next_at = 0;
+    deadline_init(&s->next, l, on_sweep, s);
+}
+
+void sweep_close(struct sweep *s)
+{
+    deadline_close(&s->next);
+}
+
+void timeout_init(struct timeout *t, void (*fn)(void *arg), void *arg)
+{
+    list_init(&t->link);
+    t->at = 0;
+    t->fn = fn;
+    t->arg = arg;
+}
+
+void sweep_set(struct sweep *s, struct timeout *t, int64_t ms)
+{
+    if (ms <= 0) {
+        timeout_clear(t);
+        return;
+    }
+    int64_t now = loop_now();
+    t->at = now + ms * 1000;
+    if (list_is_empty(&t->link))
+        list_push_back(&s->set, &t->link);
+    if (s->next_at == 0 || t->at < s->next_at)
+        sweep_aim(s, t->at, now);
+}
+
+void timeout_clear(struct timeout *t)
+{
+    list_remove(&t->link);
+}

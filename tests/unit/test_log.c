@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* base/log.c: sinks, levels, and that a sink which takes nothing neither waits nor tears a line. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+
+static char dir[] = "/tmp/tlsfan-test-log-XXXXXX";
+static char path[128];
+static char moved[128];
+static char err[256];
+
+static int make_dir(void **state)
+{
+    (void)state;
+    if (mkdtemp(dir) == NULL)
+        return -1;
+    snprintf(path, sizeof(path), "%s/access", dir);
+    snprintf(moved, sizeof(moved), "%s/moved", dir);
+    return 0;
+}
+
+static int remove_dir(void **state)
+{
+    (void)state;
+    unlink(path);
+    unlink(moved);
+    return rmdir(dir);
+}
+
+static void put_line(struct log_buf *b, const char *line)
+{
+    size_t n = strlen(line);
+    memcpy(log_buf_room(b, n), line, n);
+    b->len += n;
+}
+
+/* What FD gives until it has no more; FD is closed. */
+static char *read_all(int fd, size_t *len)
+{
+    size_t n = 0;
+    char *text = xmalloc(4u << 20);
+    for (;;) {
+        ssize_t got = read(fd, text + n, (4u << 20) - 1 - n);
+        if (got <= 0)
+            break;
+        n += (size_t)got;
+    }
+    text[n] = '\0';
+    close(fd);
+    *len = n;
+    return text;
+}
+
+static void assert_file(const char *name, const char *expected)
+{
+    size_t n;
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    char *text = read_all(fd, &n);
+    assert_string_equal(text, expected);
+    free(text);
+}
+
+static void test_file_and_reopen(void **state)
+{
+    struct log_buf b = {0};
+    struct stat st;
+    (void)state;
+    umask(022);
+    assert_false(log_access_is_on());
+    assert_true(log_open(LOG_LEVEL_INFO, path, err, sizeof(err)));
+    assert_true(log_access_is_on());
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0640);
+    put_line(&b, "one\n");
+    put_line(&b, "two\n");
+    log_buf_flush(&b);
+    assert_int_equal(b.len, 0);
+    assert_int_equal(rename(path, moved), 0);
+    put_line(&b, "three\n");
+    log_buf_flush(&b);
+    log_reopen();
+    put_line(&b, "four\n");
+    log_buf_flush(&b);
+    assert_file(moved, "one\ntwo\nthree\n");
+    assert_file(path, "four\n");
+    assert_false(log_open(LOG_LEVEL_INFO, "/nonexistent/x", err, sizeof(err)));
+    assert_non_null(strstr(err, "No such file"));
+    put_line(&b, "five\n"); /* the sink before stays */
+    log_buf_flush(&b);
+    assert_file(path, "four\nfive\n");
+    log_buf_clear(&b);
+    log_close();
+    assert_false(log_access_is_on());
+}
+
+/* Makes FD the standard stream TARGET; gives a copy of what was there. */
+static int replace_stream(int target, int fd)
+{
+    int saved = dup(target);
+    assert_true(saved >= 0 && dup2(fd, target) == target);
+    close(fd);
+    return saved;
+}
+
+static void restore_stream(int target, int saved)
+{
+    assert_int_equal(dup2(saved, target), target);
+    close(saved);
+}
+
+static void test_error_line(void **state)
+{
+    int fds[2];
+    size_t n;
+    (void)state;
+    assert_int_equal(pipe(fds), 0);
+    assert_true(log_open(LOG_LEVEL_INFO, "off", err, sizeof(err)));
+    int saved = replace_stream(STDERR_FILENO, fds[1]);
+    log_debug("not shown");
+    log_warning("a %s", "b\nc");
+    restore_stream(STDERR_FILENO, saved);
+    char *text = read_all(fds[0], &n);
+    assert_int_equal(n, strlen("2026-01-31T12:00:00.123Z warning a b?c\n"));
+    assert_string_equal(text + 24, " warning a b?c\n");
+    assert_true(text[10] == 'T' && text[19] == '.' && text[23] == 'Z');
+    free(text);
+    assert_true(log_open(LOG_LEVEL_DEBUG, "off", err, sizeof(err)));
+    assert_true(log_is_enabled(LOG_LEVEL_DEBUG));
+    assert_true(log_open(LOG_LEVEL_ERROR, "off", err, sizeof(err)));
+    assert_false(log_is_enabled(LOG_LEVEL_WARNING));
+}
+
+/* A pipe nobody reads: 2 MiB of lines come back at once, what was taken is whole, the rest is
+ * counted. */
+static void test_full_pipe_drops_whole_lines(void **state)
+{
+    enum { LINES = 20000 };
+    struct log_buf b = {0};
+    int fds[2];
+    size_t n;
+    uint64_t before = log_dropped();
+    (void)state;
+    assert_int_equal(pipe(fds), 0);
+    int saved = replace_stream(STDOUT_FILENO, fds[1]);
+    assert_true(log_open(LOG_LEVEL_INFO, "stdout", err, sizeof(err)));
+    for (int i = 0; i < LINES; i++) {
+        char line[120];
+        snprintf(line, sizeof(line), "%05d %090d\n", i, 0);
+        put_line(&b, line);
+        if (i % 100 == 99)
+            log_buf_flush(&b);
+    }
+    log_close();
+    log_buf_clear(&b);
+    fflush(stdout);
+    restore_stream(STDOUT_FILENO, saved);
+    char *text = read_all(fds[0], &n);
+    uint64_t taken = n / 97;
+    assert_int_equal(n % 97, 0);
+    assert_true(taken > 100 && taken < LINES);
+    assert_int_equal(taken + log_dropped() - before, LINES);
+    for (size_t i = 0; i < n; i += 97)
+        assert_true(text[i + 96] == '\n' && text[i + 5] == ' ');
+    free(text);
+}
+
+/* A line longer than a piece may be cut, but the next one begins on a line of its own. */
+static void test_torn_line_is_ended(void **state)
+{
+    struct log_buf b = {0};
+    int fds[2];
+    char *big = xmalloc(300000);
+    char sink[65536];
+    size_t n;
+    (void)state;
+    assert_int_equal(pipe(fds), 0);
+    int saved = replace_stream(STDOUT_FILENO, fds[1]);
+    assert_true(log_open(LOG_LEVEL_INFO, "stdout", err, sizeof(err)));
+    memset(big, 'x', 300000);
+    big[299998] = '\n';
+    big[299999] = '\0';
+    put_line(&b, big);
+    log_buf_flush(&b);
+    assert_true(read(fds[0], sink, sizeof(sink)) > 0);
+    put_line(&b, "after\n");
+    log_buf_flush(&b);
+    log_close();
+    log_buf_clear(&b);
+    restore_stream(STDOUT_FILENO, saved);
+    char *text = read_all(fds[0], &n);
+    assert_true(n >= 7);
+    assert_string_equal(text + n - 7, "\nafter\n");
+    free(text);
+    free(big);
+}
+
+static void test_gate(void **state)
+{
+    struct log_gate g = {0};
+    int open = 0;
+    (void)state;
+    for (int i = 0; i < 10; i++)
+        open += log_gate_open(&g, 3);
+    assert_int_equal(open, 3);
+    g.since -= 10000001;
+    assert_true(log_gate_open(&g, 3));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_file_and_reopen),
+        cmocka_unit_test(test_error_line),
+        cmocka_unit_test(test_full_pipe_drops_whole_lines),
+        cmocka_unit_test(test_torn_line_is_ended),
+        cmocka_unit_test(test_gate),
+    };
+    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}

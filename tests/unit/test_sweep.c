@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Timeouts without timers: late by little, never early, cleared for good. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/sweep.h"
+
+struct probe {
+    struct timeout t;
+    struct sweep *s;
+    struct probe *victim; /* cleared when this one fires */
+    int64_t fired;
+    unsigned n;
+};
+
+static void on_fire(void *arg)
+{
+    struct probe *p = arg;
+    p->fired = loop_now();
+    p->n++;
+    if (p->victim != NULL)
+        timeout_clear(&p->victim->t);
+}
+
+static void test_fires_in_time(void **state)
+{
+    (void)state;
+    struct loop l;
+    struct sweep s;
+    struct probe p[3] = {0};
+    assert_true(loop_init(&l));
+    sweep_init(&s, &l);
+    for (int i = 0; i < 3; i++)
+        timeout_init(&p[i].t, on_fire, &p[i]);
+    int64_t begin = loop_now();
+    sweep_set(&s, &p[0].t, 200);
+    sweep_set(&s, &p[1].t, 50);
+    sweep_set(&s, &p[2].t, 60);
+    timeout_clear(&p[2].t);
+    while (p[0].n == 0)
+        loop_turn(&l, true);
+    assert_true(p[1].fired - begin >= 50000);
+    assert_true(p[0].fired - begin >= 200000);
+    assert_true(p[1].fired < p[0].fired);
+    assert_int_equal(p[1].n, 1);
+    assert_int_equal(p[2].n, 0);
+    sweep_close(&s);
+    loop_clear(&l);
+}
+
+static void test_one_may_clear_another_that_is_due(void **state)
+{
+    (void)state;
+    struct loop l;
+    struct sweep s;
+    struct probe a = {0};
+    struct probe b = {0};
+    assert_true(loop_init(&l));
+    sweep_init(&s, &l);
+    timeout_init(&a.t, on_fire, &a);
+    timeout_init(&b.t, on_fire, &b);
+    a.victim = &b;
+    sweep_set(&s, &a.t, 1);
+    sweep_set(&s, &b.t, 1);
+    while (a.n == 0)
+        loop_turn(&l, true);
+    assert_int_equal(b.n, 0);
+    sweep_close(&s);
+    loop_clear(&l);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fires_in_time),
+        cmocka_unit_test(test_one_may_clear_another_that_is_due),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
