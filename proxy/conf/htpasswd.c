@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* htpasswd files. A bcrypt check takes 50 ms by design, a request a thousandth of that; so pairs
+ * that were right are remembered as 128-bit SipHash-2-4 digests under a key made at load, which
+ * tell nothing about a password to who does not have the key, and cannot be aimed at one set of the
+ * table. */
+#include "conf/htpasswd.h"
+
+#include <crypt.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "conf/policy.h"
+
+#define uthash_malloc(size)  xmalloc(size)
+#define uthash_free(p, size) free(p)
+#include <uthash.h>
+
+enum { SETS = 256, WAYS = 4, LINE_LIMIT = 4096 };
+
+struct user {
+    UT_hash_handle hh;
+    char *name;
+    char *hash;
+};
+
+/* Two words that are written one after the other: a reader that sees the halves of different pairs
+ * finds a digest that belongs to nobody. */
+struct remembered {
+    _Atomic uint64_t low, high;
+};
+
+struct digest {
+    uint64_t low, high;
+};
+
+struct htpasswd {
+    struct user *users;
+    uint64_t key[2];
+    struct remembered pairs[SETS][WAYS];
+    _Atomic unsigned turn; /* which way is overwritten next */
+};
+
+static uint64_t rotate(uint64_t x, int bits)
+{
+    return x << bits | x >> (64 - bits);
+}
+
+static void sip_round(uint64_t v[4])
+{
+    v[0] += v[1];
+    v[2] += v[3];
+    v[1] = rotate(v[1], 13) ^ v[0];
+    v[3] = rotate(v[3], 16) ^ v[2];
+    v[0] = rotate(v[0], 32);
+    v[2] += v[1];
+    v[0] += v[3];
+    v[1] = rotate(v[1], 17) ^ v[2];
+    v[3] = rotate(v[3], 21) ^ v[0];
+    v[2] = rotate(v[2], 32);
+}
+
+static void sip_word(uint64_t v[4], uint64_t word)
+{
+    v[3] ^= word;
+    sip_round(v);
+    sip_round(v);
+    v[0] ^= word;
+}
+
+static uint64_t sip_end(uint64_t v[4])
+{
+    for (int i = 0; i < 4; i++)
+        sip_round(v);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+/* SipHash-2-4 with 128 bits of output (Aumasson and Bernstein, 2012). */
+static struct digest digest_of(const uint64_t key[2], struct str s)
+{
+    uint64_t v[4] = {key[0] ^ UINT64_C(0x736f6d6570736575),
+                     key[1] ^ UINT64_C(0x646f72616e646f6d) ^ 0xee,
+                     key[0] ^ UINT64_C(0x6c7967656e657261), key[1] ^ UINT64_C(0x7465646279746573)};
+    uint64_t word = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        word |= (uint64_t)(unsigned char)s.p[i] << (i % 8 * 8);
+        if (i % 8 != 7)
+            continue;
+        sip_word(v, word);
+        word = 0;
+    }
+    sip_word(v, word | (uint64_t)s.len << 56);
+    struct digest d;
+    v[2] ^= 0xee;
+    d.low = sip_end(v);
+    v[1] ^= 0xdd;
+    d.high = sip_end(v);
+    return d;
+}
+
+bool htpasswd_knows(const struct htpasswd *h, struct str pair)
+{
+    struct digest d = digest_of(h->key, pair);
+    const struct remembered *set = h->pairs[d.low % SETS];
+    for (int i = 0; i < WAYS; i++)
+        if (atomic_load_explicit(&set[i].low, memory_order_relaxed) == d.low &&
+            atomic_load_explicit(&set[i].high, memory_order_relaxed) == d.high)
+            return true;
+    return false;
+}
+
+static void remember(struct htpasswd *h, struct str pair)
+{
+    if (htpasswd_knows(h, pair))
+        return;
+    struct digest d = digest_of(h->key, pair);
+    unsigned way = atomic_fetch_add_explicit(&h->turn, 1, memory_order_relaxed) % WAYS;
+    struct remembered *r = &h->pairs[d.low % SETS][way];
+    atomic_store_explicit(&r->low, d.low, memory_order_relaxed);
+    atomic_store_explicit(&r->high, d.high, memory_order_relaxed);
+}
+
+static bool equal_in_constant_time(const char *a, const char *b)
+{
+    size_t len = strlen(a);
+    if (len != strlen(b))
+        return false;
+    unsigned char differs = 0;
+    for (size_t i = 0; i < len; i++)
+        differs |= (unsigned char)(a[i] ^ b[i]);
+    return differs == 0;
+}
+
+bool htpasswd_check(struct htpasswd *h, struct str pair)
+{
+    size_t colon = str_find(pair, ':');
+    if (colon == pair.len)
+        return false;
+    struct user *u = NULL;
+    HASH_FIND(hh, h->users, pair.p, colon, u);
+    /* Somebody's hash is computed anyway: time must not tell whether a user exists. */
+    const char *hash = u != NULL ? u->hash : h->users->hash;
+    struct crypt_data *data = xcalloc(1, sizeof(*data));
+    const char *made = crypt_r(pair.p + colon + 1, hash, data);
+    bool ok = made != NULL && made[0] != '*' && equal_in_constant_time(made, hash) && u != NULL;
+    explicit_bzero(data, sizeof(*data));
+    free(data);
+    if (ok)
+        remember(h, pair);
+    return ok;
+}
+
+static bool is_taken_hash(struct str hash)
+{
+    bool is_bcrypt = str_starts(hash, STR("$2y$")) || str_starts(hash, STR("$2b$")) ||
+                     str_starts(hash, STR("$2a$"));
+    if (is_bcrypt)
+        return hash.len == 60;
+    /* $5$[rounds=N$]SALT$HASH, the last 43 characters long; 86 for $6$. */
+    bool is_sha256 = str_starts(hash, STR("$5$"));
+    if (!is_sha256 && !str_starts(hash, STR("$6$")))
+        return false;
+    size_t len = is_sha256 ? 43 : 86;
+    return hash.len > len + 3 && hash.p[hash.len - len - 1] == '$';
+}
+
+/* One line, "user:hash". */
+static void add_line(struct htpasswd *h, struct str line, const char *where,
+                     struct conf_faults *faults)
+{
+    size_t colon = str_find(line, ':');
+    struct str name = str_make(line.p, colon);
+    struct str hash = str_from_byte(line, colon + 1);
+    hash.len = str_find(hash, ':');
+    char shown[256];
+    str_escape(shown, sizeof(shown), name);
+    if (colon == line.len || colon == 0) {
+        conf_fault(faults, where, "this is not USER:HASH");
+        return;
+    }
+    if (!is_taken_hash(hash)) {
+        conf_fault(faults, where,
+                   "the password of %s has a hash that is not taken: make it with htpasswd -B",
+                   shown);
+        return;
+    }
+    struct user *u = NULL;
+    HASH_FIND(hh, h->users, name.p, name.len, u);
+    if (u != NULL) {
+        conf_fault(faults, where, "user %s is there twice", shown);
+        return;
+    }
+    u = xcalloc(1, sizeof(*u));
+    u->name = xstrndup(name.p, name.len);
+    u->hash = xstrndup(hash.p, hash.len);
+    HASH_ADD_KEYPTR(hh, h->users, u->name, name.len, u);
+}
+
+static void read_lines(struct htpasswd *h, FILE *fp, const char *path, struct conf_faults *faults)
+{
+    char line[LINE_LIMIT];
+    for (unsigned n = 1; fgets(line, sizeof(line), fp) != NULL; n++) {
+        char *where = xasprintf("%s:%u", path, n);
+        struct str s = str_from(line);
+        while (s.len > 0 && strchr("\r\n \t", s.p[s.len - 1]) != NULL)
+            s.len--;
+        if (s.len == sizeof(line) - 1)
+            conf_fault(faults, where, "this line is too long");
+        else if (s.len > 0 && s.p[0] != '#')
+            add_line(h, s, where, faults);
+        free(where);
+    }
+    explicit_bzero(line, sizeof(line));
+}
+
+struct htpasswd *htpasswd_load(const char *path, const char *where, struct conf_faults *faults)
+{
+    unsigned before = faults->n;
+    FILE *fp = fopen(path, "re");
+    if (fp == NULL) {
+        conf_fault(faults, where, "client.auth_file: cannot read %s: %s", path, strerror(errno));
+        return NULL;
+    }
+    struct htpasswd *h = xcalloc(1, sizeof(*h));
+    read_lines(h, fp, path, faults);
+    if (ferror(fp))
+        conf_fault(faults, where, "client.auth_file: cannot read %s: %s", path, strerror(errno));
+    else if (h->users == NULL && faults->n == before)
+        conf_fault(faults, where, "client.auth_file: %s has no users", path);
+    fclose(fp);
+    if (getrandom(h->key, sizeof(h->key), 0) != (ssize_t)sizeof(h->key))
+        conf_fault(faults, where, "client.auth_file: no random numbers: %s", strerror(errno));
+    if (faults->n > before) {
+        htpasswd_free(h);
+        return NULL;
+    }
+    return h;
+}
+
+void htpasswd_free(struct htpasswd *h)
+{
+    if (h == NULL)
+        return;
+    struct user *u = NULL;
+    struct user *next = NULL;
+    HASH_ITER (hh, h->users, u, next) {
+        HASH_DEL(h->users, u);
+        free(u->name);
+        free(u->hash);
+        free(u);
+    }
+    explicit_bzero(h, sizeof(*h));
+    free(h);
+}

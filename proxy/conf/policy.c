@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who may come and where they may go. Addresses are judged as they were resolved, and IPv4 inside
+ * IPv6 as IPv4, so that no name and no spelling leads around a rule. */
+#include "conf/policy.h"
+
+#include <ifaddrs.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "conf/htpasswd.h"
+
+enum { CREDENTIALS_MAX = 1024, FIELD_MAX = 2048 }; /* bytes decoded, and as the field has them */
+
+bool policy_client(const struct conf *c, const struct addr *peer, struct fault *f)
+{
+    if (addr_family(peer) == AF_UNIX || netset_has(&c->client.allow, peer))
+        return true;
+    char ip[ADDR_TEXT];
+    fault_set(f, FAULT_DENIED, "clients at %s may not use this proxy: client.allow names who may",
+              addr_print_ip(peer, ip));
+    return false;
+}
+
+/* The value of a base64 digit, -1 when C is none. */
+static int base64_digit(char c)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const char *at = c == '\0' ? NULL : strchr(digits, c);
+    return at == NULL ? -1 : (int)(at - digits);
+}
+
+/* Decodes S into DST, which has room for CAP bytes and a terminator. */
+static bool base64_decode(char *dst, size_t cap, struct str s, size_t *len)
+{
+    while (s.len > 0 && s.p[s.len - 1] == '=')
+        s.len--;
+    unsigned bits = 0, value = 0;
+    *len = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        int digit = base64_digit(s.p[i]);
+        if (digit < 0 || *len == cap)
+            return false;
+        value = (value << 6 | (unsigned)digit) & 0xffff;
+        bits += 6;
+        if (bits < 8)
+            continue;
+        bits -= 8;
+        dst[(*len)++] = (char)(value >> bits & 0xff);
+    }
+    dst[*len] = '\0';
+    return true;
+}
+
+/* "Basic BASE64" (RFC 7617) gives PAIR, "user:password", in DST of CREDENTIALS_MAX + 1 bytes. */
+static bool parse_basic(struct str value, char *dst, struct str *pair)
+{
+    struct str s = str_trim(value);
+    if (s.len > FIELD_MAX || !str_istarts(s, STR("Basic ")))
+        return false;
+    size_t len;
+    if (!base64_decode(dst, CREDENTIALS_MAX, str_trim(str_from_byte(s, 6)), &len))
+        return false;
+    *pair = str_make(dst, len);
+    return str_find(*pair, ':') < len && memchr(dst, '\0', len) == NULL;
+}
+
+enum policy_auth policy_auth(const struct conf *c, struct str value)
+{
+    if (c->htpasswd == NULL)
+        return POLICY_AUTH_OK;
+    char buffer[CREDENTIALS_MAX + 1];
+    struct str pair;
+    if (!parse_basic(value, buffer, &pair))
+        return POLICY_AUTH_BAD;
+    enum policy_auth result = htpasswd_knows(c->htpasswd, pair) ? POLICY_AUTH_OK : POLICY_AUTH_SLOW;
+    explicit_bzero(buffer, sizeof(buffer));
+    return result;
+}
+
+bool policy_auth_slow(const struct conf *c, struct str value)
+{
+    if (c->htpasswd == NULL)
+        return true;
+    char buffer[CREDENTIALS_MAX + 1];
+    struct str pair;
+    bool ok = parse_basic(value, buffer, &pair) && htpasswd_check(c->htpasswd, pair);
+    explicit_bzero(buffer, sizeof(buffer));
+    return ok;
+}
+
+static bool has_host(const struct strings *patterns, struct str host)
+{
+    for (unsigned i = 0; i < patterns->n; i++)
+        if (rule_pattern_matches(str_from(patterns->v[i]), host))
+            return true;
+    return false;
+}
+
+static bool has_port(const struct list_of_ports *ports, uint16_t port)
+{
+    for (unsigned i = 0; i < ports->n; i++)
+        if (ports->v[i] == port)
+            return true;
+    return ports->n == 0;
+}
+
+bool policy_host(const struct conf *c, struct str host, uint16_t port, bool is_connect,
+                 struct fault *f)
+{
+    const struct destination_conf *d = &c->destination;
+    char shown[256];
+    str_escape(shown, sizeof(shown), host);
+    if (has_host(&d->deny_hosts, host)) {
+        fault_set(f, FAULT_DENIED, "%s is in destination.deny_hosts", shown);
+        return false;
+    }
+    if (d->allow_hosts.n > 0 && !has_host(&d->allow_hosts, host)) {
+        fault_set(f, FAULT_DENIED, "%s is not in destination.allow_hosts", shown);
+        return false;
+    }
+    if (!has_port(is_connect ? &d->connect_ports : &d->ports, port)) {
+        fault_set(f, FAULT_DENIED, "port %u of %s is not in destination.%s", port, shown,
+                  is_connect ? "connect_ports" : "ports");
+        return false;
+    }
+    return true;
+}
+
+/* What we listen on; set at start and reload, read at each dial. */
+static struct {
+    pthread_rwlock_t lock;
+    struct addr *v;
+    unsigned n;
+} own = {.lock = PTHREAD_RWLOCK_INITIALIZER};
+
+void policy_set_own(const struct addr *listeners, unsigned n)
+{
+    struct addr *copy = xcalloc(n + 1, sizeof(*copy));
+    for (unsigned i = 0; i < n; i++)
+        copy[i] =
+            addr_family(&listeners[i]) == AF_UNIX ? listeners[i] : addr_unmapped(&listeners[i]);
+    pthread_rwlock_wrlock(&own.lock);
+    struct addr *before = own.v;
+    own.v = copy;
+    own.n = n;
+    pthread_rwlock_unlock(&own.lock);
+    free(before);
+}
+
+/* Interfaces change while we run, so they are asked each time; that is rare, because the port of a
+ * listener on all addresses has matched before. */
+static bool is_on_this_machine(const struct addr *a)
+{
+    if (addr_is_loopback(a) || addr_is_any(a))
+        return true;
+    struct ifaddrs *list = NULL;
+    if (getifaddrs(&list) != 0)
+        return true;
+    bool found = false;
+    for (struct ifaddrs *i = list; i != NULL && !found; i = i->ifa_next) {
+        if (i->ifa_addr == NULL)
+            continue;
+        int family = i->ifa_addr->sa_family;
+        if (family != AF_INET && family != AF_INET6)
+            continue;
+        struct addr mine;
+        addr_from_sockaddr(&mine, i->ifa_addr,
+                           family == AF_INET ? sizeof(mine.in4) : sizeof(mine.in6));
+        found = addr_same_ip(&mine, a);
+    }
+    freeifaddrs(list);
+    return found;
+}
+
+/* A is unmapped. */
+static bool is_own(const struct addr *a)
+{
+    bool found = false, has_any = false;
+    pthread_rwlock_rdlock(&own.lock);
+    for (unsigned i = 0; i < own.n && !found; i++) {
+        const struct addr *l = &own.v[i];
+        if (addr_family(l) == AF_UNIX || addr_port(l) != addr_port(a))
+            continue;
+        has_any = has_any || addr_is_any(l);
+        /* 0.0.0.0 as a destination is this machine's loopback. */
+        found = addr_same_ip(l, a) || (addr_is_any(a) && addr_is_loopback(l));
+    }
+    pthread_rwlock_unlock(&own.lock);
+    return found || (has_any && is_on_this_machine(a));
+}
+
+bool policy_address(const struct conf *c, const struct addr *a, struct policy_who who,
+                    struct fault *f)
+{
+    struct addr judged = addr_unmapped(a);
+    char shown[ADDR_TEXT];
+    if (is_own(&judged)) {
+        fault_set(f, FAULT_ADDRESS_DENIED, "%s is a listener of this proxy", addr_print(a, shown));
+        return false;
+    }
+    if (who.exempt || netset_has(&c->destination.allow, a))
+        return true;
+    if (netset_has(&c->destination.deny, a)) {
+        fault_set(f, FAULT_ADDRESS_DENIED,
+                  "%s is in destination.deny; destination.allow makes exceptions",
+                  addr_print_ip(a, shown));
+        return false;
+    }
+    if (!who.is_local && (addr_is_loopback(&judged) || addr_is_any(&judged))) {
+        fault_set(f, FAULT_ADDRESS_DENIED,
+                  "%s is this proxy's own machine, which clients of other machines reach only "
+                  "through destination.allow",
+                  addr_print_ip(a, shown));
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who may come and where they may go. All judgements are values: true, or false with a fault filled
+ * in. */
+#ifndef TLSFAN_CONF_POLICY_H
+#define TLSFAN_CONF_POLICY_H
+
+#include "base/fault.h"
+#include "conf/conf.h"
+
+/* False with FAULT_DENIED (naming client.allow) when PEER is in none of client.allow. unix: may
+ * always come. */
+MUST_CHECK bool policy_client(const struct conf *c, const struct addr *peer, struct fault *f);
+
+/* Reads an htpasswd file: bcrypt and SHA-crypt; another hash is a fault that names htpasswd -B.
+ * NULL and a fault at WHERE when it cannot be used. */
+struct htpasswd *htpasswd_load(const char *path, const char *where, struct conf_faults *faults);
+void htpasswd_free(struct htpasswd *h);
+
+/* A check of credentials. Hashing takes 50 ms, so what was verified once is remembered (salted
+ * digests, bounded), and only a new pair must go to policy_auth_slow(), which any thread may call.
+ * */
+enum policy_auth { POLICY_AUTH_OK, POLICY_AUTH_BAD, POLICY_AUTH_SLOW };
+
+/* VALUE is the field value of Proxy-Authorization ("Basic ..."), empty when there is none. Loop
+ * thread, quick. */
+enum policy_auth policy_auth(const struct conf *c, struct str value);
+/* Does the hashing and remembers a good pair. Blocks for 50 ms and more; thread safe. */
+MUST_CHECK bool policy_auth_slow(const struct conf *c, struct str value);
+
+/* Destination by name and port: allow_hosts, deny_hosts, ports or connect_ports. HOST is lower
+ * case. False with FAULT_DENIED. */
+MUST_CHECK bool policy_host(const struct conf *c, struct str host, uint16_t port, bool is_connect,
+                            struct fault *f);
+
+/* Destination by resolved address: deny, allow, loopback for clients that are not local, own
+ * listeners. EXEMPT: the operator wrote this address (connect_to, to): deny does not hold, own
+ * listeners still do. False with FAULT_ADDRESS_DENIED. */
+struct policy_who {
+    bool is_local; /* the client is on loopback or unix: */
+    bool exempt;
+};
+MUST_CHECK bool policy_address(const struct conf *c, const struct addr *a, struct policy_who who,
+                               struct fault *f);
+
+/* The addresses tlsfan listens on, for the own-listener rule. Replaces the set; any thread; a
+ * listener on 0.0.0.0 or :: stands for every local address (an address is local when one can bind
+ * to it). */
+void policy_set_own(const struct addr *listeners, unsigned n);
+
+#endif

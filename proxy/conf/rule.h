@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rules: what holds for some hosts only. A rule is found in a time that does not grow with their
+ * number: exact names in a hash, "*.suffix" by label. */
+#ifndef TLSFAN_CONF_RULE_H
+#define TLSFAN_CONF_RULE_H
+
+#include <stdint.h>
+
+#include "base/str.h"
+
+struct conf;
+
+/* All that decides a TLS handshake but the host. */
+struct tls_policy {
+    bool verify;
+    bool session_resumption;
+    char *ca_file, *ca_dir, *ca_extra, *crl_file; /* "" = none */
+    char *client_cert, *client_key;
+    char *ciphers, *ciphersuites;
+    int min_version; /* 0x0301 .. 0x0304, as in the protocol */
+    void *ctx;       /* struct tls_ctx, made by net/tls_ctx.c before workers see the snapshot */
+};
+
+/* A request_header entry: VALUE NULL removes the field. */
+struct header_edit {
+    char *name;
+    char *value;
+};
+
+struct rule {
+    char *pattern;       /* as written; "*" for rules[0] */
+    char *where;         /* "FILE:LINE", for messages */
+    unsigned index;      /* position in conf->rules; part of pool keys */
+    char *host;          /* pattern without port, lower case: "*", "*.suffix" or a name */
+    uint16_t match_port; /* 0: any */
+    bool upgrade;
+    uint16_t port;      /* 0: as section 3 of the manual says */
+    char *connect_host; /* "" = none; where to connect instead */
+    uint16_t connect_port;
+    char *sni; /* "" = the host */
+    unsigned max_per_host;
+    int64_t response_timeout, read_timeout, tunnel_timeout; /* ms */
+    struct header_edit *edits;
+    unsigned n_edits;
+    struct tls_policy tls;
+};
+
+struct rule_index; /* private */
+
+/* Makes the index over c->rules. rule_index_free(NULL) is harmless. */
+struct rule_index *rule_index_new(const struct rule *rules, unsigned n);
+void rule_index_free(struct rule_index *index);
+
+/* The first rule, in the order written, whose pattern matches; rules[0] when none does. HOST is
+ * lower case and has no dot at its end; PORT is the one that the request would reach without the
+ * rule. Never NULL. */
+const struct rule *rule_find(const struct conf *c, struct str host, uint16_t port);
+
+/* True when PATTERN ("name", "*.suffix" at any depth but not itself, "*") matches HOST, both lower
+ * case. */
+bool rule_pattern_matches(struct str pattern, struct str host);
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A configuration file before the parser sees it. libConfuse takes an unset ${NAME} for nothing,
+ * closes open sections by itself, drops bytes it does not know and miscounts lines behind block
+ * comments; so the text is checked here first, and what is handed on has its comments blanked. */
+#ifndef TLSFAN_CONF_TEXT_H
+#define TLSFAN_CONF_TEXT_H
+
+#include "conf/conf.h"
+
+struct text {
+    char *p; /* terminated, comments are spaces */
+    size_t len;
+    unsigned *opens; /* lines where sections open, ascending */
+    unsigned n_opens;
+};
+
+/* Reads the file PATH. False with faults, and T cleared. */
+MUST_CHECK bool text_read(struct text *t, const char *path, const char *where,
+                          struct conf_faults *faults);
+/* Checks LEN bytes at P, which the text then owns. NAME stands in faults. False with faults, and T
+ * cleared. */
+MUST_CHECK bool text_check(struct text *t, char *p, size_t len, const char *name,
+                           struct conf_faults *faults);
+void text_clear(struct text *t);
+
+/* The line on which the section around LINE opens; LINE itself where there is none. */
+unsigned text_section_line(const struct text *t, unsigned line);
+
+#endif

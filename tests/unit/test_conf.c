@@ -1,0 +1,507 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading the configuration: file, environment and options; faults with their lines; open
+ * listeners; rules and forwards. A case is a text, what must come of it, and nothing outside /tmp.
+ * */
+#include "conf/conf.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char dir[64];
+static char *main_file, *other_file;
+
+static int set_up(void **state)
+{
+    (void)state;
+    snprintf(dir, sizeof(dir), "/tmp/test_conf.XXXXXX");
+    if (mkdtemp(dir) == NULL)
+        return -1;
+    main_file = xasprintf("%s/a.conf", dir);
+    other_file = xasprintf("%s/b.conf", dir);
+    setenv("TEST_CONF_SET", "www.example.com", 1);
+    unsetenv("TEST_CONF_UNSET");
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    unlink(main_file);
+    unlink(other_file);
+    rmdir(dir);
+    free(main_file);
+    free(other_file);
+    return 0;
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *fp = fopen(path, "w");
+    assert_non_null(fp);
+    fputs(text, fp);
+    fclose(fp);
+}
+
+/* Up to four options or variables, NULL at the end. */
+struct input {
+    const char *file; /* its text, NULL: none */
+    const char *options[5];
+    const char *environment[5];
+    bool is_run;
+};
+
+static struct conf *load(const struct input *in, struct conf_faults *faults)
+{
+    struct conf_source src = {.options = (const char **)in->options,
+                              .environment = (char **)in->environment,
+                              .is_run = in->is_run};
+    while (in->options[src.n_options] != NULL)
+        src.n_options++;
+    if (in->file != NULL) {
+        write_file(main_file, in->file);
+        src.file = main_file;
+    }
+    *faults = (struct conf_faults){0};
+    return conf_load(&src, faults);
+}
+
+static struct conf *load_good(const struct input *in)
+{
+    struct conf_faults faults;
+    struct conf *c = load(in, &faults);
+    if (c == NULL)
+        fail_msg("%s", faults.text);
+    return c;
+}
+
+#define GOOD(...) load_good(&(struct input){__VA_ARGS__})
+
+/* FAULTS is the whole text, '^' standing for the file. */
+static void expect_faults(const struct input *in, const char *expected)
+{
+    struct conf_faults faults;
+    struct conf *c = load(in, &faults);
+    assert_null(c);
+    char *text = xstrdup("");
+    for (const char *p = expected; *p != '\0'; p++) {
+        char one[2] = {*p, '\0'};
+        char *longer = xasprintf("%s%s", text, *p == '^' ? main_file : one);
+        free(text);
+        text = longer;
+    }
+    assert_string_equal(faults.text, text);
+    free(text);
+    free(faults.text);
+}
+
+#define BAD(expected, ...) expect_faults(&(struct input){__VA_ARGS__}, expected)
+
+static void defaults(void **state)
+{
+    (void)state;
+    struct conf *c = GOOD(.file = NULL);
+    assert_int_equal(c->n_listeners, 1);
+    assert_string_equal(c->listeners[0].text, "127.0.0.1:3128");
+    assert_true(c->workers > 0);
+    assert_int_equal(c->max_memory, 1 << 30);
+    assert_int_equal(c->drain_timeout, 30000);
+    assert_int_equal(c->client.max_head, 65536);
+    assert_int_equal(c->client.tunnel_timeout, 3600000);
+    assert_int_equal(c->destination.connect_ports.n, 1);
+    assert_int_equal(c->destination.connect_ports.v[0], 443);
+    assert_int_equal(c->n_rules, 1);
+    assert_int_equal(c->rules[0].response_timeout, 60000);
+    assert_int_equal(c->rules[0].tunnel_timeout, 3600000);
+    assert_int_equal(c->rules[0].max_per_host, 256);
+    assert_int_equal(c->rules[0].tls.min_version, 0x0303);
+    assert_true(c->rules[0].tls.verify && c->rules[0].upgrade);
+    assert_true(c->log.json && !c->log.query && c->via);
+    assert_false(c->client.allow_is_set);
+    conf_unref(&c);
+    assert_null(c);
+}
+
+static void file_is_read(void **state)
+{
+    (void)state;
+    struct conf *c = GOOD(.file = "# ${TEST_CONF_UNSET} in a comment\n"
+                                  "max_memory = 64m /* ${TEST_CONF_UNSET} */\n"
+                                  "// another\n"
+                                  "client { idle_timeout = 500ms lenient = on }\n"
+                                  "client { max_head = 8k }\n"
+                                  "dns { servers = {\"127.0.0.1:5353\", ::1} family = ipv6 }\n"
+                                  "destination { deny += {\"10.0.0.0/8\"} ports = {80, 443} "
+                                  "connect_ports = {} allow_hosts = {'*.Example.com.'} }\n"
+                                  "upstream { bind = \"127.0.0.2\" }\n"
+                                  "connect_to = {\"A.example::[::1]:8443\", \":80::\"}\n");
+    assert_int_equal(c->max_memory, 64 << 20);
+    assert_int_equal(c->client.idle_timeout, 500);
+    assert_int_equal(c->client.max_head, 8192);
+    assert_true(c->client.lenient);
+    assert_int_equal(c->dns.servers.n, 2);
+    assert_int_equal(c->dns.family, AF_INET6);
+    assert_int_equal(c->destination.ports.n, 2);
+    assert_int_equal(c->destination.connect_ports.n, 0);
+    assert_string_equal(c->destination.allow_hosts.v[0], "*.example.com");
+    assert_true(c->destination.deny.n > 10);
+    assert_true(c->upstream.bind4.len > 0 && c->upstream.bind6.len == 0);
+    const struct connect_to *to = conf_connect_to(c, STR("a.example"), 443);
+    assert_non_null(to);
+    assert_string_equal(to->to_host, "::1");
+    assert_int_equal(to->to_port, 8443);
+    assert_ptr_equal(conf_connect_to(c, STR("b.example"), 80), &c->connect_to[1]);
+    assert_null(conf_connect_to(c, STR("b.example"), 81));
+    conf_unref(&c);
+}
+
+static void later_sources_win(void **state)
+{
+    (void)state;
+    struct conf *c =
+        GOOD(.file = "workers = 3\nclient { max_pipeline = 7 allow = {\"10.0.0.0/8\"} }\n"
+                     "destination { ports = {1, 2} connect_ports = {3} }",
+             .environment = {"TLSFAN_CLIENT_MAX_PIPELINE=8", "TLSFAN_DESTINATION_PORTS=4,5",
+                             "PATH=/", "TLSFAN_CLIENT_ALLOW=private, loopback"},
+             .options = {"workers=5", "destination.ports=6", "destination.ports=7",
+                         "destination.connect_ports="});
+    assert_int_equal(c->workers, 5);
+    assert_int_equal(c->client.max_pipeline, 8);
+    assert_int_equal(c->destination.ports.n, 2);
+    assert_int_equal(c->destination.ports.v[0], 6);
+    assert_int_equal(c->destination.ports.v[1], 7);
+    assert_int_equal(c->destination.connect_ports.n, 0);
+    struct addr a;
+    assert_true(addr_parse_ip(&a, STR("192.168.1.1"), 0));
+    assert_true(netset_has(&c->client.allow, &a));
+    conf_unref(&c);
+}
+
+static void faults_have_lines(void **state)
+{
+    (void)state;
+    BAD("^:2: unknown key \"client.alow\"\n", .file = "client {\nalow = {} }\nworkers = x");
+    BAD("^:1: unknown key \"service\"\n", .file = "service = \"127.0.0.1:3129\"");
+    BAD("^:4: unknown key \"rule.http2\"\n", .file = "/* a\n */\nrule x {\nhttp2 = on }");
+}
+
+static void many_faults_at_once(void **state)
+{
+    (void)state;
+    BAD("^:1: workers: \"x\" is no number\n"
+        "^:9: via: \"maybe\" is neither on nor off\n"
+        "^:6: client.max_head: \"64q\" is no size: its unit must be k, m or g\n"
+        "^:7: client.header_timeout: \"30\" lacks a unit: ms, s, m or h\n"
+        "^:8: dns.family: \"ipv5\" is none of any, ipv4, ipv6\n"
+        "^:4: destination.ports: \"0\" is no port: 1 to 65535\n"
+        "^:5: destination.ports: \"x\" is no port: 1 to 65535\n"
+        "^:10: min_version: \"2\" is none of 1.0, 1.1, 1.2, 1.3\n",
+        .file = "workers = x\n\ndestination { ports = {80,\n 0,\n x} }\n"
+                "client { max_head = 64q\nheader_timeout = 30 }\n"
+                "dns { family = ipv5 }\nvia = maybe\nrule a { min_version = 2 }");
+}
+
+static void text_is_checked(void **state)
+{
+    (void)state;
+    BAD("^:2: the variable TEST_CONF_UNSET is not set\n",
+        .file = "via = on\nlog { access = \"/x/${TEST_CONF_UNSET}\" }");
+    BAD("^:2: this { is not closed\n", .file = "via = on\nclient {\nlenient = on\n");
+    BAD("^:1: this string is not closed\n", .file = "log { access = \"x\n}\n");
+    BAD("^:1: * stands outside quotes: write \"*\"\n", .file = "rule *.example.com { }");
+    BAD("^:2: this comment is not closed\n", .file = "\n/* x\n");
+    BAD("^:1: } without a section or list that it closes\n", .file = "}\n");
+    BAD("^:2: missing equal sign after option 'via'\n", .file = "\nvia on");
+    BAD("^:1: premature end of file\n", .file = "via");
+    BAD("^:2: found duplicate title 'a'\n", .file = "rule a { }\nrule a { }");
+    struct conf *c = GOOD(.file = "rule \"${TEST_CONF_SET}\" { sni = \"${TEST_CONF_UNSET:-b}\" }\n"
+                                  "log { access = '/tmp/${TEST_CONF_UNSET}' }");
+    assert_string_equal(c->rules[1].host, "www.example.com");
+    assert_string_equal(c->rules[1].sni, "b");
+    assert_string_equal(c->log.access, "/tmp/${TEST_CONF_UNSET}");
+    char *dump = conf_dump(c);
+    conf_unref(&c);
+    c = GOOD(.file = dump);
+    assert_string_equal(c->log.access, "/tmp/${TEST_CONF_UNSET}");
+    conf_unref(&c);
+    free(dump);
+}
+
+static void includes(void **state)
+{
+    (void)state;
+    write_file(other_file, "# one\nworkers = 4\nclient { lenient = on }\n");
+    struct conf *c = GOOD(.file = "include(\"b.conf\")\nvia = off");
+    assert_int_equal(c->workers, 4);
+    assert_true(c->client.lenient && !c->via);
+    conf_unref(&c);
+
+    struct conf_faults faults;
+    write_file(other_file, "\nclient { lenient = sometimes }\n");
+    assert_null(load(&(struct input){.file = "include(\"b.conf\")\nworkers = no"}, &faults));
+    char *expected = xasprintf("%s:2: workers: \"no\" is no number\n"
+                               "%s:2: client.lenient: \"sometimes\" is neither on nor off\n",
+                               main_file, other_file);
+    assert_string_equal(faults.text, expected);
+    free(expected);
+    free(faults.text);
+
+    write_file(other_file, "\n\nnonsense = 1\n");
+    assert_null(load(&(struct input){.file = "include(\"b.conf\")\n"}, &faults));
+    expected = xasprintf("%s:3: unknown key \"nonsense\"\n", other_file);
+    assert_string_equal(faults.text, expected);
+    free(expected);
+    free(faults.text);
+
+    write_file(other_file, "include(\"b.conf\")");
+    assert_null(load(&(struct input){.file = "include(\"b.conf\")\n"}, &faults));
+    assert_non_null(strstr(faults.text, "nested too deeply"));
+    free(faults.text);
+
+    /* A fault inside an include must not leave the parser in it. */
+    c = GOOD(.file = "workers = 2");
+    assert_int_equal(c->workers, 2);
+    conf_unref(&c);
+}
+
+static void missing_file(void **state)
+{
+    (void)state;
+    struct conf_source src = {.file = "/nonexistent/tlsfan.conf"};
+    struct conf_faults faults = {0};
+    assert_null(conf_load(&src, &faults));
+    assert_string_equal(faults.text,
+                        "/nonexistent/tlsfan.conf: cannot read it: No such file or directory\n");
+    free(faults.text);
+}
+
+static void option_faults_name_the_option(void **state)
+{
+    (void)state;
+    BAD("-o tls.ca_fle: unknown key\n", .options = {"tls.ca_fle=/x"});
+    BAD("-o: write KEY=VALUE, not \"via\"\n", .options = {"via"});
+    BAD("-o via: \"x\" is neither on nor off\n", .options = {"via=x"});
+    BAD("-o rule[a].prot: unknown key\n", .options = {"rule[a].prot=1"});
+    BAD("TLSFAN_WORKERS: must be 1 to 1024\n", .environment = {"TLSFAN_WORKERS=0"});
+    BAD("-f x: write LISTENER=URL\n", .options = {"forward=x"});
+    BAD("-o listen: \"tls:127.0.0.1:1\" cannot be opened: this version has no tls: listeners\n",
+        .options = {"listen=tls:127.0.0.1:1"});
+}
+
+static void unknown_variables_are_no_fault(void **state)
+{
+    (void)state;
+    struct conf *c =
+        GOOD(.environment = {"TLSFAN_PORT=tcp://10.0.0.1:3128", "TLSFAN_SERVICE_PORT_HTTP=1",
+                             "TLSFAN_PORT_3128_TCP_ADDR=10.0.0.1"});
+    conf_unref(&c);
+}
+
+static void rules(void **state)
+{
+    (void)state;
+    struct conf *c =
+        GOOD(.file =
+                 "upstream { response_timeout = 7s }\n"
+                 "tls { ca_extra = \"/e\" min_version = \"1.3\" }\n"
+                 "rule \"*.Example.com:8080\" { port = 443 connect_to = \"10.0.0.1:8443\"\n"
+                 " request_header = {\"X-A: b c \", \"Cookie:\"} read_timeout = 0 }\n"
+                 "rule \"[::1]:99\" { ca_file = \"/c\" client_cert = \"/k\" max_per_host = 0 }\n"
+                 "rule \"*\" { verify = off response_timeout = \"\" min_version = \"\" }",
+             .options = {"rule[*.Example.com:8080].upgrade=off", "rule[[::1]:99].max_per_host=3",
+                         "rule[new.example].sni=Other.Example"});
+    assert_int_equal(c->n_rules, 5);
+    const struct rule *r = &c->rules[1];
+    assert_string_equal(r->host, "*.example.com");
+    assert_int_equal(r->match_port, 8080);
+    assert_int_equal(r->port, 443);
+    assert_string_equal(r->connect_host, "10.0.0.1");
+    assert_int_equal(r->connect_port, 8443);
+    assert_false(r->upgrade);
+    assert_int_equal(r->n_edits, 2);
+    assert_string_equal(r->edits[0].value, "b c");
+    assert_null(r->edits[1].value);
+    assert_int_equal(r->read_timeout, 0);
+    assert_int_equal(r->response_timeout, 7000);
+    assert_string_equal(r->tls.ca_extra, "/e");
+    r = &c->rules[2];
+    assert_string_equal(r->host, "::1");
+    assert_int_equal(r->max_per_host, 3);
+    assert_string_equal(r->tls.ca_file, "/c");
+    assert_string_equal(r->tls.ca_extra, "");
+    assert_string_equal(r->tls.client_key, "/k");
+    r = &c->rules[3];
+    assert_false(r->tls.verify);
+    assert_int_equal(r->response_timeout, 7000);
+    assert_int_equal(r->tls.min_version, 0x0304);
+    assert_string_equal(c->rules[4].sni, "other.example");
+    conf_unref(&c);
+}
+
+static void rule_faults(void **state)
+{
+    (void)state;
+    BAD("^:1: rule \"http://x/\": is not a name, \"*.suffix\" or \"*\", with \":port\" "
+        "optionally\n",
+        .file = "rule \"http://x/\" {\n}");
+    BAD("^:2: rule \"a:1\": ^:1 has the same pattern\n",
+        .file = "rule \"A:1\" { }\nrule \"a:1\" { }");
+    BAD("^:1: rule \"a\": client_key without client_cert\n",
+        .file = "rule a { client_key = \"/k\" }");
+    BAD("^:2: request_header: the value of Authorization has {file:} or {env:}, which this version "
+        "does not know\n",
+        .file = "rule a {\n request_header = {\"Authorization: Bearer {file:/x}\"} }");
+    BAD("^:2: request_header: Host cannot be changed: the proxy makes it itself\n",
+        .file = "rule a {\n request_header = \"Host: x\" }");
+    BAD("-o rule[a].connect_to: \"10.0.0.1\" is not HOST:PORT\n",
+        .options = {"rule[a].connect_to=10.0.0.1"});
+}
+
+static void secrets_are_masked(void **state)
+{
+    (void)state;
+    struct conf *c = GOOD(.file = "rule a { request_header = {\"X-Key: s3cret\", \"X-Gone:\"} }");
+    char *dump = conf_dump(c);
+    assert_null(strstr(dump, "s3cret"));
+    assert_non_null(strstr(dump, "request_header = {\"X-Key: ********\", \"X-Gone:\"}"));
+    free(dump);
+    conf_unref(&c);
+}
+
+static void forwards(void **state)
+{
+    (void)state;
+    struct conf *c =
+        GOOD(.file = "forward \"127.0.0.1:9001\" { to = \"https://API.example.com/v2/\"\n"
+                     "host = client origins = {\"https://A.example:443\"} }",
+             .options = {"forward=127.0.0.1:0=http://[::1]:80",
+                         "forward[127.0.0.1:9001].hosts=X.example"},
+             .environment = {"TLSFAN_FORWARD=unix:/tmp/x=https://b.example:444"});
+    assert_int_equal(c->n_forwards, 3);
+    assert_int_equal(c->n_listeners, 4);
+    const struct forward *f = &c->forwards[0];
+    assert_string_equal(f->host, "api.example.com");
+    assert_string_equal(f->path, "/v2");
+    assert_int_equal(f->port, 443);
+    assert_true(f->tls && f->host_is_client);
+    assert_string_equal(f->origins.v[0], "https://a.example");
+    assert_string_equal(f->hosts.v[0], "x.example");
+    assert_ptr_equal(c->listeners[1].forward, f);
+    assert_int_equal(c->forwards[1].port, 444);
+    assert_string_equal(c->forwards[2].host, "::1");
+    assert_false(c->forwards[2].tls);
+    conf_unref(&c);
+    BAD("^:1: forward \"127.0.0.1:1\": to is not set\n", .file = "forward \"127.0.0.1:1\" { }");
+    BAD("^:1: to: \"https://u@h/\" is not http(s)://HOST[:PORT][/PATH]\n",
+        .file = "forward \"127.0.0.1:1\" { to = \"https://u@h/\" }");
+    BAD("^:1: to: \"https://h/a/../b\" has an empty or a dot segment in its path\n",
+        .file = "forward \"127.0.0.1:1\" { to = \"https://h/a/../b\" }");
+}
+
+static void open_listeners_are_refused(void **state)
+{
+    (void)state;
+    BAD("-o listen: listener 0.0.0.0:3128 is open to other machines: set client.allow, for example "
+        "to {\"private\"}, or client.auth_file\n",
+        .options = {"listen=0.0.0.0:3128"});
+    BAD("-f 0.0.0.0:1=https://h: forward 0.0.0.0:1 is open to other machines and asks for no "
+        "credentials: set client.allow, for example to {\"private\"}\n",
+        .options = {"forward=0.0.0.0:1=https://h"});
+    BAD("-o listen: listener 127.0.0.1:1 is written twice\n",
+        .options = {"listen=127.0.0.1:1", "listen=127.0.0.1:1"});
+    struct conf *c = GOOD(.options = {"listen=0.0.0.0:3128", "client.allow=private"});
+    assert_true(c->client.allow_is_set);
+    conf_unref(&c);
+    c = GOOD(.options = {"listen=unix:/tmp/x", "listen=[::1]:0"});
+    assert_int_equal(c->n_listeners, 2);
+    conf_unref(&c);
+}
+
+static void auth_file_opens_allow(void **state)
+{
+    (void)state;
+    write_file(other_file, "u:$2y$05$abcdefghijklmnopqrstuuGw3yJqp3G0fGmVnXrQOQbQ1Yx0C5w2W\n");
+    char *option = xasprintf("client.auth_file=%s", other_file);
+    struct conf *c = GOOD(.options = {"listen=0.0.0.0:3128", option});
+    struct addr a;
+    assert_true(addr_parse_ip(&a, STR("8.8.8.8"), 0));
+    assert_true(netset_has(&c->client.allow, &a));
+    assert_false(c->client.allow_is_set);
+    assert_non_null(c->htpasswd);
+    conf_unref(&c);
+    /* A forward listener never asks for credentials. */
+    BAD("-f 0.0.0.0:1=https://h: forward 0.0.0.0:1 is open to other machines and asks for no "
+        "credentials: set client.allow, for example to {\"private\"}\n",
+        .options = {"forward=0.0.0.0:1=https://h", option});
+    free(option);
+    BAD("-o client.auth_file: client.auth_file: cannot read /nonexistent/x: No such file or "
+        "directory\n",
+        .options = {"client.auth_file=/nonexistent/x"});
+}
+
+static void run_has_its_own_listener(void **state)
+{
+    (void)state;
+    struct conf *c = GOOD(.file = "listen = \"0.0.0.0:3128\" log { level = debug }\n"
+                                  "forward \"0.0.0.0:1\" { to = \"https://h\" }",
+                          .environment = {"TLSFAN_LISTEN=0.0.0.0:1"}, .is_run = true);
+    assert_int_equal(c->n_listeners, 1);
+    assert_int_equal(addr_port(&c->listeners[0].addr), 0);
+    assert_string_equal(c->log.access, "off");
+    assert_int_equal(c->log.level, LOG_LEVEL_DEBUG);
+    conf_unref(&c);
+    c = GOOD(.options = {"listen=127.0.0.1:5"}, .is_run = true);
+    assert_int_equal(addr_port(&c->listeners[0].addr), 5);
+    assert_int_equal(c->log.level, LOG_LEVEL_WARNING);
+    conf_unref(&c);
+}
+
+/* -T's text, read again, gives the same text. */
+static void dump_can_be_read(void **state)
+{
+    (void)state;
+    struct conf *c = GOOD(.file = "log { access = \"/tmp/\\\"q\\\\ $x\" }\n"
+                                  "rule \"*.a\" { ca_file = \"/x y\" min_version = \"1.0\" }\n"
+                                  "forward \"127.0.0.1:0\" { to = \"https://h/p\" host = client }",
+                          .options = {"client.allow="});
+    char *first = conf_dump(c);
+    conf_unref(&c);
+    c = GOOD(.file = first);
+    assert_string_equal(c->log.access, "/tmp/\"q\\ $x");
+    char *second = conf_dump(c);
+    assert_string_equal(first, second);
+    free(first);
+    free(second);
+    conf_unref(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults),
+        cmocka_unit_test(file_is_read),
+        cmocka_unit_test(later_sources_win),
+        cmocka_unit_test(faults_have_lines),
+        cmocka_unit_test(many_faults_at_once),
+        cmocka_unit_test(text_is_checked),
+        cmocka_unit_test(includes),
+        cmocka_unit_test(missing_file),
+        cmocka_unit_test(option_faults_name_the_option),
+        cmocka_unit_test(unknown_variables_are_no_fault),
+        cmocka_unit_test(rules),
+        cmocka_unit_test(rule_faults),
+        cmocka_unit_test(secrets_are_masked),
+        cmocka_unit_test(forwards),
+        cmocka_unit_test(open_listeners_are_refused),
+        cmocka_unit_test(auth_file_opens_allow),
+        cmocka_unit_test(run_has_its_own_listener),
+        cmocka_unit_test(dump_can_be_read),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

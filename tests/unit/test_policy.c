@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who may come and where they may go: networks, password files, names, ports, resolved addresses.
+ * */
+#include "conf/policy.h"
+
+#include <crypt.h>
+#include <ifaddrs.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static struct conf *load(const char *const *options)
+{
+    struct conf_source src = {.options = (const char **)options};
+    struct conf_faults faults = {0};
+    while (options != NULL && options[src.n_options] != NULL)
+        src.n_options++;
+    struct conf *c = conf_load(&src, &faults);
+    if (c == NULL)
+        fail_msg("%s", faults.text);
+    return c;
+}
+
+#define LOAD(...) load((const char *const[]){__VA_ARGS__, NULL})
+
+static struct addr at(const char *ip, uint16_t port)
+{
+    struct addr a;
+    assert_true(addr_parse_ip(&a, str_from(ip), port));
+    return a;
+}
+
+static void client_networks(void **state)
+{
+    (void)state;
+    struct conf *c = LOAD("client.allow=10.0.0.0/8");
+    struct fault f;
+    struct addr a = at("10.1.2.3", 1);
+    assert_true(policy_client(c, &a, &f));
+    a = at("::ffff:10.1.2.3", 1);
+    assert_true(policy_client(c, &a, &f));
+    a = at("127.0.0.1", 1);
+    assert_false(policy_client(c, &a, &f));
+    assert_int_equal(f.code, FAULT_DENIED);
+    assert_non_null(strstr(f.text, "client.allow"));
+    assert_true(addr_parse(&a, STR("unix:/tmp/x")));
+    assert_true(policy_client(c, &a, &f));
+    conf_unref(&c);
+}
+
+static void hosts_and_ports(void **state)
+{
+    (void)state;
+    struct conf *c = LOAD("destination.allow_hosts=*.example.com", "destination.allow_hosts=a.org",
+                          "destination.deny_hosts=bad.example.com", "destination.ports=443",
+                          "destination.ports=8443");
+    struct fault f;
+    assert_true(policy_host(c, STR("x.example.com"), 443, false, &f));
+    assert_true(policy_host(c, STR("a.org"), 8443, false, &f));
+    assert_true(policy_host(c, STR("a.org"), 443, true, &f));
+    assert_false(policy_host(c, STR("example.com"), 443, false, &f));
+    assert_int_equal(f.code, FAULT_DENIED);
+    assert_false(policy_host(c, STR("bad.example.com"), 443, false, &f));
+    assert_false(policy_host(c, STR("a.org"), 80, false, &f));
+    assert_false(policy_host(c, STR("a.org"), 8443, true, &f));
+    assert_non_null(strstr(f.text, "connect_ports"));
+    conf_unref(&c);
+    c = LOAD("destination.connect_ports=");
+    assert_true(policy_host(c, STR("any"), 22, true, &f));
+    assert_true(policy_host(c, STR("any"), 22, false, &f));
+    conf_unref(&c);
+}
+
+struct address_case {
+    const char *ip;
+    bool for_local, for_remote, when_exempt;
+};
+
+static void addresses(void **state)
+{
+    (void)state;
+    static const struct address_case cases[] = {
+        {"93.184.216.34", true, true, true},
+        {"2606:2800:220:1::1", true, true, true},
+        {"10.0.0.1", true, true, true},
+        {"127.0.0.1", true, false, true},
+        {"127.9.9.9", true, false, true},
+        {"::1", true, false, true},
+        {"::ffff:127.0.0.1", true, false, true},
+        {"64:ff9b::7f00:1", true, false, true},
+        {"2002:7f00:1::", true, false, true},
+        {"169.254.169.254", false, false, true},
+        {"::ffff:169.254.169.254", false, false, true},
+        {"::169.254.169.254", false, false, true},
+        {"64:ff9b::a9fe:a9fe", false, false, true},
+        {"2002:a9fe:a9fe::1", false, false, true},
+        {"fe80::1", false, false, true},
+        {"0.0.0.0", false, false, true},
+        {"::", false, false, true},
+        {"100.100.100.200", false, false, true},
+        {"168.63.129.16", false, false, true},
+        {"224.0.0.1", false, false, true},
+        {"255.255.255.255", false, false, true},
+        {"ff02::1", false, false, true},
+        {"fd00:ec2::254", false, false, true},
+    };
+    policy_set_own(NULL, 0);
+    struct conf *c = load(NULL);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct addr a = at(cases[i].ip, 443);
+        struct fault f;
+        bool local = policy_address(c, &a, (struct policy_who){.is_local = true}, &f);
+        bool remote = policy_address(c, &a, (struct policy_who){0}, &f);
+        bool exempt = policy_address(c, &a, (struct policy_who){.exempt = true}, &f);
+        if (local != cases[i].for_local || remote != cases[i].for_remote ||
+            exempt != cases[i].when_exempt)
+            fail_msg("%s: %d %d %d", cases[i].ip, local, remote, exempt);
+        if (!remote)
+            assert_int_equal(f.code, FAULT_ADDRESS_DENIED);
+    }
+    conf_unref(&c);
+}
+
+static void allow_makes_exceptions(void **state)
+{
+    (void)state;
+    struct conf *c = LOAD("destination.allow=169.254.1.0/24", "destination.allow=127.0.0.5");
+    struct fault f;
+    struct addr a = at("169.254.1.9", 80);
+    assert_true(policy_address(c, &a, (struct policy_who){0}, &f));
+    a = at("169.254.2.9", 80);
+    assert_false(policy_address(c, &a, (struct policy_who){0}, &f));
+    a = at("127.0.0.5", 80);
+    assert_true(policy_address(c, &a, (struct policy_who){0}, &f));
+    a = at("127.0.0.6", 80);
+    assert_false(policy_address(c, &a, (struct policy_who){0}, &f));
+    conf_unref(&c);
+    /* Without deny, 0.0.0.0 is still this machine. */
+    c = LOAD("destination.deny=");
+    a = at("0.0.0.0", 80);
+    assert_false(policy_address(c, &a, (struct policy_who){0}, &f));
+    assert_true(policy_address(c, &a, (struct policy_who){.is_local = true}, &f));
+    conf_unref(&c);
+}
+
+static bool is_refused(const struct conf *c, const char *ip, uint16_t port)
+{
+    struct fault f;
+    struct addr a = at(ip, port);
+    return !policy_address(c, &a, (struct policy_who){.is_local = true, .exempt = true}, &f);
+}
+
+static void own_listeners(void **state)
+{
+    (void)state;
+    struct conf *c = load(NULL);
+    struct addr own[] = {at("127.0.0.1", 3128), at("::1", 3129)};
+    policy_set_own(own, 2);
+    assert_true(is_refused(c, "127.0.0.1", 3128));
+    assert_true(is_refused(c, "::ffff:127.0.0.1", 3128));
+    assert_true(is_refused(c, "0.0.0.0", 3128));
+    assert_true(is_refused(c, "::1", 3129));
+    assert_false(is_refused(c, "127.0.0.1", 3129));
+    assert_false(is_refused(c, "127.0.0.2", 3128));
+    own[0] = at("0.0.0.0", 4000);
+    policy_set_own(own, 1);
+    assert_true(is_refused(c, "127.7.7.7", 4000));
+    assert_false(is_refused(c, "127.0.0.1", 3128));
+    assert_false(is_refused(c, "192.0.2.1", 4000));
+    own[0] = at("::", 4000);
+    policy_set_own(own, 1);
+    assert_true(is_refused(c, "::1", 4000));
+    assert_true(is_refused(c, "127.0.0.1", 4000));
+    struct ifaddrs *list = NULL;
+    assert_int_equal(getifaddrs(&list), 0);
+    for (struct ifaddrs *i = list; i != NULL; i = i->ifa_next) {
+        if (i->ifa_addr == NULL || i->ifa_addr->sa_family != AF_INET)
+            continue;
+        struct addr a;
+        char ip[ADDR_TEXT];
+        addr_from_sockaddr(&a, i->ifa_addr, sizeof(struct sockaddr_in));
+        assert_true(is_refused(c, addr_print_ip(&a, ip), 4000));
+    }
+    freeifaddrs(list);
+    policy_set_own(NULL, 0);
+    conf_unref(&c);
+}
+
+static char users[] = "/tmp/test_policy.XXXXXX";
+
+static int make_users(void **state)
+{
+    (void)state;
+    int fd = mkstemp(users);
+    if (fd < 0)
+        return -1;
+    close(fd);
+    return 0;
+}
+
+static int remove_users(void **state)
+{
+    (void)state;
+    unlink(users);
+    return 0;
+}
+
+/* Adds "NAME:hash of PASSWORD" with the settings of crypt(5). */
+static void put_user(FILE *fp, const char *name, const char *password, const char *prefix)
+{
+    char salt[CRYPT_GENSALT_OUTPUT_SIZE];
+    unsigned long rounds = prefix[1] == '2' ? 4 : 1000;
+    assert_non_null(crypt_gensalt_rn(prefix, rounds, NULL, 0, salt, sizeof(salt)));
+    struct crypt_data data = {0};
+    fprintf(fp, "%s:%s\n", name, crypt_r(password, salt, &data));
+}
+
+static char *basic(const char *pair)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char *out = xcalloc(1, 16 + strlen(pair) * 2);
+    char *p = stpcpy(out, "basic ");
+    size_t len = strlen(pair);
+    for (size_t i = 0; i < len; i += 3) {
+        uint32_t v = (uint32_t)(unsigned char)pair[i] << 16;
+        v |= i + 1 < len ? (uint32_t)(unsigned char)pair[i + 1] << 8 : 0;
+        v |= i + 2 < len ? (uint32_t)(unsigned char)pair[i + 2] : 0;
+        *p++ = digits[v >> 18];
+        *p++ = digits[v >> 12 & 63];
+        *p++ = i + 1 < len ? digits[v >> 6 & 63] : '=';
+        *p++ = i + 2 < len ? digits[v & 63] : '=';
+    }
+    return out;
+}
+
+static void expect_auth(const struct conf *c, const char *pair, bool good)
+{
+    char *value = basic(pair);
+    assert_int_equal(policy_auth(c, str_from(value)), POLICY_AUTH_SLOW);
+    assert_int_equal(policy_auth_slow(c, str_from(value)), good);
+    assert_int_equal(policy_auth(c, str_from(value)), good ? POLICY_AUTH_OK : POLICY_AUTH_SLOW);
+    free(value);
+}
+
+static void credentials(void **state)
+{
+    (void)state;
+    FILE *fp = fopen(users, "w");
+    fputs("# people\n\n", fp);
+    put_user(fp, "bcrypt", "secret:with colon", "$2y$");
+    put_user(fp, "sha256", "s3", "$5$");
+    put_user(fp, "sha512", "", "$6$");
+    fclose(fp);
+    char *option = xasprintf("client.auth_file=%s", users);
+    struct conf *c = LOAD(option);
+    expect_auth(c, "bcrypt:secret:with colon", true);
+    expect_auth(c, "sha256:s3", true);
+    expect_auth(c, "sha512:", true);
+    expect_auth(c, "bcrypt:wrong", false);
+    expect_auth(c, "nobody:s3", false);
+    expect_auth(c, ":s3", false);
+    static const char *const bad[] = {"",           "Basic",          "Basic ",    "Bearer abc",
+                                      "Basic !!!!", "Basic bm9ib2R5", "Digest x=y"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_equal(policy_auth(c, str_from(bad[i])), POLICY_AUTH_BAD);
+        assert_false(policy_auth_slow(c, str_from(bad[i])));
+    }
+    char *long_pair = xcalloc(1, 4000);
+    memset(long_pair, 'a', 1500);
+    long_pair[3] = ':';
+    char *value = basic(long_pair);
+    assert_int_equal(policy_auth(c, str_from(value)), POLICY_AUTH_BAD);
+    free(value);
+    free(long_pair);
+    conf_unref(&c);
+    /* Another snapshot does not remember. */
+    c = LOAD(option);
+    expect_auth(c, "sha256:s3", true);
+    conf_unref(&c);
+    c = load(NULL);
+    assert_int_equal(policy_auth(c, STR("")), POLICY_AUTH_OK);
+    conf_unref(&c);
+    free(option);
+}
+
+static void bad_password_files(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *reason;
+    } cases[] = {
+        {"a:$apr1$abc$xxxxxxxxxxxxxxxxxxxxxx\n", ":1: the password of a has a hash that is not "
+                                                 "taken: make it with htpasswd -B"},
+        {"\na:{SHA}xxx\n", ":2: the password of a has a hash"},
+        {"a:plain\n", "htpasswd -B"},
+        {"nonsense\n", ":1: this is not USER:HASH"},
+        {"", "has no users"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        FILE *fp = fopen(users, "w");
+        fputs(cases[i].text, fp);
+        fclose(fp);
+        struct conf_faults faults = {0};
+        assert_null(htpasswd_load(users, "here", &faults));
+        assert_non_null(strstr(faults.text, cases[i].reason));
+        free(faults.text);
+    }
+    htpasswd_free(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(client_networks),    cmocka_unit_test(hosts_and_ports),
+        cmocka_unit_test(addresses),          cmocka_unit_test(allow_makes_exceptions),
+        cmocka_unit_test(own_listeners),      cmocka_unit_test(credentials),
+        cmocka_unit_test(bad_password_files),
+    };
+    return cmocka_run_group_tests(tests, make_users, remove_users);
+}
