@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* HTTP/1 heads, strict, in one pass over a complete head.
+ *
+ *     request-line = token SP 1*target-byte SP "HTTP/1." DIGIT EOL
+ *     status-line  = "HTTP/1." DIGIT SP 3DIGIT [ SP *value-byte ] EOL
+ *     field-line   = token ":" OWS *value-byte OWS EOL
+ *     head         = ( request-line / status-line ) *field-line EOL
+ *     EOL          = CRLF, and LF when lenient
+ *
+ * A target-byte is any byte but controls, SP and DEL: uri.c judges further, and can then name the
+ * host it means. Refused on purpose, since another reader may see another message: obs-fold, white
+ * space before a colon, bare CR. A head always ends in LF, which is in no class of bytes, so that
+ * no scan needs to look for the end. */
+#include "http/h1_parse.h"
+
+#include "http/chars.h"
+
+struct parser {
+    const char *p; /* next byte */
+    const char *start, *end;
+    bool lenient;
+    enum fault_code code; /* of a fault, whatever it is */
+    struct h1_error *e;
+};
+
+static bool fail(struct parser *s, const char *reason)
+{
+    *s->e = (struct h1_error){s->code, reason, (size_t)(s->p - s->start)};
+    return false;
+}
+
+/* Fails at the next byte: says what it is when it may be nowhere, else OTHERWISE. */
+static bool fail_byte(struct parser *s, const char *otherwise)
+{
+    uint8_t c = (uint8_t)*s->p;
+    if (c == '\r' && s->p[1] != '\n')
+        return fail(s, "a bare CR in the head");
+    if (c == '\n' && !s->lenient && (s->p == s->start || s->p[-1] != '\r'))
+        return fail(s, "a bare LF in the head");
+    if (c == '\0')
+        return fail(s, "a NUL byte in the head");
+    if ((c < ' ' && c != '\t' && c != '\r' && c != '\n') || c == 0x7f)
+        return fail(s, "a control byte in the head");
+    return fail(s, otherwise);
+}
+
+static bool parse_eol(struct parser *s, const char *otherwise)
+{
+    if (s->p[0] == '\r' && s->p[1] == '\n') {
+        s->p += 2;
+        return true;
+    }
+    if (s->p[0] == '\n' && s->lenient) {
+        s->p++;
+        return true;
+    }
+    return fail_byte(s, otherwise);
+}
+
+/* True when one of eight bytes is a control or DEL (and HTAB, which the slow path lets pass). */
+static bool has_control(uint64_t w)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), high = ones * 0x80;
+    uint64_t del = w ^ (ones * 0x7f);
+    return ((((w - ones * 0x20) & ~w) | ((del - ones) & ~del)) & high) != 0;
+}
+
+/* The first byte that a field value may not hold. */
+static const char *value_end(const char *p, const char *end)
+{
+    while (end - p >= 8) {
+        uint64_t w;
+        memcpy(&w, p, sizeof(w));
+        if (has_control(w))
+            break;
+        p += sizeof(w);
+    }
+    while (chars_is(*p, CHAR_VALUE))
+        p++;
+    return p;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* The name ends where no colon is. */
+static bool fail_name(struct parser *s, bool is_empty)
+{
+    if (is_empty && is_blank(*s->p))
+        return fail(s, "a folded line or white space before a field name");
+    if (is_empty && *s->p == ':')
+        return fail(s, "an empty field name");
+    if (is_blank(*s->p))
+        return fail(s, "white space before the colon of a field");
+    if (*s->p == '\r' || *s->p == '\n')
+        return fail_byte(s, "a field line without a colon");
+    return fail_byte(s, "a byte in a field name that may not be there");
+}
+
+static bool parse_field(struct parser *s, struct fields *fields)
+{
+    const char *name = s->p;
+    while (chars_is(*s->p, CHAR_TOKEN))
+        s->p++;
+    size_t name_len = (size_t)(s->p - name);
+    if (*s->p != ':' || name_len == 0)
+        return fail_name(s, name_len == 0);
+    s->p++;
+    while (is_blank(*s->p))
+        s->p++;
+    const char *value = s->p;
+    s->p = value_end(value, s->end);
+    const char *last = s->p;
+    while (last > value && is_blank(last[-1]))
+        last--;
+    if (!parse_eol(s, "a byte in a field value that may not be there"))
+        return false;
+    fields_put(fields, str_make(name, name_len), str_make(value, (size_t)(last - value)));
+    return true;
+}
+
+/* Field lines and the empty line, which must be the last. */
+static bool parse_field_section(struct parser *s, struct fields *fields)
+{
+    while (s->p < s->end) {
+        if (*s->p == '\r' || *s->p == '\n') {
+            if (!parse_eol(s, "a bare CR in the head"))
+                return false;
+            return s->p == s->end ? true : fail(s, "bytes behind the empty line");
+        }
+        if (fields->n >= H1_MAX_FIELDS) {
+            if (s->code == FAULT_BAD_REQUEST)
+                s->code = FAULT_HEAD_TOO_LARGE;
+            return fail(s, "more fields than are taken");
+        }
+        if (!parse_field(s, fields))
+            return false;
+    }
+    return fail(s, "no empty line at the end of the head");
+}
+
+static bool parse_version(struct parser *s, uint8_t *minor)
+{
+    if (s->end - s->p < 8 || memcmp(s->p, "HTTP/", 5) != 0 || !chars_is(s->p[5], CHAR_DIGIT) ||
+        s->p[6] != '.' || !chars_is(s->p[7], CHAR_DIGIT))
+        return fail_byte(s, "no HTTP version in the start line");
+    if (s->p[5] != '1') {
+        if (s->code == FAULT_BAD_REQUEST)
+            s->code = FAULT_VERSION;
+        return fail(s, "an HTTP version other than 1.0 and 1.1");
+    }
+    *minor = s->p[7] != '0';
+    s->p += 8;
+    return true;
+}
+
+static bool parse_request_line(struct parser *s, struct h1_head *head)
+{
+    const char *method = s->p;
+    while (chars_is(*s->p, CHAR_TOKEN))
+        s->p++;
+    if (*s->p != ' ' || s->p == method)
+        return fail_byte(s, "a request line that does not begin with a method and a space");
+    head->method = method_lookup(str_make(method, (size_t)(s->p - method)));
+    const char *target = ++s->p;
+    while ((uint8_t)*s->p > ' ' && *s->p != 0x7f)
+        s->p++;
+    head->target = str_make(target, (size_t)(s->p - target));
+    if (*s->p != ' ')
+        return fail_byte(s, "a request line without HTTP version");
+    if (head->target.len == 0)
+        return fail(s, "more than one space in the request line");
+    s->p++;
+    return parse_version(s, &head->minor) && parse_eol(s, "bytes behind the HTTP version");
+}
+
+static bool parse_status_line(struct parser *s, struct h1_head *head)
+{
+    if (!parse_version(s, &head->minor))
+        return false;
+    if (s->end - s->p < 5 || s->p[0] != ' ' || s->p[1] == '0' || !chars_is(s->p[1], CHAR_DIGIT) ||
+        !chars_is(s->p[2], CHAR_DIGIT) || !chars_is(s->p[3], CHAR_DIGIT))
+        return fail_byte(s, "a status that is not three digits from 100 on");
+    head->status = (unsigned)(s->p[1] - '0') * 100 + (unsigned)(s->p[2] - '0') * 10 +
+                   (unsigned)(s->p[3] - '0');
+    s->p += 4;
+    head->reason = str_make(s->p, 0);
+    /* The space is required even before an empty phrase (RFC 9112 §4), but many servers leave it
+     * away. */
+    if (*s->p == ' ') {
+        const char *reason = s->p + 1;
+        s->p = value_end(reason, s->end);
+        head->reason = str_make(reason, (size_t)(s->p - reason));
+    }
+    return parse_eol(s, "a byte in the status line that may not be there");
+}
+
+/* Ready to parse N bytes; false when they cannot be a head. */
+static bool begin(struct parser *s, const char *p, size_t n)
+{
+    s->p = s->start = p;
+    s->end = p + n;
+    return n > 0 && p[n - 1] == '\n' ? true : fail(s, "a head that does not end in a line end");
+}
+
+bool h1_parse_request(struct h1_head *head, const char *p, size_t n, bool lenient,
+                      struct h1_error *e)
+{
+    struct parser s = {.lenient = lenient, .code = FAULT_BAD_REQUEST, .e = e};
+    return begin(&s, p, n) && parse_request_line(&s, head) &&
+           parse_field_section(&s, &head->fields);
+}
+
+bool h1_parse_response(struct h1_head *head, const char *p, size_t n, struct h1_error *e)
+{
+    struct parser s = {.code = FAULT_UP_PROTOCOL, .e = e};
+    return begin(&s, p, n) && parse_status_line(&s, head) && parse_field_section(&s, &head->fields);
+}
+
+bool h1_parse_fields(struct fields *fields, const char *p, size_t n, bool lenient,
+                     struct h1_error *e)
+{
+    struct parser s = {.lenient = lenient, .code = FAULT_BAD_REQUEST, .e = e};
+    return begin(&s, p, n) && parse_field_section(&s, fields);
+}
+
+/* The bytes of an empty line at P: 1 or 2; 0 when there is none, -1 when more bytes are needed to
+ * tell. */
+static int empty_line(const char *p, size_t n)
+{
+    if (n == 0)
+        return -1;
+    if (p[0] == '\n')
+        return 1;
+    if (p[0] != '\r')
+        return 0;
+    if (n == 1)
+        return -1;
+    return p[1] == '\n' ? 2 : 0;
+}
+
+size_t h1_head_end(const char *p, size_t n, size_t *scanned, bool lenient)
+{
+    if (*scanned == 0 && empty_line(p, n) > 0)
+        return (size_t)empty_line(p, n);
+    size_t i = *scanned;
+    while (i < n) {
+        const char *lf = memchr(p + i, '\n', n - i);
+        if (lf == NULL)
+            break;
+        i = (size_t)(lf - p);
+        if (!lenient && (i == 0 || p[i - 1] != '\r'))
+            return i + 1;
+        int empty = empty_line(lf + 1, n - i - 1);
+        if (empty > 0)
+            return i + 1 + (size_t)empty;
+        if (empty < 0) {
+            *scanned = i;
+            return 0;
+        }
+        i++;
+    }
+    /* A first byte that may yet begin an empty line is looked at again. */
+    *scanned = n == 1 && p[0] == '\r' ? 0 : n;
+    return 0;
+}
+
+const char *h1_foreign(const char *p, size_t n, bool *is_silent)
+{
+    static const char preface[] = "PRI * HTTP/2.0\r\n";
+    *is_silent = true;
+    if (n >= 1 && p[0] == 0x16)
+        return "this port speaks plain HTTP and got a TLS hello: write the proxy's URL with "
+               "http://, not https://";
+    if (n >= 3 && ((uint8_t)p[0] & 0x80) != 0 && p[2] == 1)
+        return "this port speaks plain HTTP and got an SSL 2 hello: write the proxy's URL with "
+               "http://, not https://";
+    if (n >= 1 && (p[0] == 4 || p[0] == 5))
+        return "this is an HTTP proxy and got a SOCKS request: write the proxy's URL with http://, "
+               "not socks://";
+    *is_silent = false;
+    if (n >= sizeof(preface) - 1 && memcmp(p, preface, sizeof(preface) - 1) == 0)
+        return "this port speaks HTTP/1.1 and got the HTTP/2 preface: let the client use HTTP/1.1";
+    return NULL;
+}

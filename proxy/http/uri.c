@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Request targets and authorities. Strict where two readers could see two hosts: user information,
+ * bytes outside ASCII, and numbers that are an address to some resolvers only ("127.1",
+ * "0x7f000001") are refused. */
+#include "http/uri.h"
+
+#include "base/addr.h"
+#include "http/chars.h"
+
+enum {
+    MAX_NAME = 255,     /* bytes of a host; H1_HOST_MAX leaves room for it */
+    MAX_PUNYCODE = 128, /* code points of a label that is converted for an error text */
+    PUNY_BASE = 36,
+    PUNY_TMIN = 1,
+    PUNY_TMAX = 26,
+    PUNY_SKEW = 38,
+    PUNY_DAMP = 700
+};
+
+static bool fail(const char **why, const char *sentence)
+{
+    *why = sentence;
+    return false;
+}
+
+static bool all_of(struct str s, unsigned classes)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (!chars_is(s.p[i], classes))
+            return false;
+    }
+    return true;
+}
+
+/* The host has a byte that no reg-name may have: says which name was meant when it is an
+ * international one. */
+static bool fail_name(struct str name, struct arena *arena, const char **why)
+{
+    char ascii[MAX_NAME + 1], shown[MAX_NAME + 1];
+    bool is_ascii = true;
+    for (size_t i = 0; i < name.len; i++)
+        is_ascii = is_ascii && (uint8_t)name.p[i] < 0x80;
+    if (!is_ascii && uri_punycode(ascii, sizeof(ascii), name)) {
+        str_escape(shown, sizeof(shown), str_from(ascii));
+        *why = arena_printf(arena, "The host must be written in ASCII: %s.", shown).p;
+    } else {
+        str_escape(shown, sizeof(shown), name);
+        *why = arena_printf(arena, "The host %s has a byte that no host name has.", shown).p;
+    }
+    return false;
+}
+
+/* True when the last label is a number, so that NAME is an address or nothing (as browsers have
+ * it). */
+static bool ends_in_number(struct str name)
+{
+    size_t i = name.len;
+    while (i > 0 && name.p[i - 1] != '.')
+        i--;
+    struct str last = str_from_byte(name, i);
+    if (last.len >= 2 && last.p[0] == '0' && (last.p[1] | 0x20) == 'x')
+        return all_of(str_from_byte(last, 2), CHAR_HEX);
+    return last.len > 0 && all_of(last, CHAR_DIGIT);
+}
+
+/* NAME in lower case: itself when it is. */
+static struct str lower(struct arena *arena, struct str name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        if (name.p[i] >= 'A' && name.p[i] <= 'Z')
+            return str_lower(arena_alloc(arena, name.len), name);
+    }
+    return name;
+}
+
+static bool parse_name(struct uri_host *h, struct arena *arena, struct str name, const char **why)
+{
+    if (!all_of(name, CHAR_HOST))
+        return fail_name(name, arena, why);
+    if (name.len > 0 && name.p[name.len - 1] == '.')
+        name.len--;
+    if (name.len == 0)
+        return fail(why, "The host is empty.");
+    if (name.p[name.len - 1] == '.')
+        return fail(why, "The host ends in more than one dot.");
+    if (name.len > MAX_NAME)
+        return fail(why, "The host name is longer than 255 bytes.");
+    struct addr addr;
+    h->name = lower(arena, name);
+    h->is_ip = ends_in_number(name);
+    if (h->is_ip && !addr_parse_ip(&addr, name, 0))
+        return fail(why, "The host is a number but no IPv4 address of four decimal parts.");
+    return true;
+}
+
+/* What is between the brackets. One spelling of an address becomes one name, so that rules see the
+ * same as the socket. */
+static bool parse_ip6(struct uri_host *h, struct arena *arena, struct str ip, const char **why)
+{
+    struct addr addr;
+    char text[ADDR_TEXT];
+    if (ip.len >= ADDR_TEXT || memchr(ip.p, ':', ip.len) == NULL || !addr_parse_ip(&addr, ip, 0))
+        return fail(why, "The host in brackets is no IPv6 address.");
+    struct str name = str_from(addr_print_ip(&addr, text));
+    h->name = str_eq(name, ip) ? ip : arena_dup(arena, name);
+    h->is_ip = h->is_ip6 = true;
+    return true;
+}
+
+/* ":8443", ":" or nothing. */
+static bool parse_port(struct uri_host *h, struct str rest, const char **why)
+{
+    uint64_t port = 0;
+    if (rest.len == 0)
+        return true;
+    if (rest.p[0] != ':')
+        return fail(why, "There are bytes behind the bracket of the host.");
+    if (rest.len == 1)
+        return true;
+    if (!str_to_u64(str_from_byte(rest, 1), &port) || port == 0 || port > UINT16_MAX)
+        return fail(why, "The port is not a number from 1 to 65535.");
+    h->port = (uint16_t)port;
+    return true;
+}
+
+bool uri_parse_host(struct uri_host *h, struct arena *arena, struct str raw, const char **why)
+{
+    *h = (struct uri_host){.port = 0};
+    if (raw.len == 0)
+        return fail(why, "The host is empty.");
+    if (memchr(raw.p, '@', raw.len) != NULL)
+        return fail(why, "There is user information before the host: credentials belong into an "
+                         "Authorization field.");
+    if (raw.p[0] == '[') {
+        size_t end = str_find(raw, ']');
+        if (end == raw.len)
+            return fail(why, "The bracket of the IPv6 address is not closed.");
+        return parse_ip6(h, arena, str_make(raw.p + 1, end - 1), why) &&
+               parse_port(h, str_from_byte(raw, end + 1), why);
+    }
+    size_t colon = str_find(raw, ':');
+    return parse_name(h, arena, str_make(raw.p, colon), why) &&
+           parse_port(h, str_from_byte(raw, colon), why);
+}
+
+static enum uri_scheme scheme_of(struct str name)
+{
+    if (str_ieq(name, STR("http")))
+        return SCHEME_HTTP;
+    return str_ieq(name, STR("https")) ? SCHEME_HTTPS : SCHEME_OTHER;
+}
+
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static bool is_scheme_byte(char c)
+{
+    return is_letter(c) || chars_is(c, CHAR_DIGIT) || c == '+' || c == '-' || c == '.';
+}
+
+/* Takes "scheme://" off S; false when it does not begin so. */
+static bool take_scheme(struct str *s, struct str *scheme)
+{
+    size_t i = 0;
+    while (i < s->len && is_scheme_byte(s->p[i]))
+        i++;
+    *scheme = str_make(s->p, i);
+    if (i == 0 || !is_letter(s->p[0]) || !str_starts(str_from_byte(*s, i), STR("://")))
+        return false;
+    *s = str_from_byte(*s, i + 3);
+    return true;
+}
+
+/* Takes the authority off S: all up to "/", "?" or "#". */
+static struct str take_authority(struct str *s)
+{
+    size_t i = 0;
+    while (i < s->len && s->p[i] != '/' && s->p[i] != '?' && s->p[i] != '#')
+        i++;
+    struct str authority = str_make(s->p, i);
+    *s = str_from_byte(*s, i);
+    return authority;
+}
+
+static bool parse_absolute(struct target *t, struct arena *arena, struct str raw, const char **why)
+{
+    t->form = TARGET_ABSOLUTE;
+    if (!take_scheme(&raw, &t->scheme_name))
+        return fail(why, "The request target is neither a path nor an absolute URL.");
+    t->scheme = scheme_of(t->scheme_name);
+    if (t->scheme == SCHEME_OTHER) {
+        t->path = raw;
+        return true;
+    }
+    if (!uri_parse_host(&t->host, arena, take_authority(&raw), why))
+        return false;
+    t->path = str_make(raw.p, str_find(raw, '#'));
+    if (t->path.len == 0)
+        t->path = STR("/");
+    else if (t->path.p[0] == '?')
+        t->path = arena_printf(arena, "/%.*s", STR_ARG(t->path));
+    return true;
+}
+
+bool uri_parse_target(struct target *t, struct arena *arena, struct str raw, bool is_connect,
+                      const char **why)
+{
+    *t = (struct target){.form = TARGET_ORIGIN};
+    if (is_connect) {
+        t->form = TARGET_AUTHORITY;
+        if (!uri_parse_host(&t->host, arena, raw, why))
+            return false;
+        return t->host.port != 0 ? true : fail(why, "CONNECT needs HOST:PORT as its target.");
+    }
+    if (str_eq(raw, STR("*"))) {
+        t->form = TARGET_ASTERISK;
+        t->path = raw;
+        return true;
+    }
+    bool is_path = raw.len > 0 && raw.p[0] == '/';
+    if (is_path)
+        t->path = str_make(raw.p, str_find(raw, '#'));
+    else if (!parse_absolute(t, arena, raw, why))
+        return false;
+    if (!all_of(raw, CHAR_TARGET))
+        return fail(why, "The request target has a byte that is not printable ASCII: it must be "
+                         "percent-encoded.");
+    return true;
+}
+
+bool uri_parse_ref(struct uri_ref *r, struct arena *arena, struct str url)
+{
+    const char *why;
+    struct str scheme = {NULL, 0};
+    if (!take_scheme(&url, &scheme) || scheme_of(scheme) == SCHEME_OTHER)
+        return false;
+    r->scheme = scheme_of(scheme);
+    r->authority = take_authority(&url);
+    r->rest = url;
+    /* The last "@" ends the user information (RFC 3986 §3.2.1; more than one is a mistake of the
+     * sender). */
+    for (size_t i = r->authority.len; i > 0; i--) {
+        if (r->authority.p[i - 1] == '@') {
+            r->authority = str_from_byte(r->authority, i);
+            break;
+        }
+    }
+    return uri_parse_host(&r->host, arena, r->authority, &why);
+}
+
+struct str uri_authority(struct arena *arena, struct str host, uint16_t port, uint16_t default_port)
+{
+    bool is_ip6 = str_find(host, ':') < host.len;
+    char *text = arena_alloc(arena, host.len + sizeof("[]:65535"));
+    size_t n = 0;
+    if (is_ip6)
+        text[n++] = '[';
+    memcpy(text + n, host.p, host.len);
+    n += host.len;
+    if (is_ip6)
+        text[n++] = ']';
+    if (port != 0 && port != default_port) {
+        text[n++] = ':';
+        n += str_put_u64(text + n, port);
+    }
+    text[n] = '\0';
+    return str_make(text, n);
+}
+
+/* True when S begins with what is one "%XX" of the two hex digits HEX (lower case). */
+static bool is_escape(struct str s, const char *hex)
+{
+    return s.len >= 3 && s.p[0] == '%' && s.p[1] == hex[0] && (s.p[2] | 0x20) == hex[1];
+}
+
+/* Bytes of S up to a separator of segments, as some server may see one. */
+static size_t piece_length(struct str s)
+{
+    size_t i = 0;
+    while (i < s.len && s.p[i] != '/' && s.p[i] != '\\' && !is_escape(str_from_byte(s, i), "2f") &&
+           !is_escape(str_from_byte(s, i), "5c"))
+        i++;
+    return i;
+}
+
+/* The dots that PIECE is made of, up to ";" (a path parameter, which some servers cut); 0 when it
+ * has anything else. */
+static unsigned count_dots(struct str piece)
+{
+    unsigned dots = 0;
+    while (piece.len > 0 && piece.p[0] != ';') {
+        if (piece.p[0] != '.' && !is_escape(piece, "2e"))
+            return 0;
+        piece = str_from_byte(piece, piece.p[0] == '.' ? 1 : 3);
+        dots++;
+    }
+    return dots;
+}
+
+/* The depth is the least that any reading gives: "%2f" and "\" separate for "..", but only "/"
+ * makes a segment that counts, and an empty one does not. */
+bool uri_path_leaves_root(struct str path)
+{
+    int depth = 0;
+    bool is_counted = false;
+    path = str_make(path.p, str_find(path, '?'));
+    while (path.len > 0) {
+        struct str piece = str_make(path.p, piece_length(path));
+        unsigned dots = count_dots(piece);
+        if (dots == 2)
+            depth--;
+        else if (dots != 1 && piece.len > 0 && !is_counted) {
+            depth++;
+            is_counted = true;
+        }
+        if (depth < 0)
+            return true;
+        path = str_from_byte(path, piece.len);
+        if (path.len > 0 && path.p[0] == '/')
+            is_counted = false;
+        path = str_from_byte(path, path.len > 0 && path.p[0] == '%' ? 3 : 1);
+    }
+    return false;
+}
+
+/* Takes one code point off S; false when it is not UTF-8. */
+static bool take_utf8(struct str *s, uint32_t *code)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    uint8_t c = (uint8_t)s->p[0];
+    size_t n = c < 0x80 ? 1 : c < 0xc0 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf8 ? 4 : 0;
+    if (n == 0 || n > s->len)
+        return false;
+    *code = n == 1 ? c : c & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++) {
+        if (((uint8_t)s->p[i] & 0xc0) != 0x80)
+            return false;
+        *code = *code << 6 | ((uint8_t)s->p[i] & 0x3f);
+    }
+    *s = str_from_byte(*s, n);
+    return *code >= least[n] && *code <= 0x10ffff && (*code < 0xd800 || *code > 0xdfff);
+}
+
+/* Lower case of Latin-1, Greek and Cyrillic letters: enough for a hint. */
+static uint32_t lower_code(uint32_t c)
+{
+    if ((c >= 'A' && c <= 'Z') || (c >= 0xc0 && c <= 0xde && c != 0xd7) ||
+        (c >= 0x391 && c <= 0x3a9) || (c >= 0x410 && c <= 0x42f))
+        return c + 32;
+    return c >= 0x400 && c <= 0x40f ? c + 80 : c;
+}
+
+/* RFC 3492 §6.1. */
+static uint32_t adapt_bias(uint32_t delta, uint32_t points, bool is_first)
+{
+    uint32_t k = 0;
+    delta = is_first ? delta / PUNY_DAMP : delta / 2;
+    delta += delta / points;
+    for (; delta > (PUNY_BASE - PUNY_TMIN) * PUNY_TMAX / 2; k += PUNY_BASE)
+        delta /= PUNY_BASE - PUNY_TMIN;
+    return k + (PUNY_BASE - PUNY_TMIN + 1) * delta / (delta + PUNY_SKEW);
+}
+
+/* Writes DELTA as a generalized variable-length integer (§3.3); the bytes written, 0 when they do
+ * not fit. */
+static size_t put_delta(char *dst, size_t cap, uint32_t delta, uint32_t bias)
+{
+    size_t n = 0;
+    for (uint32_t k = PUNY_BASE; n < cap; k += PUNY_BASE) {
+        uint32_t t = k <= bias ? PUNY_TMIN : k >= bias + PUNY_TMAX ? PUNY_TMAX : k - bias;
+        uint32_t digit = delta < t ? delta : t + (delta - t) % (PUNY_BASE - t);
+        dst[n++] = (char)(digit < 26 ? 'a' + digit : '0' + digit - 26);
+        if (delta < t)
+            return n;
+        delta = (delta - t) / (PUNY_BASE - t);
+    }
+    return 0;
+}
+
+/* The code points of a label as "xn--…" (§6.3); the bytes written, 0 when they do not fit. */
+static size_t put_label(char *dst, size_t cap, const uint32_t *v, uint32_t len)
+{
+    size_t n = 4;
+    uint32_t done = 0, basic, delta = 0, bias = 72, code = 0x80;
+    if (cap < n + len + 1)
+        return 0;
+    memcpy(dst, "xn--", 4);
+    for (uint32_t i = 0; i < len; i++) {
+        if (v[i] < 0x80)
+            dst[n++] = (char)v[i], done++;
+    }
+    basic = done;
+    if (basic > 0)
+        dst[n++] = '-';
+    for (; done < len; delta++, code++) {
+        uint32_t next = UINT32_MAX;
+        for (uint32_t i = 0; i < len; i++)
+            next = v[i] >= code && v[i] < next ? v[i] : next;
+        delta += (next - code) * (done + 1);
+        code = next;
+        for (uint32_t i = 0; i < len; i++) {
+            delta += v[i] < code;
+            if (v[i] != code)
+                continue;
+            size_t put = put_delta(dst + n, cap - n, delta, bias);
+            if (put == 0)
+                return 0;
+            n += put;
+            bias = adapt_bias(delta, done + 1, done == basic);
+            delta = 0;
+            done++;
+        }
+    }
+    return n;
+}
+
+bool uri_punycode(char *dst, size_t cap, struct str host)
+{
+    size_t n = 0;
+    while (host.len > 0) {
+        uint32_t v[MAX_PUNYCODE], len = 0;
+        bool is_ascii = true;
+        while (host.len > 0 && host.p[0] != '.') {
+            if (len == MAX_PUNYCODE || !take_utf8(&host, &v[len]))
+                return false;
+            v[len] = lower_code(v[len]);
+            is_ascii = is_ascii && v[len] < 0x80;
+            len++;
+        }
+        if (cap - n < len + 2)
+            return false;
+        for (uint32_t i = 0; is_ascii && i < len; i++)
+            dst[n + i] = (char)v[i];
+        size_t put = is_ascii ? len : put_label(dst + n, cap - n - 2, v, len);
+        if (put == 0 && len > 0)
+            return false;
+        n += put;
+        if (host.len > 0)
+            dst[n++] = '.';
+        host = str_from_byte(host, 1);
+    }
+    if (n == cap)
+        return false;
+    dst[n] = '\0';
+    return true;
+}

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The length of a message and the decoder: every case is fed whole and byte by byte. */
+#include "http/h1_body.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define EACH(i, table)                    \
+    size_t i = 0;                         \
+    i < sizeof(table) / sizeof(table[0]); \
+    i++
+
+/* Parses HEAD (request or response) and chooses the framing. */
+static bool choose(struct h1_body *b, const char *text, enum method_id method, struct h1_error *e)
+{
+    char buf[512];
+    struct arena arena;
+    struct h1_head head = {.status = 0};
+    int n = snprintf(buf, sizeof(buf), "%s\r\n\r\n", text);
+    arena_init(&arena, NULL, 0);
+    fields_init(&head.fields, &arena, NULL, 0);
+    bool is_response = strncmp(text, "HTTP/", 5) == 0, ok;
+    if (is_response)
+        ok =
+            h1_parse_response(&head, buf, (size_t)n, e) && h1_body_of_response(b, &head, method, e);
+    else
+        ok = h1_parse_request(&head, buf, (size_t)n, false, e) && h1_body_of_request(b, &head, e);
+    arena_clear(&arena);
+    return ok;
+}
+
+#define REQ  "POST / HTTP/1.1\r\n"
+#define REQ0 "POST / HTTP/1.0\r\n"
+#define RES  "HTTP/1.1 200 OK\r\n"
+#define RES0 "HTTP/1.0 200 OK\r\n"
+#define CL   "Content-Length: "
+#define TE   "Transfer-Encoding: "
+
+static const struct framing_case {
+    const char *text;
+    enum method_id method; /* of the request a response answers */
+    int framing;           /* -1: refused */
+    uint64_t length;       /* or the fault's code */
+} framing_cases[] = {
+    {REQ "A: b", 0, H1_FRAMING_NONE, 0},
+    {REQ CL "0", 0, H1_FRAMING_LENGTH, 0},
+    {REQ CL "5", 0, H1_FRAMING_LENGTH, 5},
+    {REQ "content-LENGTH:  0005 ", 0, H1_FRAMING_LENGTH, 5},
+    {REQ CL "9223372036854775807", 0, H1_FRAMING_LENGTH, INT64_MAX},
+    {REQ CL "9223372036854775808", 0, -1, FAULT_BAD_REQUEST},
+    {REQ CL "18446744073709551616", 0, -1, FAULT_BAD_REQUEST},
+    {REQ CL "18446744073709551621", 0, -1, FAULT_BAD_REQUEST},
+    {REQ CL "", 0, -1, FAULT_BAD_REQUEST},
+    {REQ CL "+5", 0, -1, FAULT_BAD_REQUEST},
+    {REQ CL "-5", 0, -1, FAULT_BAD_REQUEST},
+    {REQ CL "0x5", 0, -1, FAULT_BAD_REQUEST},
+    {REQ CL "5 5", 0, -1, FAULT_BAD_REQUEST},
+    {REQ CL "5, 5", 0, -1, FAULT_BAD_REQUEST},
+    {REQ CL "5,", 0, -1, FAULT_BAD_REQUEST},
+    {REQ CL "5;", 0, -1, FAULT_BAD_REQUEST},
+    {REQ CL "\"5\"", 0, -1, FAULT_BAD_REQUEST},
+    {REQ CL "5.0", 0, -1, FAULT_BAD_REQUEST},
+    {REQ CL "5\xa0", 0, -1, FAULT_BAD_REQUEST},
+    {REQ CL "5\r\n" CL "5", 0, -1, FAULT_BAD_REQUEST},
+    {REQ CL "5\r\nA: b\r\n" CL "6", 0, -1, FAULT_BAD_REQUEST},
+    {REQ CL "5\r\n" TE "chunked", 0, -1, FAULT_BAD_REQUEST},
+    {REQ TE "chunked\r\n" CL "5", 0, -1, FAULT_BAD_REQUEST},
+    {REQ TE "gzip\r\n" CL "5", 0, -1, FAULT_BAD_REQUEST},
+    {REQ TE "chunked", 0, H1_FRAMING_CHUNKED, 0},
+    {REQ TE "CHUNKED", 0, H1_FRAMING_CHUNKED, 0},
+    {REQ TE "chunked, chunked", 0, -1, FAULT_BAD_REQUEST},
+    {REQ TE "chunked\r\n" TE "chunked", 0, -1, FAULT_BAD_REQUEST},
+    {REQ TE "gzip\r\n" TE "chunked", 0, -1, FAULT_BAD_REQUEST},
+    {REQ TE "gzip, chunked", 0, -1, FAULT_NOT_IMPLEMENTED},
+    {REQ TE "gzip", 0, -1, FAULT_NOT_IMPLEMENTED},
+    {REQ TE "identity", 0, -1, FAULT_NOT_IMPLEMENTED},
+    {REQ TE "xchunked", 0, -1, FAULT_NOT_IMPLEMENTED},
+    {REQ TE "chunked, gzip", 0, -1, FAULT_BAD_REQUEST},
+    {REQ TE "chunked, identity", 0, -1, FAULT_BAD_REQUEST},
+    {REQ TE "chunked,", 0, -1, FAULT_NOT_IMPLEMENTED},
+    {REQ TE "", 0, -1, FAULT_BAD_REQUEST},
+    {REQ TE "chunked;a=b", 0, -1, FAULT_BAD_REQUEST},
+    {REQ TE "\"chunked\"", 0, -1, FAULT_BAD_REQUEST},
+    {REQ TE "chunked\xa0", 0, -1, FAULT_BAD_REQUEST},
+    {REQ TE "chunked foo", 0, -1, FAULT_BAD_REQUEST},
+    {REQ0 TE "chunked", 0, -1, FAULT_BAD_REQUEST},
+    {REQ0 CL "5", 0, H1_FRAMING_LENGTH, 5},
+    {REQ0 "A: b", 0, H1_FRAMING_NONE, 0},
+    {RES "A: b", METHOD_GET, H1_FRAMING_CLOSE, 0},
+    {RES0 "A: b", METHOD_GET, H1_FRAMING_CLOSE, 0},
+    {RES CL "7", METHOD_GET, H1_FRAMING_LENGTH, 7},
+    {RES TE "chunked", METHOD_GET, H1_FRAMING_CHUNKED, 0},
+    {RES CL "7", METHOD_HEAD, H1_FRAMING_NONE, 7},
+    {RES TE "chunked", METHOD_HEAD, H1_FRAMING_NONE, 0},
+    {RES "A: b", METHOD_HEAD, H1_FRAMING_NONE, 0},
+    {RES CL "7", METHOD_CONNECT, H1_FRAMING_NONE, 0},
+    {"HTTP/1.1 407 No\r\n" CL "7", METHOD_CONNECT, H1_FRAMING_LENGTH, 7},
+    {"HTTP/1.1 204 No\r\n" CL "7", METHOD_GET, H1_FRAMING_NONE, 0},
+    {"HTTP/1.1 204 No\r\n" TE "chunked", METHOD_GET, H1_FRAMING_NONE, 0},
+    {"HTTP/1.1 100 Go\r\n" CL "7", METHOD_GET, H1_FRAMING_NONE, 0},
+    {"HTTP/1.1 101 Go\r\nUpgrade: x", METHOD_GET, H1_FRAMING_NONE, 0},
+    {"HTTP/1.1 304 No\r\n" CL "7", METHOD_GET, H1_FRAMING_NONE, 7},
+    {"HTTP/1.1 205 No\r\n" CL "0", METHOD_GET, H1_FRAMING_LENGTH, 0},
+    {RES CL "7\r\n" CL "7", METHOD_GET, -1, FAULT_UP_PROTOCOL},
+    {RES CL "7\r\n" TE "chunked", METHOD_GET, -1, FAULT_UP_PROTOCOL},
+    {RES CL "x", METHOD_HEAD, -1, FAULT_UP_PROTOCOL},
+    {RES TE "gzip, chunked", METHOD_GET, -1, FAULT_UP_PROTOCOL},
+    {RES TE "gzip", METHOD_GET, -1, FAULT_UP_PROTOCOL},
+    {RES0 TE "chunked", METHOD_GET, -1, FAULT_UP_PROTOCOL},
+};
+
+static void test_framing(void **state)
+{
+    (void)state;
+    for (EACH(i, framing_cases)) {
+        const struct framing_case *c = &framing_cases[i];
+        struct h1_body b;
+        struct h1_error e = {.code = FAULT_NONE};
+        bool ok = choose(&b, c->text, c->method, &e);
+        if (ok != (c->framing >= 0))
+            fail_msg("%s: %s", c->text, ok ? "taken" : e.reason);
+        if (ok && ((int)b.framing != c->framing || b.length != c->length))
+            fail_msg("%s: %d %llu", c->text, (int)b.framing, (unsigned long long)b.length);
+        if (!ok && e.code != (enum fault_code)c->length)
+            fail_msg("%s: %d %s", c->text, (int)e.code, e.reason);
+        if (ok && b.framing == H1_FRAMING_NONE)
+            assert_true(h1_body_is_done(&b) && h1_body_at_close(&b));
+    }
+}
+
+enum { SHORT = -2, BAD = -1 };
+
+static const struct chunk_case {
+    struct str wire;
+    const char *data;
+    int end; /* bytes consumed when done, or SHORT, or BAD */
+    bool lenient;
+    const char *trailers; /* "name=value;…" */
+} chunk_cases[] = {
+    {STR_INIT("0\r\n\r\n"), "", 5, false, ""},
+    {STR_INIT("0\r\n\r\nGET"), "", 5, false, ""},
+    {STR_INIT("000\r\n\r\n"), "", 7, false, ""},
+    {STR_INIT("5\r\nhello\r\n0\r\n\r\n"), "hello", 15, false, ""},
+    {STR_INIT("5\r\nhello\r\n6\r\n world\r\n0\r\n\r\nX"), "hello world", 26, false, ""},
+    {STR_INIT("00000005\r\nhello\r\n0\r\n\r\n"), "hello", 22, false, ""},
+    {STR_INIT("A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n"), "01234567890123456789", 35, false,
+     ""},
+    {STR_INIT("2\r\n\r\n\r\n0\r\n\r\n"), "\r\n", 12, false, ""},
+    {STR_INIT("5;a=b\r\nhello\r\n0;x\r\n\r\n"), "hello", 21, false, ""},
+    {STR_INIT("5 \t ;a=\"\\\";\x80\"\r\nhello\r\n0 ;\r\n\r\n"), "hello", 29, false, ""},
+    {STR_INIT("0000000000000001\r\nx\r\n0\r\n\r\n"), "x", 26, false, ""},
+    {STR_INIT("0\r\nA: b\r\nC: d\r\n\r\nX"), "", 17, false, "A=b;C=d;"},
+    {STR_INIT("1\r\nx\r\n0\r\nX-Sum: 1 \r\nContent-Length: 5\r\nhost: x\r\nSet-Cookie: a\r\n\r\n"),
+     "x", 65, false, "X-Sum=1;"},
+    /* cut short */
+    {STR_INIT(""), "", SHORT, false, NULL},
+    {STR_INIT("5"), "", SHORT, false, NULL},
+    {STR_INIT("5\r"), "", SHORT, false, NULL},
+    {STR_INIT("5\r\nhel"), "hel", SHORT, false, NULL},
+    {STR_INIT("5\r\nhello"), "hello", SHORT, false, NULL},
+    {STR_INIT("5\r\nhello\r"), "hello", SHORT, false, NULL},
+    {STR_INIT("0\r\n"), "", SHORT, false, NULL},
+    {STR_INIT("0\r\n\r"), "", SHORT, false, NULL},
+    {STR_INIT("0\r\nA: b\r\n"), "", SHORT, false, NULL},
+    {STR_INIT("0\r\nA: b\r\n\r"), "", SHORT, false, NULL},
+    {STR_INIT("fffffffffffffffe\r\nabc"), "abc", SHORT, false, NULL},
+    /* refused */
+    {STR_INIT("\r\n"), "", BAD, false, NULL},
+    {STR_INIT("g\r\n"), "", BAD, false, NULL},
+    {STR_INIT(";a\r\n"), "", BAD, false, NULL},
+    {STR_INIT(" 5\r\n"), "", BAD, false, NULL},
+    {STR_INIT("+5\r\n"), "", BAD, false, NULL},
+    {STR_INIT("-5\r\n"), "", BAD, false, NULL},
+    {STR_INIT("0x5\r\n"), "", BAD, false, NULL},
+    {STR_INIT("5 \r\n"), "", BAD, false, NULL},
+    {STR_INIT("5 5\r\n"), "", BAD, false, NULL},
+    {STR_INIT("5_\r\n"), "", BAD, false, NULL},
+    {STR_INIT("5,\r\n"), "", BAD, false, NULL},
+    {STR_INIT("5\0\r\n"), "", BAD, false, NULL},
+    {STR_INIT("00000000000000005\r\n"), "", BAD, false, NULL},
+    {STR_INIT("10000000000000000\r\n"), "", BAD, false, NULL},
+    {STR_INIT("5\nhello\n0\n\n"), "", BAD, false, NULL},
+    {STR_INIT("5\r\nhello\n0\r\n\r\n"), "hello", BAD, false, NULL},
+    {STR_INIT("5\r\nhelloX\r\n"), "hello", BAD, false, NULL},
+    {STR_INIT("5\r\nhello0\r\n\r\n"), "hello", BAD, false, NULL},
+    {STR_INIT("5\r\nhello\rX"), "hello", BAD, false, NULL},
+    {STR_INIT("5\rhello"), "", BAD, false, NULL},
+    {STR_INIT("5\r\rhello"), "", BAD, false, NULL},
+    {STR_INIT("5;a\nhello"), "", BAD, false, NULL},
+    {STR_INIT("5;a\rb\r\nhello"), "", BAD, false, NULL},
+    {STR_INIT("5;a\x01\r\nhello"), "", BAD, false, NULL},
+    {STR_INIT("0\r\n\rX"), "", BAD, false, NULL},
+    {STR_INIT("0\r\n\n"), "", BAD, false, NULL},
+    {STR_INIT("0\r\nA: b\n\r\n"), "", BAD, false, NULL},
+    {STR_INIT("0\r\nA : b\r\n\r\n"), "", BAD, false, NULL},
+    {STR_INIT("0\r\nA: b\r\n c\r\n\r\n"), "", BAD, false, NULL},
+    {STR_INIT("0\r\nGET / HTTP/1.1\r\n\r\n"), "", BAD, false, NULL},
+    /* lenient */
+    {STR_INIT("5\nhello\n0\n\n"), "hello", 11, true, ""},
+    {STR_INIT("5;x\nhello\r\n0\r\nA: b\n\nX"), "hello", 20, true, "A=b;"},
+    {STR_INIT("5\r\nhello\r\n0\r\nA: b\r\n\nX"), "hello", 20, true, "A=b;"},
+    {STR_INIT("5\rhello"), "", BAD, true, NULL},
+    {STR_INIT("5 \nhello"), "", BAD, true, NULL},
+    {STR_INIT("0\nA : b\n\n"), "", BAD, true, NULL},
+};
+
+/* Feeds WIRE in pieces of PIECE bytes; OUT gets the data. The result is as chunk_case.end. */
+static int feed(struct h1_body *b, struct str wire, size_t piece, char *out, size_t *out_len)
+{
+    size_t i = 0;
+    *out_len = 0;
+    while (i < wire.len && !h1_body_is_done(b)) {
+        size_t n = wire.len - i < piece ? wire.len - i : piece;
+        /* Memory of just that size: a sanitizer sees a read behind its end. */
+        char *copy = xmalloc(n);
+        struct str data;
+        memcpy(copy, wire.p + i, n);
+        ssize_t used = h1_body_feed(b, copy, n, &data);
+        if (used >= 0)
+            memcpy(out + *out_len, data.p, data.len);
+        if (used >= 0)
+            *out_len += data.len;
+        free(copy);
+        if (used < 0)
+            return BAD;
+        assert_in_range(used, 1, n);
+        i += (size_t)used;
+    }
+    return h1_body_is_done(b) ? (int)i : SHORT;
+}
+
+static void check_trailers(struct h1_body *b, const char *expected)
+{
+    struct arena arena;
+    struct fields trailers;
+    char text[256] = "";
+    size_t n = 0;
+    arena_init(&arena, NULL, 0);
+    fields_init(&trailers, &arena, NULL, 0);
+    assert_true(h1_body_trailers(b, &trailers));
+    for (unsigned i = 0; i < trailers.n; i++) {
+        struct field f = trailers.v[i];
+        if (f.name.p != NULL)
+            n += (size_t)snprintf(text + n, sizeof(text) - n, "%.*s=%.*s;", STR_ARG(f.name),
+                                  STR_ARG(f.value));
+    }
+    assert_string_equal(text, expected);
+    arena_clear(&arena);
+}
+
+static void test_chunked(void **state)
+{
+    (void)state;
+    for (EACH(i, chunk_cases)) {
+        const struct chunk_case *c = &chunk_cases[i];
+        for (size_t piece = 1; piece <= 64; piece = piece < 4 ? piece + 1 : piece * 16) {
+            struct h1_body b;
+            struct h1_error e;
+            char out[128];
+            size_t len;
+            assert_true(choose(&b, REQ TE "chunked", METHOD_OTHER, &e));
+            b.lenient = c->lenient;
+            int end = feed(&b, c->wire, piece, out, &len);
+            if (end != c->end || len != strlen(c->data) || memcmp(out, c->data, len) != 0)
+                fail_msg("case %zu by %zu: end %d, %zu bytes: %s", i, piece, end, len,
+                         end == BAD ? b.error.reason : "");
+            assert_int_equal(h1_body_at_close(&b), end >= 0);
+            if (end >= 0)
+                check_trailers(&b, c->trailers);
+            h1_body_clear(&b);
+        }
+    }
+}
+
+static void test_length(void **state)
+{
+    struct h1_body b;
+    struct h1_error e;
+    char out[64];
+    size_t len;
+    (void)state;
+    for (size_t piece = 1; piece < 16; piece += 7) {
+        assert_true(choose(&b, REQ CL "5", METHOD_OTHER, &e));
+        assert_int_equal(feed(&b, STR("hel"), piece, out, &len), SHORT);
+        assert_false(h1_body_at_close(&b));
+        assert_int_equal(feed(&b, STR("loGET"), piece, out, &len), 2);
+        assert_memory_equal(out, "lo", 2);
+        assert_true(h1_body_at_close(&b));
+    }
+    assert_true(choose(&b, REQ CL "0", METHOD_OTHER, &e));
+    assert_true(h1_body_is_done(&b));
+}
+
+static void test_close(void **state)
+{
+    struct h1_body b;
+    struct h1_error e;
+    char out[64];
+    size_t len;
+    (void)state;
+    assert_true(choose(&b, RES "A: b", METHOD_GET, &e));
+    assert_int_equal(feed(&b, STR("anything"), 3, out, &len), SHORT);
+    assert_memory_equal(out, "anything", 8);
+    assert_true(h1_body_at_close(&b));
+    assert_true(h1_body_is_done(&b));
+}
+
+/* A bad body is the client's fault in a request and the origin's in a response. */
+static void test_fault(void **state)
+{
+    static const char *const bad[] = {"x", "1\r\nxx", "0\r\nA : b\r\n\r\n"};
+    (void)state;
+    for (EACH(i, bad)) {
+        struct h1_body b;
+        struct h1_error e;
+        char out[16];
+        size_t len;
+        assert_true(choose(&b, REQ TE "chunked", METHOD_OTHER, &e));
+        assert_int_equal(feed(&b, str_from(bad[i]), 64, out, &len), BAD);
+        assert_int_equal(b.error.code, FAULT_BAD_REQUEST);
+        h1_body_clear(&b);
+        assert_true(choose(&b, RES TE "chunked", METHOD_GET, &e));
+        assert_int_equal(feed(&b, str_from(bad[i]), 64, out, &len), BAD);
+        assert_int_equal(b.error.code, FAULT_UP_PROTOCOL);
+        h1_body_clear(&b);
+    }
+}
+
+/* A peer that sends little but framing is stopped; one that sends data with some is not. */
+static void test_bounds(void **state)
+{
+    struct h1_body b;
+    struct h1_error e;
+    struct str data;
+    char chunk[3100];
+    (void)state;
+    memset(chunk, 'x', sizeof(chunk));
+    memcpy(chunk, "1;", 2);
+    memcpy(chunk + sizeof(chunk) - 5, "\r\nx\r\n", 5);
+    assert_true(choose(&b, REQ TE "chunked", METHOD_OTHER, &e));
+    unsigned rounds = 0;
+    for (bool ok = true; ok && rounds < 100; rounds++) {
+        for (size_t i = 0; ok && i < sizeof(chunk);) {
+            ssize_t used = h1_body_feed(&b, chunk + i, sizeof(chunk) - i, &data);
+            ok = used > 0;
+            i += ok ? (size_t)used : 0;
+        }
+    }
+    assert_in_range(rounds, 5, 8);
+    assert_non_null(strstr(b.error.reason, "extensions"));
+
+    assert_true(choose(&b, REQ TE "chunked", METHOD_OTHER, &e));
+    for (unsigned i = 0; i < 100000; i++) {
+        static const char small[] = "8;ieof\r\n01234567\r\n";
+        for (size_t at = 0; at < sizeof(small) - 1;) {
+            ssize_t used = h1_body_feed(&b, small + at, sizeof(small) - 1 - at, &data);
+            assert_true(used > 0);
+            at += (size_t)used;
+        }
+    }
+
+    assert_true(choose(&b, REQ TE "chunked", METHOD_OTHER, &e));
+    b.max_trailer = 64;
+    assert_true(h1_body_feed(&b, "0\r\n", 3, &data) == 3);
+    size_t sent = 0;
+    while (sent < 1000 && h1_body_feed(&b, "A: b\r\n", 6, &data) == 6)
+        sent += 6;
+    assert_int_equal(sent, 60);
+    assert_non_null(strstr(b.error.reason, "trailer"));
+    h1_body_clear(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_framing), cmocka_unit_test(test_chunked),
+        cmocka_unit_test(test_length),  cmocka_unit_test(test_close),
+        cmocka_unit_test(test_bounds),  cmocka_unit_test(test_fault),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
