@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names to addresses over c-ares, on the loop: one family a query, cached by TTL (the least of
+ * addresses and CNAMEs), equal queries in flight shared. /etc/hosts first; resolv.conf is read
+ * again when it changes. IP literals and *.localhost never leave the machine. */
+#ifndef TLSFAN_NET_DNS_H
+#define TLSFAN_NET_DNS_H
+
+#include "conf/conf.h"
+#include "base/loop.h"
+
+struct dns;
+struct dns_query; /* a token */
+
+enum { DNS_ADDRS_MAX = 32 };
+
+struct dns_answer {
+    const struct addr *addrs; /* port 0; valid until the callback returns */
+    unsigned n;     /* 0: F says why: FAULT_DNS (no such name, no address of this family) or
+                       FAULT_DNS_TIMEOUT */
+    bool is_nodata; /* n = 0, and it was a clean "none of this family" */
+    const struct fault *fault;
+};
+typedef void (*dns_fn)(void *arg, const struct dns_answer *a);
+
+/* A resolver for one loop, with the settings of CONF (servers, timeout, ttl_max, negative_ttl).
+ * NULL with errno. */
+struct dns *dns_new(struct loop *l, const struct conf *c);
+/* New settings; queries in flight go on, the cache is emptied. */
+void dns_configure(struct dns *d, const struct conf *c);
+void dns_close(struct dns *d);
+
+/* Looks HOST (lower case) up for FAMILY, AF_INET or AF_INET6. Never calls FN before it has
+ * returned: what is cached is told through a post. The token is gone when FN is called. */
+struct dns_query *dns_lookup(struct dns *d, struct str host, int family, dns_fn fn, void *arg);
+/* FN will not come. */
+void dns_cancel(struct dns_query *q);
+
+#endif

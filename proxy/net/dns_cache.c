@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A hash of answers with a list by age beside it. What has expired is dropped when it is met or
+ * when it is the oldest, so memory is bounded by the number of names alone. */
+#include "net/dns_cache.h"
+
+#include <stdlib.h>
+#include <uthash.h>
+
+#include "base/mem.h"
+
+enum { NAMES_MAX = 4096 };
+
+struct dns_cached {
+    UT_hash_handle hh;
+    struct list link;          /* in cache->by_age */
+    int64_t until;             /* µs */
+    struct dns_record *record; /* a reference */
+    struct dns_key key;
+};
+
+struct dns_record *dns_record_new(const struct addr *addrs, unsigned n)
+{
+    struct dns_record *r = xcalloc(1, sizeof(*r) + n * sizeof(r->addrs[0]));
+    r->refs = 1;
+    r->n = n;
+    if (n > 0)
+        memcpy(r->addrs, addrs, n * sizeof(r->addrs[0]));
+    return r;
+}
+
+struct dns_record *dns_record_fault(enum fault_code code, const char *reason, struct str host)
+{
+    char text[DNS_NAME_MAX + 1];
+    struct dns_record *r = dns_record_new(NULL, 0);
+    r->fault = xmalloc(sizeof(*r->fault));
+    fault_set(r->fault, code, "%s: %s", str_escape(text, sizeof(text), host), reason);
+    return r;
+}
+
+struct dns_record *dns_record_nodata(struct str host, int family)
+{
+    struct dns_record *r = dns_record_fault(
+        FAULT_DNS,
+        family == AF_INET6 ? "the name has no IPv6 address" : "the name has no IPv4 address", host);
+    r->is_nodata = true;
+    return r;
+}
+
+struct dns_record *dns_record_known(struct str host, int family)
+{
+    struct addr a;
+    if (addr_parse_ip(&a, host, 0))
+        return addr_family(&a) == family ? dns_record_new(&a, 1) : dns_record_nodata(host, family);
+    if (str_ieq(host, STR("localhost")) || str_iends(host, STR(".localhost"))) {
+        bool is_ip = addr_parse_ip(&a, family == AF_INET6 ? STR("::1") : STR("127.0.0.1"), 0);
+        return dns_record_new(&a, is_ip ? 1 : 0);
+    }
+    if (host.len == 0 || host.len > DNS_NAME_MAX)
+        return dns_record_fault(FAULT_DNS, "no DNS name is that long or empty", host);
+    return NULL;
+}
+
+struct dns_record *dns_record_ref(struct dns_record *r)
+{
+    r->refs++;
+    return r;
+}
+
+void dns_record_unref(struct dns_record *r)
+{
+    if (r == NULL || --r->refs > 0)
+        return;
+    free(r->fault);
+    free(r);
+}
+
+void dns_key_set(struct dns_key *k, struct str host, int family)
+{
+    k->p[0] = family == AF_INET6 ? '6' : '4';
+    memcpy(k->p + 1, host.p, host.len);
+    k->len = host.len + 1;
+}
+
+void dns_cache_init(struct dns_cache *c)
+{
+    c->table = NULL;
+    c->n = 0;
+    list_init(&c->by_age);
+}
+
+static void drop(struct dns_cache *c, struct dns_cached *e)
+{
+    HASH_DEL(c->table, e);
+    list_remove(&e->link);
+    dns_record_unref(e->record);
+    free(e);
+    c->n--;
+}
+
+static struct dns_cached *find(struct dns_cache *c, const struct dns_key *k)
+{
+    struct dns_cached *e;
+    HASH_FIND(hh, c->table, k->p, k->len, e);
+    return e;
+}
+
+struct dns_record *dns_cache_get(struct dns_cache *c, const struct dns_key *k, int64_t now)
+{
+    struct dns_cached *e = find(c, k);
+    if (e == NULL)
+        return NULL;
+    if (now < e->until)
+        return e->record;
+    drop(c, e);
+    return NULL;
+}
+
+void dns_cache_put(struct dns_cache *c, const struct dns_key *k, struct dns_record *r,
+                   int64_t until)
+{
+    struct dns_cached *e = find(c, k);
+    if (e != NULL)
+        drop(c, e);
+    if (c->n >= NAMES_MAX)
+        drop(c, container_of(list_first(&c->by_age), struct dns_cached, link));
+    e = xcalloc(1, sizeof(*e));
+    e->until = until;
+    e->record = dns_record_ref(r);
+    e->key = *k;
+    HASH_ADD_KEYPTR(hh, c->table, e->key.p, e->key.len, e);
+    list_push_back(&c->by_age, &e->link);
+    c->n++;
+}
+
+void dns_cache_clear(struct dns_cache *c)
+{
+    struct list *it;
+    while ((it = list_first(&c->by_age)) != NULL)
+        drop(c, container_of(it, struct dns_cached, link));
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Records of origins, found by one hash look-up a request, and the queue for slots: clients take
+ * turns, and within one client it is first come, first served. */
+#include "upstream/origin.h"
+
+#include <stdlib.h>
+
+enum {
+    KEY_ON_STACK = 320,      /* bytes: any DNS name fits */
+    UNUSED_MANY = 512,       /* beyond it unused records go early */
+    UNUSED_SHORT = 10000000, /* µs an unused record stays in any case */
+    UNUSED_LONG = 600000000  /* µs, for its TLS sessions */
+};
+
+/* All that waits for a slot on behalf of one client. */
+struct wait_group {
+    UT_hash_handle hh;
+    struct list link;  /* in origin->groups */
+    struct list waits; /* struct pool_wait */
+    uint64_t client;
+};
+
+/* The fixed part of a key, without holes; the host follows. */
+struct key_head {
+    uint32_t generation;
+    uint32_t rule;
+    uint16_t port;
+    uint8_t flags;
+    uint8_t zero;
+};
+
+void origins_init(struct origins *t, struct pool *pool, void (*serve)(void *origin))
+{
+    t->table = NULL;
+    t->n_unused = 0;
+    t->pool = pool;
+    t->serve = serve;
+    list_init(&t->unused);
+}
+
+static void put_key(char *key, const struct up_want *want)
+{
+    struct key_head head = {
+        .generation = want->conf->generation,
+        .rule = want->rule->index,
+        .port = want->port,
+        .flags = (uint8_t)(want->tls | want->is_local << 1 | want->exempt << 2),
+    };
+    memcpy(key, &head, sizeof(head));
+    if (want->host.len > 0)
+        memcpy(key + sizeof(head), want->host.p, want->host.len);
+}
+
+static struct origin *origin_new(struct origins *t, const struct up_want *want, const char *key,
+                                 size_t len)
+{
+    const struct upstream_conf *u = &want->conf->upstream;
+    struct origin *o = xcalloc(1, sizeof(*o) + len);
+    list_init(&o->link);
+    list_init(&o->waiting);
+    list_init(&o->groups);
+    list_init(&o->ready);
+    list_init(&o->idle);
+    list_init(&o->dials);
+    post_init(&o->serve, t->serve, o);
+    o->pool = t->pool;
+    o->limit = limit_get(want->host, want->port, want->tls);
+    o->generation = want->conf->generation;
+    o->idle_timeout = u->idle_timeout * 1000;
+    o->max_age = u->max_age * 1000;
+    o->max_head = u->max_head;
+    o->max_requests = want->rule->max_per_host;
+    o->tls = want->tls;
+    o->via = want->conf->via;
+    o->key_len = len;
+    memcpy(o->key, key, len);
+    return o;
+}
+
+static void origin_free(struct origins *t, struct origin *o)
+{
+    HASH_DEL(t->table, o);
+    limit_leave(&o->seat);
+    limit_put(o->limit);
+    tls_sessions_clear(&o->sessions);
+    free(o);
+}
+
+static void use(struct origins *t, struct origin *o)
+{
+    if (list_is_empty(&o->link))
+        return;
+    list_remove(&o->link);
+    t->n_unused--;
+}
+
+/* Frees what has been unused for long, or for a short while when there are many. */
+static void sweep(struct origins *t)
+{
+    int64_t now = loop_now();
+    struct list *it;
+    while ((it = list_first(&t->unused)) != NULL) {
+        struct origin *o = container_of(it, struct origin, link);
+        int64_t keep = t->n_unused > UNUSED_MANY ? UNUSED_SHORT : UNUSED_LONG;
+        if (now - o->since < keep)
+            return;
+        use(t, o);
+        origin_free(t, o);
+    }
+}
+
+struct origin *origins_get(struct origins *t, const struct up_want *want)
+{
+    char stack[KEY_ON_STACK];
+    size_t len = sizeof(struct key_head) + want->host.len;
+    char *key = len <= sizeof(stack) ? stack : xmalloc(len);
+    struct origin *o;
+    put_key(key, want);
+    HASH_FIND(hh, t->table, key, len, o);
+    if (o == NULL) {
+        sweep(t);
+        o = origin_new(t, want, key, len);
+        HASH_ADD_KEYPTR(hh, t->table, o->key, len, o);
+    }
+    use(t, o);
+    if (key != stack)
+        free(key);
+    return o;
+}
+
+static bool is_unused(const struct origin *o)
+{
+    return o->conns == 0 && o->slots == 0 && list_is_empty(&o->groups) &&
+           list_is_empty(&o->dials) && list_is_empty(&o->ready);
+}
+
+void origins_settle(struct origins *t, struct origin *o)
+{
+    if (!is_unused(o) || !list_is_empty(&o->link))
+        return;
+    loop_unpost(&o->serve);
+    o->since = loop_now();
+    list_push_back(&t->unused, &o->link);
+    t->n_unused++;
+}
+
+void origins_clear(struct origins *t)
+{
+    struct origin *o;
+    struct origin *tmp;
+    HASH_ITER (hh, t->table, o, tmp) {
+        loop_unpost(&o->serve);
+        list_remove(&o->link);
+        origin_free(t, o);
+    }
+    t->n_unused = 0;
+}
+
+void origin_queue(struct origin *o, struct pool_wait *wait)
+{
+    struct wait_group *by_client = o->groups_by_client;
+    struct wait_group *g;
+    HASH_FIND(hh, by_client, &wait->want.client, sizeof(g->client), g);
+    if (g == NULL) {
+        g = xcalloc(1, sizeof(*g));
+        list_init(&g->waits);
+        g->client = wait->want.client;
+        HASH_ADD(hh, by_client, client, sizeof(g->client), g);
+        o->groups_by_client = by_client;
+        list_push_back(&o->groups, &g->link);
+    }
+    list_push_back(&g->waits, &wait->link);
+    wait->group = g;
+}
+
+void origin_unqueue(struct origin *o, struct pool_wait *wait)
+{
+    struct wait_group *by_client = o->groups_by_client;
+    struct wait_group *g = wait->group;
+    list_remove(&wait->link);
+    wait->group = NULL;
+    if (!list_is_empty(&g->waits))
+        return;
+    list_remove(&g->link);
+    HASH_DEL(by_client, g);
+    o->groups_by_client = by_client;
+    free(g);
+}
+
+struct pool_wait *origin_next(struct origin *o)
+{
+    struct list *it = list_first(&o->groups);
+    if (it == NULL)
+        return NULL;
+    struct wait_group *g = container_of(it, struct wait_group, link);
+    struct pool_wait *wait = container_of(list_first(&g->waits), struct pool_wait, link);
+    list_remove(&g->link);
+    list_push_back(&o->groups, &g->link);
+    origin_unqueue(o, wait);
+    return wait;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What one worker knows of one origin: its connections, who waits for them, TLS sessions, and the
+ * origin's process-wide limit. Everything that decided a handshake is in the key, so what was made
+ * under one policy never serves another. */
+#ifndef TLSFAN_UPSTREAM_ORIGIN_H
+#define TLSFAN_UPSTREAM_ORIGIN_H
+
+#include <uthash.h>
+
+#include "net/tls_stream.h"
+#include "upstream/limit.h"
+#include "upstream/upstream.h"
+
+/* Owner: struct origins. Freed some time after nothing uses it any more. */
+struct origin {
+    UT_hash_handle hh;
+    struct list link;  /* in origins->unused */
+    int64_t since;     /* µs: since when unused */
+    struct pool *pool; /* borrowed, outlives it */
+    struct limit *limit;
+    struct limit_seat seat;
+    struct list waiting; /* in pool->waiting, while `groups` is not empty */
+    struct list groups;  /* struct wait_group: who waits for a slot, the next one's turn first */
+    void *groups_by_client;
+    struct list ready; /* struct pool_wait with a slot, for a connection, first come first */
+    struct list idle;  /* struct pool_conn, most recently used first */
+    struct list dials; /* dials that run */
+    struct post serve; /* a connection or a slot has come free while somebody waits */
+    unsigned conns;    /* idle and busy ones */
+    unsigned slots;    /* held by this worker */
+    struct tls_sessions sessions;
+    /* From the snapshot that it was made for. */
+    unsigned generation;
+    int64_t idle_timeout; /* µs, 0 = none */
+    int64_t max_age;      /* µs, 0 = none */
+    size_t max_head;
+    unsigned max_requests; /* max_per_host of the rule; 0 = none */
+    bool tls, via;
+    size_t key_len;
+    char key[];
+};
+
+/* All origins of one worker. Embedded in its pool. */
+struct origins {
+    struct origin *table;
+    struct list unused; /* longest unused first */
+    unsigned n_unused;
+    struct pool *pool;
+    void (*serve)(void *origin);
+};
+
+/* SERVE is what every origin's `serve` calls. */
+void origins_init(struct origins *t, struct pool *pool, void (*serve)(void *origin));
+void origins_clear(struct origins *t);
+/* Finds or makes the record for WANT. */
+struct origin *origins_get(struct origins *t, const struct up_want *want);
+/* To be called when something that used O has ended; O stays for 10 s at least, for a stream that
+ * lingers may still put sessions there. */
+void origins_settle(struct origins *t, struct origin *o);
+
+/* WAIT waits for a slot of O; queued by client. origin_next() takes out the one whose turn it is,
+ * NULL when there is none. origin_unqueue() takes out WAIT itself. */
+void origin_queue(struct origin *o, struct pool_wait *wait);
+struct pool_wait *origin_next(struct origin *o);
+void origin_unqueue(struct origin *o, struct pool_wait *wait);
+
+#endif

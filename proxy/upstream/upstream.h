@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One request to one origin, whatever the protocol. An exchange knows upstreams by this header
+ * alone.
+ *
+ *     us = pool_get(pool, &want, &wait);
+ *         NULL: wait.on_ready(us) or wait.on_fault() comes later; or pool_cancel()
+ *     ustream_attach(us, &events, arg);
+ *     us->ops->start(us, &request, first bytes of the body, is that all);
+ *     while there is more body: us->ops->body(...), us->ops->end(...)
+ *     ... on_info* on_head on_body* on_end, or on_fault once, at any point;
+ *         after on_end or on_fault US is not ours any more
+ *     us->ops->cancel(us)     instead, at any time before that
+ */
+#ifndef TLSFAN_UPSTREAM_UPSTREAM_H
+#define TLSFAN_UPSTREAM_UPSTREAM_H
+
+#include "conf/conf.h"
+#include "http/h1_body.h"
+#include "net/stream.h"
+
+struct ustream;
+struct pool;
+
+/* What a request looks like on its way up. Borrowed until start() returns. */
+struct up_request {
+    struct method method;
+    struct str target;           /* path and query, "*" */
+    struct str host;             /* value of the Host field */
+    const struct fields *fields; /* without hop-by-hop fields */
+    enum h1_framing framing;     /* NONE, LENGTH or CHUNKED */
+    uint64_t length;
+    bool te_trailers;
+    bool is_upgrade; /* Upgrade: websocket is in the fields */
+};
+
+struct ustream_events {
+    /* A 1xx but 101. HEAD, its fields and bytes last until return and may be changed. */
+    void (*on_info)(void *arg, struct h1_head *head);
+    /* The final head (or 101, see take()), hop-by-hop fields gone, Via added. BODY: framing and
+     * length of what follows. */
+    void (*on_head)(void *arg, struct h1_head *head, const struct h1_body *body);
+    void (*on_body)(void *arg, const char *p, size_t n);
+    /* TRAILERS may be NULL. */
+    void (*on_end)(void *arg, const struct fields *trailers);
+    /* IS_FRESH: not a byte of an answer had come and the connection had been idle before: may be
+     * tried again elsewhere if the method allows. IS_UNSENT: not even a byte of the request was
+     * written: any method may. */
+    void (*on_fault)(void *arg, const struct fault *f, bool is_fresh, bool is_unsent);
+    /* Request body may go on after body() said false. */
+    void (*on_drain)(void *arg);
+};
+
+struct ustream_ops {
+    /* Sends the head and BODY behind it in one go; END: that is the whole body. */
+    void (*start)(struct ustream *us, const struct up_request *rq, struct str body, bool end);
+    /* More body (copied if it must wait). False: enough for now, wait for on_drain(). */
+    bool (*body)(struct ustream *us, struct str data);
+    void (*end)(struct ustream *us, const struct fields *trailers);
+    /* While paused no on_body() comes and the origin is slowed down. */
+    void (*pause)(struct ustream *us, bool paused);
+    /* No event comes any more; the connection goes back or closes as it must. */
+    void (*cancel)(struct ustream *us);
+    /* After on_head() with 101, inside it or later: hands over the connection as a stream (bytes
+     * behind the head are kept in its rest; it is paused), and the ustream is gone. The slot is
+     * given back by pool_release_slot(TOKEN) at the end of the tunnel. NULL where it cannot
+     * (HTTP/2). */
+    struct stream *(*take)(struct ustream *us, void **slot);
+};
+
+/* Facts for the log. Valid while the ustream is ours. */
+struct up_facts {
+    struct addr peer;
+    const char *protocol;               /* "h1" */
+    const char *tls_version;            /* "TLSv1.3" or "" */
+    bool is_reused;                     /* this connection carried a request before */
+    int64_t dns_us, connect_us, tls_us; /* of making it; 0 when reused */
+};
+
+struct ustream {
+    const struct ustream_ops *ops;
+    const struct ustream_events *events; /* set by attach; cleared when over */
+    void *arg;
+    struct up_facts facts;
+};
+
+static inline void ustream_attach(struct ustream *us, const struct ustream_events *events,
+                                  void *arg)
+{
+    us->events = events;
+    us->arg = arg;
+}
+
+/* Where a request goes. Slices are copied where they are kept. */
+struct up_want {
+    const struct conf *conf;
+    const struct rule *rule;
+    struct str host; /* lower case; what is verified, unless rule->sni */
+    uint16_t port;   /* the rule's port applied */
+    bool is_ip;
+    bool tls;
+    bool is_local;    /* the client is on loopback or unix: part of the key, for it decides which
+                         addresses are allowed */
+    bool exempt;      /* `to` of a forward listener: an address that the operator wrote */
+    bool check_alive; /* unsafe method: ask the kernel before a pooled connection is taken */
+    bool no_reuse;    /* a connection of its own: second try */
+    uint64_t client;  /* whose turn: waiters of one origin are served client by client */
+};
+
+/* A request that waits for a connection or a slot. Embedded in its owner, zero-initialised. */
+struct pool_wait {
+    struct list link;         /* in a group of one origin, or among those that hold a slot */
+    void *origin;             /* NULL: not waiting */
+    void *group;              /* while it waits for a slot */
+    void *dial;               /* the dial this waiter started, if it is still running */
+    struct deadline deadline; /* queue_timeout, until a slot is held */
+    bool has_slot;
+    int64_t since;       /* µs */
+    int64_t queued_us;   /* how long it waited for a slot */
+    struct up_want want; /* slices point into the owner's memory, which outlives the wait */
+    void (*on_ready)(void *arg, struct ustream *us);
+    void (*on_fault)(void *arg, const struct fault *f);
+    void *arg;
+};
+
+struct dns;
+struct forward_id;
+
+/* The pool of one worker. ID for Via; BUDGET for buffers. All borrowed. */
+struct pool *pool_new(struct loop *l, struct dns *dns, const struct forward_id *id,
+                      struct budget *budget);
+/* Closes idle connections of snapshots older than GENERATION, and all others when they come back.
+ */
+void pool_retire(struct pool *p, unsigned generation);
+/* Closes everything; no request may be under way. */
+void pool_close(struct pool *p);
+
+/* A warm connection with a slot under max_per_host; or NULL, and WAIT (callbacks and arg set by the
+ * caller) will be told, never before this returns. Faults: those of dial.h, and FAULT_LIMIT after
+ * queue_timeout. */
+struct ustream *pool_get(struct pool *p, const struct up_want *want, struct pool_wait *wait);
+/* WAIT is not told any more. Harmless when it is not waiting. */
+void pool_cancel(struct pool_wait *wait);
+/* Ends the slot of a connection that was taken. */
+void pool_release_slot(struct pool *p, void *slot);
+
+/* How many connections are idle / in use, for tests and the log. */
+void pool_count(const struct pool *p, unsigned *idle, unsigned *busy);
+
+#endif

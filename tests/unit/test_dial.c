@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* upstream/dial.c: families, policy, faults, time; TLS only as far as it concerns the dial. */
+#include "upstream_fixture.h"
+
+#include "conf/policy.h"
+#include "upstream/dial.h"
+
+static struct fixture fix;
+static struct fixture_dns server;
+static int listener;
+static uint16_t port;
+
+struct result {
+    bool done;
+    struct stream *stream;
+    struct fault fault;
+    int64_t at; /* µs */
+};
+
+static void on_dialled(void *arg, const struct dial_result *r)
+{
+    struct result *to = arg;
+    assert_false(to->done);
+    to->done = true;
+    to->stream = r->stream;
+    to->at = loop_now();
+    if (r->fault != NULL)
+        to->fault = *r->fault;
+    else
+        assert_non_null(r->stream);
+}
+
+static struct result dial(const struct up_want *want)
+{
+    struct result r = {0};
+    assert_non_null(dial_start(&fix.loop, fix.dns, want, NULL, on_dialled, &r));
+    assert_false(r.done);
+    fixture_until(&fix, &r.done);
+    return r;
+}
+
+/* A port that nobody listens on. */
+static uint16_t closed_port(void)
+{
+    uint16_t p;
+    close(fixture_listen(&p));
+    return p;
+}
+
+static void expect_stream(struct result r, int family)
+{
+    assert_non_null(r.stream);
+    assert_int_equal(addr_family(&r.stream->peer), family);
+    stream_close(r.stream);
+    fixture_settle(&fix);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    fixture_open(&fix);
+    fixture_dns_open(&fix, &server);
+    fixture_open_dns(&fix);
+    listener = fixture_listen(&port);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    close(listener);
+    fixture_dns_close(&server);
+    fixture_close(&fix);
+    return 0;
+}
+
+static void test_families(void **state)
+{
+    (void)state;
+    struct up_want literal = fixture_want(&fix, "127.0.0.1", port);
+    struct up_want four = fixture_want(&fix, "four.test", port);
+    struct up_want both = fixture_want(&fix, "both.test", port);
+    expect_stream(dial(&literal), AF_INET);
+    expect_stream(dial(&four), AF_INET);
+    expect_stream(dial(&both), AF_INET); /* ::1 refuses */
+    fix.conf.dns.family = AF_INET6;
+    assert_int_equal(dial(&four).fault.code, FAULT_DNS);
+}
+
+/* The A record has come, the AAAA query is never answered. */
+static void test_resolution_delay(void **state)
+{
+    (void)state;
+    struct up_want half = fixture_want(&fix, "half.test", port);
+    int64_t start = loop_now();
+    struct result r = dial(&half);
+    assert_in_range(r.at - start, 40000, 2000000);
+    expect_stream(r, AF_INET);
+}
+
+static void test_faults(void **state)
+{
+    (void)state;
+    struct up_want refused = fixture_want(&fix, "127.0.0.1", closed_port());
+    struct up_want both = fixture_want(&fix, "both.test", refused.port);
+    struct up_want none = fixture_want(&fix, "none.test", port);
+    struct up_want silent = fixture_want(&fix, "silent.test", port);
+    assert_int_equal(dial(&refused).fault.code, FAULT_REFUSED);
+    assert_int_equal(dial(&both).fault.code, FAULT_REFUSED);
+    assert_int_equal(dial(&none).fault.code, FAULT_DNS);
+    fix.conf.upstream.connect_timeout = 50;
+    assert_int_equal(dial(&silent).fault.code, FAULT_DNS_TIMEOUT);
+}
+
+static void test_policy(void **state)
+{
+    (void)state;
+    struct up_want literal = fixture_want(&fix, "127.0.0.1", port);
+    struct up_want four = fixture_want(&fix, "four.test", port);
+    struct up_want both = fixture_want(&fix, "both.test", port);
+    assert_true(netset_add(&fix.conf.destination.deny, STR("::1/128")));
+    expect_stream(dial(&both), AF_INET);
+    assert_true(netset_add(&fix.conf.destination.deny, STR("127.0.0.0/8")));
+    assert_int_equal(dial(&literal).fault.code, FAULT_ADDRESS_DENIED);
+    assert_int_equal(dial(&four).fault.code, FAULT_ADDRESS_DENIED);
+    literal.exempt = true;
+    expect_stream(dial(&literal), AF_INET);
+    char to[] = "127.0.0.1";
+    struct up_want named = fixture_want(&fix, "nowhere.test", 443);
+    fix.rule.connect_host = to;
+    fix.rule.connect_port = port;
+    expect_stream(dial(&named), AF_INET);
+    fix.rule.connect_host = fixture_empty;
+    fix.rule.connect_port = 0;
+    char any[] = "";
+    struct connect_to map = {.host = any, .port = 443, .to_host = to, .to_port = port};
+    fix.conf.connect_to = &map;
+    fix.conf.n_connect_to = 1;
+    expect_stream(dial(&named), AF_INET);
+    netset_clear(&fix.conf.destination.deny);
+}
+
+static void test_cancel(void **state)
+{
+    (void)state;
+    struct result r = {0};
+    static const char *const hosts[] = {"127.0.0.1", "both.test", "silent.test"};
+    for (int turns = 0; turns < 6; turns++) {
+        for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
+            struct up_want want = fixture_want(&fix, hosts[i], port);
+            memset(&r, 0, sizeof(r));
+            struct dial *d = dial_start(&fix.loop, fix.dns, &want, NULL, on_dialled, &r);
+            for (int t = 0; t < turns; t++)
+                loop_turn(&fix.loop, false);
+            if (!r.done)
+                dial_cancel(d);
+            bool before = r.done;
+            fixture_settle(&fix);
+            assert_int_equal(r.done, before);
+            stream_close(r.stream);
+        }
+    }
+}
+
+static void test_tls_cut(void **state)
+{
+    (void)state;
+    struct conf_faults faults = {0};
+    fix.rule.pattern = fix.rule.where = fix.rule.host = fixture_empty;
+    struct tls_policy *t = &fix.rule.tls;
+    t->ca_file = t->ca_dir = t->ca_extra = t->crl_file = t->client_cert = t->client_key =
+        fixture_empty;
+    t->ciphers = t->ciphersuites = fixture_empty;
+    t->min_version = 0x0303;
+    t->verify = true;
+    assert_true(tls_ctx_make_all(&fix.conf, &faults));
+    struct up_want want = fixture_want(&fix, "127.0.0.1", port);
+    want.tls = true;
+    struct result r = {0};
+    dial_start(&fix.loop, fix.dns, &want, NULL, on_dialled, &r);
+    close(fixture_accept(&fix, listener));
+    fixture_until(&fix, &r.done);
+    assert_int_equal(r.fault.code, FAULT_UP_CLOSED);
+    memset(&r, 0, sizeof(r));
+    dial_start(&fix.loop, fix.dns, &want, NULL, on_dialled, &r);
+    int fd = fixture_accept(&fix, listener);
+    fixture_write(fd, "HTTP/1.1 400 Bad Request\r\n\r\n");
+    fixture_until(&fix, &r.done);
+    assert_int_equal(r.fault.code, FAULT_TLS_PROTOCOL);
+    close(fd);
+    memset(&r, 0, sizeof(r));
+    fix.conf.upstream.connect_timeout = 50;
+    dial_start(&fix.loop, fix.dns, &want, NULL, on_dialled, &r);
+    fd = fixture_accept(&fix, listener);
+    fixture_until(&fix, &r.done);
+    assert_int_equal(r.fault.code, FAULT_CONNECT_TIMEOUT);
+    assert_non_null(strstr(r.fault.text, "TLS"));
+    close(fd);
+    fix.conf.on_free(&fix.conf);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_families, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_resolution_delay, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_faults, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_policy, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_cancel, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_tls_cut, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

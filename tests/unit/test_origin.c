@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* upstream/origin.c (keys, turns of clients) and upstream/limit.c (counting over workers,
+ * wake-ups). */
+#include "upstream_fixture.h"
+
+#include <pthread.h>
+
+#include "upstream/origin.h"
+
+static struct fixture fix;
+static struct origins origins;
+
+static void serve(void *origin)
+{
+    (void)origin;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    fixture_open(&fix);
+    origins_init(&origins, NULL, serve);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    origins_clear(&origins);
+    fixture_close(&fix);
+    return 0;
+}
+
+static void test_key(void **state)
+{
+    (void)state;
+    struct up_want w = fixture_want(&fix, "a.test", 443);
+    struct origin *o = origins_get(&origins, &w);
+    assert_ptr_equal(origins_get(&origins, &w), o);
+    struct up_want other = w;
+    other.tls = true;
+    assert_ptr_not_equal(origins_get(&origins, &other), o);
+    other = w;
+    other.is_local = false;
+    assert_ptr_not_equal(origins_get(&origins, &other), o);
+    assert_ptr_equal(origins_get(&origins, &other)->limit, o->limit);
+    other = w;
+    other.exempt = true;
+    assert_ptr_not_equal(origins_get(&origins, &other), o);
+    other = w;
+    other.port = 8443;
+    assert_ptr_not_equal(origins_get(&origins, &other), o);
+    assert_ptr_not_equal(origins_get(&origins, &other)->limit, o->limit);
+    struct rule rule = fix.rule;
+    rule.index = 7;
+    other = w;
+    other.rule = &rule;
+    assert_ptr_not_equal(origins_get(&origins, &other), o);
+    fix.conf.generation++;
+    assert_ptr_not_equal(origins_get(&origins, &w), o);
+    fix.conf.generation--;
+    static char name[1000];
+    memset(name, 'a', sizeof(name) - 1);
+    other = w;
+    other.host = str_from(name);
+    assert_ptr_equal(origins_get(&origins, &other), origins_get(&origins, &other));
+}
+
+static void test_turns(void **state)
+{
+    (void)state;
+    static const uint64_t clients[] = {1, 1, 1, 2, 2, 3};
+    static const unsigned order[] = {0, 3, 5, 1, 4, 2};
+    struct pool_wait waits[6] = {0};
+    struct up_want w = fixture_want(&fix, "a.test", 443);
+    struct origin *o = origins_get(&origins, &w);
+    for (int i = 0; i < 6; i++) {
+        waits[i].want = w;
+        waits[i].want.client = clients[i];
+        origin_queue(o, &waits[i]);
+    }
+    for (int i = 0; i < 6; i++)
+        assert_ptr_equal(origin_next(o), &waits[order[i]]);
+    assert_null(origin_next(o));
+    origin_queue(o, &waits[0]);
+    origin_queue(o, &waits[1]);
+    origin_unqueue(o, &waits[0]);
+    assert_null(waits[0].group);
+    assert_ptr_equal(origin_next(o), &waits[1]);
+    assert_true(list_is_empty(&o->groups));
+}
+
+static void test_unused(void **state)
+{
+    (void)state;
+    struct up_want w = fixture_want(&fix, "a.test", 443);
+    struct origin *o = origins_get(&origins, &w);
+    o->slots = 1;
+    origins_settle(&origins, o);
+    assert_int_equal(origins.n_unused, 0);
+    o->slots = 0;
+    origins_settle(&origins, o);
+    origins_settle(&origins, o);
+    assert_int_equal(origins.n_unused, 1);
+    assert_ptr_equal(origins_get(&origins, &w), o);
+    assert_int_equal(origins.n_unused, 0);
+    origins_settle(&origins, o);
+    o->since -= INT64_C(3600) * 1000000;
+    w.port++;
+    origins_get(&origins, &w); /* sweeps */
+    assert_int_equal(origins.n_unused, 0);
+    assert_int_equal(HASH_COUNT(origins.table), 1);
+}
+
+/* A worker that does nothing but take, wait and give back. */
+struct worker {
+    pthread_t thread;
+    struct loop loop;
+    struct limit *limit;
+    struct limit_member member;
+    struct limit_seat seat;
+    unsigned left; /* slots still to be had */
+};
+
+enum { WORKERS = 4, MAX = 2, ROUNDS = 20000 };
+static _Atomic unsigned running;
+static _Atomic unsigned highest;
+
+/* Takes and gives back until nothing is left or nothing is free. */
+static void work(void *arg)
+{
+    struct worker *w = arg;
+    bool again = true;
+    while (again && w->left > 0) {
+        again = limit_take(w->limit, MAX);
+        if (again) {
+            unsigned n = limit_in_use(w->limit);
+            if (n > highest)
+                highest = n;
+            w->left--;
+            (void)!limit_give(w->limit, &w->member);
+        } else if (w->seat.limit == NULL) {
+            limit_wait(w->limit, &w->seat, &w->member);
+            again = true;
+        }
+    }
+    if (w->left > 0)
+        return;
+    limit_leave(&w->seat);
+    loop_stop(&w->loop);
+}
+
+static void *run(void *arg)
+{
+    struct worker *w = arg;
+    work(w);
+    loop_run(&w->loop);
+    running--;
+    return NULL;
+}
+
+/* No wake-up is lost: everybody gets all its turns although slots are few. */
+static void test_limit_threads(void **state)
+{
+    (void)state;
+    static struct worker w[WORKERS];
+    struct limit *limit = limit_get(STR("a.test"), 443, true);
+    running = WORKERS;
+    for (int i = 0; i < WORKERS; i++) {
+        assert_true(loop_init(&w[i].loop));
+        w[i].limit = limit;
+        w[i].left = ROUNDS;
+        limit_join(&w[i].member, &w[i].loop, work, &w[i]);
+    }
+    for (int i = 0; i < WORKERS; i++)
+        assert_int_equal(pthread_create(&w[i].thread, NULL, run, &w[i]), 0);
+    for (int i = 0; i < WORKERS; i++)
+        pthread_join(w[i].thread, NULL);
+    for (int i = 0; i < WORKERS; i++) {
+        limit_part(&w[i].member);
+        loop_clear(&w[i].loop);
+    }
+    assert_int_equal(running, 0);
+    assert_int_equal(limit_in_use(limit), 0);
+    assert_in_range(highest, 1, MAX);
+    limit_put(limit);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_key, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_turns, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_unused, set_up, tear_down),
+        cmocka_unit_test(test_limit_threads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* upstream/pool.c: slots, queues, idle connections and dials that nobody needs any more. The origin
+ * is a listener on loopback that the test plays in plain HTTP. */
+#include "upstream_fixture.h"
+
+#include "http/forward.h"
+
+static struct fixture fix;
+static struct fixture_dns server;
+static struct pool *pool;
+static struct forward_id id;
+static int listener;
+static uint16_t port;
+
+struct probe {
+    struct pool_wait wait;
+    struct ustream *us;
+    bool ready, over;
+    struct fault fault;
+};
+
+static void on_ready(void *arg, struct ustream *us)
+{
+    struct probe *p = arg;
+    assert_false(p->ready);
+    p->us = us;
+    p->ready = true;
+}
+
+static void on_wait_fault(void *arg, const struct fault *f)
+{
+    struct probe *p = arg;
+    assert_false(p->ready);
+    p->ready = true;
+    p->fault = *f;
+}
+
+static void on_head(void *arg, struct h1_head *head, const struct h1_body *body)
+{
+    (void)arg;
+    (void)head;
+    (void)body;
+}
+
+static void on_end(void *arg, const struct fields *trailers)
+{
+    struct probe *p = arg;
+    (void)trailers;
+    p->us = NULL;
+    p->over = true;
+}
+
+static void on_fault(void *arg, const struct fault *f, bool is_fresh, bool is_unsent)
+{
+    struct probe *p = arg;
+    (void)is_fresh;
+    (void)is_unsent;
+    p->us = NULL;
+    p->over = true;
+    p->fault = *f;
+}
+
+static const struct ustream_events events = {
+    .on_head = on_head, .on_end = on_end, .on_fault = on_fault};
+
+static struct up_want want_of(uint64_t client)
+{
+    struct up_want w = fixture_want(&fix, "four.test", port);
+    w.client = client;
+    return w;
+}
+
+static void begin(struct probe *p, const struct up_want *want)
+{
+    memset(p, 0, sizeof(*p));
+    p->wait.on_ready = on_ready;
+    p->wait.on_fault = on_wait_fault;
+    p->wait.arg = p;
+    p->us = pool_get(pool, want, &p->wait);
+    p->ready = p->us != NULL;
+}
+
+/* Performs a whole exchange on P's connection, whose other end is FD. */
+static void perform(struct probe *p, int fd)
+{
+    static const char expect[] = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    char buf[sizeof(expect)];
+    struct fields none;
+    fields_init(&none, NULL, NULL, 0);
+    struct up_request rq = {
+        .method = method_lookup(STR("GET")), .target = STR("/"), .host = STR("h"), .fields = &none};
+    ustream_attach(p->us, &events, p);
+    p->us->ops->start(p->us, &rq, (struct str){0}, true);
+    fixture_read(&fix, fd, buf, sizeof(expect) - 1);
+    assert_string_equal(buf, expect);
+    fixture_write(fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    fixture_until(&fix, &p->over);
+    assert_int_equal(p->fault.code, FAULT_NONE);
+}
+
+static void expect_count(unsigned idle, unsigned busy)
+{
+    unsigned is_idle, is_busy;
+    fixture_settle(&fix);
+    pool_count(pool, &is_idle, &is_busy);
+    assert_int_equal(is_idle, idle);
+    assert_int_equal(is_busy, busy);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    fixture_open(&fix);
+    fixture_dns_open(&fix, &server);
+    fixture_open_dns(&fix);
+    forward_id_init(&id);
+    pool = pool_new(&fix.loop, fix.dns, &id, NULL);
+    listener = fixture_listen(&port);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    expect_count(0, 0);
+    pool_close(pool);
+    close(listener);
+    fixture_dns_close(&server);
+    fixture_close(&fix);
+    return 0;
+}
+
+static void test_most_recent_first(void **state)
+{
+    (void)state;
+    struct probe a, b;
+    struct up_want want = want_of(1);
+    begin(&a, &want);
+    assert_null(a.us);
+    fixture_until(&fix, &a.ready);
+    int fd_a = fixture_accept(&fix, listener);
+    begin(&b, &want);
+    fixture_until(&fix, &b.ready);
+    int fd_b = fixture_accept(&fix, listener);
+    expect_count(0, 2);
+    perform(&b, fd_b);
+    perform(&a, fd_a);
+    expect_count(2, 0);
+    begin(&a, &want);
+    assert_true(a.ready);
+    assert_true(a.us->facts.is_reused);
+    perform(&a, fd_a);
+    want.no_reuse = true;
+    begin(&b, &want);
+    assert_false(b.ready);
+    fixture_until(&fix, &b.ready);
+    assert_false(b.us->facts.is_reused);
+    b.us->ops->cancel(b.us);
+    expect_count(3, 0);
+    close(fixture_accept(&fix, listener));
+    close(fd_a);
+    close(fd_b);
+    expect_count(0, 0);
+}
+
+static void test_dead_one_is_skipped(void **state)
+{
+    (void)state;
+    struct probe a;
+    struct up_want want = want_of(1);
+    begin(&a, &want);
+    fixture_until(&fix, &a.ready);
+    int fd = fixture_accept(&fix, listener);
+    perform(&a, fd);
+    close(fd);
+    want.check_alive = true; /* the kernel knows, the loop does not yet */
+    begin(&a, &want);
+    assert_false(a.ready);
+    fixture_until(&fix, &a.ready);
+    fd = fixture_accept(&fix, listener);
+    perform(&a, fd);
+    close(fd);
+}
+
+static void test_queue(void **state)
+{
+    (void)state;
+    struct probe p[4];
+    static const uint64_t clients[] = {1, 1, 1, 2};
+    fix.rule.max_per_host = 1;
+    for (int i = 0; i < 4; i++) {
+        struct up_want want = want_of(clients[i]);
+        begin(&p[i], &want);
+    }
+    fixture_until(&fix, &p[0].ready);
+    fixture_settle(&fix);
+    assert_false(p[1].ready || p[2].ready || p[3].ready);
+    int fd = fixture_accept(&fix, listener);
+    perform(&p[0], fd);
+    fixture_until(&fix, &p[1].ready);
+    perform(&p[1], fd);
+    fixture_until(&fix, &p[3].ready); /* the other client's turn */
+    assert_false(p[2].ready);
+    pool_cancel(&p[2].wait);
+    pool_cancel(&p[2].wait);
+    perform(&p[3], fd);
+    expect_count(1, 0);
+    assert_false(p[2].ready);
+    close(fd);
+}
+
+static void test_queue_timeout(void **state)
+{
+    (void)state;
+    struct probe a, b;
+    struct up_want want = want_of(1);
+    fix.rule.max_per_host = 1;
+    fix.conf.upstream.queue_timeout = 20;
+    begin(&a, &want);
+    begin(&b, &want);
+    fixture_until(&fix, &b.ready);
+    assert_int_equal(b.fault.code, FAULT_LIMIT);
+    assert_non_null(strstr(b.fault.text, "queue_timeout"));
+    fixture_until(&fix, &a.ready);
+    int fd = fixture_accept(&fix, listener);
+    perform(&a, fd);
+    close(fd);
+}
+
+static void test_dial_fault(void **state)
+{
+    (void)state;
+    struct probe a, b;
+    struct up_want want = want_of(1);
+    want.host = STR("none.test");
+    fix.rule.max_per_host = 1;
+    begin(&a, &want);
+    begin(&b, &want);
+    fixture_until(&fix, &b.ready); /* the slot of the one that failed */
+    assert_int_equal(a.fault.code, FAULT_DNS);
+    assert_int_equal(b.fault.code, FAULT_DNS);
+}
+
+/* B's dial hangs in the DNS when A's connection comes back: B takes that, C takes over B's dial. */
+static void test_orphan(void **state)
+{
+    (void)state;
+    struct probe a, b, c;
+    struct up_want want = want_of(1);
+    fix.conf.dns.ttl_max = 0;
+    fix.conf.dns.negative_ttl = 0;
+    fix.conf.dns.family = AF_INET;
+    begin(&a, &want);
+    fixture_until(&fix, &a.ready);
+    int fd = fixture_accept(&fix, listener);
+    server.hold = true;
+    begin(&b, &want);
+    for (int i = 0; server.kept_len == 0 && i < 100000; i++)
+        loop_turn(&fix.loop, false);
+    assert_false(b.ready);
+    unsigned asked = server.queries;
+    perform(&a, fd);
+    fixture_until(&fix, &b.ready);
+    assert_true(b.us->facts.is_reused);
+    begin(&c, &want);
+    assert_false(c.ready);
+    fixture_settle(&fix);
+    assert_int_equal(server.queries, asked);
+    perform(&b, fd); /* C could have it, and gets it */
+    fixture_until(&fix, &c.ready);
+    fixture_dns_reply(&server, server.kept, server.kept_len, &server.kept_from);
+    int unneeded = fixture_accept(&fix, listener);
+    expect_count(1, 1);
+    perform(&c, fd);
+    expect_count(2, 0);
+    close(unneeded);
+    close(fd);
+}
+
+/* A waiter that goes takes its dial along. */
+static void test_cancel(void **state)
+{
+    (void)state;
+    struct probe a;
+    struct up_want want = want_of(1);
+    server.hold = true;
+    begin(&a, &want);
+    fixture_settle(&fix);
+    pool_cancel(&a.wait);
+    pool_cancel(&a.wait);
+    memset(&a, 0, sizeof(a));
+    pool_cancel(&a.wait); /* never waited */
+    begin(&a, &want);
+    pool_cancel(&a.wait);
+    expect_count(0, 0);
+    assert_false(a.ready);
+}
+
+static void test_expiry(void **state)
+{
+    (void)state;
+    struct probe a;
+    struct up_want want = want_of(1);
+    fix.conf.upstream.idle_timeout = 30;
+    begin(&a, &want);
+    fixture_until(&fix, &a.ready);
+    int fd = fixture_accept(&fix, listener);
+    perform(&a, fd);
+    char buf[2];
+    assert_int_equal(fixture_read(&fix, fd, buf, 1), 0); /* closed by the pool */
+    close(fd);
+    expect_count(0, 0);
+}
+
+static void test_retire(void **state)
+{
+    (void)state;
+    struct probe a, b;
+    struct up_want want = want_of(1);
+    begin(&a, &want);
+    fixture_until(&fix, &a.ready);
+    int fd_a = fixture_accept(&fix, listener);
+    begin(&b, &want);
+    fixture_until(&fix, &b.ready);
+    int fd_b = fixture_accept(&fix, listener);
+    perform(&a, fd_a);
+    expect_count(1, 1);
+    pool_retire(pool, 2);
+    expect_count(0, 1);
+    perform(&b, fd_b);
+    expect_count(0, 0);
+    close(fd_a);
+    close(fd_b);
+}
+
+/* Two workers and one slot: the end of a request on one wakes the other. */
+static void test_two_pools(void **state)
+{
+    (void)state;
+    struct probe a, b;
+    struct up_want want = want_of(1);
+    fix.rule.max_per_host = 1;
+    begin(&a, &want);
+    fixture_until(&fix, &a.ready);
+    int fd = fixture_accept(&fix, listener);
+    struct pool *first = pool;
+    struct pool *second = pool_new(&fix.loop, fix.dns, &id, NULL);
+    pool = second;
+    begin(&b, &want);
+    fixture_settle(&fix);
+    assert_false(b.ready);
+    perform(&a, fd);
+    fixture_until(&fix, &b.ready);
+    int fd_b = fixture_accept(&fix, listener);
+    perform(&b, fd_b);
+    close(fd_b);
+    expect_count(0, 0);
+    pool_close(second);
+    pool = first;
+    close(fd);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_most_recent_first, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_dead_one_is_skipped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_queue, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_queue_timeout, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_dial_fault, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_orphan, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_cancel, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_expiry, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_retire, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_two_pools, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
