@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A client connection and its requests, for the files of this folder alone: client.c reads, answers.c writes. */
+#ifndef TLSFAN_CLIENT_ASK_H
+#define TLSFAN_CLIENT_ASK_H
+
+#include "client/client.h"
+#include "exchange/order.h"
+#include "http/h1_write.h"
+
+enum client_state {
+    CLIENT_HEAD,   /* reads heads */
+    CLIENT_BODY,   /* reads the body of `reading` */
+    CLIENT_LAST,   /* reads no more: writes the answers that are due, then closes */
+    CLIENT_TUNNEL, /* the stream is the tunnel's; waits for its end */
+    CLIENT_CLOSED  /* waits for the reaper */
+};
+
+/* Owner: struct clients. Closed by client_close(). */
+struct client {
+    struct list link; /* in clients->all */
+    struct clients *cs;
+    struct stream *stream; /* owned; NULL in a tunnel and when closed */
+    enum client_state state;
+    struct conf *conf;     /* the listener's snapshot: keeps from.forward */
+    struct origin_side from;
+    char fixed_name[256];  /* what from.fixed points to */
+    struct order order;    /* of struct ask */
+    struct ask *reading;   /* whose body comes now; NULL in other states */
+    struct str in;         /* what on_data() has not used up yet; empty outside it */
+    size_t scanned;        /* of an incomplete head */
+    bool seen_request;
+    bool running, again;   /* client_run() is on the stack, and must look once more */
+    bool blocked;          /* the stream is paused */
+    bool body_full;        /* an upstream takes no more request body for now */
+    bool switching;        /* CONNECT or Upgrade: what comes next depends on the answer */
+    bool finishing;        /* closes as soon as all has been written */
+    bool cut;              /* and must not look like a proper end */
+    bool said_last;        /* the client itself asked to close: it sends nothing behind that request */
+    bool dropped;          /* but it did, or was not read to its end: closing at once would reset it */
+    enum client_timer { TIMER_NONE, TIMER_IDLE, TIMER_HEAD, TIMER_BODY } timer_is;
+    struct deadline timer;
+    struct deadline write_timer; /* write_timeout, while output waits */
+    uint64_t write_mark;         /* bytes_out when it was set */
+    struct tunnel *tunnel;
+    struct reap reap;
+};
+
+/* One request of a client. From the engine's slab; closed by ask_close(). */
+struct ask {
+    struct exchange x;
+    struct client *c; /* borrowed; valid until ask_close() */
+    struct order_item item;
+    struct evbuffer *held; /* answer whose turn has not come */
+    struct h1_out out;
+    bool keep_alive;       /* the client wants to go on after it */
+    bool cut;              /* the answer ends here and is not whole */
+    struct fields trailers; /* of the request */
+};
+
+/* ---- client.c */
+
+/* Writes what is due, begins what may begin, reads on if it can. Call when anything has changed. May close C. */
+void client_run(struct client *c);
+/* Closes at once; what was asked for is cancelled. Idempotent. */
+void client_close(struct client *c);
+void ask_close(struct ask *a, enum fault_code fault);
+
+/* ---- answers.c */
+
+extern const struct source_ops client_source;
+
+/* A is first in line now: what was held goes out. */
+void ask_promote(struct ask *a);
+/* Bytes for the client, gathered until the end of the turn. */
+void client_write(struct client *c, const struct iovec *iov, int n);
+/* Sends what is gathered, whoever it is for. */
+void clients_flush(struct clients *cs);
+/* Slows the first answer down, or lets it go on, as output waits. */
+void client_mind_output(struct client *c);
+
+#endif

@@ -1,0 +1,558 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests in: one connection's heads and bodies become exchanges. What arrives together runs together (order.h); reading stops while
+ * `client_is_blocked()` says so. client_run() is the one place where things begin and end; it may be called from any callback. */
+#include "client/client.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "client/ask.h"
+#include "exchange/answer.h"
+#include "exchange/tunnel.h"
+#include "net/sock.h"
+
+enum { GATHER_ROOM = 16384, SPARE_ASKS = 256 };
+
+static const struct client_conf *client_conf(const struct client *c)
+{
+    return &c->cs->engine->use->conf->client;
+}
+
+static struct ask *ask_at(struct order_item *item)
+{
+    return container_of(item, struct ask, item);
+}
+
+/* ---- asks */
+
+static struct ask *ask_new(struct client *c)
+{
+    struct engine *e = c->cs->engine;
+    struct ask *a = slab_get(&e->asks);
+    exchange_init(&a->x, e, &client_source, &c->from);
+    a->c = c;
+    a->held = NULL;
+    memset(&a->out, 0, sizeof a->out);
+    a->keep_alive = true;
+    a->cut = false;
+    memset(&a->trailers, 0, sizeof a->trailers);
+    return a;
+}
+
+void ask_close(struct ask *a, enum fault_code fault)
+{
+    order_remove(&a->c->order, &a->item);
+    if (a->c->reading == a)
+        a->c->reading = NULL;
+    if (a->held != NULL) {
+        budget_add(a->x.engine->budget, -(int64_t)evbuffer_get_length(a->held));
+        evbuffer_free(a->held);
+        a->held = NULL;
+    }
+    exchange_close(&a->x, fault);
+}
+
+/* Begins A with what is already there of its body. A body that is bad from its first byte is refused. */
+static void ask_start(struct ask *a)
+{
+    struct client *c = a->c;
+    struct h1_body *body = &a->x.body;
+    struct str data = {NULL, 0};
+    while (c->reading == a && c->in.len > 0 && data.len == 0 && !h1_body_is_done(body)) {
+        ssize_t used = h1_body_feed(body, c->in.p, c->in.len, &data);
+        if (used < 0) {
+            struct fault f;
+            fault_set(&f, body->error.code, "%s", body->error.reason);
+            c->state = CLIENT_LAST;
+            exchange_refuse(&a->x, &f);
+            return;
+        }
+        a->x.bytes_in += (size_t)used;
+        c->in = str_from_byte(c->in, (size_t)used);
+    }
+    exchange_start(&a->x, data, h1_body_is_done(body) && body->trailer_len == 0);
+}
+
+/* ---- reading */
+
+/* Answers with F in its turn and reads no more. */
+static void client_refuse(struct client *c, struct ask *a, const struct fault *f)
+{
+    c->state = CLIENT_LAST;
+    order_push(&c->order, &a->item, true);
+    a->item.started = true;
+    a->keep_alive = false;
+    exchange_refuse(&a->x, f);
+}
+
+static void client_refuse_new(struct client *c, enum fault_code code, const char *text)
+{
+    struct fault f;
+    fault_set(&f, code, "%s", text);
+    client_refuse(c, ask_new(c), &f);
+}
+
+/* The first bytes of a connection may be another protocol's. True: dealt with. */
+static bool client_is_foreign(struct client *c)
+{
+    bool is_silent = false;
+    const char *what = h1_foreign(c->in.p, c->in.len, &is_silent);
+    if (c->seen_request || what == NULL)
+        return false;
+    log_warning("%s: %s", c->from.peer_text, what);
+    if (is_silent)
+        client_close(c);
+    else
+        client_refuse_new(c, FAULT_BAD_REQUEST, what);
+    return true;
+}
+
+/* Parses the head of N bytes into a new exchange. False: it has been refused. */
+static bool client_parse(struct client *c, struct ask *a, size_t n)
+{
+    struct exchange *x = &a->x;
+    struct str bytes = arena_dup(&x->arena, str_make(c->in.p, n));
+    struct h1_error e;
+    struct fault f;
+    x->bytes_in = n;
+    if (h1_parse_request(&x->head, bytes.p, bytes.len, client_conf(c)->lenient, &e) &&
+        h1_body_of_request(&x->body, &x->head, &e)) {
+        x->body.lenient = client_conf(c)->lenient;
+        x->body.max_trailer = client_conf(c)->max_head;
+        return true;
+    }
+    fault_set(&f, e.code, "%s", e.reason);
+    client_refuse(c, a, &f);
+    return false;
+}
+
+/* A whole head of N bytes is there. */
+static void client_take_head(struct client *c, size_t n)
+{
+    struct ask *a = ask_new(c);
+    c->scanned = 0;
+    c->seen_request = true;
+    if (!client_parse(c, a, n))
+        return;
+    c->in = str_from_byte(c->in, n);
+    const struct h1_head *head = &a->x.head;
+    bool switches = head->method.id == METHOD_CONNECT || fields_has(&head->fields, FIELD_UPGRADE);
+    a->keep_alive = forward_keep_alive(head);
+    order_push(&c->order, &a->item, head->method.is_safe && !switches);
+    if (!h1_body_is_done(&a->x.body)) {
+        c->state = CLIENT_BODY;
+        c->reading = a;
+    } else if (!a->keep_alive) {
+        c->state = CLIENT_LAST;
+        c->said_last = true;
+    }
+    if (switches)
+        c->switching = true;
+    client_run(c);
+}
+
+/* False: more bytes are needed. */
+static bool client_read_head(struct client *c)
+{
+    bool lenient = client_conf(c)->lenient;
+    if (c->scanned == 0 && c->in.p[0] == '\r' && c->in.len >= 2 && c->in.p[1] == '\n') {
+        c->in = str_from_byte(c->in, 2); /* an empty line before a request (RFC 9112 §2.2) */
+        return true;
+    }
+    if (c->scanned == 0 && client_is_foreign(c))
+        return true;
+    size_t n = h1_head_end(c->in.p, c->in.len, &c->scanned, lenient);
+    size_t max = client_conf(c)->max_head;
+    if (n > max || (n == 0 && c->in.len >= max)) {
+        client_refuse_new(c, FAULT_HEAD_TOO_LARGE, "the request head is larger than client.max_head");
+        return true;
+    }
+    if (n == 0)
+        return false;
+    client_take_head(c, n);
+    return true;
+}
+
+/* The body of `reading` is whole. */
+static void client_body_ended(struct client *c)
+{
+    struct ask *a = c->reading;
+    struct fields *trailers = NULL;
+    c->reading = NULL;
+    c->state = a->keep_alive ? CLIENT_HEAD : CLIENT_LAST;
+    c->said_last = !a->keep_alive;
+    if (a->x.body.trailer_len > 0) {
+        fields_init(&a->trailers, &a->x.arena, NULL, 0);
+        if (!h1_body_trailers(&a->x.body, &a->trailers)) {
+            struct fault f;
+            fault_set(&f, FAULT_BAD_REQUEST, "%s", a->x.body.error.reason);
+            c->state = CLIENT_LAST;
+            exchange_refuse(&a->x, &f);
+            return;
+        }
+        trailers = &a->trailers;
+    }
+    exchange_end(&a->x, trailers);
+}
+
+static void client_read_body(struct client *c)
+{
+    struct ask *a = c->reading;
+    struct h1_body *body = &a->x.body;
+    struct str data = {NULL, 0};
+    if (!h1_body_is_done(body)) {
+        ssize_t used = h1_body_feed(body, c->in.p, c->in.len, &data);
+        if (used < 0) {
+            struct fault f;
+            fault_set(&f, body->error.code, "%s", body->error.reason);
+            c->state = CLIENT_LAST;
+            c->reading = NULL;
+            exchange_refuse(&a->x, &f);
+            return;
+        }
+        a->x.bytes_in += (size_t)used;
+        c->in = str_from_byte(c->in, (size_t)used);
+        if (!exchange_body(&a->x, data))
+            c->body_full = true;
+    }
+    if (h1_body_is_done(body) && c->reading == a)
+        client_body_ended(c);
+}
+
+/* ---- flow */
+
+/* True while nothing may be read: what would come has no place yet. */
+static bool client_is_blocked(const struct client *c)
+{
+    if (c->state == CLIENT_BODY)
+        return !c->reading->item.started || c->body_full;
+    if (c->state == CLIENT_HEAD)
+        return c->switching || c->order.n >= client_conf(c)->max_pipeline;
+    return false; /* LAST: to see the client go */
+}
+
+/* Which timeout runs now. That of a head runs from its first byte, so it is not set again while it does. */
+static void client_set_timer(struct client *c, bool has_partial_head)
+{
+    enum client_timer is = TIMER_NONE;
+    int64_t ms = 0;
+    if (c->state == CLIENT_BODY && !c->blocked) {
+        is = TIMER_BODY;
+        ms = client_conf(c)->body_timeout;
+    } else if (c->state == CLIENT_HEAD && has_partial_head && !c->blocked) {
+        is = TIMER_HEAD;
+        ms = client_conf(c)->header_timeout;
+    } else if (c->state == CLIENT_HEAD && c->order.n == 0) {
+        is = TIMER_IDLE;
+        ms = client_conf(c)->idle_timeout;
+    }
+    if (is == TIMER_HEAD && c->timer_is == TIMER_HEAD)
+        return;
+    c->timer_is = is;
+    deadline_set(&c->timer, ms);
+}
+
+static void client_set_flow(struct client *c)
+{
+    bool blocked = client_is_blocked(c);
+    if (blocked == c->blocked || c->stream == NULL)
+        return;
+    c->blocked = blocked;
+    if (blocked)
+        stream_pause(c->stream);
+    else
+        stream_resume(c->stream);
+}
+
+/* The last answer has been given: end properly once it has been written. */
+static void client_finish(struct client *c)
+{
+    c->finishing = true;
+    c->state = CLIENT_LAST;
+    clients_flush(c->cs);
+    if (c->stream == NULL || stream_pending(c->stream) > 0)
+        return; /* on_drain() or the write timeout goes on */
+    struct stream *s = c->stream;
+    c->stream = NULL;
+    if (c->cut)
+        stream_abort(s);
+    else if (c->said_last && !c->dropped)
+        stream_close(s);
+    else
+        stream_linger(s);
+    client_close(c);
+}
+
+/* Takes off answers that are whole; what is next in line goes out. False: C is closed or closing. */
+static bool client_retire(struct client *c)
+{
+    struct order_item *first;
+    while ((first = order_first(&c->order)) != NULL && first->done) {
+        struct ask *a = ask_at(first);
+        bool ends = !a->out.keep_alive;
+        c->cut = c->cut || (a->cut && a->out.framing == H1_FRAMING_CLOSE);
+        c->switching = false;
+        ask_close(a, FAULT_NONE);
+        if (ends) {
+            client_finish(c);
+            return false;
+        }
+        first = order_first(&c->order);
+        if (first != NULL)
+            ask_promote(ask_at(first));
+    }
+    return true;
+}
+
+void client_run(struct client *c)
+{
+    if (c->state == CLIENT_TUNNEL || c->state == CLIENT_CLOSED || c->finishing)
+        return;
+    if (c->running) {
+        c->again = true;
+        return;
+    }
+    c->running = true;
+    do {
+        c->again = false;
+        struct order_item *next;
+        if (!client_retire(c))
+            break;
+        while (c->state != CLIENT_TUNNEL && (next = order_next(&c->order)) != NULL)
+            ask_start(ask_at(next));
+    } while (c->again && c->state != CLIENT_CLOSED && c->state != CLIENT_TUNNEL);
+    c->running = false;
+    if (c->state == CLIENT_CLOSED || c->state == CLIENT_TUNNEL || c->finishing)
+        return;
+    if (c->state == CLIENT_LAST && c->order.n == 0) {
+        client_finish(c);
+        return;
+    }
+    client_set_flow(c);
+    if (c->order.n == 0)
+        client_set_timer(c, c->in.len > 0 || c->scanned > 0);
+}
+
+/* ---- what the stream tells */
+
+static size_t on_data(void *arg, const char *p, size_t n)
+{
+    struct client *c = arg;
+    c->in = str_make(p, n);
+    bool more = true;
+    while (more && c->in.len > 0 && !c->blocked) {
+        if (c->state == CLIENT_HEAD)
+            more = client_read_head(c);
+        else if (c->state == CLIENT_BODY)
+            client_read_body(c);
+        else
+            break;
+        if (c->state == CLIENT_BODY || c->state == CLIENT_HEAD)
+            client_set_flow(c);
+    }
+    size_t left = c->in.len;
+    c->in = str_make(NULL, 0);
+    if (c->state == CLIENT_LAST) {
+        c->dropped = c->dropped || left > 0;
+        return n; /* whatever it is, it will not be answered */
+    }
+    if (c->state == CLIENT_HEAD || c->state == CLIENT_BODY)
+        client_set_timer(c, left > 0);
+    return c->state == CLIENT_CLOSED ? n : n - left;
+}
+
+/* The client has gone, or will send no more: like other proxies we take the end of its side for its leaving, and cancel what it
+ * asked for; only what has been answered is still written. */
+static void on_eof(void *arg, bool clean)
+{
+    struct client *c = arg;
+    (void)clean;
+    clients_flush(c->cs);
+    if (c->stream != NULL && c->order.n == 0 && stream_pending(c->stream) > 0)
+        client_finish(c);
+    else
+        client_close(c);
+}
+
+static void on_drain(void *arg)
+{
+    struct client *c = arg;
+    deadline_clear(&c->write_timer);
+    if (c->finishing) {
+        client_finish(c);
+        return;
+    }
+    struct order_item *first = order_first(&c->order);
+    if (first != NULL)
+        exchange_pause(&ask_at(first)->x, false);
+}
+
+static void on_fault(void *arg, const struct fault *f)
+{
+    struct client *c = arg;
+    log_debug("%s: %s", c->from.peer_text, f->text);
+    client_close(c);
+}
+
+static const struct stream_user client_user = {
+    .on_data = on_data,
+    .on_eof = on_eof,
+    .on_drain = on_drain,
+    .on_fault = on_fault,
+};
+
+static void on_timer(void *arg)
+{
+    struct client *c = arg;
+    struct fault f;
+    switch (c->timer_is) {
+    case TIMER_HEAD:
+        client_refuse_new(c, FAULT_REQUEST_TIMEOUT, "the request head took longer than client.header_timeout");
+        client_run(c);
+        break;
+    case TIMER_BODY: {
+        struct ask *a = c->reading;
+        fault_set(&f, FAULT_REQUEST_TIMEOUT, "the request body made a pause longer than client.body_timeout");
+        c->state = CLIENT_LAST;
+        c->reading = NULL;
+        exchange_refuse(&a->x, &f);
+        client_run(c);
+        break;
+    }
+    default:
+        client_close(c);
+        break;
+    }
+}
+
+/* No byte of an answer was taken for write_timeout: the client has stalled. */
+static void on_write_timer(void *arg)
+{
+    struct client *c = arg;
+    if (c->stream->bytes_out != c->write_mark) {
+        c->write_mark = c->stream->bytes_out;
+        deadline_set(&c->write_timer, client_conf(c)->write_timeout);
+        return;
+    }
+    log_info("%s: took no byte of its answer for client.write_timeout", c->from.peer_text);
+    stream_abort(c->stream);
+    client_close(c);
+}
+
+/* ---- life */
+
+static void client_free(void *object)
+{
+    struct client *c = object;
+    conf_unref(&c->conf);
+    free(c);
+}
+
+void client_close(struct client *c)
+{
+    if (c->state == CLIENT_CLOSED)
+        return;
+    c->state = CLIENT_CLOSED;
+    struct clients *cs = c->cs;
+    if (cs->gathering == c) {
+        cs->gathering = NULL;
+        cs->gathered = 0;
+    }
+    struct order_item *item;
+    while ((item = order_first(&c->order)) != NULL)
+        ask_close(ask_at(item), item->done ? FAULT_NONE : FAULT_CLIENT_GONE);
+    tunnel_close(c->tunnel);
+    c->tunnel = NULL;
+    stream_close(c->stream);
+    c->stream = NULL;
+    c->in = str_make(NULL, 0);
+    deadline_close(&c->timer);
+    deadline_close(&c->write_timer);
+    list_remove(&c->link);
+    cs->n--;
+    atomic_fetch_sub_explicit(cs->total, 1, memory_order_relaxed);
+    loop_reap(cs->engine->loop, &c->reap, client_free, c);
+}
+
+/* Too many: one answer, without waiting for a request. */
+static void client_turn_away(struct clients *cs, struct stream *s)
+{
+    struct fault f;
+    char text[1024];
+    fault_set(&f, FAULT_LIMIT, "too many client connections (client.max_connections = %u); try again", cs->max);
+    stream_start(s);
+    stream_put(s, text, answer_raw(text, &f));
+    stream_linger(s);
+}
+
+void client_open(struct clients *cs, int fd, const struct addr *peer, const struct client_listener *l)
+{
+    struct stream *s = stream_new(cs->engine->loop, fd, peer);
+    if (atomic_fetch_add_explicit(cs->total, 1, memory_order_relaxed) >= cs->max) {
+        atomic_fetch_sub_explicit(cs->total, 1, memory_order_relaxed);
+        client_turn_away(cs, s);
+        return;
+    }
+    struct client *c = xcalloc(1, sizeof *c);
+    c->cs = cs;
+    c->stream = s;
+    s->budget = cs->engine->budget;
+    c->conf = conf_ref(l->conf);
+    c->from.peer = *peer;
+    c->from.forward = l->forward;
+    c->from.is_local = addr_is_loopback(peer);
+    c->from.id = ++cs->next_id;
+    addr_print(&l->addr, c->from.self);
+    addr_print_ip(peer, c->from.peer_text);
+    order_init(&c->order);
+    deadline_init(&c->timer, cs->engine->loop, on_timer, c);
+    deadline_init(&c->write_timer, cs->engine->loop, on_write_timer, c);
+    list_init(&c->link);
+    list_push_back(&cs->all, &c->link);
+    cs->n++;
+    client_set_timer(c, false);
+    stream_set_user(s, &client_user, c);
+    stream_start(s);
+}
+
+static void on_turn(void *arg)
+{
+    clients_flush(arg);
+}
+
+void clients_init(struct clients *cs, struct engine *e, _Atomic unsigned *total, unsigned max)
+{
+    memset(cs, 0, sizeof *cs);
+    cs->engine = e;
+    cs->total = total;
+    cs->max = max;
+    cs->gather = xmalloc(GATHER_ROOM);
+    cs->next_id = e->next_id;
+    list_init(&cs->all);
+    slab_init(&e->asks, sizeof(struct ask), SPARE_ASKS);
+    loop_add_turn(e->loop, &cs->flush, on_turn, cs);
+}
+
+void clients_clear(struct clients *cs)
+{
+    loop_remove_turn(&cs->flush);
+    slab_clear(&cs->engine->asks);
+    free(cs->gather);
+}
+
+void clients_drain(struct clients *cs, int64_t grace_ms)
+{
+    list_foreach (it, &cs->all) {
+        struct client *c = container_of(it, struct client, link);
+        if (c->timer_is == TIMER_IDLE)
+            deadline_set(&c->timer, grace_ms);
+    }
+}
+
+void clients_close(struct clients *cs)
+{
+    struct list *item;
+    while ((item = list_first(&cs->all)) != NULL)
+        client_close(container_of(item, struct client, link));
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What all exchanges of one worker share. Made by the worker, borrowed by everybody else; one thread. */
+#ifndef TLSFAN_EXCHANGE_ENGINE_H
+#define TLSFAN_EXCHANGE_ENGINE_H
+
+#include "base/sweep.h"
+#include "http/forward.h"
+#include "upstream/upstream.h"
+
+struct dns;
+
+/* A snapshot in use by one worker. Counted without atomics, so that no request writes to memory that workers share. */
+struct conf_use {
+    struct conf *conf; /* one reference for all users */
+    unsigned users;    /* exchanges, and the engine while it is the newest */
+};
+
+struct engine {
+    struct loop *loop;
+    struct conf_use *use; /* the newest snapshot; an exchange keeps the one it began with */
+    struct sweep sweep;   /* response and read timeouts */
+    struct dns *dns;
+    struct pool *pool;
+    const struct forward_id *id; /* Via */
+    struct budget *budget;       /* max_memory, of the process */
+    struct log_buf log;          /* access lines of this turn */
+    struct slab asks;            /* struct ask of client/client.c */
+    uint64_t next_id;            /* request id: the worker in the top 16 bits */
+    unsigned open_exchanges;     /* begun and not yet freed */
+    bool draining;               /* answers carry Connection: close */
+};
+
+/* Makes C (whose reference the engine takes over) the newest snapshot, or none with NULL. */
+void engine_set_conf(struct engine *e, struct conf *c);
+struct conf_use *engine_use(struct engine *e);
+void engine_unuse(struct conf_use *use);
+
+#endif

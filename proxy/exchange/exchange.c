@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of one request and its response: route, wait, perform, try again, end. States and who waits for what stand in exchange.h;
+ * only exchange_set_state() changes the state.
+ *
+ *     NEW -> [AUTH] -> [WAIT] -> ACTIVE -> DONE -> CLOSED       ACTIVE -> WAIT when a request is tried again
+ *      `---------------------------------> DONE               an answer of tlsfan's own, from any state
+ */
+#include "exchange/exchange.h"
+
+#include <assert.h>
+
+#include "exchange/answer.h"
+#include "exchange/auth.h"
+#include "exchange/record.h"
+#include "exchange/route.h"
+#include "upstream/dial.h"
+
+enum { REPLAY_MAX = 16384 };
+
+static void exchange_set_state(struct exchange *x, enum exchange_state to)
+{
+    assert(to > x->state || (x->state == EXCHANGE_ACTIVE && to == EXCHANGE_WAIT) ||
+           (x->state == EXCHANGE_WAIT && to == EXCHANGE_WAIT));
+    x->state = to;
+}
+
+/* Leaves whatever is under way for X upstream. */
+static void exchange_leave(struct exchange *x)
+{
+    struct ustream *us = x->us;
+    x->us = NULL;
+    if (us != NULL)
+        us->ops->cancel(us);
+    pool_cancel(&x->wait);
+    if (x->dial != NULL)
+        dial_cancel(x->dial);
+    x->dial = NULL;
+    auth_cancel(x->auth);
+    x->auth = NULL;
+    timeout_clear(&x->timeout);
+}
+
+static void exchange_drop_pending(struct exchange *x)
+{
+    if (x->pending == NULL)
+        return;
+    budget_add(x->engine->budget, -(int64_t)evbuffer_get_length(x->pending));
+    evbuffer_free(x->pending);
+    x->pending = NULL;
+}
+
+/* Keeps request body for when there is a connection. */
+static bool exchange_hold(struct exchange *x, struct str data)
+{
+    if (x->pending == NULL)
+        x->pending = evbuffer_new();
+    evbuffer_add(x->pending, data.p, data.len);
+    budget_add(x->engine->budget, (int64_t)data.len);
+    return evbuffer_get_length(x->pending) < budget_bound(x->engine->budget, x->conf->client.buffer);
+}
+
+/* Nothing more comes from upstream; the source is about to be told. */
+static void exchange_done(struct exchange *x)
+{
+    timeout_clear(&x->timeout);
+    exchange_drop_pending(x);
+    x->res = HALF_DONE;
+    x->t.end = loop_now();
+    exchange_set_state(x, EXCHANGE_DONE);
+}
+
+/* The response broke off after its head had been passed on. */
+static void exchange_cut(struct exchange *x, enum fault_code code)
+{
+    exchange_leave(x);
+    x->fault = code;
+    exchange_done(x);
+    x->source->on_cut(x);
+}
+
+void exchange_fail(struct exchange *x, const struct fault *f)
+{
+    exchange_leave(x);
+    x->fault = f->code;
+    if (x->req != HALF_DONE)
+        x->must_close = true; /* the rest of the body is not read */
+    exchange_done(x);
+    answer_fault(x, f);
+}
+
+/* The time that now counts: the response head's, or that between two reads of the body; none while the source is slow. */
+static void exchange_arm(struct exchange *x)
+{
+    if (x->paused || x->us == NULL || (x->res == HALF_HEAD && x->req != HALF_DONE))
+        timeout_clear(&x->timeout);
+    else
+        sweep_set(&x->engine->sweep, &x->timeout,
+                  x->res == HALF_HEAD ? x->rule->response_timeout : x->rule->read_timeout);
+}
+
+static void on_timeout(void *arg)
+{
+    struct exchange *x = arg;
+    if (x->res == HALF_BODY) {
+        exchange_cut(x, FAULT_RESPONSE_TIMEOUT);
+        return;
+    }
+    struct fault f;
+    fault_set(&f, FAULT_RESPONSE_TIMEOUT, "%.*s did not answer within %lld ms (response_timeout)%s",
+              STR_ARG(x->want.host), (long long)x->rule->response_timeout,
+              x->head.method.is_safe ? "" : "; the request may have been carried out");
+    exchange_fail(x, &f);
+}
+
+/* ---- what the upstream tells */
+
+static void on_info(void *arg, struct h1_head *head)
+{
+    struct exchange *x = arg;
+    if (head->status != 103 || x->conf->client.early_hints)
+        x->source->on_info(x, head);
+}
+
+/* 101: the connection is the client's from now on. */
+static void exchange_switch(struct exchange *x, struct h1_head *head)
+{
+    struct ustream *us = x->us;
+    void *slot = NULL;
+    x->us = NULL;
+    struct stream *up = us->ops->take(us, &slot);
+    exchange_done(x);
+    x->source->on_tunnel(x, head, up, slot);
+}
+
+static void on_head(void *arg, struct h1_head *head, const struct h1_body *body)
+{
+    struct exchange *x = arg;
+    x->t.head = loop_now();
+    x->status = head->status;
+    if (x->rewrite.is_upgraded || x->rewrite.forward != NULL)
+        rewrite_response(&head->fields, &x->rewrite);
+    if (head->status == 101) {
+        exchange_switch(x, head);
+        return;
+    }
+    x->res = HALF_BODY;
+    x->res_is_bare = head->status == 304 || x->head.method.id == METHOD_HEAD;
+    exchange_arm(x);
+    enum h1_framing framing = body->framing;
+    if (framing == H1_FRAMING_CLOSE)
+        framing = H1_FRAMING_CHUNKED;
+    x->source->on_head(x, head, framing, body->length);
+}
+
+static void on_body(void *arg, const char *p, size_t n)
+{
+    struct exchange *x = arg;
+    exchange_arm(x);
+    x->source->on_body(x, p, n);
+}
+
+static void on_end(void *arg, const struct fields *trailers)
+{
+    struct exchange *x = arg;
+    x->us = NULL;
+    if (x->req != HALF_DONE)
+        x->must_close = true;
+    exchange_done(x);
+    x->source->on_end(x, trailers);
+}
+
+static void on_drain(void *arg)
+{
+    struct exchange *x = arg;
+    x->source->on_drain(x);
+}
+
+/* Tries a request again that was lost on a connection that had been used before. */
+static bool exchange_retry(struct exchange *x, bool is_fresh, bool is_unsent)
+{
+    unsigned limit = x->conf->upstream.retries;
+    if (is_unsent && limit == 0)
+        limit = 1;
+    bool may = is_unsent || (is_fresh && x->head.method.is_idempotent);
+    if (!may || x->res != HALF_HEAD || !x->replayable || x->retries >= limit)
+        return false;
+    x->retries++;
+    x->want.no_reuse = true;
+    exchange_go(x);
+    return true;
+}
+
+static void on_fault(void *arg, const struct fault *f, bool is_fresh, bool is_unsent)
+{
+    struct exchange *x = arg;
+    x->us = NULL;
+    if (x->res == HALF_BODY) {
+        exchange_cut(x, f->code);
+        return;
+    }
+    if (exchange_retry(x, is_fresh, is_unsent))
+        return;
+    struct fault told = *f;
+    if (!is_unsent && !x->head.method.is_safe && f->code == FAULT_UP_CLOSED)
+        fault_set(&told, f->code, "%s; the request may have been carried out", f->text);
+    exchange_fail(x, &told);
+}
+
+static const struct ustream_events events = {
+    .on_info = on_info,
+    .on_head = on_head,
+    .on_body = on_body,
+    .on_end = on_end,
+    .on_fault = on_fault,
+    .on_drain = on_drain,
+};
+
+/* ---- going upstream */
+
+/* Sends the request on US. BODY is what there is of the body now. */
+static void exchange_launch(struct exchange *x, struct ustream *us, struct str body)
+{
+    exchange_set_state(x, EXCHANGE_ACTIVE);
+    x->us = us;
+    x->facts = us->facts;
+    x->t.dns += us->facts.dns_us;
+    x->t.connect += us->facts.connect_us;
+    x->t.tls += us->facts.tls_us;
+    bool whole = x->req == HALF_DONE;
+    if (whole && body.len > 0 && x->replay.p == NULL && body.len <= REPLAY_MAX && us->facts.is_reused)
+        x->replay = arena_dup(&x->arena, body);
+    x->replayable = whole && x->trailers == NULL && (body.len == 0 || x->replay.p != NULL);
+    ustream_attach(us, &events, x);
+    x->t.sent = loop_now();
+    us->ops->start(us, &x->rq, body, whole && x->trailers == NULL);
+    if (whole && x->trailers != NULL)
+        us->ops->end(us, x->trailers);
+    exchange_arm(x);
+}
+
+static void on_ready(void *arg, struct ustream *us)
+{
+    struct exchange *x = arg;
+    x->t.queued += x->wait.queued_us;
+    struct str body = x->replay;
+    struct evbuffer *pending = x->pending;
+    x->pending = NULL;
+    if (pending != NULL) {
+        size_t n = evbuffer_get_length(pending);
+        budget_add(x->engine->budget, -(int64_t)n);
+        body = str_make((const char *)evbuffer_pullup(pending, -1), n);
+    }
+    exchange_launch(x, us, body);
+    if (pending == NULL)
+        return;
+    evbuffer_free(pending);
+    if (x->state == EXCHANGE_ACTIVE && x->req != HALF_DONE)
+        x->source->on_drain(x);
+}
+
+static void on_wait_fault(void *arg, const struct fault *f)
+{
+    struct exchange *x = arg;
+    x->t.queued += x->wait.queued_us;
+    exchange_fail(x, f);
+}
+
+static void on_dialed(void *arg, const struct dial_result *r)
+{
+    struct exchange *x = arg;
+    x->dial = NULL;
+    x->t.dns = r->dns_us;
+    x->t.connect = r->connect_us;
+    if (r->stream == NULL) {
+        exchange_fail(x, r->fault);
+        return;
+    }
+    x->status = 200;
+    x->t.head = loop_now();
+    x->facts.peer = r->stream->peer;
+    exchange_done(x);
+    x->source->on_tunnel(x, NULL, r->stream, NULL);
+}
+
+/* Performs what route_request() decided; BODY as in exchange_start(). */
+static void exchange_perform(struct exchange *x, struct str body)
+{
+    exchange_set_state(x, EXCHANGE_WAIT);
+    x->wait.on_ready = on_ready;
+    x->wait.on_fault = on_wait_fault;
+    x->wait.arg = x;
+    struct ustream *us = pool_get(x->engine->pool, &x->want, &x->wait);
+    if (us != NULL && x->pending != NULL)
+        on_ready(x, us);
+    else if (us != NULL)
+        exchange_launch(x, us, body);
+    else if (body.len > 0 && x->replay.p == NULL)
+        (void)exchange_hold(x, body);
+}
+
+static void on_auth(void *arg, bool ok)
+{
+    struct exchange *x = arg;
+    x->auth = NULL;
+    if (ok) {
+        exchange_go(x);
+        return;
+    }
+    struct fault f;
+    fault_set(&f, FAULT_CREDENTIALS, "the proxy credentials are wrong");
+    exchange_fail(x, &f);
+}
+
+static void exchange_authenticate(struct exchange *x, struct str body)
+{
+    const struct field *f = fields_find(&x->head.fields, FIELD_PROXY_AUTHORIZATION, NULL);
+    x->auth = auth_start(x->engine, x->conf, f->value, on_auth, x);
+    if (x->auth == NULL) {
+        struct fault busy;
+        fault_set(&busy, FAULT_LIMIT, "too many credentials wait to be checked; try again");
+        exchange_fail(x, &busy);
+        return;
+    }
+    exchange_set_state(x, EXCHANGE_AUTH);
+    if (body.len > 0)
+        (void)exchange_hold(x, body);
+}
+
+static void exchange_route(struct exchange *x, struct str body)
+{
+    struct fault f;
+    switch (route_request(x, &f)) {
+    case ROUTE_REFUSE:
+        exchange_fail(x, &f);
+        break;
+    case ROUTE_AUTH:
+        exchange_authenticate(x, body);
+        break;
+    case ROUTE_UPSTREAM:
+        exchange_perform(x, body);
+        break;
+    case ROUTE_TUNNEL:
+        exchange_set_state(x, EXCHANGE_WAIT);
+        x->dial = dial_start(x->engine->loop, x->engine->dns, &x->want, NULL, on_dialed, x);
+        break;
+    case ROUTE_PLAIN:
+        x->status = 200;
+        exchange_done(x);
+        x->source->on_connect_plain(x);
+        break;
+    case ROUTE_OPTIONS:
+        exchange_done(x);
+        answer_options(x);
+        break;
+    case ROUTE_TRACE:
+        exchange_done(x);
+        answer_trace(x);
+        break;
+    }
+}
+
+/* After credentials were checked, or for another try. */
+void exchange_go(struct exchange *x)
+{
+    if (x->rule == NULL)
+        exchange_route(x, str_make(NULL, 0));
+    else
+        exchange_perform(x, x->replay);
+}
+
+/* ---- what the source says */
+
+void exchange_init(struct exchange *x, struct engine *e, const struct source_ops *source, struct origin_side *from)
+{
+    memset(x, 0, offsetof(struct exchange, first_fields));
+    x->engine = e;
+    x->source = source;
+    x->from = from;
+    x->use = engine_use(e);
+    x->conf = x->use->conf;
+    x->id = ++e->next_id;
+    x->t.begin = loop_now();
+    e->open_exchanges++;
+    timeout_init(&x->timeout, on_timeout, x);
+    arena_init(&x->arena, x->first_bytes, sizeof x->first_bytes);
+    fields_init(&x->head.fields, &x->arena, x->first_fields, sizeof x->first_fields / sizeof x->first_fields[0]);
+}
+
+void exchange_refuse(struct exchange *x, const struct fault *f)
+{
+    x->must_close = true;
+    if (x->res == HALF_BODY)
+        exchange_cut(x, f->code);
+    else if (!exchange_is_over(x))
+        exchange_fail(x, f);
+}
+
+void exchange_start(struct exchange *x, struct str body, bool end)
+{
+    x->req = end ? HALF_DONE : HALF_BODY;
+    if (budget_is_spent(x->engine->budget)) {
+        struct fault f;
+        fault_set(&f, FAULT_LIMIT, "the proxy's buffers are full (max_memory); try again");
+        exchange_fail(x, &f);
+        return;
+    }
+    exchange_route(x, body);
+}
+
+bool exchange_body(struct exchange *x, struct str data)
+{
+    if (exchange_is_over(x) || data.len == 0)
+        return true;
+    if (x->us == NULL)
+        return exchange_hold(x, data);
+    return x->us->ops->body(x->us, data);
+}
+
+void exchange_end(struct exchange *x, const struct fields *trailers)
+{
+    x->req = HALF_DONE;
+    x->trailers = trailers;
+    if (exchange_is_over(x) || x->us == NULL)
+        return;
+    x->t.sent = loop_now();
+    x->us->ops->end(x->us, trailers);
+    if (x->us != NULL && x->res == HALF_HEAD)
+        exchange_arm(x);
+}
+
+void exchange_pause(struct exchange *x, bool paused)
+{
+    if (x->paused == paused || exchange_is_over(x))
+        return;
+    x->paused = paused;
+    if (x->us == NULL)
+        return;
+    x->us->ops->pause(x->us, paused);
+    exchange_arm(x);
+}
+
+static void exchange_free(void *object)
+{
+    struct exchange *x = object;
+    x->engine->open_exchanges--;
+    engine_unuse(x->use);
+    h1_body_clear(&x->body);
+    arena_clear(&x->arena);
+    x->source->release(x);
+}
+
+void exchange_close(struct exchange *x, enum fault_code fault)
+{
+    if (x->state == EXCHANGE_CLOSED)
+        return;
+    exchange_leave(x);
+    exchange_drop_pending(x);
+    if (x->fault == FAULT_NONE)
+        x->fault = fault;
+    if (x->t.end == 0)
+        x->t.end = loop_now();
+    record_write(x);
+    exchange_set_state(x, EXCHANGE_CLOSED);
+    loop_reap(x->engine->loop, &x->reap, exchange_free, x);
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The access line: see record.h. Written by hand into the worker's buffer, for it is on every request's path; `struct pen` keeps
+ * what it writes within the room that was asked for. */
+#include "exchange/record.h"
+
+#include <time.h>
+
+enum {
+    RECORD_FIXED = 1536, /* all but method and URL, escaped */
+    URL_MAX = 8192       /* bytes of a path that are logged */
+};
+
+struct pen {
+    char *p;
+    char *end;
+};
+
+static void pen_bytes(struct pen *w, const char *p, size_t n)
+{
+    if (n > (size_t)(w->end - w->p))
+        n = (size_t)(w->end - w->p);
+    memcpy(w->p, p, n);
+    w->p += n;
+}
+
+static void pen_text(struct pen *w, const char *z)
+{
+    pen_bytes(w, z, strlen(z));
+}
+
+static void pen_number(struct pen *w, uint64_t v)
+{
+    char digits[20];
+    pen_bytes(w, digits, str_put_u64(digits, v));
+}
+
+/* What others wrote: quotes, backslashes and what is not printable ASCII as \u00HH, good in JSON and in common lines. */
+static void pen_escaped(struct pen *w, struct str s)
+{
+    static const char hex[] = "0123456789abcdef";
+    size_t from = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\')
+            continue;
+        char u[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
+        pen_bytes(w, s.p + from, i - from);
+        pen_bytes(w, u, sizeof u);
+        from = i + 1;
+    }
+    pen_bytes(w, s.p + from, s.len - from);
+}
+
+/* µs as milliseconds with three digits behind the point. */
+static void pen_ms(struct pen *w, const char *key, int64_t us)
+{
+    char frac[4] = {'.'};
+    if (us < 0)
+        us = 0;
+    pen_text(w, key);
+    pen_number(w, (uint64_t)us / 1000);
+    frac[1] = (char)('0' + us / 100 % 10);
+    frac[2] = (char)('0' + us / 10 % 10);
+    frac[3] = (char)('0' + us % 10);
+    pen_bytes(w, frac, 4);
+}
+
+static void pen_ip_host(struct pen *w, struct str host)
+{
+    bool is_ip6 = str_find(host, ':') < host.len;
+    pen_text(w, is_ip6 ? "[" : "");
+    pen_escaped(w, host);
+    pen_text(w, is_ip6 ? "]" : "");
+}
+
+/* The URL without userinfo (a target that has one is never parsed) and, unless log.query, without query. */
+static void pen_url(struct pen *w, const struct exchange *x)
+{
+    const struct uri_host *host = &x->target.host;
+    if (!x->has_target) {
+        pen_text(w, "-");
+        return;
+    }
+    if (x->target.form == TARGET_AUTHORITY || x->target.form == TARGET_ABSOLUTE) {
+        pen_escaped(w, x->target.scheme_name);
+        pen_text(w, x->target.form == TARGET_ABSOLUTE ? "://" : "");
+        pen_ip_host(w, host->name);
+        if (host->port != 0) {
+            pen_text(w, ":");
+            pen_number(w, host->port);
+        }
+    } else if (x->rq.host.p != NULL) {
+        pen_text(w, x->rewrite.forward != NULL && x->want.tls ? "https://" : "http://");
+        pen_escaped(w, x->rq.host);
+    }
+    if (x->target.form == TARGET_AUTHORITY)
+        return;
+    struct str path = x->rewrite.forward != NULL && x->rq.target.p != NULL ? x->rq.target : x->target.path;
+    if (!x->conf->log.query)
+        path.len = str_find(path, '?');
+    if (path.len > URL_MAX)
+        path.len = URL_MAX;
+    pen_escaped(w, path);
+}
+
+/* The wall clock of this second as FORMAT, made once a second. */
+static const char *record_time(time_t sec, bool json)
+{
+    static _Thread_local struct {
+        time_t sec;
+        char text[40];
+    } cache[2];
+    if (cache[json].sec != sec || cache[json].text[0] == '\0') {
+        struct tm tm;
+        gmtime_r(&sec, &tm);
+        cache[json].sec = sec;
+        strftime(cache[json].text, sizeof cache[json].text, json ? "%Y-%m-%dT%H:%M:%S" : "%d/%b/%Y:%H:%M:%S +0000",
+                 &tm);
+    }
+    return cache[json].text;
+}
+
+static void record_phases(struct pen *w, const struct exchange *x)
+{
+    int64_t wait = x->t.sent != 0 && x->t.head > x->t.sent ? x->t.head - x->t.sent : 0;
+    pen_ms(w, ",\"ms\":{\"queued\":", x->t.queued);
+    pen_ms(w, ",\"dns\":", x->t.dns);
+    pen_ms(w, ",\"connect\":", x->t.connect);
+    pen_ms(w, ",\"tls\":", x->t.tls);
+    pen_ms(w, ",\"wait\":", wait);
+    pen_ms(w, ",\"total\":", x->t.end - x->t.begin);
+    pen_text(w, "}");
+}
+
+static void record_upstream(struct pen *w, const struct exchange *x)
+{
+    char text[ADDR_TEXT];
+    bool has_peer = x->facts.peer.len != 0;
+    pen_text(w, ",\"upstream\":\"");
+    pen_text(w, has_peer ? addr_print(&x->facts.peer, text) : "");
+    pen_text(w, "\",\"protocol\":\"");
+    pen_text(w, x->facts.protocol == NULL ? "" : x->facts.protocol);
+    pen_text(w, "\",\"tls\":\"");
+    pen_text(w, x->facts.tls_version == NULL ? "" : x->facts.tls_version);
+    pen_text(w, "\",\"reused\":");
+    pen_text(w, x->facts.is_reused ? "true" : "false");
+    pen_text(w, ",\"retries\":");
+    pen_number(w, x->retries);
+}
+
+static void record_json(struct pen *w, const struct exchange *x)
+{
+    int64_t now = loop_wall();
+    char id[16];
+    pen_text(w, "{\"time\":\"");
+    pen_text(w, record_time((time_t)(now / 1000000), true));
+    char frac[5] = {'.', (char)('0' + now / 100000 % 10), (char)('0' + now / 10000 % 10),
+                    (char)('0' + now / 1000 % 10), 'Z'};
+    pen_bytes(w, frac, 5);
+    pen_text(w, "\",\"id\":\"");
+    pen_bytes(w, id, str_put_hex(id, x->id));
+    pen_text(w, "\",\"client\":\"");
+    pen_text(w, x->from->peer_text);
+    pen_text(w, "\",\"method\":\"");
+    pen_escaped(w, x->head.method.name);
+    pen_text(w, "\",\"url\":\"");
+    pen_url(w, x);
+    pen_text(w, "\",\"status\":");
+    pen_number(w, x->status);
+    pen_text(w, ",\"bytes_in\":");
+    pen_number(w, x->bytes_in);
+    pen_text(w, ",\"bytes_out\":");
+    pen_number(w, x->bytes_out);
+    record_upstream(w, x);
+    record_phases(w, x);
+    pen_text(w, ",\"error\":\"");
+    pen_text(w, x->fault == FAULT_NONE ? "" : fault_info(x->fault)->type);
+    pen_text(w, "\"}\n");
+}
+
+static void record_common(struct pen *w, const struct exchange *x)
+{
+    pen_text(w, x->from->peer_text);
+    pen_text(w, " - - [");
+    pen_text(w, record_time((time_t)(loop_wall() / 1000000), false));
+    pen_text(w, "] \"");
+    pen_escaped(w, x->head.method.name);
+    pen_text(w, " ");
+    pen_url(w, x);
+    pen_text(w, x->head.minor == 0 ? " HTTP/1.0\" " : " HTTP/1.1\" ");
+    pen_number(w, x->status);
+    pen_text(w, " ");
+    pen_number(w, x->bytes_out);
+    pen_text(w, "\n");
+}
+
+void record_write(struct exchange *x)
+{
+    if (x->recorded || !log_access_is_on())
+        return;
+    x->recorded = true;
+    size_t url = x->target.path.len + x->rq.target.len;
+    size_t room = RECORD_FIXED + 6 * ((url > 2 * URL_MAX ? 2 * URL_MAX : url) + x->head.method.name.len +
+                                      x->target.host.name.len + x->rq.host.len);
+    struct log_buf *b = &x->engine->log;
+    char *start = log_buf_room(b, room);
+    struct pen w = {start, start + room};
+    if (x->conf->log.json)
+        record_json(&w, x);
+    else
+        record_common(&w, x);
+    b->len += (size_t)(w.p - start);
+}

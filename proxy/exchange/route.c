@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The route of a request: see route.h. Everything that may be refused is refused here, before a byte goes upstream; the steps
+ * stand in route_request() in the order in which they are taken. */
+#include "exchange/route.h"
+
+#include "conf/policy.h"
+
+static bool refuse(struct fault *f, enum fault_code code, const char *text)
+{
+    fault_set(f, code, "%s", text);
+    return false;
+}
+
+bool route_target(struct exchange *x, struct fault *f)
+{
+    const char *why = NULL;
+    if (!uri_parse_target(&x->target, &x->arena, x->head.target, x->head.method.id == METHOD_CONNECT, &why))
+        return refuse(f, FAULT_BAD_REQUEST, why);
+    x->has_target = true;
+    return true;
+}
+
+/* RFC 9112 §3.2: exactly one well-formed Host in HTTP/1.1, whatever form the target has. */
+static bool route_host_field(struct exchange *x, struct uri_host *host, struct fault *f)
+{
+    const struct field *field = fields_find(&x->head.fields, FIELD_HOST, NULL);
+    memset(host, 0, sizeof *host);
+    if (field == NULL) {
+        if (x->head.minor == 0)
+            return true;
+        return refuse(f, FAULT_BAD_REQUEST, "an HTTP/1.1 request must have a Host field");
+    }
+    if (fields_find(&x->head.fields, FIELD_HOST, field) != NULL)
+        return refuse(f, FAULT_BAD_REQUEST, "the request has more than one Host field");
+    const char *why = NULL;
+    if (uri_parse_host(host, &x->arena, field->value, &why))
+        return true;
+    fault_set(f, FAULT_BAD_REQUEST, "the Host field is malformed: %s", why);
+    return false;
+}
+
+/* Credentials, where they are asked for: never on a forward listener, once for what is inside a CONNECT. */
+static enum policy_auth route_auth(struct exchange *x)
+{
+    if (x->conf->htpasswd == NULL || x->from->forward != NULL || x->from->is_trusted)
+        return POLICY_AUTH_OK;
+    const struct field *field = fields_find(&x->head.fields, FIELD_PROXY_AUTHORIZATION, NULL);
+    return policy_auth(x->conf, field == NULL ? str_make(NULL, 0) : field->value);
+}
+
+static bool route_is_loopback_name(struct str name)
+{
+    return str_eq(name, STR("localhost")) || str_iends(name, STR(".localhost"));
+}
+
+static bool route_in(const struct strings *list, struct str s)
+{
+    for (unsigned i = 0; i < list->n; i++) {
+        if (str_ieq(str_from(list->v[i]), s))
+            return true;
+    }
+    return false;
+}
+
+/* A page that reaches for a forward listener by a name of its own (DNS rebinding) is refused. */
+static bool route_forward_host(struct exchange *x, const struct uri_host *host, struct fault *f)
+{
+    const struct forward *fwd = x->from->forward;
+    if (host->name.p == NULL || host->is_ip || route_is_loopback_name(host->name) ||
+        str_eq(host->name, str_from(fwd->host)) || route_in(&fwd->hosts, host->name))
+        return true;
+    char name[256];
+    fault_set(f, FAULT_MISDIRECTED,
+              "this listener does not answer for the host %s; name it in `hosts` of forward \"%s\" if it should",
+              str_escape(name, sizeof name, host->name), fwd->listener);
+    return false;
+}
+
+/* Requests that a web page of another site makes are refused. */
+static bool route_forward_origin(struct exchange *x, struct str self, struct fault *f)
+{
+    const struct forward *fwd = x->from->forward;
+    const struct field *origin = fields_find(&x->head.fields, FIELD_ORIGIN, NULL);
+    if (origin != NULL && route_in(&fwd->origins, origin->value))
+        return true;
+    bool is_own = origin != NULL && str_istarts(origin->value, STR("http://")) &&
+                  str_ieq(str_from_byte(origin->value, 7), self);
+    const struct field *site = fields_find(&x->head.fields, FIELD_SEC_FETCH_SITE, NULL);
+    if ((origin == NULL || is_own) && (site == NULL || !str_ieq(site->value, STR("cross-site"))))
+        return true;
+    fault_set(f, FAULT_DENIED,
+              "a web page of another origin may not use this listener; name it in `origins` of forward \"%s\" if it may",
+              fwd->listener);
+    return false;
+}
+
+/* ---- the forms of a target, each filling want.host, want.port, want.tls and rq.target */
+
+static void route_want(struct exchange *x, const struct uri_host *host, uint16_t port, bool tls)
+{
+    x->want.conf = x->conf;
+    x->want.host = host->name;
+    x->want.is_ip = host->is_ip;
+    x->want.port = port;
+    x->want.tls = tls;
+    x->want.is_local = x->from->is_local;
+    x->want.client = x->from->id;
+    x->want.check_alive = !x->head.method.is_safe;
+}
+
+/* http:// becomes TLS unless a rule says no; https:// always is. */
+static void route_url(struct exchange *x, const struct uri_host *host, bool is_https)
+{
+    uint16_t port = host->port;
+    uint16_t tls_port = port == 0 || (port == 80 && !is_https) ? 443 : port;
+    x->rule = rule_find(x->conf, host->name, tls_port);
+    bool tls = is_https || x->rule->upgrade;
+    if (tls)
+        port = tls_port;
+    else if (port == 0)
+        port = 80;
+    x->rewrite.is_upgraded = tls && !is_https;
+    if (x->rule->port != 0)
+        port = x->rule->port;
+    route_want(x, host, port, tls);
+    uint16_t written = host->port == (is_https ? 443 : 80) ? 0 : host->port;
+    x->rq.host = uri_authority(&x->arena, host->name, written, 0);
+}
+
+/* OPTIONS with an absolute target without a path asks for "*" (RFC 9112 §3.2.4). */
+static struct str route_path(const struct exchange *x)
+{
+    if (x->head.method.id != METHOD_OPTIONS || x->target.form != TARGET_ABSOLUTE)
+        return x->target.path;
+    struct str rest = str_from_byte(x->head.target, x->target.scheme_name.len + 3);
+    rest.len = str_find(rest, '#');
+    return str_find(rest, '/') == rest.len && str_find(rest, '?') == rest.len ? STR("*") : x->target.path;
+}
+
+static bool route_absolute(struct exchange *x, struct fault *f)
+{
+    if (x->target.scheme == SCHEME_OTHER) {
+        char scheme[64];
+        fault_set(f, FAULT_NOT_IMPLEMENTED, "%s:// is not spoken here; use http:// or https:// URLs",
+                  str_escape(scheme, sizeof scheme, x->target.scheme_name));
+        return false;
+    }
+    route_url(x, &x->target.host, x->target.scheme == SCHEME_HTTPS);
+    x->rq.target = route_path(x);
+    return true;
+}
+
+/* Inside CONNECT host:80. An absolute target may only name that host. */
+static bool route_fixed(struct exchange *x, struct fault *f)
+{
+    const struct uri_host *host = &x->from->fixed;
+    if (x->target.form == TARGET_AUTHORITY)
+        return refuse(f, FAULT_BAD_REQUEST, "CONNECT inside CONNECT is not spoken here");
+    if (x->target.form == TARGET_ABSOLUTE && !str_eq(x->target.host.name, host->name))
+        return refuse(f, FAULT_MISDIRECTED, "the request names another host than the CONNECT that it is in");
+    route_url(x, host, false);
+    x->rq.target = route_path(x);
+    return true;
+}
+
+static bool route_forward(struct exchange *x, const struct uri_host *host_field, struct fault *f)
+{
+    const struct forward *fwd = x->from->forward;
+    if (x->head.method.id == METHOD_CONNECT)
+        return refuse(f, FAULT_METHOD, "this listener speaks for one origin and takes no CONNECT");
+    const struct uri_host *asked = x->target.form == TARGET_ABSOLUTE ? &x->target.host : host_field;
+    struct str self = str_from(x->from->self);
+    if (asked->name.p != NULL)
+        self = uri_authority(&x->arena, asked->name, asked->port, 80);
+    if (!route_forward_host(x, asked, f) || !route_forward_origin(x, self, f))
+        return false;
+    if (fwd->path[0] != '\0' && uri_path_leaves_root(x->target.path))
+        return refuse(f, FAULT_BAD_REQUEST, "the path climbs out of the one this listener speaks for");
+    struct uri_host to = {.name = str_from(fwd->host), .port = fwd->port};
+    struct addr literal;
+    to.is_ip = addr_parse_ip(&literal, to.name, 0);
+    x->rule = rule_find(x->conf, to.name, fwd->port);
+    route_want(x, &to, x->rule->port != 0 ? x->rule->port : fwd->port, fwd->tls);
+    x->want.exempt = true;
+    x->rewrite.forward = fwd;
+    x->rewrite.self = self;
+    x->rewrite.is_upgraded = fwd->tls;
+    x->rq.host = fwd->host_is_client ? self : uri_authority(&x->arena, to.name, fwd->port, fwd->tls ? 443 : 80);
+    x->rq.target = x->target.path;
+    if (fwd->path[0] != '\0' && x->target.form != TARGET_ASTERISK)
+        x->rq.target = arena_printf(&x->arena, "%s%.*s", fwd->path, STR_ARG(x->target.path));
+    return true;
+}
+
+/* CONNECT host:443 is a blind tunnel; host:80 is read as plain HTTP where that would be upgraded. */
+static enum route route_connect(struct exchange *x, struct fault *f)
+{
+    const struct uri_host *host = &x->target.host;
+    bool is_plain = host->port == 80 && rule_find(x->conf, host->name, 443)->upgrade;
+    if (!policy_host(x->conf, host->name, is_plain ? 443 : host->port, !is_plain, f))
+        return ROUTE_REFUSE;
+    if (is_plain)
+        return ROUTE_PLAIN;
+    x->rule = rule_find(x->conf, host->name, host->port);
+    route_want(x, host, host->port, false);
+    return ROUTE_TUNNEL;
+}
+
+/* What goes up is what was understood: hop-by-hop fields gone, rewritten, edited by the rule. */
+static void route_head(struct exchange *x)
+{
+    forward_request(&x->head, x->engine->id, x->conf->via, &x->hop);
+    if (x->rewrite.is_upgraded || x->rewrite.forward != NULL)
+        rewrite_request(&x->head.fields, &x->rewrite);
+    if (x->rule->n_edits > 0)
+        rewrite_edits(&x->head.fields, x->rule->edits, x->rule->n_edits);
+    x->rq.method = x->head.method;
+    x->rq.fields = &x->head.fields;
+    x->rq.framing = x->body.framing;
+    x->rq.length = x->body.length;
+    x->rq.te_trailers = x->hop.te_trailers;
+    x->rq.is_upgrade = x->hop.is_websocket;
+}
+
+/* Form and destination, for all but CONNECT on a proxy listener. */
+static bool route_destination(struct exchange *x, const struct uri_host *host_field, struct fault *f)
+{
+    bool ok;
+    if (x->from->forward != NULL)
+        ok = route_forward(x, host_field, f);
+    else if (x->from->fixed.name.p != NULL)
+        ok = route_fixed(x, f);
+    else if (x->target.form == TARGET_ABSOLUTE)
+        ok = route_absolute(x, f);
+    else
+        ok = refuse(f, FAULT_BAD_REQUEST,
+                    "this is a proxy: send the whole URL (GET http://host/path), or set http_proxy to this address; "
+                    "a listener for one origin is made with --forward");
+    if (ok)
+        x->want.rule = x->rule;
+    return ok && (x->want.exempt || policy_host(x->conf, x->want.host, x->want.port, false, f));
+}
+
+enum route route_request(struct exchange *x, struct fault *f)
+{
+    struct uri_host host;
+    x->rule = NULL;
+    x->rewrite.conf = x->conf;
+    if (!policy_client(x->conf, &x->from->peer, f) || !route_target(x, f) || !route_host_field(x, &host, f))
+        return ROUTE_REFUSE;
+    enum policy_auth auth = route_auth(x);
+    if (auth == POLICY_AUTH_SLOW)
+        return ROUTE_AUTH;
+    if (auth == POLICY_AUTH_BAD) {
+        refuse(f, FAULT_CREDENTIALS, "this proxy asks for credentials: send Proxy-Authorization: Basic");
+        return ROUTE_REFUSE;
+    }
+    if (forward_is_loop(&x->head.fields, x->engine->id)) {
+        refuse(f, FAULT_LOOP, "the request has come through this proxy before: it would go round in a loop");
+        return ROUTE_REFUSE;
+    }
+    if (x->head.method.id == METHOD_CONNECT && x->from->forward == NULL && x->from->fixed.name.p == NULL) {
+        enum route route = route_connect(x, f);
+        x->want.rule = x->rule;
+        return route;
+    }
+    if (x->target.form == TARGET_ASTERISK && x->from->forward == NULL && x->from->fixed.name.p == NULL)
+        return ROUTE_OPTIONS;
+    bool here = false;
+    const char *why = NULL;
+    if (!forward_max_forwards(&x->head.fields, x->head.method.id, &here, &why)) {
+        refuse(f, FAULT_BAD_REQUEST, why);
+        return ROUTE_REFUSE;
+    }
+    if (here)
+        return x->head.method.id == METHOD_TRACE ? ROUTE_TRACE : ROUTE_OPTIONS;
+    if (!route_destination(x, &host, f)) {
+        x->rule = NULL;
+        return ROUTE_REFUSE;
+    }
+    route_head(x);
+    return ROUTE_UPSTREAM;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where a request goes: its target, Host, who may ask, where it may go, the rule, and what changes in its head. */
+#ifndef TLSFAN_EXCHANGE_ROUTE_H
+#define TLSFAN_EXCHANGE_ROUTE_H
+
+#include "exchange/exchange.h"
+
+enum route {
+    ROUTE_REFUSE,   /* the fault says how to answer */
+    ROUTE_AUTH,     /* credentials must be hashed first: auth_start(), then route again */
+    ROUTE_UPSTREAM, /* x->want, x->rq and x->rewrite are set */
+    ROUTE_TUNNEL,   /* CONNECT: x->want is set, tls false */
+    ROUTE_PLAIN,    /* CONNECT host:80 that is read as plain HTTP */
+    ROUTE_OPTIONS,  /* tlsfan answers OPTIONS itself (RFC 9110 §9.3.7, §7.6.2) */
+    ROUTE_TRACE     /* tlsfan is the final recipient of a TRACE (§9.3.8) */
+};
+
+/* Decides. Pure but for X: no I/O. */
+enum route route_request(struct exchange *x, struct fault *f);
+
+/* Fills x->target from the request line, for the log too. False with F. */
+MUST_CHECK bool route_target(struct exchange *x, struct fault *f);
+
+#endif

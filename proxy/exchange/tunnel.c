@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Two streams joined: see tunnel.h. Each direction is a `struct lane`; a lane ends when its reader has seen the end and the writer
+ * has been told, and the tunnel ends with its second lane. */
+#include "exchange/tunnel.h"
+
+#include <stdlib.h>
+
+struct tunnel;
+
+/* Bytes from `in` to the other lane's `in`. */
+struct lane {
+    struct tunnel *tunnel;
+    struct stream *in;
+    struct lane *other;
+    uint64_t bytes;
+    bool ended;
+};
+
+/* Owner: whoever opened it. Closed by tunnel_close(), or by itself at the end. */
+struct tunnel {
+    struct engine *engine;
+    struct lane up;   /* client to origin */
+    struct lane down; /* origin to client */
+    void *slot;
+    int64_t timeout_ms;
+    size_t buffer;
+    struct deadline idle;
+    tunnel_fn fn;
+    void *arg;
+    bool closed;
+    struct reap reap;
+};
+
+void tunnel_close(struct tunnel *t)
+{
+    if (t == NULL || t->closed)
+        return;
+    t->closed = true;
+    stream_close(t->up.in);
+    stream_close(t->down.in);
+    deadline_close(&t->idle);
+    if (t->slot != NULL)
+        pool_release_slot(t->engine->pool, t->slot);
+    loop_reap(t->engine->loop, &t->reap, free, t);
+}
+
+/* Closes and tells. */
+static void tunnel_finish(struct tunnel *t)
+{
+    tunnel_fn fn = t->fn;
+    uint64_t up = t->up.bytes;
+    uint64_t down = t->down.bytes;
+    tunnel_close(t);
+    if (fn != NULL)
+        fn(t->arg, up, down);
+}
+
+static size_t on_data(void *arg, const char *p, size_t n)
+{
+    struct lane *lane = arg;
+    struct tunnel *t = lane->tunnel;
+    struct stream *out = lane->other->in;
+    lane->bytes += n;
+    deadline_set(&t->idle, t->timeout_ms);
+    stream_put(out, p, n);
+    if (stream_pending(out) > budget_bound(t->engine->budget, t->buffer))
+        stream_pause(lane->in);
+    return n;
+}
+
+static void on_drain(void *arg)
+{
+    struct lane *lane = arg;
+    if (!lane->other->ended)
+        stream_resume(lane->other->in);
+    else if (lane->ended)
+        tunnel_finish(lane->tunnel);
+}
+
+/* One side has ended: the other is told when all before it has been written. */
+static void on_eof(void *arg, bool clean)
+{
+    struct lane *lane = arg;
+    struct stream *out = lane->other->in;
+    (void)clean;
+    lane->ended = true;
+    stream_end(out);
+    if (lane->other->ended && stream_pending(out) == 0 && stream_pending(lane->in) == 0)
+        tunnel_finish(lane->tunnel);
+}
+
+/* The far side must see that this was no proper end. */
+static void on_fault(void *arg, const struct fault *f)
+{
+    struct lane *lane = arg;
+    (void)f;
+    stream_abort(lane->other->in);
+    tunnel_finish(lane->tunnel);
+}
+
+static void on_idle(void *arg)
+{
+    tunnel_finish(arg);
+}
+
+static const struct stream_user lane_user = {
+    .on_data = on_data,
+    .on_eof = on_eof,
+    .on_drain = on_drain,
+    .on_fault = on_fault,
+};
+
+struct tunnel *tunnel_open(struct engine *e, const struct tunnel_ends *ends, tunnel_fn fn, void *arg)
+{
+    struct tunnel *t = xcalloc(1, sizeof *t);
+    t->engine = e;
+    t->up = (struct lane){.tunnel = t, .in = ends->client, .other = &t->down};
+    t->down = (struct lane){.tunnel = t, .in = ends->up, .other = &t->up};
+    t->slot = ends->slot;
+    t->timeout_ms = ends->timeout_ms;
+    t->buffer = ends->buffer;
+    t->fn = fn;
+    t->arg = arg;
+    deadline_init(&t->idle, e->loop, on_idle, t);
+    deadline_set(&t->idle, t->timeout_ms);
+    stream_set_user(t->up.in, &lane_user, &t->up);
+    stream_set_user(t->down.in, &lane_user, &t->down);
+    stream_start(t->down.in);
+    stream_resume(t->down.in);
+    stream_resume(t->up.in);
+    return t;
+}

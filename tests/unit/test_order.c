@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who may begin and whose answer is next (RFC 9112 §9.3.2), as a table: one letter a request, s safe, u unsafe. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "exchange/order.h"
+
+enum { ITEMS = 8 };
+
+/* Begins what may begin; gives the letters of what runs, in order. */
+static void begin(struct order *o, struct order_item *items, size_t n, char *running)
+{
+    while (order_next(o) != NULL)
+        continue;
+    for (size_t i = 0; i < n; i++)
+        running[i] = items[i].started ? (items[i].done ? 'd' : 'r') : '-';
+    running[n] = '\0';
+}
+
+/* KINDS begin together; then those of FINISH (digits) end one after the other. */
+static void check(const char *kinds, const char *finish, const char *expected)
+{
+    struct order o;
+    struct order_item items[ITEMS];
+    char running[ITEMS + 1];
+    size_t n = strlen(kinds);
+    order_init(&o);
+    for (size_t i = 0; i < n; i++)
+        order_push(&o, &items[i], kinds[i] == 's');
+    begin(&o, items, n, running);
+    for (; *finish != '\0'; finish++) {
+        items[*finish - '0'].done = true;
+        begin(&o, items, n, running);
+    }
+    assert_string_equal(running, expected);
+}
+
+static void test_barriers(void **state)
+{
+    (void)state;
+    check("s", "", "r");
+    check("ssss", "", "rrrr");
+    check("u", "", "r");
+    check("uu", "", "r-");
+    check("su", "", "r-");
+    check("ssuss", "", "rr---");
+    check("ssuss", "0", "dr---");
+    check("ssuss", "01", "ddr--");
+    check("ssuss", "10", "ddr--");
+    check("ssuss", "012", "dddrr");
+    check("uss", "", "r--");
+    check("uss", "0", "drr");
+    check("usu", "0", "dr-");
+    check("usu", "01", "ddr");
+}
+
+static void test_first_is_the_oldest(void **state)
+{
+    (void)state;
+    struct order o;
+    struct order_item items[3];
+    order_init(&o);
+    assert_null(order_first(&o));
+    for (size_t i = 0; i < 3; i++)
+        order_push(&o, &items[i], true);
+    items[1].done = true;
+    assert_ptr_equal(order_first(&o), &items[0]);
+    order_remove(&o, &items[0]);
+    assert_ptr_equal(order_first(&o), &items[1]);
+    order_remove(&o, &items[1]);
+    order_remove(&o, &items[1]);
+    assert_int_equal(o.n, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_barriers),
+        cmocka_unit_test(test_first_is_the_oldest),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
