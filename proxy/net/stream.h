@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A connected byte stream, plain or TLS; nobody above knows which. Optimistic: a write is tried
+ * at once, and an event to write is armed only when the kernel does not take everything.
+ *
+ * Input. All streams of a loop read into loop->rbuf; on_data() gets what is there and says how
+ * much of it it has used. What it leaves is kept in `rest` and given again, in front of what
+ * comes next; so a stream with nothing pending holds no memory. While paused no on_data() comes.
+ *     rest_len > 0   only between turns: on_data() left bytes, or the stream was paused midway
+ * Output. stream_write() tries the kernel first; what it does not take goes to `out`, in order.
+ *     out != NULL    exactly while the write event is armed, or the handshake is not done
+ *
+ * Owner: whoever made it or was handed it; closed by stream_close(), stream_abort() or
+ * stream_linger(). These may be called anywhere, in the stream's own callbacks too; no callback
+ * comes after them. Bytes given to on_data() stay valid until it returns, even then. */
+#ifndef TLSFAN_NET_STREAM_H
+#define TLSFAN_NET_STREAM_H
+
+#include <event2/buffer.h>
+#include <sys/uio.h>
+
+#include "base/addr.h"
+#include "base/fault.h"
+#include "base/loop.h"
+#include "base/mem.h"
+
+/* What read, write, handshake and shutdown give besides a count. */
+enum { STREAM_AGAIN = -1, STREAM_EOF = -2, STREAM_FAIL = -3 };
+
+struct stream;
+
+/* The transport beneath. FAIL: stream_set_fault() or stream_set_errno() has been called. */
+struct stream_ops {
+    /* A count > 0, AGAIN, FAIL, or EOF with s->eof_clean set. While s->drained it must not ask the
+     * kernel; a short read sets it. */
+    ssize_t (*read)(struct stream *s, char *p, size_t n);
+    /* A count > 0 (less than all: the kernel is full), AGAIN or FAIL. */
+    ssize_t (*write)(struct stream *s, const struct iovec *iov, int n);
+    int (*handshake)(struct stream *s);     /* 0 done, AGAIN, FAIL; NULL: nothing to do */
+    int (*shutdown)(struct stream *s);      /* says that no more is written: 0, AGAIN, FAIL */
+    bool (*has_buffered)(struct stream *s); /* left the kernel, but not given to us; NULL: never */
+    bool (*is_quiet)(struct stream *s);     /* asks the kernel; NULL: sock_is_quiet() */
+    void (*close)(struct stream *s);        /* last words before the fd is closed; NULL: none */
+    void (*free)(struct stream *s);         /* from the reaper; NULL: nothing of its own */
+};
+
+/* Who uses it. Each may close the stream. */
+struct stream_user {
+    void (*on_ready)(void *arg); /* the handshake is done; NULL allowed */
+    /* N > 0 bytes; gives how many were used. */
+    size_t (*on_data)(void *arg, const char *p, size_t n);
+    /* The peer has ended its side. CLEAN false: TLS without close_notify. stream_rest() has what
+     * was left. */
+    void (*on_eof)(void *arg, bool clean);
+    void (*on_drain)(void *arg); /* output that waited is written, all of it; NULL allowed */
+    /* The connection is dead; once. Never inside stream_write(). When a write fails, what the
+     * peer had sent before is read first (an early answer), unless fail_fast. */
+    void (*on_fault)(void *arg, const struct fault *f);
+};
+
+enum stream_state {
+    STREAM_HANDSHAKE, /* waits for stream_start() and ops->handshake; may write (queued) */
+    STREAM_OPEN,      /* reads and writes */
+    STREAM_LINGER,    /* belongs to itself: flushes, ends its side, drops input, then closes */
+    STREAM_CLOSED     /* waits for the reaper */
+};
+
+struct stream {
+    struct loop *loop;
+    const struct stream_ops *ops;
+    const struct stream_user *user; /* NULL: like paused; faults wait for stream_set_user() */
+    void *arg;
+    int fd;
+    enum stream_state state;
+    bool paused;     /* the user wants no data */
+    bool eof;        /* the peer has ended; on_eof() was or will be told when not paused */
+    bool eof_clean;  /* set by ops->read */
+    bool ending;     /* stream_end() was called: shut down when `out` is empty */
+    bool ended;      /* and it has been */
+    bool want_write; /* TLS: the last read needs the socket to be writable */
+    bool drained;    /* the last read of the socket was short: no use in reading again this turn */
+    bool failed;     /* dead: nothing is read or written any more */
+    bool fail_fast;  /* set by the user: a failed write is told at once, not after reading on */
+    bool reads_on;   /* a write failed; `fault` is told when reading ends too */
+    bool ready_told, eof_told, fault_told; /* to the present user */
+    bool offer;                            /* `rest` is given again although nothing came */
+    bool rev_armed, wev_armed;
+    struct event rev, wev;
+    struct evbuffer *out; /* NULL while nothing waits */
+    char *rest;           /* heap */
+    size_t rest_len, rest_cap;
+    size_t rest_max;       /* more than this left by on_data() is a fault; 1 MiB unless changed */
+    struct budget *budget; /* borrowed; what waits in `out` is counted there; NULL allowed */
+    struct post later;     /* what came up outside the event handler: `rest`, eof, faults */
+    struct deadline linger;
+    struct list lingering; /* in the thread's list while LINGER */
+    struct reap reap;
+    struct fault *fault; /* heap, set once by ops or stream */
+    uint64_t bytes_in, bytes_out;
+    struct addr peer;
+};
+
+/* A plain stream over FD, which it owns from now on. The user is set before stream_start(). */
+struct stream *stream_new(struct loop *l, int fd, const struct addr *peer);
+/* For other transports: initialises S, the first member of a heap object that the reaper frees. */
+void stream_init(struct stream *s, struct loop *l, int fd, const struct addr *peer,
+                 const struct stream_ops *ops);
+/* For other transports: records why the connection is dead, unless that is known; the second
+ * from an errno of the socket. */
+void stream_set_fault(struct stream *s, enum fault_code code, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
+void stream_set_errno(struct stream *s, int err);
+
+/* Changes who is told. Pending `rest`, eof and fault are told to the new user (posted), the
+ * first two not while paused. */
+void stream_set_user(struct stream *s, const struct stream_user *user, void *arg);
+/* Begins: handshake, or reading. */
+void stream_start(struct stream *s);
+
+/* Writes all of IOV, or keeps copies of what the kernel does not take. Errors come later as
+ * on_fault(). Dropped after stream_end() or a fault. */
+void stream_write(struct stream *s, const struct iovec *iov, int n);
+/* The same for one run of bytes. */
+void stream_put(struct stream *s, const char *p, size_t n);
+/* Moves all of BUF (emptied, whatever happens) behind what waits. */
+void stream_write_buffer(struct stream *s, struct evbuffer *buf);
+/* Bytes that wait to be written. */
+size_t stream_pending(const struct stream *s);
+/* Ends our side when all is written (FIN, close_notify). Reading goes on. */
+void stream_end(struct stream *s);
+
+/* While paused nothing is read and on_data() and on_eof() do not come. stream_resume() delivers
+ * what was kept, later in this turn, not inside the call. Cheap when both happen within a turn. */
+void stream_pause(struct stream *s);
+void stream_resume(struct stream *s);
+
+/* Bytes kept for the user (a message that was not complete at eof). Empty inside on_data(). */
+struct str stream_rest(const struct stream *s);
+
+/* True for an open stream without input, end, fault or pending output: fit to be kept in a pool
+ * or taken from it. PEEK also asks the kernel. */
+bool stream_is_quiet(const struct stream *s, bool peek);
+
+/* Closes at once; what waits to be written is dropped. Idempotent; S may be NULL. */
+void stream_close(struct stream *s);
+/* Closes with RST: the peer must not take it for a proper end. */
+void stream_abort(struct stream *s);
+/* Gives the stream to itself: writes what waits (giving up when the peer takes nothing for 60
+ * s), ends its side, drops what comes for at most 2 s, closes. So the peer can read an answer
+ * although it was still sending. */
+void stream_linger(struct stream *s);
+/* Closes what lingers on L: before loop_clear(). */
+void stream_close_lingering(struct loop *l);
+/* True while a stream lingers on L, which must be this thread's. */
+bool stream_any_lingers(const struct loop *l);
+
+#endif

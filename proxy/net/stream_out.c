@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The output side of a stream: written at once where the kernel takes it; what it does not take
+ * waits in `out`, and the event to write is armed just as long. */
+#include "net/stream_impl.h"
+
+#include <stdlib.h>
+
+enum { WRITE_PIECES = 16 }; /* runs of bytes given to the transport at once */
+
+void stream_arm_write(struct stream *s)
+{
+    if (s->wev_armed)
+        return;
+    s->wev_armed = true;
+    event_add(&s->wev, NULL);
+}
+
+void stream_disarm_write(struct stream *s)
+{
+    if (!s->wev_armed)
+        return;
+    s->wev_armed = false;
+    event_del(&s->wev);
+}
+
+static void count_out(struct stream *s, int64_t delta)
+{
+    if (s->budget != NULL)
+        budget_add(s->budget, delta);
+}
+
+void stream_drop_out(struct stream *s)
+{
+    if (s->out == NULL)
+        return;
+    count_out(s, -(int64_t)evbuffer_get_length(s->out));
+    evbuffer_free(s->out);
+    s->out = NULL;
+}
+
+/* Only for what has to wait: most streams never get one. */
+static void make_out(struct stream *s)
+{
+    if (s->out != NULL)
+        return;
+    s->out = evbuffer_new();
+    if (s->out == NULL)
+        abort();
+}
+
+/* A write has failed. The peer may have answered before it closed: that is read first. */
+static void write_failed(struct stream *s)
+{
+    stream_drop_out(s);
+    stream_disarm_write(s);
+    s->ending = true;
+    s->ended = true;
+    loop_post(s->loop, &s->later);
+}
+
+/* Appends what is left of IOV behind its first SKIP bytes. */
+static void queue(struct stream *s, const struct iovec *iov, int n, size_t skip)
+{
+    for (int i = 0; i < n; i++) {
+        if (skip >= iov[i].iov_len) {
+            skip -= iov[i].iov_len;
+            continue;
+        }
+        size_t len = iov[i].iov_len - skip;
+        make_out(s);
+        if (evbuffer_add(s->out, (const char *)iov[i].iov_base + skip, len) < 0)
+            abort();
+        count_out(s, (int64_t)len);
+        skip = 0;
+    }
+}
+
+/* Tries to write the head of BUF. False when the kernel is full or the write failed. */
+static bool write_some(struct stream *s, struct evbuffer *buf, size_t *total)
+{
+    struct iovec v[WRITE_PIECES];
+    size_t sum = 0;
+    int n = evbuffer_peek(buf, -1, NULL, v, WRITE_PIECES);
+    n = n < WRITE_PIECES ? n : WRITE_PIECES;
+    for (int i = 0; i < n; i++)
+        sum += v[i].iov_len;
+    ssize_t done = s->ops->write(s, v, n);
+    if (done == STREAM_FAIL)
+        write_failed(s);
+    if (done <= 0)
+        return false;
+    evbuffer_drain(buf, (size_t)done);
+    s->bytes_out += (uint64_t)done;
+    *total += (size_t)done;
+    return (size_t)done == sum;
+}
+
+void stream_end_output(struct stream *s)
+{
+    if (!s->ending || s->ended || s->out != NULL)
+        return;
+    int r = s->ops->shutdown(s);
+    if (r == STREAM_AGAIN) {
+        stream_arm_write(s);
+        return;
+    }
+    if (r == STREAM_FAIL) {
+        write_failed(s);
+        return;
+    }
+    s->ended = true;
+    if (!s->want_write)
+        stream_disarm_write(s);
+    if (s->state != STREAM_LINGER)
+        return;
+    if (s->eof)
+        stream_close(s);
+    else
+        deadline_set(&s->linger, STREAM_LINGER_MS);
+}
+
+void stream_flush(struct stream *s)
+{
+    size_t total = 0;
+    if (s->out == NULL)
+        return;
+    while (evbuffer_get_length(s->out) > 0 && total < STREAM_TURN_BYTES) {
+        size_t before = total;
+        bool more = write_some(s, s->out, &total);
+        count_out(s, -(int64_t)(total - before));
+        /* Then `out` is gone, and the post tells. */
+        if (s->fault != NULL)
+            return;
+        if (!more)
+            break;
+    }
+    /* However slowly, the peer takes it. */
+    if (s->state == STREAM_LINGER && total > 0)
+        deadline_set(&s->linger, STREAM_LINGER_FLUSH_MS);
+    if (evbuffer_get_length(s->out) > 0) {
+        stream_arm_write(s);
+        return;
+    }
+    stream_drop_out(s);
+    if (!s->want_write)
+        stream_disarm_write(s);
+    stream_end_output(s);
+    /* Last, for the user may close the stream. */
+    if (s->state == STREAM_OPEN && s->user != NULL && s->user->on_drain != NULL)
+        s->user->on_drain(s->arg);
+}
+
+void stream_write(struct stream *s, const struct iovec *iov, int n)
+{
+    if (s->state > STREAM_OPEN || s->ending || s->failed)
+        return;
+    ssize_t done = 0;
+    /* What waits already goes first. */
+    if (s->state == STREAM_OPEN && s->out == NULL) {
+        done = s->ops->write(s, iov, n);
+        if (done == STREAM_FAIL) {
+            write_failed(s);
+            return;
+        }
+        done = done < 0 ? 0 : done;
+        s->bytes_out += (uint64_t)done;
+    }
+    queue(s, iov, n, (size_t)done);
+    if (s->out != NULL && s->state == STREAM_OPEN)
+        stream_arm_write(s);
+}
+
+void stream_put(struct stream *s, const char *p, size_t n)
+{
+    struct iovec v = {.iov_base = (char *)p, .iov_len = n};
+    if (n > 0)
+        stream_write(s, &v, 1);
+}
+
+void stream_write_buffer(struct stream *s, struct evbuffer *buf)
+{
+    size_t total = 0;
+    bool dead = s->state > STREAM_OPEN || s->ending || s->failed;
+    while (!dead && s->state == STREAM_OPEN && s->out == NULL && evbuffer_get_length(buf) > 0) {
+        if (!write_some(s, buf, &total))
+            break;
+    }
+    size_t left = evbuffer_get_length(buf);
+    if (dead || s->ending) {
+        evbuffer_drain(buf, left);
+        return;
+    }
+    if (left == 0)
+        return;
+    /* Moved by reference, not copied. */
+    make_out(s);
+    count_out(s, (int64_t)left);
+    if (evbuffer_add_buffer(s->out, buf) < 0)
+        abort();
+    if (s->state == STREAM_OPEN)
+        stream_arm_write(s);
+}
+
+size_t stream_pending(const struct stream *s)
+{
+    return s->out == NULL ? 0 : evbuffer_get_length(s->out);
+}
+
+void stream_end(struct stream *s)
+{
+    if (s->state > STREAM_OPEN || s->ending)
+        return;
+    s->ending = true;
+    if (s->state == STREAM_OPEN)
+        stream_end_output(s);
+}

@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From tls_policy to SSL_CTX. Most rules write nothing about TLS, so what is made is found again
+ * by its settings: a context by all of them, a store of CAs, which takes long to fill, by those
+ * about CAs. */
+#include "net/tls_ctx.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <uthash.h>
+
+#include "net/tls_stream.h"
+
+/* Shared by the rules of one snapshot, which is made and freed by one thread at a time. */
+struct tls_ctx {
+    unsigned refs;
+    SSL_CTX *ssl;
+};
+
+/* A context or store that was made, by its settings; NULL when it failed, which was told. */
+struct made {
+    char *key;
+    struct tls_ctx *ctx;
+    X509_STORE *store;
+    UT_hash_handle hh;
+};
+
+struct maker {
+    struct conf_faults *faults;
+    const struct rule *rule; /* at which faults are told */
+    struct made *ctxs, *stores;
+};
+
+static const unsigned char alpn[] = "\x08http/1.1";
+
+/* ---- faults ---- */
+
+static bool fault(struct maker *m, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static bool fault(struct maker *m, const char *fmt, ...)
+{
+    char text[1024];
+    va_list args;
+    const char *where = m->rule->where;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    conf_fault(m->faults, where == NULL || *where == '\0' ? "tls" : where, "rule \"%s\": %s",
+               m->rule->pattern == NULL ? "*" : m->rule->pattern, text);
+    ERR_clear_error();
+    return false;
+}
+
+static const char *reason(void)
+{
+    const char *text = ERR_reason_error_string(ERR_peek_last_error());
+    return text == NULL ? "unknown reason" : text;
+}
+
+static bool is_set(const char *z)
+{
+    return z != NULL && *z != '\0';
+}
+
+static const char *or_empty(const char *z)
+{
+    return z == NULL ? "" : z;
+}
+
+/* A key that wants a password is a fault, not a question on the terminal. */
+static int no_password(char *buf, int size, int rwflag, void *arg)
+{
+    (void)buf;
+    (void)size;
+    (void)rwflag;
+    (void)arg;
+    return -1;
+}
+
+static void warn_if_expired(const X509 *cert, const char *path)
+{
+    char subject[256];
+    char text[256];
+    if (X509_cmp_current_time(X509_get0_notAfter(cert)) >= 0)
+        return;
+    X509_NAME_oneline(X509_get_subject_name(cert), subject, sizeof(subject));
+    log_warning("%s: a certificate has expired: %s", path,
+                str_escape(text, sizeof(text), str_from(subject)));
+}
+
+/* True when PEM reading stopped at the end of the file, not at something broken. */
+static bool at_end(void)
+{
+    unsigned long err = ERR_peek_last_error();
+    bool end = ERR_GET_LIB(err) == ERR_LIB_PEM && ERR_GET_REASON(err) == PEM_R_NO_START_LINE;
+    if (end)
+        ERR_clear_error();
+    return end;
+}
+
+/* ---- stores ---- */
+
+static BIO *open_file(struct maker *m, const char *key, const char *path)
+{
+    errno = 0;
+    BIO *bio = BIO_new_file(path, "r");
+    if (bio == NULL)
+        fault(m, "%s: %s: %s", key, path, errno == 0 ? reason() : strerror(errno));
+    return bio;
+}
+
+/* Adds the certificates of a PEM file. Gives how many, or -1 after a fault. */
+static int add_certs(struct maker *m, X509_STORE *store, const char *key, const char *path)
+{
+    int n = 0;
+    BIO *bio = open_file(m, key, path);
+    if (bio == NULL)
+        return -1;
+    for (;;) {
+        X509 *cert = PEM_read_bio_X509_AUX(bio, NULL, no_password, NULL);
+        if (cert == NULL)
+            break;
+        warn_if_expired(cert, path);
+        bool ok = X509_STORE_add_cert(store, cert) == 1;
+        X509_free(cert);
+        if (!ok)
+            break;
+        n++;
+    }
+    BIO_free(bio);
+    if (at_end())
+        return n;
+    fault(m, "%s: %s: %s", key, path, reason());
+    return -1;
+}
+
+static bool add_file(struct maker *m, X509_STORE *store, const char *key, const char *path)
+{
+    int n = add_certs(m, store, key, path);
+    if (n == 0)
+        return fault(m, "%s: %s: no certificate in it", key, path);
+    return n > 0;
+}
+
+/* Files that hold no certificate (a README, a CRL) are none of our business. */
+static bool add_dir(struct maker *m, X509_STORE *store, const char *path)
+{
+    int total = 0;
+    struct dirent *entry;
+    DIR *dir = opendir(path);
+    if (dir == NULL)
+        return fault(m, "ca_dir: %s: %s", path, strerror(errno));
+    while (total >= 0 && (entry = readdir(dir)) != NULL) {
+        struct stat st;
+        char *file = xasprintf("%s/%s", path, entry->d_name);
+        if (entry->d_name[0] != '.' && stat(file, &st) == 0 && S_ISREG(st.st_mode)) {
+            int n = add_certs(m, store, "ca_dir", file);
+            total = n < 0 ? -1 : total + n;
+        }
+        free(file);
+    }
+    closedir(dir);
+    if (total == 0)
+        return fault(m, "ca_dir: %s: no certificate in it", path);
+    return total > 0;
+}
+
+static bool add_crls(struct maker *m, X509_STORE *store, const char *path)
+{
+    int n = 0;
+    BIO *bio = open_file(m, "crl_file", path);
+    if (bio == NULL)
+        return false;
+    for (;;) {
+        X509_CRL *crl = PEM_read_bio_X509_CRL(bio, NULL, no_password, NULL);
+        if (crl == NULL)
+            break;
+        bool ok = X509_STORE_add_crl(store, crl) == 1;
+        X509_CRL_free(crl);
+        if (!ok)
+            break;
+        n++;
+    }
+    BIO_free(bio);
+    if (!at_end())
+        return fault(m, "crl_file: %s: %s", path, reason());
+    if (n == 0)
+        return fault(m, "crl_file: %s: no CRL in it", path);
+    /* Each issuer is asked for, the verify callback lets those above the leaf's go without. */
+    X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+    return true;
+}
+
+static bool fill_store(struct maker *m, X509_STORE *store, const struct tls_policy *p)
+{
+    if (!is_set(p->ca_file) && !is_set(p->ca_dir) && X509_STORE_set_default_paths(store) != 1)
+        return fault(m, "the system's CAs cannot be used: %s", reason());
+    if (is_set(p->ca_file) && !add_file(m, store, "ca_file", p->ca_file))
+        return false;
+    if (is_set(p->ca_dir) && !add_dir(m, store, p->ca_dir))
+        return false;
+    if (is_set(p->ca_extra) && !add_file(m, store, "ca_extra", p->ca_extra))
+        return false;
+    return !is_set(p->crl_file) || add_crls(m, store, p->crl_file);
+}
+
+static struct made *find_made(struct made **all, char *key, bool *is_new)
+{
+    struct made *it;
+    size_t len = strlen(key);
+    HASH_FIND(hh, *all, key, len, it);
+    *is_new = it == NULL;
+    if (it != NULL) {
+        free(key);
+        return it;
+    }
+    it = xcalloc(1, sizeof(*it));
+    it->key = key;
+    HASH_ADD_KEYPTR(hh, *all, it->key, len, it);
+    return it;
+}
+
+static char *store_key(const struct tls_policy *p)
+{
+    return xasprintf("%s\n%s\n%s\n%s", or_empty(p->ca_file), or_empty(p->ca_dir),
+                     or_empty(p->ca_extra), or_empty(p->crl_file));
+}
+
+/* The store for P, owned by M. NULL when it cannot be made, which has been told. */
+static X509_STORE *get_store(struct maker *m, const struct tls_policy *p)
+{
+    bool is_new;
+    struct made *it = find_made(&m->stores, store_key(p), &is_new);
+    if (!is_new)
+        return it->store;
+    X509_STORE *store = X509_STORE_new();
+    if (store == NULL)
+        abort();
+    if (fill_store(m, store, p))
+        it->store = store;
+    else
+        X509_STORE_free(store);
+    return it->store;
+}
+
+/* ---- contexts ---- */
+
+/* Records only. The stream keeps its sessions where they are found here. */
+static int on_new_session(SSL *ssl, SSL_SESSION *session)
+{
+    struct tls_sessions *kept = SSL_get_app_data(ssl);
+    if (kept == NULL || !SSL_SESSION_is_resumable(session))
+        return 0;
+    tls_sessions_put(kept, session);
+    return 1;
+}
+
+static bool set_client_cert(struct maker *m, SSL_CTX *ssl, const struct tls_policy *p)
+{
+    const char *cert = p->client_cert;
+    const char *key = is_set(p->client_key) ? p->client_key : cert;
+    if (!is_set(cert))
+        return !is_set(p->client_key) || fault(m, "client_key is set, but client_cert is not");
+    BIO *bio = open_file(m, "client_cert", cert);
+    if (bio == NULL)
+        return false;
+    BIO_free(bio);
+    bio = open_file(m, "client_key", key);
+    if (bio == NULL)
+        return false;
+    BIO_free(bio);
+    if (SSL_CTX_use_certificate_chain_file(ssl, cert) != 1)
+        return fault(m, "client_cert: %s: %s", cert, reason());
+    if (SSL_CTX_use_PrivateKey_file(ssl, key, SSL_FILETYPE_PEM) != 1)
+        return fault(m, "client_key: %s: %s", key, reason());
+    if (SSL_CTX_check_private_key(ssl) != 1)
+        return fault(m, "client_key: %s: it is not the key of %s", key, cert);
+    warn_if_expired(SSL_CTX_get0_certificate(ssl), cert);
+    return true;
+}
+
+static bool set_protocol(struct maker *m, SSL_CTX *ssl, const struct tls_policy *p)
+{
+    int min = p->min_version == 0 ? TLS1_2_VERSION : p->min_version;
+    SSL_CTX_set_min_proto_version(ssl, min);
+    /* The signatures of TLS before 1.2 are allowed at no other level. */
+    if (min < TLS1_2_VERSION)
+        SSL_CTX_set_security_level(ssl, 0);
+    if (is_set(p->ciphers) && SSL_CTX_set_cipher_list(ssl, p->ciphers) != 1)
+        return fault(m, "ciphers: \"%s\": %s", p->ciphers, reason());
+    if (is_set(p->ciphersuites) && SSL_CTX_set_ciphersuites(ssl, p->ciphersuites) != 1)
+        return fault(m, "ciphersuites: \"%s\": %s", p->ciphersuites, reason());
+    return true;
+}
+
+static void set_modes(SSL_CTX *ssl, bool resumption)
+{
+    SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                              SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_read_ahead(ssl, 1);
+    SSL_CTX_set_default_passwd_cb(ssl, no_password);
+    /* 0 is success here. */
+    if (SSL_CTX_set_alpn_protos(ssl, alpn, sizeof(alpn) - 1) != 0)
+        abort();
+    if (!resumption) {
+        SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+        SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET);
+        return;
+    }
+    SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(ssl, on_new_session);
+}
+
+/* NULL when there was a fault, which has been told. */
+static SSL_CTX *make_ssl(struct maker *m, const struct tls_policy *p)
+{
+    X509_STORE *store = get_store(m, p);
+    SSL_CTX *ssl = SSL_CTX_new(TLS_client_method());
+    if (ssl == NULL)
+        abort();
+    set_modes(ssl, p->session_resumption);
+    bool protocol = set_protocol(m, ssl, p);
+    bool cert = set_client_cert(m, ssl, p);
+    if (store == NULL || !protocol || !cert) {
+        SSL_CTX_free(ssl);
+        return NULL;
+    }
+    SSL_CTX_set1_cert_store(ssl, store);
+    return ssl;
+}
+
+static char *ctx_key(const struct tls_policy *p)
+{
+    char *cas = store_key(p);
+    char *key = xasprintf("%s\n%s\n%s\n%s\n%s\n%d %d", cas, or_empty(p->client_cert),
+                          or_empty(p->client_key), or_empty(p->ciphers), or_empty(p->ciphersuites),
+                          p->min_version, p->session_resumption);
+    free(cas);
+    return key;
+}
+
+/* False when there was a fault. */
+static bool make_one(struct maker *m, struct rule *rule)
+{
+    bool is_new;
+    struct made *it = find_made(&m->ctxs, ctx_key(&rule->tls), &is_new);
+    m->rule = rule;
+    if (is_new) {
+        SSL_CTX *ssl = make_ssl(m, &rule->tls);
+        if (ssl == NULL)
+            return false;
+        it->ctx = xcalloc(1, sizeof(*it->ctx));
+        it->ctx->ssl = ssl;
+    }
+    if (it->ctx == NULL)
+        return false;
+    it->ctx->refs++;
+    rule->tls.ctx = it->ctx;
+    return true;
+}
+
+static void clear_made(struct made **all)
+{
+    struct made *it, *next;
+    HASH_ITER (hh, *all, it, next) {
+        HASH_DEL(*all, it);
+        X509_STORE_free(it->store);
+        free(it->key);
+        free(it);
+    }
+}
+
+/* conf->on_free */
+static void free_all(struct conf *c)
+{
+    for (unsigned i = 0; i < c->n_rules; i++) {
+        struct tls_ctx *ctx = c->rules[i].tls.ctx;
+        c->rules[i].tls.ctx = NULL;
+        if (ctx == NULL || --ctx->refs > 0)
+            continue;
+        SSL_CTX_free(ctx->ssl);
+        free(ctx);
+    }
+}
+
+bool tls_ctx_make_all(struct conf *c, struct conf_faults *faults)
+{
+    struct maker m = {.faults = faults};
+    bool ok = true;
+    c->on_free = free_all;
+    for (unsigned i = 0; i < c->n_rules; i++)
+        ok = make_one(&m, &c->rules[i]) && ok;
+    clear_made(&m.ctxs);
+    clear_made(&m.stores);
+    return ok;
+}
+
+struct ssl_ctx_st *tls_ctx_ssl(const struct tls_ctx *ctx)
+{
+    return ctx->ssl;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A stream over OpenSSL, client side: SNI (not for IP literals), chain and name verified,
+ * sessions resumed, one record and one system call for a small write, read-ahead, buffers
+ * released when idle. */
+#ifndef TLSFAN_NET_TLS_STREAM_H
+#define TLSFAN_NET_TLS_STREAM_H
+
+#include "net/stream.h"
+#include "net/tls_ctx.h"
+
+enum { TLS_SESSIONS_KEPT = 8 };
+
+/* Sessions to resume, of one origin under one policy in one worker. TLS 1.3 tickets are used
+ * once, the newest first. Zero-initialised. */
+struct tls_sessions {
+    void *v[TLS_SESSIONS_KEPT]; /* SSL_SESSION, owned; oldest first */
+    unsigned n;
+};
+
+void tls_sessions_clear(struct tls_sessions *t);
+/* Keeps SESSION (an SSL_SESSION, whose reference is taken over), in place of the oldest when
+ * full. */
+void tls_sessions_put(struct tls_sessions *t, void *session);
+
+struct tls_peer {
+    const struct tls_ctx *ctx; /* the stream has a reference of its own to the SSL_CTX */
+    struct str name;           /* server name for SNI and verification, or an IP literal; copied */
+    bool is_ip;
+    bool verify;
+    struct tls_sessions *sessions; /* borrowed, outlives the stream; NULL: no resumption */
+};
+
+/* FD is connected and owned by the stream from now on. on_ready() when the handshake is done;
+ * on_fault() when it fails, with
+ *     FAULT_TLS_CERTIFICATE  the check, the host, subject and issuer
+ *     FAULT_TLS_ALERT        the peer refused, and its reason
+ *     FAULT_TLS_PROTOCOL     anything else; of a port that speaks plain HTTP it says so
+ *     FAULT_UP_CLOSED        the connection ended */
+struct stream *tls_stream_new(struct loop *l, int fd, const struct addr *addr,
+                              const struct tls_peer *peer);
+
+/* "TLSv1.3"; static. "" for a plain stream. */
+const char *tls_stream_version(const struct stream *s);
+bool tls_stream_is_resumed(const struct stream *s);
+
+#endif

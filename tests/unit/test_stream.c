@@ -1,0 +1,604 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* net/stream.c over socket pairs: what is left and given again, pausing, writing more than the
+ * kernel takes, ends, faults, lingering, and closing in every callback. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "net/sock.h"
+#include "net/stream.h"
+
+enum callback { NOWHERE, IN_READY, IN_DATA, IN_EOF, IN_DRAIN, IN_FAULT };
+enum verdict { CLOSE, ABORT, LINGER };
+
+static struct loop loop;
+
+/* A stream, what it was told, and what it shall do. */
+static struct user {
+    struct stream *s;
+    int peer; /* the other end */
+    int ready, data, eof, drain, faults;
+    bool eof_clean;
+    char got[300000];
+    size_t n_got;
+    size_t leave; /* bytes to leave of each on_data() */
+    size_t most;  /* the longest run */
+    bool pause_in_data, gone;
+    enum callback close_in;
+    enum verdict how;
+    struct fault fault;
+} u;
+
+static void close_how(void)
+{
+    u.gone = true;
+    if (u.how == CLOSE)
+        stream_close(u.s);
+    else if (u.how == ABORT)
+        stream_abort(u.s);
+    else
+        stream_linger(u.s);
+}
+
+static void on_ready(void *arg)
+{
+    assert_ptr_equal(arg, &u);
+    assert_false(u.gone);
+    u.ready++;
+    if (u.close_in == IN_READY)
+        close_how();
+}
+
+static size_t on_data(void *arg, const char *p, size_t n)
+{
+    assert_ptr_equal(arg, &u);
+    assert_false(u.gone);
+    assert_true(n > 0);
+    u.data++;
+    u.most = n > u.most ? n : u.most;
+    size_t used = n > u.leave ? n - u.leave : 0;
+    if (u.close_in == IN_DATA)
+        close_how();
+    if (u.pause_in_data)
+        stream_pause(u.s);
+    /* Valid although the stream is closed: ASan would tell. */
+    assert_true(u.n_got + used <= sizeof(u.got));
+    memcpy(u.got + u.n_got, p, used);
+    u.n_got += used;
+    return used;
+}
+
+static void on_eof(void *arg, bool clean)
+{
+    assert_ptr_equal(arg, &u);
+    assert_false(u.gone);
+    u.eof++;
+    u.eof_clean = clean;
+    if (u.close_in == IN_EOF)
+        close_how();
+}
+
+static void on_drain(void *arg)
+{
+    assert_ptr_equal(arg, &u);
+    assert_false(u.gone);
+    u.drain++;
+    if (u.close_in == IN_DRAIN)
+        close_how();
+}
+
+static void on_fault(void *arg, const struct fault *f)
+{
+    assert_ptr_equal(arg, &u);
+    assert_false(u.gone);
+    u.faults++;
+    u.fault = *f;
+    if (u.close_in == IN_FAULT)
+        close_how();
+}
+
+static const struct stream_user user = {on_ready, on_data, on_eof, on_drain, on_fault};
+
+static void turns(int n)
+{
+    while (n-- > 0)
+        loop_turn(&loop, false);
+}
+
+/* A TCP pair, because a reset is to be seen. */
+static void make_pair(int fd[2])
+{
+    struct addr a;
+    struct addr bound;
+    struct addr peer;
+    assert_true(addr_parse_ip(&a, STR("127.0.0.1"), 0));
+    int listener = sock_listen(&a, false);
+    assert_true(sock_local(listener, &bound));
+    fd[1] = sock_connect(&bound, NULL);
+    assert_true(fd[1] >= 0);
+    do
+        fd[0] = sock_accept(listener, &peer);
+    while (fd[0] < 0);
+    close(listener);
+}
+
+static int set_up(void **state)
+{
+    int fd[2];
+    (void)state;
+    memset(&u, 0, sizeof(u));
+    if (!loop_init(&loop))
+        return -1;
+    make_pair(fd);
+    u.peer = fd[1];
+    u.s = stream_new(&loop, fd[0], NULL);
+    stream_set_user(u.s, &user, &u);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    if (!u.gone)
+        stream_close(u.s);
+    stream_close_lingering(&loop);
+    if (u.peer >= 0)
+        close(u.peer);
+    loop_clear(&loop);
+    return 0;
+}
+
+static void start(void)
+{
+    stream_start(u.s);
+    assert_int_equal(u.ready, 0);
+    turns(1);
+}
+
+static void send_peer(const char *z)
+{
+    assert_int_equal(write(u.peer, z, strlen(z)), (ssize_t)strlen(z));
+    turns(2);
+}
+
+static void tells_ready_and_data(void **state)
+{
+    (void)state;
+    start();
+    assert_int_equal(u.ready, 1);
+    assert_true(stream_is_quiet(u.s, true));
+    send_peer("hello");
+    assert_int_equal(u.data, 1);
+    assert_memory_equal(u.got, "hello", 5);
+    assert_null(u.s->rest);
+    assert_int_equal(u.s->bytes_in, 5);
+    assert_true(stream_is_quiet(u.s, true));
+}
+
+static void gives_again_what_was_left(void **state)
+{
+    (void)state;
+    start();
+    u.leave = 3;
+    send_peer("abcde");
+    assert_int_equal(u.n_got, 2);
+    assert_int_equal(stream_rest(u.s).len, 3);
+    assert_false(stream_is_quiet(u.s, false));
+    u.leave = 0;
+    send_peer("fg");
+    assert_int_equal(u.n_got, 7);
+    assert_memory_equal(u.got, "abcdefg", 7);
+    assert_int_equal(u.most, 5);
+    assert_null(u.s->rest);
+}
+
+/* Through the small rest that is joined in the loop's buffer and the large one that grows. */
+static void long_rest_is_one_run(void **state)
+{
+    (void)state;
+    char block[1000];
+    start();
+    u.leave = SIZE_MAX;
+    for (int i = 0; i < 100; i++) {
+        memset(block, 'a' + i % 26, sizeof(block));
+        assert_int_equal(write(u.peer, block, sizeof(block)), sizeof(block));
+        turns(1);
+    }
+    turns(2);
+    assert_int_equal(u.n_got, 0);
+    assert_int_equal(stream_rest(u.s).len, 100 * sizeof(block));
+    u.leave = 0;
+    send_peer("!");
+    assert_int_equal(u.n_got, 100 * sizeof(block) + 1);
+    for (size_t i = 0; i < 100; i++)
+        assert_int_equal(u.got[i * 1000 + 999], 'a' + i % 26);
+    assert_int_equal(u.got[u.n_got - 1], '!');
+}
+
+static void too_long_a_rest_is_a_fault(void **state)
+{
+    (void)state;
+    u.s->rest_max = 10;
+    u.leave = SIZE_MAX;
+    start();
+    send_peer("0123456789");
+    assert_int_equal(u.faults, 0);
+    send_peer("x");
+    assert_int_equal(u.faults, 1);
+    assert_int_equal(u.fault.code, FAULT_INTERNAL);
+}
+
+static void pause_keeps_and_resume_gives(void **state)
+{
+    (void)state;
+    start();
+    u.leave = 2;
+    u.pause_in_data = true;
+    send_peer("abcd");
+    send_peer("efgh");
+    assert_int_equal(u.data, 1);
+    u.leave = 0;
+    u.pause_in_data = false;
+    stream_resume(u.s);
+    assert_int_equal(u.data, 1);
+    turns(2);
+    assert_int_equal(u.n_got, 8);
+    assert_memory_equal(u.got, "abcdefgh", 8);
+}
+
+/* The event stays armed where pausing and resuming fall into one turn. */
+static void short_pause_keeps_the_event(void **state)
+{
+    (void)state;
+    start();
+    stream_pause(u.s);
+    assert_true(u.s->rev_armed);
+    stream_resume(u.s);
+    assert_true(u.s->rev_armed);
+    stream_pause(u.s);
+    send_peer("x");
+    assert_false(u.s->rev_armed);
+    stream_resume(u.s);
+    turns(2);
+    assert_int_equal(u.n_got, 1);
+}
+
+static void eof_waits_for_resume(void **state)
+{
+    (void)state;
+    start();
+    u.leave = 1;
+    send_peer("ab");
+    stream_pause(u.s);
+    shutdown(u.peer, SHUT_WR);
+    turns(3);
+    assert_int_equal(u.eof, 0);
+    stream_resume(u.s);
+    turns(2);
+    assert_int_equal(u.eof, 1);
+    assert_true(u.eof_clean);
+    assert_int_equal(stream_rest(u.s).len, 1);
+    stream_put(u.s, "still", 5);
+    char buf[8];
+    assert_int_equal(read(u.peer, buf, sizeof(buf)), 5);
+}
+
+/* A new user gets rest and end as if they had just come. */
+static void new_user_is_told(void **state)
+{
+    (void)state;
+    static const struct stream_user bare = {
+        .on_data = on_data, .on_eof = on_eof, .on_fault = on_fault};
+    start();
+    u.leave = 2;
+    send_peer("abc");
+    shutdown(u.peer, SHUT_WR);
+    turns(2);
+    assert_int_equal(u.eof, 1);
+    u.leave = 0;
+    stream_set_user(u.s, &bare, &u);
+    turns(2);
+    assert_int_equal(u.eof, 2);
+    assert_memory_equal(u.got, "abc", 3);
+}
+
+/* Reads all that the peer has, taking turns with the loop. Gives the bytes. */
+static size_t drain_peer(size_t want)
+{
+    static char buf[65536];
+    size_t total = 0;
+    fcntl(u.peer, F_SETFL, O_NONBLOCK);
+    for (int idle = 0; total < want && idle < 100000;) {
+        ssize_t n = read(u.peer, buf, sizeof(buf));
+        if (n == 0)
+            break;
+        if (n < 0)
+            idle++;
+        for (ssize_t i = 0; i < n; i++)
+            assert_int_equal((unsigned char)buf[i], (unsigned char)((total + (size_t)i) % 251));
+        total += n > 0 ? (size_t)n : 0;
+        loop_turn(&loop, false);
+    }
+    return total;
+}
+
+static char *make_bytes(size_t n)
+{
+    char *p = xmalloc(n);
+    for (size_t i = 0; i < n; i++)
+        p[i] = (char)(i % 251);
+    return p;
+}
+
+static void writes_more_than_the_kernel_takes(void **state)
+{
+    (void)state;
+    enum { SIZE = 20 * 1024 * 1024 };
+    struct budget budget = {.max = 1 << 30};
+    char *p = make_bytes(SIZE);
+    struct evbuffer *buf = evbuffer_new();
+    start();
+    u.s->budget = &budget;
+    struct iovec v[3] = {{p, 100}, {p + 100, 0}, {p + 100, SIZE / 2 - 100}};
+    stream_write(u.s, v, 3);
+    assert_true(stream_pending(u.s) > 0);
+    assert_int_equal(budget.used, stream_pending(u.s));
+    evbuffer_add(buf, p + SIZE / 2, SIZE / 2 - 7);
+    stream_write_buffer(u.s, buf);
+    assert_int_equal(evbuffer_get_length(buf), 0);
+    assert_int_equal(budget.used, stream_pending(u.s));
+    stream_put(u.s, p + SIZE - 7, 7);
+    stream_end(u.s);
+    assert_int_equal(drain_peer(SIZE + 1), SIZE);
+    assert_int_equal(u.drain, 1);
+    assert_int_equal(budget.used, 0);
+    assert_int_equal(stream_pending(u.s), 0);
+    assert_int_equal(u.s->bytes_out, SIZE);
+    assert_null(u.s->out);
+    evbuffer_free(buf);
+    free(p);
+}
+
+static void queued_before_start_is_written(void **state)
+{
+    (void)state;
+    char buf[8];
+    stream_put(u.s, "early", 5);
+    assert_int_equal(stream_pending(u.s), 5);
+    start();
+    turns(1);
+    assert_int_equal(read(u.peer, buf, sizeof(buf)), 5);
+    assert_int_equal(stream_pending(u.s), 0);
+}
+
+static void reset_is_a_fault(void **state)
+{
+    (void)state;
+    start();
+    sock_set_reset(u.peer);
+    close(u.peer);
+    u.peer = -1;
+    turns(2);
+    assert_int_equal(u.faults, 1);
+    assert_int_equal(u.eof, 0);
+    assert_int_equal(u.fault.code, FAULT_UP_CLOSED);
+    assert_string_equal(u.fault.text, "connection reset by peer");
+    assert_false(stream_is_quiet(u.s, false));
+}
+
+/* The peer has answered and then reset: the answer is read, then the fault is told. */
+static void answer_before_a_reset_is_read(void **state)
+{
+    (void)state;
+    start();
+    stream_pause(u.s);
+    assert_int_equal(write(u.peer, "413", 3), 3);
+    turns(1);
+    sock_set_reset(u.peer);
+    close(u.peer);
+    u.peer = -1;
+    stream_put(u.s, "body", 4);
+    stream_put(u.s, "body", 4);
+    assert_int_equal(u.faults, 0);
+    turns(2);
+    assert_int_equal(u.faults, 0);
+    stream_resume(u.s);
+    turns(3);
+    assert_memory_equal(u.got, "413", 3);
+    assert_int_equal(u.faults, 1);
+    assert_int_equal(u.eof, 0);
+}
+
+/* Paused, and nothing is there to be read: waiting for resume would be waiting for nothing. */
+static void failed_write_is_told_while_paused(void **state)
+{
+    (void)state;
+    start();
+    stream_pause(u.s);
+    sock_set_reset(u.peer);
+    close(u.peer);
+    u.peer = -1;
+    stream_put(u.s, "x", 1);
+    assert_int_equal(u.faults, 0);
+    turns(1);
+    assert_int_equal(u.faults, 1);
+}
+
+static void fail_fast_does_not_read_on(void **state)
+{
+    (void)state;
+    start();
+    u.s->fail_fast = true;
+    stream_pause(u.s);
+    assert_int_equal(write(u.peer, "next", 4), 4);
+    sock_set_reset(u.peer);
+    close(u.peer);
+    u.peer = -1;
+    stream_put(u.s, "x", 1);
+    turns(1);
+    assert_int_equal(u.faults, 1);
+    assert_int_equal(u.data, 0);
+}
+
+static void fault_waits_for_a_user(void **state)
+{
+    (void)state;
+    start();
+    stream_set_user(u.s, NULL, NULL);
+    sock_set_reset(u.peer);
+    close(u.peer);
+    u.peer = -1;
+    stream_put(u.s, "x", 1);
+    turns(2);
+    assert_int_equal(u.faults, 0);
+    stream_set_user(u.s, &user, &u);
+    assert_int_equal(u.faults, 0);
+    turns(1);
+    assert_int_equal(u.faults, 1);
+}
+
+static void abort_resets(void **state)
+{
+    (void)state;
+    char c;
+    start();
+    stream_abort(u.s);
+    u.gone = true;
+    turns(1);
+    assert_int_equal(read(u.peer, &c, 1), -1);
+    assert_int_equal(errno, ECONNRESET);
+}
+
+static void linger_flushes_and_drops_input(void **state)
+{
+    (void)state;
+    enum { SIZE = 8 * 1024 * 1024 };
+    char *p = make_bytes(SIZE);
+    start();
+    stream_put(u.s, p, SIZE);
+    assert_true(stream_pending(u.s) > 0);
+    stream_linger(u.s);
+    u.gone = true;
+    send_peer("ignored");
+    assert_int_equal(drain_peer(SIZE + 1), SIZE);
+    assert_int_equal(u.s->state, STREAM_LINGER);
+    assert_int_equal(write(u.peer, "more", 4), 4);
+    turns(2);
+    assert_int_equal(u.s->state, STREAM_LINGER);
+    struct stream *s = u.s;
+    shutdown(u.peer, SHUT_WR);
+    /* Reaped in the turn that closes it: look before that. */
+    assert_int_equal(s->state, STREAM_LINGER);
+    turns(2);
+    free(p);
+}
+
+/* Nothing but a huge amount of input, one turn at a time. */
+static void reading_is_fair(void **state)
+{
+    (void)state;
+    enum { SIZE = 290000 };
+    int size = 1 << 20;
+    static char block[SIZE];
+    setsockopt(u.peer, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    start();
+    size_t sent = 0;
+    while (sent < SIZE) {
+        ssize_t n = write(u.peer, block + sent, SIZE - sent);
+        sent += n > 0 ? (size_t)n : 0;
+        size_t before = u.n_got;
+        turns(1);
+        assert_true(u.n_got - before <= 256 * 1024);
+    }
+    turns(5);
+    assert_int_equal(u.n_got, SIZE);
+}
+
+/* Drives a stream until each callback has had its chance to close it. */
+static void drive(void)
+{
+    enum { SIZE = 8 * 1024 * 1024 };
+    char *p = make_bytes(SIZE);
+    stream_start(u.s);
+    turns(1);
+    /* Fails where the stream has gone already. */
+    ssize_t ignored = send(u.peer, "some data", 9, MSG_NOSIGNAL);
+    (void)ignored;
+    turns(2);
+    if (!u.gone)
+        stream_put(u.s, p, SIZE);
+    if (!u.gone || u.how == LINGER)
+        drain_peer(u.gone ? 0 : SIZE);
+    free(p);
+    turns(2);
+    if (u.close_in == IN_EOF) {
+        shutdown(u.peer, SHUT_WR);
+    } else {
+        sock_set_reset(u.peer);
+        close(u.peer);
+        u.peer = -1;
+    }
+    turns(3);
+}
+
+static void closes_in_every_callback(void **state)
+{
+    for (int how = CLOSE; how <= LINGER; how++) {
+        for (int in = IN_READY; in <= IN_FAULT; in++) {
+            u.close_in = (enum callback)in;
+            u.how = (enum verdict)how;
+            drive();
+            assert_true(u.gone);
+            tear_down(state);
+            assert_int_equal(set_up(state), 0);
+        }
+    }
+}
+
+static void close_is_idempotent(void **state)
+{
+    (void)state;
+    stream_close(NULL);
+    stream_close(u.s);
+    stream_close(u.s);
+    stream_linger(u.s);
+    stream_abort(u.s);
+    stream_put(u.s, "x", 1);
+    stream_end(u.s);
+    u.gone = true;
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(tells_ready_and_data),
+        TEST(gives_again_what_was_left),
+        TEST(long_rest_is_one_run),
+        TEST(too_long_a_rest_is_a_fault),
+        TEST(pause_keeps_and_resume_gives),
+        TEST(short_pause_keeps_the_event),
+        TEST(eof_waits_for_resume),
+        TEST(new_user_is_told),
+        TEST(writes_more_than_the_kernel_takes),
+        TEST(queued_before_start_is_written),
+        TEST(reset_is_a_fault),
+        TEST(answer_before_a_reset_is_read),
+        TEST(failed_write_is_told_while_paused),
+        TEST(fail_fast_does_not_read_on),
+        TEST(fault_waits_for_a_user),
+        TEST(abort_resets),
+        TEST(linger_flushes_and_drops_input),
+        TEST(reading_is_fair),
+        TEST(closes_in_every_callback),
+        TEST(close_is_idempotent),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* net/tls_ctx.c: what is shared between rules, and the faults of files. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/loop.h"
+#include "tls_fixture.h"
+
+static char dir[64];
+static char *ca_file, *cert_file, *key_file, *other_key, *crl_file, *junk_file, *ca_dir;
+
+static char empty[] = "";
+static char pattern[] = "*";
+static char where[] = "tlsfan.conf:7";
+
+static struct rule make_rule(void)
+{
+    struct rule r = {.pattern = pattern, .where = where};
+    r.tls = (struct tls_policy){
+        .verify = true,
+        .session_resumption = true,
+        .ca_file = empty,
+        .ca_dir = empty,
+        .ca_extra = empty,
+        .crl_file = empty,
+        .client_cert = empty,
+        .client_key = empty,
+        .ciphers = empty,
+        .ciphersuites = empty,
+        .min_version = 0x0303,
+    };
+    return r;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    snprintf(dir, sizeof(dir), "/tmp/test_tls_ctx.XXXXXX");
+    if (mkdtemp(dir) == NULL)
+        return -1;
+    struct pair ca = make_cert(NULL, &(struct cert_want){.cn = "CA", .is_ca = true});
+    struct pair leaf = make_cert(&ca, &(struct cert_want){.cn = "client"});
+    X509_CRL *crl = make_crl(&ca, NULL);
+    ca_file = write_cert(dir, "ca.pem", ca.cert);
+    cert_file = write_cert(dir, "client.pem", leaf.cert);
+    key_file = write_key(dir, "client.key", leaf.key);
+    other_key = write_key(dir, "other.key", ca.key);
+    crl_file = write_crl(dir, "crl.pem", crl);
+    junk_file = write_text(dir, "junk.txt", "no certificate\n");
+    ca_dir = xstrdup(dir);
+    X509_CRL_free(crl);
+    free_pair(&ca);
+    free_pair(&leaf);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    char *files[] = {ca_file, cert_file, key_file, other_key, crl_file, junk_file};
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        unlink(files[i]);
+        free(files[i]);
+    }
+    free(ca_dir);
+    return rmdir(dir);
+}
+
+/* Makes the contexts of N rules. Gives the faults, to be freed, or NULL. */
+static char *make(struct conf *c, struct rule *rules, unsigned n)
+{
+    struct conf_faults faults = {0};
+    memset(c, 0, sizeof(*c));
+    c->rules = rules;
+    c->n_rules = n;
+    bool ok = tls_ctx_make_all(c, &faults);
+    assert_int_equal(ok, faults.n == 0);
+    assert_non_null(c->on_free);
+    return faults.text;
+}
+
+static void equal_rules_share(void **state)
+{
+    (void)state;
+    enum { N = 10000 };
+    struct conf c;
+    struct rule *rules = xcalloc(N, sizeof(*rules));
+    for (int i = 0; i < N; i++)
+        rules[i] = make_rule();
+    rules[1].tls.ca_file = ca_file;
+    rules[2].tls.ca_file = ca_file;
+    rules[2].tls.session_resumption = false;
+    int64_t before = loop_now();
+    assert_null(make(&c, rules, N));
+    assert_true(loop_now() - before < 5000000);
+    assert_ptr_equal(rules[0].tls.ctx, rules[N - 1].tls.ctx);
+    assert_ptr_not_equal(rules[0].tls.ctx, rules[1].tls.ctx);
+    assert_ptr_not_equal(rules[1].tls.ctx, rules[2].tls.ctx);
+    assert_ptr_equal(SSL_CTX_get_cert_store(tls_ctx_ssl(rules[1].tls.ctx)),
+                     SSL_CTX_get_cert_store(tls_ctx_ssl(rules[2].tls.ctx)));
+    assert_ptr_not_equal(SSL_CTX_get_cert_store(tls_ctx_ssl(rules[0].tls.ctx)),
+                         SSL_CTX_get_cert_store(tls_ctx_ssl(rules[1].tls.ctx)));
+    c.on_free(&c);
+    assert_null(rules[0].tls.ctx);
+    c.on_free(&c);
+    free(rules);
+}
+
+static void good_settings_are_taken(void **state)
+{
+    (void)state;
+    struct conf c;
+    struct rule r = make_rule();
+    static char ciphers[] = "ECDHE+AESGCM";
+    static char suites[] = "TLS_AES_128_GCM_SHA256";
+    r.tls.ca_dir = ca_dir;
+    r.tls.ca_extra = ca_file;
+    r.tls.crl_file = crl_file;
+    r.tls.client_cert = cert_file;
+    r.tls.client_key = key_file;
+    r.tls.ciphers = ciphers;
+    r.tls.ciphersuites = suites;
+    r.tls.min_version = 0x0304;
+    assert_null(make(&c, &r, 1));
+    SSL_CTX *ssl = tls_ctx_ssl(r.tls.ctx);
+    assert_int_equal(SSL_CTX_get_min_proto_version(ssl), TLS1_3_VERSION);
+    assert_true(SSL_CTX_get_security_level(ssl) > 0);
+    c.on_free(&c);
+}
+
+static void old_versions_lower_the_level(void **state)
+{
+    (void)state;
+    struct conf c;
+    struct rule r = make_rule();
+    r.tls.min_version = 0x0301;
+    assert_null(make(&c, &r, 1));
+    assert_int_equal(SSL_CTX_get_security_level(tls_ctx_ssl(r.tls.ctx)), 0);
+    c.on_free(&c);
+}
+
+static void expect_fault(struct rule r, const char *text)
+{
+    struct conf c;
+    struct rule twice[2] = {r, r};
+    char *faults = make(&c, twice, 2);
+    assert_non_null(faults);
+    assert_non_null(strstr(faults, where));
+    if (strstr(faults, text) == NULL)
+        fail_msg("\"%s\" is not in \"%s\"", text, faults);
+    /* Equal settings are told once. */
+    assert_ptr_equal(strchr(faults, '\n'), faults + strlen(faults) - 1);
+    assert_null(twice[0].tls.ctx);
+    c.on_free(&c);
+    free(faults);
+}
+
+static void faults_name_file_and_reason(void **state)
+{
+    (void)state;
+    static char missing[] = "/nonexistent/file";
+    static char nonsense[] = "NO-SUCH-CIPHER";
+    struct rule r = make_rule();
+    r.tls.ca_file = missing;
+    expect_fault(r, "ca_file: /nonexistent/file: No such file or directory");
+    r = make_rule();
+    r.tls.ca_extra = junk_file;
+    expect_fault(r, "no certificate in it");
+    r = make_rule();
+    r.tls.ca_dir = missing;
+    expect_fault(r, "ca_dir: /nonexistent/file: No such file or directory");
+    r = make_rule();
+    r.tls.crl_file = ca_file;
+    expect_fault(r, "no CRL in it");
+    r = make_rule();
+    r.tls.client_cert = missing;
+    expect_fault(r, "client_cert: /nonexistent/file: No such file");
+    r = make_rule();
+    r.tls.client_cert = cert_file;
+    expect_fault(r, "client_key: ");
+    r.tls.client_key = other_key;
+    expect_fault(r, "client_key: ");
+    r = make_rule();
+    r.tls.client_key = key_file;
+    expect_fault(r, "client_key is set, but client_cert is not");
+    r = make_rule();
+    r.tls.ciphers = nonsense;
+    expect_fault(r, "ciphers: \"NO-SUCH-CIPHER\"");
+    r = make_rule();
+    r.tls.ciphersuites = nonsense;
+    expect_fault(r, "ciphersuites: \"NO-SUCH-CIPHER\"");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(equal_rules_share),
+        cmocka_unit_test(good_settings_are_taken),
+        cmocka_unit_test(old_versions_lower_the_level),
+        cmocka_unit_test(faults_name_file_and_reason),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

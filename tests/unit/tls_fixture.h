@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Certificates and rules for the tests of TLS. Everything is made anew in a directory of its
+ * own. */
+#ifndef TLSFAN_TESTS_TLS_FIXTURE_H
+#define TLSFAN_TESTS_TLS_FIXTURE_H
+
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "conf/conf.h"
+#include "net/tls_ctx.h"
+
+enum { DAY = 24 * 3600 };
+
+/* What a certificate is to look like. */
+struct cert_want {
+    const char *cn;
+    const char *san; /* "DNS:a.test,IP:127.0.0.1"; NULL: none */
+    long from, to;   /* seconds from now; both 0: valid */
+    bool is_ca;
+};
+
+struct pair {
+    X509 *cert;
+    EVP_PKEY *key;
+};
+
+static inline void add_ext(X509 *cert, X509 *issuer, int nid, const char *value)
+{
+    X509V3_CTX ctx;
+    X509V3_set_ctx_nodb(&ctx);
+    X509V3_set_ctx(&ctx, issuer, cert, NULL, NULL, 0);
+    X509_EXTENSION *ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
+    if (ext == NULL)
+        abort();
+    X509_add_ext(cert, ext, -1);
+    X509_EXTENSION_free(ext);
+}
+
+/* Signed by ISSUER; NULL: by itself. */
+static inline struct pair make_cert(const struct pair *issuer, const struct cert_want *want)
+{
+    static long serial = 1;
+    struct pair p = {X509_new(), EVP_EC_gen("P-256")};
+    const struct pair *by = issuer == NULL ? &p : issuer;
+    X509_set_version(p.cert, X509_VERSION_3);
+    ASN1_INTEGER_set(X509_get_serialNumber(p.cert), serial++);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(p.cert), "CN", MBSTRING_ASC,
+                               (const unsigned char *)want->cn, -1, -1, 0);
+    X509_set_issuer_name(p.cert, X509_get_subject_name(by->cert));
+    bool dated = want->from != 0 || want->to != 0;
+    X509_gmtime_adj(X509_getm_notBefore(p.cert), dated ? want->from : -DAY);
+    X509_gmtime_adj(X509_getm_notAfter(p.cert), dated ? want->to : 30L * DAY);
+    X509_set_pubkey(p.cert, p.key);
+    add_ext(p.cert, by->cert, NID_basic_constraints, want->is_ca ? "critical,CA:TRUE" : "CA:FALSE");
+    if (want->san != NULL)
+        add_ext(p.cert, by->cert, NID_subject_alt_name, want->san);
+    if (X509_sign(p.cert, by->key, EVP_sha256()) == 0)
+        abort();
+    return p;
+}
+
+static inline void free_pair(struct pair *p)
+{
+    X509_free(p->cert);
+    EVP_PKEY_free(p->key);
+}
+
+/* A list by CA, with REVOKED in it if that is not NULL. */
+static inline X509_CRL *make_crl(const struct pair *ca, X509 *revoked)
+{
+    X509_CRL *crl = X509_CRL_new();
+    ASN1_TIME *now = X509_gmtime_adj(NULL, -60);
+    ASN1_TIME *next = X509_gmtime_adj(NULL, DAY);
+    X509_CRL_set_version(crl, 1);
+    X509_CRL_set_issuer_name(crl, X509_get_subject_name(ca->cert));
+    X509_CRL_set1_lastUpdate(crl, now);
+    X509_CRL_set1_nextUpdate(crl, next);
+    if (revoked != NULL) {
+        X509_REVOKED *r = X509_REVOKED_new();
+        X509_REVOKED_set_serialNumber(r, X509_get_serialNumber(revoked));
+        X509_REVOKED_set_revocationDate(r, now);
+        X509_CRL_add0_revoked(crl, r);
+    }
+    X509_CRL_sort(crl);
+    if (X509_CRL_sign(crl, ca->key, EVP_sha256()) == 0)
+        abort();
+    ASN1_TIME_free(now);
+    ASN1_TIME_free(next);
+    return crl;
+}
+
+/* A file in DIR; the path is the caller's to free. */
+static inline FILE *open_in(const char *dir, const char *name, char **path)
+{
+    *path = xasprintf("%s/%s", dir, name);
+    FILE *f = fopen(*path, "w");
+    if (f == NULL)
+        abort();
+    return f;
+}
+
+static inline char *write_cert(const char *dir, const char *name, X509 *cert)
+{
+    char *path;
+    FILE *f = open_in(dir, name, &path);
+    PEM_write_X509(f, cert);
+    fclose(f);
+    return path;
+}
+
+static inline char *write_key(const char *dir, const char *name, EVP_PKEY *key)
+{
+    char *path;
+    FILE *f = open_in(dir, name, &path);
+    PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL);
+    fclose(f);
+    return path;
+}
+
+static inline char *write_crl(const char *dir, const char *name, X509_CRL *crl)
+{
+    char *path;
+    FILE *f = open_in(dir, name, &path);
+    PEM_write_X509_CRL(f, crl);
+    fclose(f);
+    return path;
+}
+
+static inline char *write_text(const char *dir, const char *name, const char *text)
+{
+    char *path;
+    FILE *f = open_in(dir, name, &path);
+    fputs(text, f);
+    fclose(f);
+    return path;
+}
+
+#endif
