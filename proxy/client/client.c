@@ -53,6 +53,28 @@ void ask_close(struct ask *a, enum fault_code fault)
     exchange_close(&a->x, fault);
 }
 
+/* The body of `reading` is whole. */
+static void client_body_ended(struct client *c)
+{
+    struct ask *a = c->reading;
+    struct fields *trailers = NULL;
+    c->reading = NULL;
+    c->state = a->keep_alive ? CLIENT_HEAD : CLIENT_LAST;
+    c->said_last = !a->keep_alive;
+    if (a->x.body.trailer_len > 0) {
+        fields_init(&a->trailers, &a->x.arena, NULL, 0);
+        if (!h1_body_trailers(&a->x.body, &a->trailers)) {
+            struct fault f;
+            fault_set(&f, FAULT_BAD_REQUEST, "%s", a->x.body.error.reason);
+            c->state = CLIENT_LAST;
+            exchange_refuse(&a->x, &f);
+            return;
+        }
+        trailers = &a->trailers;
+    }
+    exchange_end(&a->x, trailers);
+}
+
 /* Begins A with what is already there of its body. A body that is bad from its first byte is refused. */
 static void ask_start(struct ask *a)
 {
@@ -63,7 +85,7 @@ static void ask_start(struct ask *a)
         ssize_t used = h1_body_feed(body, c->in.p, c->in.len, &data);
         if (used < 0) {
             struct fault f;
-            fault_set(&f, body->error.code, "%s", body->error.reason);
+            fault_set(&f, body->fault, "%s", body->error.reason);
             c->state = CLIENT_LAST;
             exchange_refuse(&a->x, &f);
             return;
@@ -72,6 +94,8 @@ static void ask_start(struct ask *a)
         c->in = str_from_byte(c->in, (size_t)used);
     }
     exchange_start(&a->x, data, h1_body_is_done(body) && body->trailer_len == 0);
+    if (c->reading == a && h1_body_is_done(body))
+        client_body_ended(c);
 }
 
 /* ---- reading */
@@ -118,7 +142,6 @@ static bool client_parse(struct client *c, struct ask *a, size_t n)
     x->bytes_in = n;
     if (h1_parse_request(&x->head, bytes.p, bytes.len, client_conf(c)->lenient, &e) &&
         h1_body_of_request(&x->body, &x->head, &e)) {
-        x->body.lenient = client_conf(c)->lenient;
         x->body.max_trailer = client_conf(c)->max_head;
         return true;
     }
@@ -174,28 +197,6 @@ static bool client_read_head(struct client *c)
     return true;
 }
 
-/* The body of `reading` is whole. */
-static void client_body_ended(struct client *c)
-{
-    struct ask *a = c->reading;
-    struct fields *trailers = NULL;
-    c->reading = NULL;
-    c->state = a->keep_alive ? CLIENT_HEAD : CLIENT_LAST;
-    c->said_last = !a->keep_alive;
-    if (a->x.body.trailer_len > 0) {
-        fields_init(&a->trailers, &a->x.arena, NULL, 0);
-        if (!h1_body_trailers(&a->x.body, &a->trailers)) {
-            struct fault f;
-            fault_set(&f, FAULT_BAD_REQUEST, "%s", a->x.body.error.reason);
-            c->state = CLIENT_LAST;
-            exchange_refuse(&a->x, &f);
-            return;
-        }
-        trailers = &a->trailers;
-    }
-    exchange_end(&a->x, trailers);
-}
-
 static void client_read_body(struct client *c)
 {
     struct ask *a = c->reading;
@@ -205,7 +206,7 @@ static void client_read_body(struct client *c)
         ssize_t used = h1_body_feed(body, c->in.p, c->in.len, &data);
         if (used < 0) {
             struct fault f;
-            fault_set(&f, body->error.code, "%s", body->error.reason);
+            fault_set(&f, body->fault, "%s", body->error.reason);
             c->state = CLIENT_LAST;
             c->reading = NULL;
             exchange_refuse(&a->x, &f);
@@ -498,6 +499,7 @@ void client_open(struct clients *cs, int fd, const struct addr *peer, const stru
     c->cs = cs;
     c->stream = s;
     s->budget = cs->engine->budget;
+    s->fail_fast = true;
     c->conf = conf_ref(l->conf);
     c->from.peer = *peer;
     c->from.forward = l->forward;

@@ -418,6 +418,8 @@ bool exchange_body(struct exchange *x, struct str data)
 
 void exchange_end(struct exchange *x, const struct fields *trailers)
 {
+    if (x->req == HALF_DONE)
+        return;
     x->req = HALF_DONE;
     x->trailers = trailers;
     if (exchange_is_over(x) || x->us == NULL)

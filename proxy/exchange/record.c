@@ -19,7 +19,8 @@ static void pen_bytes(struct pen *w, const char *p, size_t n)
 {
     if (n > (size_t)(w->end - w->p))
         n = (size_t)(w->end - w->p);
-    memcpy(w->p, p, n);
+    if (n > 0)
+        memcpy(w->p, p, n);
     w->p += n;
 }
 

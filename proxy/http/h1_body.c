@@ -16,7 +16,7 @@
  *     chunk        = 1*16HEXDIG [ BWS chunk-ext ] EOL data EOL   ; data: so many bytes, > 0
  *     last-chunk   = 1*16"0" [ BWS chunk-ext ] EOL
  *     chunk-ext    = ";" *( HTAB / SP / VCHAR / obs-text )       ; dropped, whatever it says
- *     EOL          = CRLF, and LF when lenient
+ *     EOL          = CRLF, never a bare LF, in lenient mode neither: these lines are lengths
  *
  * Refused on purpose, since another reader may see another length: Content-Length twice, as a list,
  * or together with Transfer-Encoding; any Transfer-Encoding but exactly "chunked", or in HTTP/1.0;
@@ -155,6 +155,8 @@ static bool take_digit(struct h1_body *b, char c)
 {
     if (b->line == MAX_DIGITS)
         return fail(b, "a chunk size of more than 16 digits");
+    if (b->left > INT64_MAX >> 4)
+        return fail(b, "a chunk size of 2^63 or more");
     b->left = b->left << 4 | hex_value(c);
     b->line++;
     b->state = CHUNK_DIGITS;
@@ -210,7 +212,6 @@ static bool begin_trailer(struct h1_body *b, char c)
 /* One byte of what frames the data: the whole grammar but the inside of a trailer section. */
 static bool step(struct h1_body *b, char c)
 {
-    bool is_lf = c == '\n' && b->lenient;
     switch (b->state) {
     case CHUNK_SIZE:
         if (chars_is(c, CHAR_HEX))
@@ -225,7 +226,7 @@ static bool step(struct h1_body *b, char c)
             return take_extension(b, CHUNK_EXTENSION);
         if (c == '\r')
             return go(b, CHUNK_SIZE_LF);
-        return is_lf ? begin_chunk(b) : fail(b, "a byte in a chunk size that may not be there");
+        return fail(b, "a byte in a chunk size that may not be there");
     case CHUNK_BWS:
         if (c == ' ' || c == '\t')
             return take_extension(b, CHUNK_BWS);
@@ -237,13 +238,13 @@ static bool step(struct h1_body *b, char c)
             return take_extension(b, CHUNK_EXTENSION);
         if (c == '\r')
             return go(b, CHUNK_SIZE_LF);
-        return is_lf ? begin_chunk(b) : fail(b, "a control byte in a chunk extension");
+        return fail(b, "a control byte in a chunk extension");
     case CHUNK_SIZE_LF:
         return c == '\n' ? begin_chunk(b) : fail(b, "a bare CR behind a chunk size");
     case CHUNK_DATA_EOL:
         if (c == '\r')
             return go(b, CHUNK_DATA_LF);
-        return is_lf ? go(b, CHUNK_SIZE) : fail(b, "a chunk that is longer than its size");
+        return fail(b, "a chunk that is longer than its size");
     case CHUNK_DATA_LF:
         return c == '\n' ? go(b, CHUNK_SIZE) : fail(b, "a bare CR behind a chunk");
     case CHUNK_LAST:
@@ -251,7 +252,7 @@ static bool step(struct h1_body *b, char c)
             return go(b, CHUNK_LAST_LF);
         if (c != '\n')
             return begin_trailer(b, c);
-        return is_lf ? go(b, CHUNK_DONE) : fail(b, "a bare LF behind the last chunk");
+        return fail(b, "a bare LF behind the last chunk");
     case CHUNK_LAST_LF:
         return c == '\n' ? go(b, CHUNK_DONE) : fail(b, "a bare CR behind the last chunk");
     default:
@@ -266,7 +267,7 @@ static bool check_trailer(struct h1_body *b)
     struct fields fields;
     arena_init(&arena, NULL, 0);
     fields_init(&fields, &arena, NULL, 0);
-    bool ok = h1_parse_fields(&fields, b->trailer, b->trailer_len, b->lenient, &b->error);
+    bool ok = h1_parse_fields(&fields, b->trailer, b->trailer_len, false, &b->error);
     arena_clear(&arena);
     if (!ok)
         b->error.code = b->fault;
@@ -292,7 +293,7 @@ static size_t take_trailer(struct h1_body *b, const char *p, size_t n)
     bool is_empty = b->line == (is_crlf ? 2 : 1);
     b->line = 0;
     /* A bare LF is refused by the parser: at once rather than at an end that may not come. */
-    if (is_empty || (!is_crlf && !b->lenient))
+    if (is_empty || !is_crlf)
         return check_trailer(b) ? len : 0;
     return len;
 }
@@ -369,7 +370,7 @@ bool h1_body_trailers(struct h1_body *b, struct fields *trailers)
 {
     if (b->trailer_len == 0)
         return true;
-    if (!h1_parse_fields(trailers, b->trailer, b->trailer_len, b->lenient, &b->error))
+    if (!h1_parse_fields(trailers, b->trailer, b->trailer_len, false, &b->error))
         return false;
     /* Every name that tlsfan knows frames, routes, authenticates or is rewritten: none may come in
      * by the back door. */

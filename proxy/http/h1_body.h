@@ -29,7 +29,6 @@ struct h1_body {
     unsigned state;    /* of the chunked decoder, private */
     unsigned line;     /* bytes of the chunk-size or trailer line so far, bounded */
     unsigned overhead; /* bytes of chunk extensions that no data made up for, bounded */
-    bool lenient;      /* chunk lines may end in a bare LF; off until the owner sets it */
     char *trailer;     /* heap: the trailer section as it arrives; at most max_trailer bytes */
     size_t trailer_len, trailer_cap;
     size_t max_trailer;    /* 64k until the owner sets it */

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening listeners. The first socket of an address is bound without SO_REUSEPORT, which fails when
+ * any other process is there; then it gets the option, and the workers' further sockets join it.
+ * Where the system does not let them, and for unix:, the workers share the first one. */
+#include "listen.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "net/sock.h"
+
+/* Never 0. */
+static unsigned last_id;
+
+bool listen_has(const struct listen_set *s, unsigned id)
+{
+    for (unsigned i = 0; i < s->n; i++) {
+        if (s->v[i].id == id)
+            return true;
+    }
+    return false;
+}
+
+/* Port 0 of a proxy listener is not the port 0 of a forward. */
+static bool is_same(const struct place *p, const struct listener *l)
+{
+    bool same_kind = p->is_forward == (l->forward != NULL);
+    return addr_equal(&p->wanted, &l->addr) &&
+           (same_kind || addr_port(&l->addr) != 0 || addr_family(&l->addr) == AF_UNIX);
+}
+
+/* The place of OLD for L, unless S has it already: port 0 may be written twice. */
+static const struct place *find_old(const struct listen_set *old, const struct listen_set *s,
+                                    const struct listener *l)
+{
+    for (unsigned i = 0; i < old->n; i++) {
+        if (is_same(&old->v[i], l) && !listen_has(s, old->v[i].id))
+            return &old->v[i];
+    }
+    return NULL;
+}
+
+/* True when OLD holds the port on another address of the family, as when 127.0.0.1 becomes 0.0.0.0.
+ */
+static bool holds_port(const struct listen_set *old, const struct addr *a)
+{
+    for (unsigned i = 0; i < old->n; i++) {
+        const struct addr *o = &old->v[i].addr;
+        if (addr_port(a) != 0 && addr_port(o) == addr_port(a) && addr_family(o) == addr_family(a))
+            return addr_is_any(o) || addr_is_any(a);
+    }
+    return false;
+}
+
+static int bind_first(const struct listen_set *old, const struct addr *a)
+{
+    int fd = sock_listen(a, false);
+    if (fd < 0 && errno == EADDRINUSE && holds_port(old, a))
+        fd = sock_listen(a, true);
+    return fd;
+}
+
+static void share_port(struct place *p)
+{
+    int on = 1;
+    if (addr_family(&p->addr) != AF_UNIX)
+        (void)setsockopt(p->fds[0], SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+}
+
+/* The sockets of the other workers. */
+static bool open_others(struct place *p, unsigned n_workers)
+{
+    share_port(p);
+    for (unsigned i = 1; i < n_workers; i++) {
+        int fd = addr_family(&p->addr) == AF_UNIX ? -1 : sock_listen(&p->addr, true);
+        if (fd < 0)
+            fd = fcntl(p->fds[0], F_DUPFD_CLOEXEC, 3);
+        if (fd < 0)
+            return false;
+        p->fds[i] = fd;
+    }
+    return true;
+}
+
+static void note_file(struct place *p)
+{
+    struct stat st;
+    if (addr_family(&p->addr) != AF_UNIX || lstat(p->addr.un.sun_path, &st) < 0)
+        return;
+    p->dev = st.st_dev;
+    p->ino = st.st_ino;
+}
+
+static bool open_place(struct place *p, const struct listen_set *old, unsigned n_workers)
+{
+    p->id = ++last_id;
+    p->fds = xmalloc(n_workers * sizeof(*p->fds));
+    p->n_fds = n_workers;
+    for (unsigned i = 0; i < n_workers; i++)
+        p->fds[i] = -1;
+    p->fds[0] = bind_first(old, &p->wanted);
+    if (p->fds[0] < 0)
+        return false;
+    p->addr = p->wanted;
+    if (addr_family(&p->wanted) != AF_UNIX && !sock_local(p->fds[0], &p->addr))
+        return false;
+    note_file(p);
+    return open_others(p, n_workers);
+}
+
+static char *explain(const struct listener *l, int cause)
+{
+    const char *hint = cause == EADDRINUSE ? " (is another tlsfan running?)" : "";
+    return xasprintf("cannot listen on %s (%s): %s%s", l->text, l->where, strerror(cause), hint);
+}
+
+bool listen_open(struct listen_set *s, const struct listen_set *old, const struct conf *c,
+                 unsigned n_workers, char **why)
+{
+    s->v = xcalloc(c->n_listeners + 1, sizeof(*s->v));
+    for (unsigned i = 0; i < c->n_listeners; i++) {
+        const struct listener *l = &c->listeners[i];
+        const struct place *stays = find_old(old, s, l);
+        struct place *p = &s->v[s->n++];
+        if (stays != NULL) {
+            *p = *stays;
+            p->fds = NULL;
+            p->n_fds = 0;
+            p->is_forward = l->forward != NULL;
+            continue;
+        }
+        p->wanted = l->addr;
+        p->is_forward = l->forward != NULL;
+        if (!open_place(p, old, n_workers)) {
+            *why = explain(l, errno);
+            return false;
+        }
+    }
+    return true;
+}
+
+int listen_take(struct listen_set *s, unsigned i, unsigned worker)
+{
+    if (s->v[i].fds == NULL)
+        return -1;
+    int fd = s->v[i].fds[worker];
+    s->v[i].fds[worker] = -1;
+    return fd;
+}
+
+/* Only while the name still leads to our socket: another process may have replaced it. */
+static void remove_file(const struct place *p)
+{
+    struct stat st;
+    if (p->ino == 0 || lstat(p->addr.un.sun_path, &st) < 0)
+        return;
+    if (st.st_dev == p->dev && st.st_ino == p->ino)
+        unlink(p->addr.un.sun_path);
+}
+
+void listen_drop(struct listen_set *s, const struct listen_set *keep)
+{
+    for (unsigned i = 0; i < s->n; i++) {
+        struct place *p = &s->v[i];
+        for (unsigned k = 0; p->fds != NULL && k < p->n_fds; k++) {
+            if (p->fds[k] >= 0)
+                close(p->fds[k]);
+        }
+        free(p->fds);
+        if (keep == NULL || !listen_has(keep, p->id))
+            remove_file(p);
+    }
+    free(s->v);
+    *s = (struct listen_set){0};
+}

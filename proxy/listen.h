@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The sockets that tlsfan listens on. A set of places belongs to one snapshot; a reload makes the
+ * next set, which takes over the places that stay. Main thread only. */
+#ifndef TLSFAN_LISTEN_H
+#define TLSFAN_LISTEN_H
+
+#include <sys/types.h>
+
+#include "conf/conf.h"
+
+/* One listener of the configuration. */
+struct place {
+    unsigned id;        /* the same in all sets that have this place */
+    struct addr wanted; /* as written */
+    bool is_forward;
+    struct addr addr; /* as bound: the port that was picked */
+    dev_t dev; /* of the file of a unix: socket, which is removed only while it is still the same */
+    ino_t ino;
+    int *fds; /* heap: a socket for each worker; -1 once it was taken; NULL: taken over */
+    unsigned n_fds;
+};
+
+/* Zero-initialised. Place i is conf->listeners[i]. */
+struct listen_set {
+    struct place *v;
+    unsigned n;
+};
+
+/* Opens all listeners of C for N_WORKERS into S, taking over what OLD has too. Each address is
+ * bound once without SO_REUSEPORT, and that socket is kept, so that at no time another process can
+ * share it. False with a sentence in *WHY (heap, for the caller) when one cannot be opened; then S
+ * is to be dropped. */
+MUST_CHECK bool listen_open(struct listen_set *s, const struct listen_set *old,
+                            const struct conf *c, unsigned n_workers, char **why);
+
+/* True when S has the place of that id. */
+bool listen_has(const struct listen_set *s, unsigned id);
+
+/* The socket of that worker for place I, now the caller's; -1 when the worker has had it before. */
+int listen_take(struct listen_set *s, unsigned i, unsigned worker);
+
+/* Empties S: closes what was not taken and removes socket files, but for the places that KEEP has
+ * too (NULL: none). */
+void listen_drop(struct listen_set *s, const struct listen_set *keep);
+
+#endif

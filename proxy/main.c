@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tlsfan, from the top: what the command line asks for, and the exit status. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "options.h"
+#include "run.h"
+#include "server.h"
+
+/* Whoever started us may have closed them; a connection must not become our stderr. */
+static void fill_standard_streams(void)
+{
+    int fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO)
+        fd = open("/dev/null", O_RDWR);
+    if (fd >= 0)
+        close(fd);
+}
+
+static int usage_fault(const struct options *o, enum exit_status status)
+{
+    fprintf(stderr, "tlsfan: %s (see tlsfan --help)\n", o->fault);
+    return (int)status;
+}
+
+/* -t and -T. What is said about it goes to stderr with -T, so that stdout reads back as a
+ * configuration. */
+static int test(const struct conf_source *source, bool dump)
+{
+    struct conf_faults faults = {0};
+    struct conf *c = server_load(source, &faults);
+    if (c == NULL) {
+        fputs(faults.text, stderr);
+        free(faults.text);
+        return STATUS_BAD_CONF;
+    }
+    fputs("configuration ok\n", dump ? stderr : stdout);
+    if (dump) {
+        char *text = conf_dump(c);
+        fputs(text, stdout);
+        free(text);
+    }
+    conf_unref(&c);
+    return STATUS_OK;
+}
+
+static int serve(const struct conf_source *source)
+{
+    struct signals_before before;
+    enum exit_status status = STATUS_OK;
+    server_take_signals(false, &before);
+    struct server *s = server_start(source, &status);
+    if (s == NULL)
+        return (int)status;
+    server_run(s, NULL, NULL);
+    server_stop(s);
+    log_info("tlsfan has ended");
+    return STATUS_OK;
+}
+
+static int act(const struct options *o)
+{
+    switch (o->action) {
+    case ACTION_RUN:
+        return run_command(o);
+    case ACTION_TEST:
+    case ACTION_DUMP:
+        return test(&o->source, o->action == ACTION_DUMP);
+    case ACTION_VERSION:
+        puts("tlsfan " TLSFAN_VERSION);
+        return STATUS_OK;
+    case ACTION_HELP:
+        options_help(stdout);
+        return STATUS_OK;
+    case ACTION_SERVE:
+        break;
+    }
+    return serve(&o->source);
+}
+
+/* What was asked for on stdout must have got there. */
+static int flush_stdout(int status)
+{
+    if (fflush(stdout) == 0 && ferror(stdout) == 0)
+        return status;
+    fprintf(stderr, "tlsfan: cannot write to stdout: %s\n", strerror(errno));
+    return status == STATUS_OK ? STATUS_BAD_CONF : status;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o;
+    fill_standard_streams();
+    enum exit_status status = options_parse(&o, argc, argv);
+    int result = status == STATUS_OK ? flush_stdout(act(&o)) : usage_fault(&o, status);
+    options_clear(&o);
+    return result;
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line. -l, -f and -w become the same "KEY=VALUE" that -o takes, in their order, so
+ * that the configuration has one way in for all flags. */
+#include "options.h"
+
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* The leading + stops at the first word that is no option, the : tells a missing argument from an
+ * unknown option. */
+static const char short_options[] = "+:c:l:f:o:w:tTVh";
+
+static const struct option long_options[] = {
+    {"config", required_argument, NULL, 'c'},  {"listen", required_argument, NULL, 'l'},
+    {"forward", required_argument, NULL, 'f'}, {"option", required_argument, NULL, 'o'},
+    {"workers", required_argument, NULL, 'w'}, {"test", no_argument, NULL, 't'},
+    {"dump", no_argument, NULL, 'T'},          {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+};
+
+static const char help_text[] =
+    "Usage: tlsfan [OPTION]...\n"
+    "       tlsfan [OPTION]... run -- COMMAND [ARGUMENT...]\n"
+    "\n"
+    "An HTTPS forward proxy: takes plain http:// requests, makes them as verified TLS requests,\n"
+    "many at once, and gives the responses back in order.\n"
+    "\n"
+    "  -c, --config FILE           configuration file (default: none)\n"
+    "  -l, --listen LISTENER       proxy listener, may be repeated (default: 127.0.0.1:3128);\n"
+    "                              ADDR:PORT, [::1]:PORT or unix:/path; port 0 picks a free one\n"
+    "  -f, --forward LISTENER=URL  a listener that speaks for one origin\n"
+    "  -o, --option KEY=VALUE      set a configuration key, for example\n"
+    "                              -o tls.ca_file=/x.pem, -o 'rule[*.example.com].port=8443'\n"
+    "  -w, --workers N             worker threads, or auto (default: auto)\n"
+    "  -t, --test                  check the configuration and exit\n"
+    "  -T, --dump                  the same, and print it as it applies, secrets masked\n"
+    "  -V, --version               print the version and exit\n"
+    "  -h, --help                  print this and exit\n"
+    "\n"
+    "run -- COMMAND starts COMMAND with http_proxy set to a proxy of its own, and exits with its\n"
+    "status.\n"
+    "\n"
+    "Signals: TERM and INT drain and end (a second one ends at once), HUP reloads the\n"
+    "configuration, USR1 reopens log files.\n"
+    "Exit status: 0 clean stop, 1 bad configuration, 2 bad usage, 3 could not start.\n";
+
+/* Only the first fault counts: the others may follow from it. */
+static void PRINTF_LIKE(2, 3) fail(struct options *o, const char *fmt, ...)
+{
+    va_list args;
+    if (o->fault != NULL)
+        return;
+    char text[512];
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    o->fault = xstrdup(text);
+}
+
+/* Takes over TEXT. */
+static void add_option(struct options *o, char *text)
+{
+    o->made = xrealloc(o->made, (o->n_made + 1) * sizeof(*o->made));
+    o->made[o->n_made++] = text;
+}
+
+static void add_forward(struct options *o, const char *text)
+{
+    const char *eq = strchr(text, '=');
+    if (eq == NULL || eq == text || eq[1] == '\0')
+        fail(o, "-f takes LISTENER=URL, not %s", text);
+    add_option(o, xasprintf("forward=%s", text));
+}
+
+static void add_key(struct options *o, const char *text)
+{
+    const char *eq = strchr(text, '=');
+    if (eq == NULL || eq == text)
+        fail(o, "-o takes KEY=VALUE, not %s", text);
+    add_option(o, xstrdup(text));
+}
+
+static void take_unknown(struct options *o, char **argv, bool is_missing)
+{
+    /* getopt leaves no letter where the option was a long one. */
+    char letter[3] = {'-', (char)optopt, '\0'};
+    bool is_long = optopt == 0 || strncmp(argv[optind - 1], "--", 2) == 0;
+    const char *name = is_long ? argv[optind - 1] : letter;
+    if (is_missing)
+        fail(o, "option %s needs an argument", name);
+    else
+        fail(o, "option %s is not known, ambiguous, or takes no argument", name);
+}
+
+static void take(struct options *o, int c, char **argv)
+{
+    switch (c) {
+    case 'c':
+        o->source.file = optarg;
+        break;
+    case 'l':
+        add_option(o, xasprintf("listen=%s", optarg));
+        break;
+    case 'f':
+        add_forward(o, optarg);
+        break;
+    case 'o':
+        add_key(o, optarg);
+        break;
+    case 'w':
+        add_option(o, xasprintf("workers=%s", optarg));
+        break;
+    case 't':
+        o->action = o->action == ACTION_DUMP ? ACTION_DUMP : ACTION_TEST;
+        break;
+    case 'T':
+        o->action = ACTION_DUMP;
+        break;
+    case 'V':
+        o->action = ACTION_VERSION;
+        break;
+    case 'h':
+        o->action = ACTION_HELP;
+        break;
+    default:
+        take_unknown(o, argv, c == ':');
+    }
+}
+
+/* True when an action was asked for that is done at once: whatever follows on the line is not
+ * looked at. */
+static bool is_final(const struct options *o)
+{
+    return o->action == ACTION_VERSION || o->action == ACTION_HELP;
+}
+
+/* Up to the first word that is no option. */
+static void take_options(struct options *o, int argc, char **argv)
+{
+    int c = 0;
+    while (c != -1 && !is_final(o)) {
+        c = getopt_long(argc, argv, short_options, long_options, NULL);
+        if (c != -1)
+            take(o, c, argv);
+    }
+}
+
+/* `run`, more options, then COMMAND; OPTIND stands on `run`. */
+static void take_run(struct options *o, int argc, char **argv)
+{
+    o->source.is_run = true;
+    if (o->action == ACTION_SERVE)
+        o->action = ACTION_RUN;
+    /* In front of all others: a list is replaced by its first option, and -l adds to it. */
+    o->made = xrealloc(o->made, (o->n_made + 1) * sizeof(*o->made));
+    memmove(o->made + 1, o->made, o->n_made * sizeof(*o->made));
+    o->made[0] = xstrdup("listen=127.0.0.1:0");
+    o->n_made++;
+    optind++;
+    take_options(o, argc, argv);
+    o->command = argv + optind;
+    if (o->action == ACTION_RUN && optind >= argc)
+        fail(o, "run needs a command: tlsfan run -- COMMAND");
+}
+
+enum exit_status options_parse(struct options *o, int argc, char **argv)
+{
+    memset(o, 0, sizeof(*o));
+    optind = 0; /* GNU: begin anew, for a program that parses more than once */
+    opterr = 0;
+    take_options(o, argc, argv);
+    if (!is_final(o) && optind < argc && strcmp(argv[optind], "run") == 0)
+        take_run(o, argc, argv);
+    else if (!is_final(o) && optind < argc)
+        fail(o, "%s is no option and no command of tlsfan", argv[optind]);
+    o->source.environment = environ;
+    o->source.options = (const char **)o->made;
+    o->source.n_options = o->n_made;
+    if (o->fault == NULL || is_final(o))
+        return STATUS_OK;
+    return o->source.is_run ? STATUS_RUN_FAILED : STATUS_USAGE;
+}
+
+void options_clear(struct options *o)
+{
+    for (unsigned i = 0; i < o->n_made; i++)
+        free(o->made[i]);
+    free(o->made);
+    free(o->fault);
+    memset(o, 0, sizeof(*o));
+}
+
+void options_help(FILE *out)
+{
+    fputs(help_text, out);
+}

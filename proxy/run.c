@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `tlsfan run`. COMMAND is to be as if it had been started without us: its streams, its signals,
+ * its limits; only the environment names the proxy. It stays in our process group, so the
+ * terminal's signals reach it without us. */
+#include "run.h"
+
+#include <errno.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "server.h"
+
+/* One command. Lives on run_command()'s stack. */
+struct run {
+    struct server *server;
+    pid_t pid;  /* 0: it has ended and was waited for */
+    int status; /* what tlsfan exits with */
+};
+
+/* Our environment with the two variables in place of whatever they were. Heap; the entries are
+ * borrowed. */
+static char **make_environment(char *lower, char *upper)
+{
+    size_t n = 0;
+    size_t kept = 0;
+    while (environ[n] != NULL)
+        n++;
+    char **made = xcalloc(n + 3, sizeof(*made));
+    for (size_t i = 0; i < n; i++) {
+        struct str entry = str_from(environ[i]);
+        if (!str_starts(entry, STR("http_proxy=")) && !str_starts(entry, STR("HTTP_PROXY=")))
+            made[kept++] = environ[i];
+    }
+    made[kept++] = lower;
+    made[kept] = upper;
+    return made;
+}
+
+/* The mask and SIGPIPE as they were before server_take_signals(). */
+static void set_attributes(posix_spawnattr_t *attr, const struct signals_before *before)
+{
+    sigset_t reset;
+    sigemptyset(&reset);
+    if (!before->ignores_pipe)
+        sigaddset(&reset, SIGPIPE);
+    posix_spawnattr_init(attr);
+    posix_spawnattr_setsigmask(attr, &before->mask);
+    posix_spawnattr_setsigdefault(attr, &reset);
+    posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+}
+
+/* 0 or an errno. */
+static int spawn(struct run *r, char **command, const struct signals_before *before,
+                 const struct rlimit *limit)
+{
+    posix_spawnattr_t attr;
+    struct rlimit raised;
+    char *lower = xasprintf("http_proxy=http://127.0.0.1:%u", server_port(r->server));
+    char *upper = xasprintf("HTTP_PROXY=http://127.0.0.1:%u", server_port(r->server));
+    char **environment = make_environment(lower, upper);
+    set_attributes(&attr, before);
+    /* Programs that close every possible descriptor, or use select(2), would suffer from our limit.
+     * Nobody is connected yet, so the workers do not miss it for the moment. */
+    bool swap = getrlimit(RLIMIT_NOFILE, &raised) == 0 && setrlimit(RLIMIT_NOFILE, limit) == 0;
+    int cause = posix_spawnp(&r->pid, command[0], NULL, &attr, command, environment);
+    if (swap)
+        setrlimit(RLIMIT_NOFILE, &raised);
+    posix_spawnattr_destroy(&attr);
+    free(environment);
+    free(lower);
+    free(upper);
+    return cause;
+}
+
+static int spawn_failed(const char *name, int cause)
+{
+    const char *what =
+        cause == ENOEXEC ? "it is no program, and no script with a #! line" : strerror(cause);
+    fprintf(stderr, "tlsfan: cannot run %s: %s\n", name, what);
+    switch (cause) {
+    case ENOENT:
+    case ENOTDIR:
+        return STATUS_NOT_FOUND;
+    case EAGAIN:
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE:
+        return STATUS_RUN_FAILED;
+    default:
+        return STATUS_NOT_EXECUTABLE;
+    }
+}
+
+/* As process 1 of a container tlsfan gets the orphans of COMMAND too, and waits for them as well.
+ */
+static void reap_children(struct run *r)
+{
+    int status;
+    for (pid_t pid = waitpid(-1, &status, WNOHANG); pid > 0; pid = waitpid(-1, &status, WNOHANG)) {
+        if (pid != r->pid)
+            continue;
+        r->pid = 0;
+        r->status = WIFSIGNALED(status) ? STATUS_SIGNAL + WTERMSIG(status) : WEXITSTATUS(status);
+        server_quit(r->server);
+    }
+}
+
+static void on_signal(void *arg, const struct signalfd_siginfo *info)
+{
+    struct run *r = arg;
+    if (info->ssi_signo == SIGCHLD)
+        reap_children(r);
+    else if (info->ssi_code != SI_KERNEL && r->pid > 0) /* the terminal has told the whole group */
+        kill(r->pid, (int)info->ssi_signo);
+}
+
+int run_command(const struct options *o)
+{
+    struct run r = {0};
+    struct signals_before before;
+    struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+    enum exit_status status = STATUS_OK;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    /* Ignored, as some parents leave it, there would be no status to wait for. */
+    signal(SIGCHLD, SIG_DFL);
+    server_take_signals(true, &before);
+    r.server = server_start(&o->source, &status);
+    if (r.server == NULL)
+        return STATUS_RUN_FAILED;
+    int cause = spawn(&r, o->command, &before, &limit);
+    if (cause == 0)
+        server_run(r.server, on_signal, &r);
+    else
+        r.status = spawn_failed(o->command[0], cause);
+    server_stop(r.server);
+    return r.status;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The whole proxy, seen from the main thread: start, signals, reload, drain, stop. */
+#ifndef TLSFAN_SERVER_H
+#define TLSFAN_SERVER_H
+
+#include <signal.h>
+#include <sys/signalfd.h>
+
+#include "conf/conf.h"
+#include "options.h"
+
+struct server;
+
+/* What the process was given, for a COMMAND that is to have the same. */
+struct signals_before {
+    sigset_t mask;
+    bool ignores_pipe;
+};
+
+/* Blocks the signals that server_run() reads, those of `run` too if IS_RUN, and ignores SIGPIPE. To
+ * be called before there is a second thread, as threads inherit the mask. */
+void server_take_signals(bool is_run, struct signals_before *before);
+
+/* Configuration and certificates. NULL and faults. Any use: -t, start, reload. */
+struct conf *server_load(const struct conf_source *source, struct conf_faults *faults);
+
+/* Starts serving. SOURCE must outlive it, for reloads. NULL with the exit status when it cannot;
+ * why is told on stderr. */
+struct server *server_start(const struct conf_source *source, enum exit_status *status);
+
+/* Handles signals until TERM or INT has drained it, or server_quit(). With ON_SIGNAL all signals go
+ * there instead. */
+typedef void (*server_signal_fn)(void *arg, const struct signalfd_siginfo *info);
+void server_run(struct server *s, server_signal_fn on_signal, void *arg);
+
+/* Makes server_run() return. Main thread, within ON_SIGNAL. */
+void server_quit(struct server *s);
+
+/* The port of the first proxy listener. */
+uint16_t server_port(const struct server *s);
+
+/* Cuts what is open, ends all threads and frees everything. */
+void server_stop(struct server *s);
+
+#endif

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One worker thread. It is made on the main thread, so that what fails there fails at start; from
+ * worker_start() to worker_join() all of it belongs to its own thread, and the server reaches it by
+ * loop_send(). */
+#include "worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "net/dns.h"
+#include "net/sock.h"
+#include "net/stream.h"
+
+enum {
+    ACCEPT_MAX = 32,        /* connections a listener takes in one turn */
+    ACCEPT_PATIENCE = 8,    /* that have come without a pause, for each further one in a turn */
+    LAST_ACCEPT_MAX = 4096, /* and before it closes */
+    PAUSE_MS = 100,         /* without accepting when descriptors are used up */
+    LOOK_MS = 20,           /* between two looks at what is left in a drain */
+    CLOSE_TURNS = 1000      /* in which all must be gone once it was closed */
+};
+
+/* A listening socket. Owner: worker. Closed by acceptor_close(). */
+struct acceptor {
+    struct list link;
+    unsigned in_a_row; /* accepted since there was none */
+    struct reap reap;
+    struct worker *worker;
+    unsigned id;
+    int fd;
+    struct event event;
+    struct client_listener listener; /* what clients are told they came by */
+};
+
+struct worker {
+    struct loop loop;
+    struct engine engine;
+    struct clients clients;
+    struct list acceptors;
+    struct turn flush;     /* access lines leave once a turn */
+    struct deadline pause; /* set while accepting is paused */
+    struct deadline look;  /* set during the drain */
+    struct log_gate full;
+    const struct worker_env *env; /* borrowed */
+    unsigned index;
+    int64_t grace_ms;
+    pthread_t thread;
+    bool has_thread;
+};
+
+/* ---- listeners */
+
+static void pause_accepting(struct worker *w, int cause)
+{
+    if (log_gate_open(&w->full, 1))
+        log_error("no connection is accepted for a moment: %s (of %u open ones in all)",
+                  strerror(cause), atomic_load(w->env->connections));
+    list_foreach (it, &w->acceptors) {
+        event_del(&container_of(it, struct acceptor, link)->event);
+    }
+    deadline_set(&w->pause, PAUSE_MS);
+}
+
+static void on_pause_over(void *arg)
+{
+    struct worker *w = arg;
+    list_foreach (it, &w->acceptors) {
+        event_add(&container_of(it, struct acceptor, link)->event, NULL);
+    }
+}
+
+/* What accept(2) says of a connection that died while it waited, or of the network: the next one
+ * may be well. */
+static bool is_passing(int cause)
+{
+    switch (cause) {
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO:
+    case EPERM:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENONET:
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+    case ETIMEDOUT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void accept_some(struct acceptor *a, unsigned max)
+{
+    struct worker *w = a->worker;
+    for (unsigned i = 0; i < max; i++) {
+        struct addr peer;
+        int fd = sock_accept(a->fd, &peer);
+        if (fd >= 0) {
+            a->in_a_row++;
+            client_open(&w->clients, fd, &peer, &a->listener);
+            continue;
+        }
+        a->in_a_row = 0;
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            return;
+        if (!is_passing(errno)) {
+            pause_accepting(w, errno);
+            return;
+        }
+    }
+}
+
+static void on_accept(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct acceptor *a = arg;
+    /* More at once only when they come in crowds: for a lone one the look for a second is wasted. */
+    unsigned max = 1 + a->in_a_row / ACCEPT_PATIENCE;
+    accept_some(a, max < ACCEPT_MAX ? max : ACCEPT_MAX);
+}
+
+static void acceptor_free(void *arg)
+{
+    free(arg);
+}
+
+static void acceptor_close(struct acceptor *a)
+{
+    struct worker *w = a->worker;
+    event_del(&a->event);
+    list_remove(&a->link);
+    close(a->fd);
+    conf_unref(&a->listener.conf);
+    loop_reap(&w->loop, &a->reap, acceptor_free, a);
+}
+
+static struct acceptor *acceptor_open(struct worker *w, const struct worker_place *p)
+{
+    struct acceptor *a = xcalloc(1, sizeof(*a));
+    list_init(&a->link);
+    a->worker = w;
+    a->id = p->id;
+    a->fd = p->fd;
+    event_assign(&a->event, w->loop.base, a->fd, EV_READ | EV_PERSIST, on_accept, a);
+    if (!deadline_is_set(&w->pause))
+        event_add(&a->event, NULL);
+    return a;
+}
+
+/* IS_KIND: who has connected already is still served. */
+static void close_acceptors(struct worker *w, bool is_kind)
+{
+    struct list *it;
+    while ((it = list_first(&w->acceptors)) != NULL) {
+        struct acceptor *a = container_of(it, struct acceptor, link);
+        if (is_kind)
+            accept_some(a, LAST_ACCEPT_MAX);
+        acceptor_close(a);
+    }
+}
+
+static struct acceptor *find_acceptor(struct worker *w, unsigned id)
+{
+    list_foreach (it, &w->acceptors) {
+        struct acceptor *a = container_of(it, struct acceptor, link);
+        if (a->id == id)
+            return a;
+    }
+    return NULL;
+}
+
+/* ---- what the server says */
+
+/* What has connected to a listener that goes is still served. */
+static void set_places(struct worker *w, struct worker_update *u)
+{
+    struct list stay;
+    list_init(&stay);
+    for (unsigned i = 0; i < u->n; i++) {
+        struct worker_place *p = &u->places[i];
+        struct acceptor *a = p->fd < 0 ? find_acceptor(w, p->id) : acceptor_open(w, p);
+        if (a == NULL)
+            continue;
+        list_remove(&a->link);
+        list_push_back(&stay, &a->link);
+        conf_unref(&a->listener.conf);
+        a->listener = (struct client_listener){p->addr, p->forward, conf_ref(u->conf)};
+    }
+    close_acceptors(w, true);
+    list_move(&w->acceptors, &stay);
+}
+
+static void apply_update(void *arg)
+{
+    struct worker_update *u = arg;
+    struct worker *w = u->worker;
+    engine_set_conf(&w->engine, conf_ref(u->conf));
+    dns_configure(w->engine.dns, u->conf);
+    pool_retire(w->engine.pool, u->conf->generation);
+    set_places(w, u);
+    conf_unref(&u->conf);
+    free(u);
+}
+
+void worker_update(struct worker *w, struct worker_update *u)
+{
+    u->worker = w;
+    if (w->has_thread) {
+        loop_send(&w->loop, apply_update, u);
+        return;
+    }
+    set_places(w, u);
+    conf_unref(&u->conf);
+    free(u);
+}
+
+static void announce_end(void *arg)
+{
+    struct worker *w = arg;
+    w->engine.draining = true;
+}
+
+void worker_announce_end(struct worker *w)
+{
+    loop_send(&w->loop, announce_end, w);
+}
+
+/* Exchanges end in the reaper, where nobody is called: hence a look now and then. */
+static void on_look(void *arg)
+{
+    struct worker *w = arg;
+    if (w->clients.n > 0 || w->engine.open_exchanges > 0 || stream_any_lingers(&w->loop))
+        deadline_set(&w->look, LOOK_MS);
+    else
+        loop_send(w->env->server, w->env->on_drained, w->env->arg);
+}
+
+static void drain(void *arg)
+{
+    struct worker *w = arg;
+    w->engine.draining = true;
+    close_acceptors(w, true);
+    clients_drain(&w->clients, w->grace_ms);
+    on_look(w);
+}
+
+void worker_drain(struct worker *w, int64_t grace_ms)
+{
+    w->grace_ms = grace_ms;
+    loop_send(&w->loop, drain, w);
+}
+
+/* ---- from beginning to end */
+
+static void on_turn(void *arg)
+{
+    struct worker *w = arg;
+    log_buf_flush(&w->engine.log);
+}
+
+static void engine_init(struct worker *w, struct conf *c)
+{
+    struct engine *e = &w->engine;
+    e->loop = &w->loop;
+    e->id = w->env->id;
+    e->budget = w->env->budget;
+    e->next_id = (uint64_t)(w->index + 1) << 48;
+    engine_set_conf(e, conf_ref(c));
+    sweep_init(&e->sweep, &w->loop);
+}
+
+struct worker *worker_new(unsigned index, const struct worker_env *env, struct conf *c)
+{
+    struct worker *w = xcalloc(1, sizeof(*w));
+    w->env = env;
+    w->index = index;
+    list_init(&w->acceptors);
+    if (!loop_init(&w->loop)) {
+        free(w);
+        return NULL;
+    }
+    engine_init(w, c);
+    deadline_init(&w->pause, &w->loop, on_pause_over, w);
+    deadline_init(&w->look, &w->loop, on_look, w);
+    clients_init(&w->clients, &w->engine, env->connections, env->max_connections);
+    loop_add_turn(&w->loop, &w->flush, on_turn, w);
+    w->engine.dns = dns_new(&w->loop, c);
+    if (w->engine.dns == NULL) {
+        int cause = errno;
+        worker_free(w);
+        errno = cause;
+        return NULL;
+    }
+    w->engine.pool = pool_new(&w->loop, w->engine.dns, env->id, env->budget);
+    pool_retire(w->engine.pool, c->generation);
+    return w;
+}
+
+/* Cuts all that is open. What is closed is freed between two turns, and may close more when it is.
+ */
+static void close_all(struct worker *w)
+{
+    close_acceptors(w, false);
+    deadline_close(&w->pause);
+    deadline_close(&w->look);
+    clients_close(&w->clients);
+    for (int i = 0; i < CLOSE_TURNS && w->engine.open_exchanges > 0; i++)
+        loop_turn(&w->loop, false);
+    if (w->engine.open_exchanges > 0)
+        log_error("%u exchanges did not end with their worker", w->engine.open_exchanges);
+    if (w->engine.pool != NULL)
+        pool_close(w->engine.pool);
+    w->engine.pool = NULL;
+    loop_turn(&w->loop, false);
+    stream_close_lingering(&w->loop);
+    if (w->engine.dns != NULL)
+        dns_close(w->engine.dns);
+    w->engine.dns = NULL;
+    loop_turn(&w->loop, false);
+}
+
+static void *run(void *arg)
+{
+    struct worker *w = arg;
+    char name[16];
+    snprintf(name, sizeof(name), "worker %u", w->index);
+    pthread_setname_np(pthread_self(), name);
+    loop_run(&w->loop);
+    close_all(w);
+    return NULL;
+}
+
+bool worker_start(struct worker *w)
+{
+    int cause = pthread_create(&w->thread, NULL, run, w);
+    w->has_thread = cause == 0;
+    errno = cause;
+    return w->has_thread;
+}
+
+void worker_stop(struct worker *w)
+{
+    if (w->has_thread)
+        loop_stop(&w->loop);
+}
+
+void worker_join(struct worker *w)
+{
+    if (w->has_thread)
+        pthread_join(w->thread, NULL);
+    w->has_thread = false;
+}
+
+void worker_free(struct worker *w)
+{
+    /* Again: without a thread nothing was closed yet, and with one a late call may have come. */
+    close_all(w);
+    loop_remove_turn(&w->flush);
+    clients_clear(&w->clients);
+    sweep_close(&w->engine.sweep);
+    engine_set_conf(&w->engine, NULL);
+    log_buf_flush(&w->engine.log);
+    log_buf_clear(&w->engine.log);
+    loop_clear(&w->loop);
+    free(w);
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One thread that serves: its loop, its listeners, and everything a request needs. The server talks
+ * to it by the functions below, from the main thread. */
+#ifndef TLSFAN_WORKER_H
+#define TLSFAN_WORKER_H
+
+#include "client/client.h"
+
+/* What all workers share; it outlives them. */
+struct worker_env {
+    const struct forward_id *id;
+    struct budget *budget;
+    _Atomic unsigned *connections; /* open ones of all workers */
+    unsigned max_connections;
+    struct loop *server;           /* the main thread's loop */
+    void (*on_drained)(void *arg); /* on that loop: a worker has nothing left to do; once each */
+    void *arg;
+};
+
+/* A listener as one worker sees it. */
+struct worker_place {
+    unsigned id;
+    int fd; /* owned; -1: the worker has this place already */
+    struct addr addr;
+    const struct forward *forward; /* part of the snapshot */
+};
+
+/* A snapshot and all listeners that go with it; a listener that is not named is closed. Heap. */
+struct worker_update {
+    struct worker *worker; /* set by worker_update() */
+    struct conf *conf;     /* a reference */
+    unsigned n;
+    struct worker_place places[];
+};
+
+/* Makes worker INDEX (from 0), which does nothing yet, with the settings of C. NULL with errno. */
+struct worker *worker_new(unsigned index, const struct worker_env *env, struct conf *c);
+/* Takes over U and everything in it. Before worker_start() it is done at once, else on the worker's
+ * thread. */
+void worker_update(struct worker *w, struct worker_update *u);
+/* Starts the thread. False with errno. */
+MUST_CHECK bool worker_start(struct worker *w);
+
+/* From now on answers carry Connection: close; accepting goes on. */
+void worker_announce_end(struct worker *w);
+/* Closes the listeners; idle connections get GRACE_MS. env->on_drained() tells when the last one is
+ * gone. */
+void worker_drain(struct worker *w, int64_t grace_ms);
+
+/* Ends the thread; what is open is cut. Returns at once: worker_join() waits. */
+void worker_stop(struct worker *w);
+void worker_join(struct worker *w);
+/* After worker_join(), and after whatever else sends calls to its loop has ended. */
+void worker_free(struct worker *w);
+
+#endif
