@@ -48,7 +48,6 @@ static inline bool message_head(struct message *m, const struct reader *r, size_
     else
         ok = h1_parse_request(&m->head, m->raw, n, r->lenient, &e) &&
              h1_body_of_request(&m->body, &m->head, &e);
-    m->body.lenient = r->lenient;
     m->fault = e.code;
     must(ok == (e.code == FAULT_NONE) && (ok || (e.reason != NULL && e.pos <= n)));
     return ok;

@@ -1,0 +1,153 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Builds tlsfan where that is needed and starts it:
+#   sh packaging/run.sh [TLSFAN-OPTION...]        a proxy on 127.0.0.1:3128, in the foreground
+#   sh packaging/run.sh [OPTION...] run -- COMMAND [ARGUMENT...]    one command through tlsfan
+#   sh packaging/run.sh --demo                    shows what it is for, with a local server
+# The build lies outside the tree and is used again until a source file is newer. All that this
+# script and the build print goes to stderr; the program replaces the shell, so streams and exit
+# status are its own.
+set -eu
+
+src=$(cd "$(dirname "$0")/.." && pwd -P)
+# shellcheck source=packaging/apt.sh
+. "$src/packaging/apt.sh"
+
+say()
+{
+    printf '%s\n' "$*" >&2
+}
+
+# Prints the directory builds go to: one that the user tlsfan will run as can read, and nobody else
+# can write.
+cache_dir()
+{
+    if [ "$(id -u)" -eq 0 ]; then
+        printf '%s\n' /var/cache/tlsfan
+        return
+    fi
+    cache=${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/tlsfan
+    if ! mkdir -p "$cache" 2>/dev/null || [ ! -w "$cache" ]; then
+        cache=/var/tmp/tlsfan-$(id -u)
+        mkdir -m 700 "$cache" 2>/dev/null ||
+            [ -n "$(find "$cache" -prune -type d -user "$(id -u)")" ] || {
+            say "$cache belongs to somebody else; set XDG_CACHE_HOME."
+            exit 3
+        }
+    fi
+    printf '%s\n' "$cache"
+}
+
+is_built()
+{
+    [ -x "$bin" ] && [ -f "$build/stamp" ] || return 1
+    newer=$(find "$src/CMakeLists.txt" "$src/proxy" "$src/conf" "$src/packaging/run.sh" \
+        -newer "$build/stamp" -print 2>/dev/null | head -n 1)
+    [ -z "$newer" ]
+}
+
+# The stamp is made before the build begins: a file that changes meanwhile is newer than it.
+build()
+{
+    # shellcheck disable=SC2086 # a list
+    need_packages $BUILD_PACKAGES
+    say "Building tlsfan in $build"
+    touch "$build/stamp.new"
+    if ! cmake -S "$src" -B "$build" -DCMAKE_BUILD_TYPE=Release -DTLSFAN_WERROR=OFF \
+        -DTLSFAN_TESTS=OFF ||
+        ! cmake --build "$build" -j "$(getconf _NPROCESSORS_ONLN)" --target tlsfan; then
+        say "The build failed."
+        exit 3
+    fi
+    mv "$build/stamp.new" "$build/stamp"
+}
+
+# Builds unless nothing changed; of several that start at once, one builds and the others wait for
+# it.
+build_if_needed()
+{
+    is_built && return
+    (
+        umask 022
+        mkdir -p "$build"
+        exec 9>"$build/lock"
+        flock 9 2>/dev/null || true
+        is_built || build 9>&-
+    ) </dev/null >&2
+}
+
+# Is this "run -- COMMAND", with or without options before it?
+is_run_mode()
+{
+    previous=
+    for argument in "$@"; do
+        [ "$argument" != -- ] || break
+        previous=$argument
+    done
+    [ "$previous" = run ]
+}
+
+# Does one of these arguments make the program answer and end, rather than serve?
+is_question()
+{
+    for argument in "$@"; do
+        case $argument in
+            -h | --help | -V | --version | -t | --test | -T | --dump) return 0 ;;
+            --make-ca* | --check-health*) return 0 ;;
+        esac
+    done
+    return 1
+}
+
+# Says how to use what starts now. With listeners of the caller's own, the log names them.
+say_how()
+{
+    where=127.0.0.1:3128
+    [ -z "${TLSFAN_LISTEN:-}${TLSFAN_FORWARD:-}" ] || where=
+    for argument in "$@"; do
+        case $argument in
+            -l* | --listen* | -f* | --forward* | -c* | --config* | listen=*) where= ;;
+        esac
+    done
+    if [ -n "$where" ]; then
+        say "tlsfan starts on $where. To use it, in another terminal:"
+    else
+        where=ADDRESS:PORT
+        say "tlsfan starts; the log names its addresses. To use it, in another terminal:"
+    fi
+    say "    export http_proxy=http://$where"
+    say "    curl http://example.com/        (an http:// URL: tlsfan makes it verified https)"
+    say "To stop it: Ctrl-C here, or kill $$"
+}
+
+# As root: becomes the user who called sudo, else nobody. Stays root where the system does not let
+# it.
+exec_unprivileged()
+{
+    if [ "$(id -u)" -ne 0 ]; then
+        exec "$bin" "$@"
+    fi
+    user=${SUDO_UID:-65534}
+    become="setpriv --reuid=$user --regid=${SUDO_GID:-65534} --clear-groups"
+    # shellcheck disable=SC2086 # a command with its arguments
+    if [ "$user" -ne 0 ] && $become test -x "$bin" 2>/dev/null; then
+        exec $become "$bin" "$@"
+    fi
+    say "tlsfan runs as root: this system does not let it become another user."
+    exec "$bin" "$@"
+}
+
+cache=$(cache_dir)
+build=$cache/build-$(printf %s "$src" | cksum | cut -d ' ' -f 1)
+bin=$build/tlsfan
+build_if_needed
+
+if [ "${1:-}" = --demo ]; then
+    shift
+    exec sh "$src/packaging/demo/demo.sh" "$bin" "$@"
+fi
+if is_run_mode "$@" || is_question "$@"; then
+    exec "$bin" "$@"
+fi
+say_how "$@"
+exec_unprivileged "$@"

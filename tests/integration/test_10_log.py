@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The access log: one line an exchange, json and common, no credentials, no query unless asked for (section 8)."""
+import json
+import os
+import re
+import time
+
+import pytest
+
+from testenv.scripted import answering, ok
+from testenv.wait import wait_until
+
+KEYS = {"time", "id", "client", "method", "url", "status", "bytes_in", "bytes_out", "upstream", "protocol", "tls",
+        "reused", "retries", "ms"}
+PHASES = {"queued", "dns", "connect", "tls", "wait", "total"}
+
+
+def phases(line):
+    """The milliseconds, whether they are an object or keys of their own."""
+    return line["ms"] if isinstance(line.get("ms"), dict) else line
+
+
+def test_json_has_everything(make_proxy, serve):
+    server = serve(answering(lambda r, c: ok(b"z" * 1000)))
+    p = make_proxy("workers = 1\n")
+    begun = time.time()
+    with p.client() as c:
+        c.exchange("POST", server.url("/first?q=1"), body=b"y" * 500)
+        c.get(server.url("/second"))
+    first, second = p.wait_access(lambda x: True, 2)
+    print(json.dumps(first))
+    assert KEYS <= set(first), sorted(first)
+    assert PHASES <= set(phases(first)), sorted(first)
+    assert first["method"] == "POST" and first["status"] == 200
+    assert first["url"] == server.url("/first?q=1")
+    assert first["client"].split(":")[0] == "127.0.0.1"
+    assert first["upstream"] == "127.0.0.1:%d" % server.port
+    assert first["bytes_in"] >= 500 and first["bytes_out"] >= 1000
+    assert first["protocol"] == "h1" and "1.3" in first["tls"]
+    assert not first["reused"] and second["reused"] and first["retries"] == 0
+    assert first["id"] != second["id"] and not first.get("error")
+    assert phases(first)["tls"] > 0 and phases(first)["total"] >= phases(first)["wait"]
+    stamp = first["time"]
+    if isinstance(stamp, str):
+        assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)$", stamp)
+    else:
+        assert begun - 2 <= stamp <= time.time() + 2
+
+
+def test_waiting_shows_in_wait(make_proxy, httpbin):
+    p = make_proxy()
+    with p.client() as c:
+        assert c.get(httpbin.url("/delay/0.3")).status == 200
+    line, = p.wait_access(lambda x: True)
+    assert 250 <= phases(line)["wait"] <= phases(line)["total"]
+
+
+@pytest.fixture
+def quiet(make_proxy, tmp):
+    """A proxy with the log section given, and the path of its access log."""
+    def make(keys):
+        path = str(tmp / ("log%d" % len(os.listdir(str(tmp)))))
+        return make_proxy('log { access = "%s" %s }\n' % (path, keys)), path
+    return make
+
+
+def lines(path, count):
+    def read():
+        if not os.path.exists(path):
+            return None
+        with open(path) as f:
+            got = f.read().splitlines()
+        return got if len(got) >= count else None
+    return wait_until(read)
+
+
+def test_query_is_cut(quiet, origin):
+    p, path = quiet("")
+    with p.client() as c:
+        c.get(origin.url("/a?token=hunter2"), "Referer: http://x/?token=hunter2")
+        c.get("http://127.0.0.1:1/?token=hunter2")
+        c.get("http://127.0.0.1:1?token=hunter2")
+    text = "\n".join(lines(path, 3))
+    assert "hunter2" not in text and origin.url("/a") in text
+    assert "hunter2" not in p.log()
+
+
+def test_no_credentials(make_proxy, origin):
+    p = make_proxy()
+    with p.client() as c:
+        c.get("http://alice:hunter2@localhost:%d/x" % origin.port)
+        c.get(origin.url("/y"), "Authorization: Basic hunter2", "Cookie: hunter2", "Proxy-Authorization: Basic hunter2")
+        c.send("CONNECT alice:hunter2@localhost:443 HTTP/1.1\r\nHost: x\r\n\r\n")
+        c.response()
+    p.wait_access(lambda x: x["url"].endswith("/y"))
+    p.stop()
+    with open(p.access_path) as f:
+        assert "hunter2" not in f.read()
+    assert "hunter2" not in p.log()
+
+
+def test_common_format(quiet, origin):
+    p, path = quiet("format = common")
+    with p.client() as c:
+        c.get(origin.url("/c?x=1"))
+    line, = lines(path, 1)
+    m = re.match(r'127\.0\.0\.1 - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "GET (\S+) HTTP/1\.1" 200 '
+                 r'(\d+)', line)
+    assert m and m.group(1) == origin.url("/c"), line
+
+
+@pytest.mark.parametrize("url, status, error", [
+    ("http://127.0.0.1:1/r", 502, "connection_refused"), ("http://169.254.169.254/r", 403, "destination_ip_prohibited"),
+    ("/r", 400, "http_request_error")])
+def test_errors_are_named(make_proxy, url, status, error):
+    p = make_proxy()
+    with p.client() as c:
+        assert c.get(url, host="x").status == status
+    line, = p.wait_access(lambda x: True)
+    assert line["status"] == status and line["error"] == error
+
+
+def test_tunnels_have_a_line(make_proxy, serve):
+    server = serve(lambda conn: conn.send(b"0123456789"), tls=False)
+    p = make_proxy("destination { connect_ports = {%d} }\n" % server.port)
+    with p.client() as c:
+        c.send("CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\nabc" % server.port)
+        assert c.response("CONNECT").status == 200 and c.exactly(10) == b"0123456789"
+    line, = p.wait_access(lambda x: True)
+    assert line["method"] == "CONNECT" and line["status"] == 200 and line["bytes_out"] >= 10
+
+
+def test_a_client_that_left_is_logged(make_proxy, serve):
+    server = serve(lambda conn: (conn.read_request(), conn.hang()))
+    p = make_proxy()
+    with p.client() as c:
+        c.request("GET", server.url("/gone"))
+        server.wait_requests(1)
+    line, = p.wait_access(lambda x: True)
+    assert line["url"].endswith("/gone") and line["error"] == "client_gone"
+
+
+def test_what_clients_write_cannot_break_the_line(make_proxy, origin):
+    p = make_proxy()
+    with p.client() as c:
+        c.get(origin.url('/"quote\\back'))
+        c.exchange("X'\"Y".replace('"', ""), origin.url("/m"))
+        c.send(b'GE"T http://x/ HTTP/1.1\r\nHost: x\r\n\r\n')
+        c.response()
+    assert len(p.wait_access(lambda x: True, 3)) == 3
+
+
+def test_access_off_and_streams(tmp, ca, origin, make_proxy):
+    p = make_proxy("log { access = off }\n")
+    with p.client() as c:
+        assert c.get(origin.url("/silent")).status == 200
+    p.stop()
+    assert "/silent" not in p.log()
+    p = make_proxy("log { access = stderr }\n")
+    with p.client() as c:
+        assert c.get(origin.url("/spoken")).status == 200
+    p.wait_log("/spoken")
+
+
+def test_a_full_sink_never_stops_a_worker(make_proxy, origin):
+    p = make_proxy('log { access = "/dev/full" }\n')
+    with p.client() as c:
+        for i in range(50):
+            assert c.get(origin.url("/%d" % i)).status == 200
+
+
+def test_levels(make_proxy, origin):
+    p = make_proxy("log { access = off level = error }\n")
+    with p.client() as c:
+        assert c.get("http://127.0.0.1:1/").status == 502
+    p.stop()
+    assert p.log() == ""

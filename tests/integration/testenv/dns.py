@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A scripted DNS server: names to records with TTL and delay; counts what it is asked."""
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+
+TYPES = {"A": 1, "CNAME": 5, "AAAA": 28}
+
+
+def encode_name(name):
+    return b"".join(bytes([len(p)]) + p.encode() for p in name.rstrip(".").split(".")) + b"\0"
+
+
+class Dns:
+    """ZONE: name -> list of (type, value, ttl[, delay in s]); value "silent" drops the query.
+
+    A name not in it is NXDOMAIN."""
+
+    def __init__(self, zone=None):
+        self.zone = zone or {}
+        self.queries = Counter()
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", 0))
+        self.port = self.sock.getsockname()[1]
+        threading.Thread(target=self._run, daemon=True).start()
+
+    @property
+    def conf(self):
+        return 'dns { servers = {"127.0.0.1:%d"} timeout = 2s negative_ttl = 1s }\n' % self.port
+
+    def _run(self):
+        while True:
+            try:
+                data, peer = self.sock.recvfrom(4096)
+            except OSError:
+                return
+            if len(data) > 12:
+                threading.Thread(target=self._answer, args=(data, peer), daemon=True).start()
+
+    @staticmethod
+    def _question(data):
+        labels, at = [], 12
+        while data[at]:
+            labels.append(data[at + 1:at + 1 + data[at]].decode("latin-1").lower())
+            at += 1 + data[at]
+        kind = struct.unpack(">H", data[at + 1:at + 3])[0]
+        return ".".join(labels), kind, data[12:at + 5]
+
+    def _answer(self, data, peer):
+        name, kind, question = self._question(data)
+        word = {v: k for k, v in TYPES.items()}.get(kind, str(kind))
+        self.queries[name, word] += 1
+        records, out, delay = self.zone.get(name), [], 0.0
+        target = name
+        seen = list(records or ())
+        for record in seen:
+            rtype, value, ttl = record[:3]
+            if value == "silent":
+                return
+            if rtype == "CNAME":
+                out.append((target, "CNAME", encode_name(value), ttl))
+                target = value
+                seen += self.zone.get(value, [])
+            elif rtype == word:
+                family = socket.AF_INET if word == "A" else socket.AF_INET6
+                out.append((target, word, socket.inet_pton(family, value), ttl))
+                delay = max(delay, record[3] if len(record) > 3 else 0)
+        if delay:
+            time.sleep(delay)
+        flags = 0x8180 if records is not None else 0x8183
+        reply = data[:2] + struct.pack(">HHHHH", flags, 1, len(out), 0, 0) + question
+        for owner, rtype, value, ttl in out:
+            reply += encode_name(owner) + struct.pack(">HHIH", TYPES[rtype], 1, ttl, len(value)) + value
+        try:
+            self.sock.sendto(reply, peer)
+        except OSError:
+            pass
+
+    def count(self, name):
+        """Queries of type A for NAME."""
+        return self.queries[name, "A"]
+
+    def stop(self):
+        self.sock.close()
