@@ -310,13 +310,13 @@ void server_run(struct server *s, server_signal_fn on_signal, void *arg)
 
 /* ---- start and stop */
 
-/* A connection needs two descriptors while a request is under way: the client's and the upstream's.
- */
+/* Every client may have a request under way, but few have all at once: half as many descriptors for
+ * upstreams as for clients are asked for. */
 static void raise_descriptor_limit(const struct conf *c, bool is_run)
 {
     struct rlimit limit;
     rlim_t need =
-        (rlim_t)c->client.max_connections * 2 + c->workers * FDS_OF_WORKER + FDS_OF_PROCESS;
+        (rlim_t)c->client.max_connections * 3 / 2 + c->workers * FDS_OF_WORKER + FDS_OF_PROCESS;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return;
     rlim_t before = limit.rlim_cur;

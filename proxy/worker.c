@@ -121,7 +121,8 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     struct acceptor *a = arg;
-    /* More at once only when they come in crowds: for a lone one the look for a second is wasted. */
+    /* More at once only when they come in crowds: for a lone one the look for a second is wasted.
+     */
     unsigned max = 1 + a->in_a_row / ACCEPT_PATIENCE;
     accept_some(a, max < ACCEPT_MAX ? max : ACCEPT_MAX);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Timeouts for objects that come and go by the thousand a second (exchanges): setting and clearing one touches no timer. One
- * deadline stands for all; when it passes, the list is looked through. Late by 20 ms at most. */
+/* Timeouts for objects that come and go by the thousand a second (exchanges): setting and clearing
+ * one touches no timer. One deadline stands for all; when it passes, the list is looked through.
+ * Late by 20 ms at most. */
 #ifndef TLSFAN_BASE_SWEEP_H
 #define TLSFAN_BASE_SWEEP_H
 
@@ -25,7 +26,8 @@ void sweep_init(struct sweep *s, struct loop *l);
 void sweep_close(struct sweep *s);
 
 void timeout_init(struct timeout *t, void (*fn)(void *arg), void *arg);
-/* Calls T's fn once in MS milliseconds, unless it is set again or cleared before; MS <= 0 clears it. */
+/* Calls T's fn once in MS milliseconds, unless it is set again or cleared before; MS <= 0 clears
+ * it. */
 void sweep_set(struct sweep *s, struct timeout *t, int64_t ms);
 void timeout_clear(struct timeout *t);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Answers out: the one whose turn it is goes straight to the client, later ones wait in bounded buffers and slow their upstream
- * down. Small writes of a turn are gathered, so that a head, its body, and the answers behind it leave in one system call. */
+/* Answers out: the one whose turn it is goes straight to the client, later ones wait in bounded
+ * buffers and slow their upstream down. Small writes of a turn are gathered, so that a head, its
+ * body, and the answers behind it leave in one system call. */
 #include "client/ask.h"
 
 #include <stdlib.h>
@@ -139,7 +140,8 @@ static void on_info(struct exchange *x, struct h1_head *head)
     ask_emit_head(a, head, &out);
 }
 
-static void on_head(struct exchange *x, struct h1_head *head, enum h1_framing framing, uint64_t length)
+static void on_head(struct exchange *x, struct h1_head *head, enum h1_framing framing,
+                    uint64_t length)
 {
     struct ask *a = ask_of(x);
     a->out.peer_is_1_0 = x->head.minor == 0;
@@ -184,6 +186,7 @@ static void on_end(struct exchange *x, const struct fields *trailers)
     client_run(a->c);
 }
 
+/* What has been given stays; the connection ends behind it. */
 static void on_cut(struct exchange *x)
 {
     struct ask *a = ask_of(x);
@@ -193,6 +196,7 @@ static void on_cut(struct exchange *x)
     client_run(a->c);
 }
 
+/* The upstream takes request body again. */
 static void on_drain(struct exchange *x)
 {
     struct client *c = ask_of(x)->c;
@@ -217,7 +221,8 @@ static void on_tunnel(struct exchange *x, struct h1_head *head, struct stream *u
 {
     struct ask *a = ask_of(x);
     struct client *c = a->c;
-    struct h1_out out = {.framing = H1_FRAMING_NONE, .keep_alive = true, .is_upgrade = head != NULL};
+    struct h1_out out = {
+        .framing = H1_FRAMING_NONE, .keep_alive = true, .is_upgrade = head != NULL};
     struct iovec established = {(char *)"HTTP/1.1 200 Connection established\r\n\r\n", 39};
     if (head != NULL)
         ask_emit_head(a, head, &out);
@@ -236,6 +241,8 @@ static void on_tunnel(struct exchange *x, struct h1_head *head, struct stream *u
     c->tunnel = tunnel_open(x->engine, &ends, on_tunnel_end, a);
 }
 
+/* From here on the connection speaks plain HTTP for one host, whose name must outlive the exchange.
+ */
 static void on_connect_plain(struct exchange *x)
 {
     struct ask *a = ask_of(x);

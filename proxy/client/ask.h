@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A client connection and its requests, for the files of this folder alone: client.c reads, answers.c writes. */
+/* A client connection and its requests, for the files of this folder alone: client.c reads,
+ * answers.c writes. */
 #ifndef TLSFAN_CLIENT_ASK_H
 #define TLSFAN_CLIENT_ASK_H
 
@@ -21,22 +22,22 @@ struct client {
     struct clients *cs;
     struct stream *stream; /* owned; NULL in a tunnel and when closed */
     enum client_state state;
-    struct conf *conf;     /* the listener's snapshot: keeps from.forward */
-    struct origin_side from;
-    char fixed_name[256];  /* what from.fixed points to */
-    struct order order;    /* of struct ask */
-    struct ask *reading;   /* whose body comes now; NULL in other states */
-    struct str in;         /* what on_data() has not used up yet; empty outside it */
-    size_t scanned;        /* of an incomplete head */
+    struct conf *conf; /* the listener's snapshot: keeps from.forward */
+    struct source_side from;
+    char fixed_name[256]; /* what from.fixed points to */
+    struct order order;   /* of struct ask */
+    struct ask *reading;  /* whose body comes now; NULL in other states */
+    struct str in;        /* what on_data() has not used up yet; empty outside it */
+    size_t scanned;       /* of an incomplete head */
     bool seen_request;
-    bool running, again;   /* client_run() is on the stack, and must look once more */
-    bool blocked;          /* the stream is paused */
-    bool body_full;        /* an upstream takes no more request body for now */
-    bool switching;        /* CONNECT or Upgrade: what comes next depends on the answer */
-    bool finishing;        /* closes as soon as all has been written */
-    bool cut;              /* and must not look like a proper end */
-    bool said_last;        /* the client itself asked to close: it sends nothing behind that request */
-    bool dropped;          /* but it did, or was not read to its end: closing at once would reset it */
+    bool running, again; /* client_run() is on the stack, and must look once more */
+    bool blocked;        /* the stream is paused */
+    bool body_full;      /* an upstream takes no more request body for now */
+    bool switching;      /* CONNECT or Upgrade: what comes next depends on the answer */
+    bool finishing;      /* closes as soon as all has been written */
+    bool cut;            /* and must not look like a proper end */
+    bool said_last; /* the client itself asked to close: it sends nothing behind that request */
+    bool dropped;   /* but it did, or was not read to its end: closing at once would reset it */
     enum client_timer { TIMER_NONE, TIMER_IDLE, TIMER_HEAD, TIMER_BODY } timer_is;
     struct deadline timer;
     struct deadline write_timer; /* write_timeout, while output waits */
@@ -52,14 +53,15 @@ struct ask {
     struct order_item item;
     struct evbuffer *held; /* answer whose turn has not come */
     struct h1_out out;
-    bool keep_alive;       /* the client wants to go on after it */
-    bool cut;              /* the answer ends here and is not whole */
+    bool keep_alive;        /* the client wants to go on after it */
+    bool cut;               /* the answer ends here and is not whole */
     struct fields trailers; /* of the request */
 };
 
 /* ---- client.c */
 
-/* Writes what is due, begins what may begin, reads on if it can. Call when anything has changed. May close C. */
+/* Writes what is due, begins what may begin, reads on if it can. Call when anything has changed.
+ * May close C. */
 void client_run(struct client *c);
 /* Closes at once; what was asked for is cancelled. Idempotent. */
 void client_close(struct client *c);

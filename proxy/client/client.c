@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests in: one connection's heads and bodies become exchanges. What arrives together runs together (order.h); reading stops while
- * `client_is_blocked()` says so. client_run() is the one place where things begin and end; it may be called from any callback. */
+/* Requests in: one connection's heads and bodies become exchanges. What arrives together runs
+ * together (order.h); reading stops while `client_is_blocked()` says so. client_run() is the one
+ * place where things begin and end; it may be called from any callback. */
 #include "client/client.h"
 
 #include <errno.h>
@@ -75,7 +76,8 @@ static void client_body_ended(struct client *c)
     exchange_end(&a->x, trailers);
 }
 
-/* Begins A with what is already there of its body. A body that is bad from its first byte is refused. */
+/* Begins A with what is already there of its body. A body that is bad from its first byte is
+ * refused. */
 static void ask_start(struct ask *a)
 {
     struct client *c = a->c;
@@ -188,7 +190,8 @@ static bool client_read_head(struct client *c)
     size_t n = h1_head_end(c->in.p, c->in.len, &c->scanned, lenient);
     size_t max = client_conf(c)->max_head;
     if (n > max || (n == 0 && c->in.len >= max)) {
-        client_refuse_new(c, FAULT_HEAD_TOO_LARGE, "the request head is larger than client.max_head");
+        client_refuse_new(c, FAULT_HEAD_TOO_LARGE,
+                          "the request head is larger than client.max_head");
         return true;
     }
     if (n == 0)
@@ -233,7 +236,8 @@ static bool client_is_blocked(const struct client *c)
     return false; /* LAST: to see the client go */
 }
 
-/* Which timeout runs now. That of a head runs from its first byte, so it is not set again while it does. */
+/* Which timeout runs now. That of a head runs from its first byte, so it is not set again while it
+ * does. */
 static void client_set_timer(struct client *c, bool has_partial_head)
 {
     enum client_timer is = TIMER_NONE;
@@ -285,7 +289,8 @@ static void client_finish(struct client *c)
     client_close(c);
 }
 
-/* Takes off answers that are whole; what is next in line goes out. False: C is closed or closing. */
+/* Takes off answers that are whole; what is next in line goes out. False: C is closed or closing.
+ */
 static bool client_retire(struct client *c)
 {
     struct order_item *first;
@@ -363,8 +368,8 @@ static size_t on_data(void *arg, const char *p, size_t n)
     return c->state == CLIENT_CLOSED ? n : n - left;
 }
 
-/* The client has gone, or will send no more: like other proxies we take the end of its side for its leaving, and cancel what it
- * asked for; only what has been answered is still written. */
+/* The client has gone, or will send no more: like other proxies we take the end of its side for its
+ * leaving, and cancel what it asked for; only what has been answered is still written. */
 static void on_eof(void *arg, bool clean)
 {
     struct client *c = arg;
@@ -409,12 +414,14 @@ static void on_timer(void *arg)
     struct fault f;
     switch (c->timer_is) {
     case TIMER_HEAD:
-        client_refuse_new(c, FAULT_REQUEST_TIMEOUT, "the request head took longer than client.header_timeout");
+        client_refuse_new(c, FAULT_REQUEST_TIMEOUT,
+                          "the request head took longer than client.header_timeout");
         client_run(c);
         break;
     case TIMER_BODY: {
         struct ask *a = c->reading;
-        fault_set(&f, FAULT_REQUEST_TIMEOUT, "the request body made a pause longer than client.body_timeout");
+        fault_set(&f, FAULT_REQUEST_TIMEOUT,
+                  "the request body made a pause longer than client.body_timeout");
         c->state = CLIENT_LAST;
         c->reading = NULL;
         exchange_refuse(&a->x, &f);
@@ -481,13 +488,15 @@ static void client_turn_away(struct clients *cs, struct stream *s)
 {
     struct fault f;
     char text[1024];
-    fault_set(&f, FAULT_LIMIT, "too many client connections (client.max_connections = %u); try again", cs->max);
+    fault_set(&f, FAULT_LIMIT,
+              "too many client connections (client.max_connections = %u); try again", cs->max);
     stream_start(s);
     stream_put(s, text, answer_raw(text, &f));
     stream_linger(s);
 }
 
-void client_open(struct clients *cs, int fd, const struct addr *peer, const struct client_listener *l)
+void client_open(struct clients *cs, int fd, const struct addr *peer,
+                 const struct client_listener *l)
 {
     struct stream *s = stream_new(cs->engine->loop, fd, peer);
     if (atomic_fetch_add_explicit(cs->total, 1, memory_order_relaxed) >= cs->max) {

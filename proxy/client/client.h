@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The listener side: client connections of one worker. A connection reads heads, makes exchanges, and writes their answers in
- * request order; all client timeouts live here. */
+/* The listener side: client connections of one worker. A connection reads heads, makes exchanges,
+ * and writes their answers in request order; all client timeouts live here. */
 #ifndef TLSFAN_CLIENT_CLIENT_H
 #define TLSFAN_CLIENT_CLIENT_H
 
@@ -9,14 +9,14 @@
 /* All clients of one worker. Embedded in it. */
 struct clients {
     struct engine *engine;
-    struct list all;  /* struct client */
+    struct list all; /* struct client */
     unsigned n;
-    _Atomic unsigned *total; /* of all workers, for max_connections */
-    unsigned max;     /* client.max_connections */
-    uint64_t next_id; /* the worker in the top 16 bits */
+    _Atomic unsigned *total;  /* of all workers, for max_connections */
+    unsigned max;             /* client.max_connections */
+    uint64_t next_id;         /* the worker in the top 16 bits */
     struct client *gathering; /* whose output waits in `gather` */
-    size_t gathered;  /* bytes */
-    char *gather;     /* heap: small writes of one turn, joined */
+    size_t gathered;          /* bytes */
+    char *gather;             /* heap: small writes of one turn, joined */
     struct turn flush;
 };
 
@@ -31,11 +31,13 @@ void clients_init(struct clients *cs, struct engine *e, _Atomic unsigned *total,
 /* Every client must be gone. */
 void clients_clear(struct clients *cs);
 
-/* Serves FD, accepted on L from PEER; owns it. Over max_connections it is answered 503 and closed. */
-void client_open(struct clients *cs, int fd, const struct addr *peer, const struct client_listener *l);
+/* Serves FD, accepted on L from PEER; owns it. Over max_connections it is answered 503 and closed.
+ */
+void client_open(struct clients *cs, int fd, const struct addr *peer,
+                 const struct client_listener *l);
 
-/* Drain: from now on answers carry Connection: close (engine->draining is set by the caller); connections that are idle
- * get GRACE_MS to send a request that is on its way, then close. */
+/* Drain: from now on answers carry Connection: close (engine->draining is set by the caller);
+ * connections that are idle get GRACE_MS to send a request that is on its way, then close. */
 void clients_drain(struct clients *cs, int64_t grace_ms);
 /* Closes all at once. */
 void clients_close(struct clients *cs);

@@ -15,7 +15,6 @@ static void answer_begin(struct exchange *x, struct h1_head *head, unsigned stat
     head->reason = h1_reason(status);
     fields_init(&head->fields, &x->arena, NULL, 0);
     x->status = status;
-    x->res_is_local = true;
     if (x->t.head == 0)
         x->t.head = x->t.end;
 }
@@ -43,11 +42,13 @@ static void answer_fields(struct exchange *x, struct fields *fields, const struc
     fields_put(fields, STR("Proxy-Status"),
                arena_printf(&x->arena, "tlsfan; error=%s; details=\"%s\"", info->type, f->text));
     if (info->status == 407)
-        fields_put(fields, STR("Proxy-Authenticate"), STR("Basic realm=\"tlsfan\", charset=\"UTF-8\""));
+        fields_put(fields, STR("Proxy-Authenticate"),
+                   STR("Basic realm=\"tlsfan\", charset=\"UTF-8\""));
     if (info->status == 503)
         fields_put(fields, STR("Retry-After"), STR("1"));
     if (info->status == 405)
-        fields_put(fields, STR("Allow"), STR("GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH"));
+        fields_put(fields, STR("Allow"),
+                   STR("GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH"));
 }
 
 void answer_fault(struct exchange *x, const struct fault *f)
@@ -67,14 +68,16 @@ void answer_options(struct exchange *x)
 {
     struct h1_head head;
     answer_begin(x, &head, 200);
-    fields_put(&head.fields, STR("Allow"), STR("GET, HEAD, POST, PUT, DELETE, CONNECT, OPTIONS, TRACE, PATCH"));
+    fields_put(&head.fields, STR("Allow"),
+               STR("GET, HEAD, POST, PUT, DELETE, CONNECT, OPTIONS, TRACE, PATCH"));
     answer_tell(x, &head, str_make(NULL, 0));
 }
 
 /* Fields that RFC 9110 §9.3.8 wants kept out of a reflected request. */
 static bool answer_is_secret(const struct field *f)
 {
-    return f->id == FIELD_AUTHORIZATION || f->id == FIELD_PROXY_AUTHORIZATION || f->id == FIELD_COOKIE;
+    return f->id == FIELD_AUTHORIZATION || f->id == FIELD_PROXY_AUTHORIZATION ||
+           f->id == FIELD_COOKIE;
 }
 
 void answer_trace(struct exchange *x)
@@ -102,11 +105,12 @@ void answer_trace(struct exchange *x)
 size_t answer_raw(char *dst, const struct fault *f)
 {
     const struct fault_info *info = fault_info(f->code);
-    int n = snprintf(dst, 1024,
-                     "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nX-Content-Type-Options: nosniff\r\n"
-                     "Proxy-Status: tlsfan; error=%s; details=\"%.200s\"\r\n%s"
-                     "Content-Length: %zu\r\nConnection: close\r\n\r\n%.200s\n",
-                     info->status, info->title, info->type, f->text,
-                     info->status == 503 ? "Retry-After: 1\r\n" : "", strnlen(f->text, 200) + 1, f->text);
+    int n = snprintf(
+        dst, 1024,
+        "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nX-Content-Type-Options: nosniff\r\n"
+        "Proxy-Status: tlsfan; error=%s; details=\"%.200s\"\r\n%s"
+        "Content-Length: %zu\r\nConnection: close\r\n\r\n%.200s\n",
+        info->status, info->title, info->type, f->text,
+        info->status == 503 ? "Retry-After: 1\r\n" : "", strnlen(f->text, 200) + 1, f->text);
     return n > 0 && n < 1024 ? (size_t)n : 0;
 }

@@ -5,8 +5,8 @@
 
 #include "exchange/exchange.h"
 
-/* Status and sentence of F with Proxy-Status (RFC 9209), Proxy-Authenticate or Retry-After where it belongs. The exchange is
- * DONE afterwards (or closed by the source). */
+/* Status and sentence of F with Proxy-Status (RFC 9209), Proxy-Authenticate or Retry-After where it
+ * belongs. The exchange is DONE afterwards (or closed by the source). */
 void answer_fault(struct exchange *x, const struct fault *f);
 
 /* 200 without body and with Allow. */
@@ -15,7 +15,8 @@ void answer_options(struct exchange *x);
 /* 200 message/http: the request as it came, without credentials and cookies (RFC 9110 §9.3.8). */
 void answer_trace(struct exchange *x);
 
-/* The whole answer for a connection that gets no exchange (too many): bytes for the wire. DST holds 1024 bytes. */
+/* The whole answer for a connection that gets no exchange (too many): bytes for the wire. DST holds
+ * 1024 bytes. */
 size_t answer_raw(char *dst, const struct fault *f);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The thread that hashes credentials. A job belongs to the thread until its result has been sent to the loop, and is freed there;
- * a cancelled job still runs, but nobody is told. */
+/* The thread that hashes credentials. A job belongs to the thread until its result has been sent to
+ * the loop, and is freed there; a cancelled job still runs, but nobody is told. */
 #include "exchange/auth.h"
 
 #include <stdlib.h>
@@ -29,7 +29,9 @@ static struct {
     unsigned n;
     bool running, stopping;
     pthread_t thread;
-} auth = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER, .jobs = {&auth.jobs, &auth.jobs}};
+} auth = {.lock = PTHREAD_MUTEX_INITIALIZER,
+          .work = PTHREAD_COND_INITIALIZER,
+          .jobs = {&auth.jobs, &auth.jobs}};
 
 /* On the loop: tells the result and frees the job. */
 static void auth_finish(void *arg)
@@ -67,8 +69,8 @@ static void *auth_run(void *unused)
     return NULL;
 }
 
-struct auth_job *auth_start(struct engine *e, const struct conf *c, struct str value, void (*fn)(void *arg, bool ok),
-                            void *arg)
+struct auth_job *auth_start(struct engine *e, const struct conf *c, struct str value,
+                            void (*fn)(void *arg, bool ok), void *arg)
 {
     struct auth_job *job = NULL;
     pthread_mutex_lock(&auth.lock);

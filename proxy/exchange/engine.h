@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What all exchanges of one worker share. Made by the worker, borrowed by everybody else; one thread. */
+/* What all exchanges of one worker share. Made by the worker, borrowed by everybody else; one
+ * thread. */
 #ifndef TLSFAN_EXCHANGE_ENGINE_H
 #define TLSFAN_EXCHANGE_ENGINE_H
 
@@ -9,7 +10,8 @@
 
 struct dns;
 
-/* A snapshot in use by one worker. Counted without atomics, so that no request writes to memory that workers share. */
+/* A snapshot in use by one worker. Counted without atomics, so that no request writes to memory
+ * that workers share. */
 struct conf_use {
     struct conf *conf; /* one reference for all users */
     unsigned users;    /* exchanges, and the engine while it is the newest */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The life of one request and its response: route, wait, perform, try again, end. States and who waits for what stand in exchange.h;
- * only exchange_set_state() changes the state.
+/* The life of one request and its response: route, wait, perform, try again, end. States and who
+ * waits for what stand in exchange.h; only exchange_set_state() changes the state.
  *
- *     NEW -> [AUTH] -> [WAIT] -> ACTIVE -> DONE -> CLOSED       ACTIVE -> WAIT when a request is tried again
- *      `---------------------------------> DONE               an answer of tlsfan's own, from any state
+ *     NEW -> [AUTH] -> [WAIT] -> ACTIVE -> DONE -> CLOSED       ACTIVE -> WAIT when a request is
+ * tried again
+ *      `---------------------------------> DONE               an answer of tlsfan's own, from any
+ * state
  */
 #include "exchange/exchange.h"
 
@@ -56,7 +58,8 @@ static bool exchange_hold(struct exchange *x, struct str data)
         x->pending = evbuffer_new();
     evbuffer_add(x->pending, data.p, data.len);
     budget_add(x->engine->budget, (int64_t)data.len);
-    return evbuffer_get_length(x->pending) < budget_bound(x->engine->budget, x->conf->client.buffer);
+    return evbuffer_get_length(x->pending) <
+           budget_bound(x->engine->budget, x->conf->client.buffer);
 }
 
 /* Nothing more comes from upstream; the source is about to be told. */
@@ -78,7 +81,8 @@ static void exchange_cut(struct exchange *x, enum fault_code code)
     x->source->on_cut(x);
 }
 
-void exchange_fail(struct exchange *x, const struct fault *f)
+/* Answers with F what has no answer yet. */
+static void exchange_fail(struct exchange *x, const struct fault *f)
 {
     exchange_leave(x);
     x->fault = f->code;
@@ -88,7 +92,8 @@ void exchange_fail(struct exchange *x, const struct fault *f)
     answer_fault(x, f);
 }
 
-/* The time that now counts: the response head's, or that between two reads of the body; none while the source is slow. */
+/* The time that now counts: the response head's, or that between two reads of the body; none while
+ * the source is slow. */
 static void exchange_arm(struct exchange *x)
 {
     if (x->paused || x->us == NULL || (x->res == HALF_HEAD && x->req != HALF_DONE))
@@ -175,6 +180,8 @@ static void on_drain(void *arg)
     x->source->on_drain(x);
 }
 
+static void exchange_go(struct exchange *x);
+
 /* Tries a request again that was lost on a connection that had been used before. */
 static bool exchange_retry(struct exchange *x, bool is_fresh, bool is_unsent)
 {
@@ -227,7 +234,8 @@ static void exchange_launch(struct exchange *x, struct ustream *us, struct str b
     x->t.connect += us->facts.connect_us;
     x->t.tls += us->facts.tls_us;
     bool whole = x->req == HALF_DONE;
-    if (whole && body.len > 0 && x->replay.p == NULL && body.len <= REPLAY_MAX && us->facts.is_reused)
+    if (whole && body.len > 0 && x->replay.p == NULL && body.len <= REPLAY_MAX &&
+        us->facts.is_reused)
         x->replay = arena_dup(&x->arena, body);
     x->replayable = whole && x->trailers == NULL && (body.len == 0 || x->replay.p != NULL);
     ustream_attach(us, &events, x);
@@ -341,7 +349,7 @@ static void exchange_route(struct exchange *x, struct str body)
         break;
     case ROUTE_TUNNEL:
         exchange_set_state(x, EXCHANGE_WAIT);
-        x->dial = dial_start(x->engine->loop, x->engine->dns, &x->want, NULL, on_dialed, x);
+        x->dial = dial_start(x->engine->dns, &x->want, NULL, on_dialed, x);
         break;
     case ROUTE_PLAIN:
         x->status = 200;
@@ -360,7 +368,7 @@ static void exchange_route(struct exchange *x, struct str body)
 }
 
 /* After credentials were checked, or for another try. */
-void exchange_go(struct exchange *x)
+static void exchange_go(struct exchange *x)
 {
     if (x->rule == NULL)
         exchange_route(x, str_make(NULL, 0));
@@ -370,7 +378,8 @@ void exchange_go(struct exchange *x)
 
 /* ---- what the source says */
 
-void exchange_init(struct exchange *x, struct engine *e, const struct source_ops *source, struct origin_side *from)
+void exchange_init(struct exchange *x, struct engine *e, const struct source_ops *source,
+                   struct source_side *from)
 {
     memset(x, 0, offsetof(struct exchange, first_fields));
     x->engine = e;
@@ -383,7 +392,8 @@ void exchange_init(struct exchange *x, struct engine *e, const struct source_ops
     e->open_exchanges++;
     timeout_init(&x->timeout, on_timeout, x);
     arena_init(&x->arena, x->first_bytes, sizeof x->first_bytes);
-    fields_init(&x->head.fields, &x->arena, x->first_fields, sizeof x->first_fields / sizeof x->first_fields[0]);
+    fields_init(&x->head.fields, &x->arena, x->first_fields,
+                sizeof x->first_fields / sizeof x->first_fields[0]);
 }
 
 void exchange_refuse(struct exchange *x, const struct fault *f)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Order of the requests of one connection: see order.h. The items that have begun are always a prefix of the list, so the next
- * one is found from the first that has not. */
+/* Order of the requests of one connection: see order.h. The items that have begun are always a
+ * prefix of the list, so the next one is found from the first that has not. */
 #include "exchange/order.h"
 
 void order_init(struct order *o)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests of one connection, in order: who may begin, whose answer is next (RFC 9112 §9.3.2). Safe methods run side by side;
- * an unsafe one waits for all before it, and all after wait for it. Holds no memory of its own. */
+/* Requests of one connection, in order: who may begin, whose answer is next (RFC 9112 §9.3.2). Safe
+ * methods run side by side; an unsafe one waits for all before it, and all after wait for it. Holds
+ * no memory of its own. */
 #ifndef TLSFAN_EXCHANGE_ORDER_H
 #define TLSFAN_EXCHANGE_ORDER_H
 
@@ -21,7 +22,8 @@ struct order_item {
 
 void order_init(struct order *o);
 void order_push(struct order *o, struct order_item *item, bool is_safe);
-/* The next item that may begin now, marked as started; NULL: none. Call until NULL after each push and each done. */
+/* The next item that may begin now, marked as started; NULL: none. Call until NULL after each push
+ * and each done. */
 struct order_item *order_next(struct order *o);
 /* The item whose answer is to be written now, or NULL. */
 struct order_item *order_first(const struct order *o);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The access line: see record.h. Written by hand into the worker's buffer, for it is on every request's path; `struct pen` keeps
- * what it writes within the room that was asked for. */
+/* The access line: see record.h. Written by hand into the worker's buffer, for it is on every
+ * request's path; `struct pen` keeps what it writes within the room that was asked for. */
 #include "exchange/record.h"
 
 #include <time.h>
@@ -35,7 +35,8 @@ static void pen_number(struct pen *w, uint64_t v)
     pen_bytes(w, digits, str_put_u64(digits, v));
 }
 
-/* What others wrote: quotes, backslashes and what is not printable ASCII as \u00HH, good in JSON and in common lines. */
+/* What others wrote: quotes, backslashes and what is not printable ASCII as \u00HH, good in JSON
+ * and in common lines. */
 static void pen_escaped(struct pen *w, struct str s)
 {
     static const char hex[] = "0123456789abcdef";
@@ -74,7 +75,8 @@ static void pen_ip_host(struct pen *w, struct str host)
     pen_text(w, is_ip6 ? "]" : "");
 }
 
-/* The URL without userinfo (a target that has one is never parsed) and, unless log.query, without query. */
+/* The URL without userinfo (a target that has one is never parsed) and, unless log.query, without
+ * query. */
 static void pen_url(struct pen *w, const struct exchange *x)
 {
     const struct uri_host *host = &x->target.host;
@@ -96,7 +98,8 @@ static void pen_url(struct pen *w, const struct exchange *x)
     }
     if (x->target.form == TARGET_AUTHORITY)
         return;
-    struct str path = x->rewrite.forward != NULL && x->rq.target.p != NULL ? x->rq.target : x->target.path;
+    struct str path =
+        x->rewrite.forward != NULL && x->rq.target.p != NULL ? x->rq.target : x->target.path;
     if (!x->conf->log.query)
         path.len = str_find(path, '?');
     if (path.len > URL_MAX)
@@ -115,8 +118,8 @@ static const char *record_time(time_t sec, bool json)
         struct tm tm;
         gmtime_r(&sec, &tm);
         cache[json].sec = sec;
-        strftime(cache[json].text, sizeof cache[json].text, json ? "%Y-%m-%dT%H:%M:%S" : "%d/%b/%Y:%H:%M:%S +0000",
-                 &tm);
+        strftime(cache[json].text, sizeof cache[json].text,
+                 json ? "%Y-%m-%dT%H:%M:%S" : "%d/%b/%Y:%H:%M:%S +0000", &tm);
     }
     return cache[json].text;
 }
@@ -201,8 +204,9 @@ void record_write(struct exchange *x)
         return;
     x->recorded = true;
     size_t url = x->target.path.len + x->rq.target.len;
-    size_t room = RECORD_FIXED + 6 * ((url > 2 * URL_MAX ? 2 * URL_MAX : url) + x->head.method.name.len +
-                                      x->target.host.name.len + x->rq.host.len);
+    size_t room =
+        RECORD_FIXED + 6 * ((url > 2 * URL_MAX ? 2 * URL_MAX : url) + x->head.method.name.len +
+                            x->target.host.name.len + x->rq.host.len);
     struct log_buf *b = &x->engine->log;
     char *start = log_buf_room(b, room);
     struct pen w = {start, start + room};

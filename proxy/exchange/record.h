@@ -5,7 +5,8 @@
 
 #include "exchange/exchange.h"
 
-/* Writes the line of X, once, to the engine's log buffer. Credentials are never in it, query strings only with log.query. */
+/* Writes the line of X, once, to the engine's log buffer. Credentials are never in it, query
+ * strings only with log.query. */
 void record_write(struct exchange *x);
 
 #endif

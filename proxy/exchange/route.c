@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The route of a request: see route.h. Everything that may be refused is refused here, before a byte goes upstream; the steps
- * stand in route_request() in the order in which they are taken. */
+/* The route of a request: see route.h. Everything that may be refused is refused here, before a
+ * byte goes upstream; the steps stand in route_request() in the order in which they are taken. */
 #include "exchange/route.h"
 
 #include "conf/policy.h"
@@ -14,7 +14,8 @@ static bool refuse(struct fault *f, enum fault_code code, const char *text)
 bool route_target(struct exchange *x, struct fault *f)
 {
     const char *why = NULL;
-    if (!uri_parse_target(&x->target, &x->arena, x->head.target, x->head.method.id == METHOD_CONNECT, &why))
+    if (!uri_parse_target(&x->target, &x->arena, x->head.target,
+                          x->head.method.id == METHOD_CONNECT, &why))
         return refuse(f, FAULT_BAD_REQUEST, why);
     x->has_target = true;
     return true;
@@ -39,7 +40,8 @@ static bool route_host_field(struct exchange *x, struct uri_host *host, struct f
     return false;
 }
 
-/* Credentials, where they are asked for: never on a forward listener, once for what is inside a CONNECT. */
+/* Credentials, where they are asked for: never on a forward listener, once for what is inside a
+ * CONNECT. */
 static enum policy_auth route_auth(struct exchange *x)
 {
     if (x->conf->htpasswd == NULL || x->from->forward != NULL || x->from->is_trusted)
@@ -71,7 +73,8 @@ static bool route_forward_host(struct exchange *x, const struct uri_host *host, 
         return true;
     char name[256];
     fault_set(f, FAULT_MISDIRECTED,
-              "this listener does not answer for the host %s; name it in `hosts` of forward \"%s\" if it should",
+              "this listener does not answer for the host %s; name it in `hosts` of forward \"%s\" "
+              "if it should",
               str_escape(name, sizeof name, host->name), fwd->listener);
     return false;
 }
@@ -89,7 +92,8 @@ static bool route_forward_origin(struct exchange *x, struct str self, struct fau
     if ((origin == NULL || is_own) && (site == NULL || !str_ieq(site->value, STR("cross-site"))))
         return true;
     fault_set(f, FAULT_DENIED,
-              "a web page of another origin may not use this listener; name it in `origins` of forward \"%s\" if it may",
+              "a web page of another origin may not use this listener; name it in `origins` of "
+              "forward \"%s\" if it may",
               fwd->listener);
     return false;
 }
@@ -134,14 +138,16 @@ static struct str route_path(const struct exchange *x)
         return x->target.path;
     struct str rest = str_from_byte(x->head.target, x->target.scheme_name.len + 3);
     rest.len = str_find(rest, '#');
-    return str_find(rest, '/') == rest.len && str_find(rest, '?') == rest.len ? STR("*") : x->target.path;
+    return str_find(rest, '/') == rest.len && str_find(rest, '?') == rest.len ? STR("*")
+                                                                              : x->target.path;
 }
 
 static bool route_absolute(struct exchange *x, struct fault *f)
 {
     if (x->target.scheme == SCHEME_OTHER) {
         char scheme[64];
-        fault_set(f, FAULT_NOT_IMPLEMENTED, "%s:// is not spoken here; use http:// or https:// URLs",
+        fault_set(f, FAULT_NOT_IMPLEMENTED,
+                  "%s:// is not spoken here; use http:// or https:// URLs",
                   str_escape(scheme, sizeof scheme, x->target.scheme_name));
         return false;
     }
@@ -157,7 +163,8 @@ static bool route_fixed(struct exchange *x, struct fault *f)
     if (x->target.form == TARGET_AUTHORITY)
         return refuse(f, FAULT_BAD_REQUEST, "CONNECT inside CONNECT is not spoken here");
     if (x->target.form == TARGET_ABSOLUTE && !str_eq(x->target.host.name, host->name))
-        return refuse(f, FAULT_MISDIRECTED, "the request names another host than the CONNECT that it is in");
+        return refuse(f, FAULT_MISDIRECTED,
+                      "the request names another host than the CONNECT that it is in");
     route_url(x, host, false);
     x->rq.target = route_path(x);
     return true;
@@ -175,7 +182,8 @@ static bool route_forward(struct exchange *x, const struct uri_host *host_field,
     if (!route_forward_host(x, asked, f) || !route_forward_origin(x, self, f))
         return false;
     if (fwd->path[0] != '\0' && uri_path_leaves_root(x->target.path))
-        return refuse(f, FAULT_BAD_REQUEST, "the path climbs out of the one this listener speaks for");
+        return refuse(f, FAULT_BAD_REQUEST,
+                      "the path climbs out of the one this listener speaks for");
     struct uri_host to = {.name = str_from(fwd->host), .port = fwd->port};
     struct addr literal;
     to.is_ip = addr_parse_ip(&literal, to.name, 0);
@@ -185,14 +193,17 @@ static bool route_forward(struct exchange *x, const struct uri_host *host_field,
     x->rewrite.forward = fwd;
     x->rewrite.self = self;
     x->rewrite.is_upgraded = fwd->tls;
-    x->rq.host = fwd->host_is_client ? self : uri_authority(&x->arena, to.name, fwd->port, fwd->tls ? 443 : 80);
+    x->rq.host = fwd->host_is_client
+                     ? self
+                     : uri_authority(&x->arena, to.name, fwd->port, fwd->tls ? 443 : 80);
     x->rq.target = x->target.path;
     if (fwd->path[0] != '\0' && x->target.form != TARGET_ASTERISK)
         x->rq.target = arena_printf(&x->arena, "%s%.*s", fwd->path, STR_ARG(x->target.path));
     return true;
 }
 
-/* CONNECT host:443 is a blind tunnel; host:80 is read as plain HTTP where that would be upgraded. */
+/* CONNECT host:443 is a blind tunnel; host:80 is read as plain HTTP where that would be upgraded.
+ */
 static enum route route_connect(struct exchange *x, struct fault *f)
 {
     const struct uri_host *host = &x->target.host;
@@ -223,7 +234,8 @@ static void route_head(struct exchange *x)
 }
 
 /* Form and destination, for all but CONNECT on a proxy listener. */
-static bool route_destination(struct exchange *x, const struct uri_host *host_field, struct fault *f)
+static bool route_destination(struct exchange *x, const struct uri_host *host_field,
+                              struct fault *f)
 {
     bool ok;
     if (x->from->forward != NULL)
@@ -234,7 +246,8 @@ static bool route_destination(struct exchange *x, const struct uri_host *host_fi
         ok = route_absolute(x, f);
     else
         ok = refuse(f, FAULT_BAD_REQUEST,
-                    "this is a proxy: send the whole URL (GET http://host/path), or set http_proxy to this address; "
+                    "this is a proxy: send the whole URL (GET http://host/path), or set http_proxy "
+                    "to this address; "
                     "a listener for one origin is made with --forward");
     if (ok)
         x->want.rule = x->rule;
@@ -246,25 +259,30 @@ enum route route_request(struct exchange *x, struct fault *f)
     struct uri_host host;
     x->rule = NULL;
     x->rewrite.conf = x->conf;
-    if (!policy_client(x->conf, &x->from->peer, f) || !route_target(x, f) || !route_host_field(x, &host, f))
+    if (!policy_client(x->conf, &x->from->peer, f) || !route_target(x, f) ||
+        !route_host_field(x, &host, f))
         return ROUTE_REFUSE;
     enum policy_auth auth = route_auth(x);
     if (auth == POLICY_AUTH_SLOW)
         return ROUTE_AUTH;
     if (auth == POLICY_AUTH_BAD) {
-        refuse(f, FAULT_CREDENTIALS, "this proxy asks for credentials: send Proxy-Authorization: Basic");
+        refuse(f, FAULT_CREDENTIALS,
+               "this proxy asks for credentials: send Proxy-Authorization: Basic");
         return ROUTE_REFUSE;
     }
     if (forward_is_loop(&x->head.fields, x->engine->id)) {
-        refuse(f, FAULT_LOOP, "the request has come through this proxy before: it would go round in a loop");
+        refuse(f, FAULT_LOOP,
+               "the request has come through this proxy before: it would go round in a loop");
         return ROUTE_REFUSE;
     }
-    if (x->head.method.id == METHOD_CONNECT && x->from->forward == NULL && x->from->fixed.name.p == NULL) {
+    if (x->head.method.id == METHOD_CONNECT && x->from->forward == NULL &&
+        x->from->fixed.name.p == NULL) {
         enum route route = route_connect(x, f);
         x->want.rule = x->rule;
         return route;
     }
-    if (x->target.form == TARGET_ASTERISK && x->from->forward == NULL && x->from->fixed.name.p == NULL)
+    if (x->target.form == TARGET_ASTERISK && x->from->forward == NULL &&
+        x->from->fixed.name.p == NULL)
         return ROUTE_OPTIONS;
     bool here = false;
     const char *why = NULL;

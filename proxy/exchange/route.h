@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where a request goes: its target, Host, who may ask, where it may go, the rule, and what changes in its head. */
+/* Where a request goes: its target, Host, who may ask, where it may go, the rule, and what changes
+ * in its head. */
 #ifndef TLSFAN_EXCHANGE_ROUTE_H
 #define TLSFAN_EXCHANGE_ROUTE_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two streams joined: see tunnel.h. Each direction is a `struct lane`; a lane ends when its reader has seen the end and the writer
- * has been told, and the tunnel ends with its second lane. */
+/* Two streams joined: see tunnel.h. Each direction is a `struct lane`; a lane ends when its reader
+ * has seen the end and the writer has been told, and the tunnel ends with its second lane. */
 #include "exchange/tunnel.h"
 
 #include <stdlib.h>
@@ -110,7 +110,8 @@ static const struct stream_user lane_user = {
     .on_fault = on_fault,
 };
 
-struct tunnel *tunnel_open(struct engine *e, const struct tunnel_ends *ends, tunnel_fn fn, void *arg)
+struct tunnel *tunnel_open(struct engine *e, const struct tunnel_ends *ends, tunnel_fn fn,
+                           void *arg)
 {
     struct tunnel *t = xcalloc(1, sizeof *t);
     t->engine = e;

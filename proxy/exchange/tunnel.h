@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two streams joined: CONNECT, and Upgrade after 101. Half-closes pass through; a fault on one side resets the other. */
+/* Two streams joined: CONNECT, and Upgrade after 101. Half-closes pass through; a fault on one side
+ * resets the other. */
 #ifndef TLSFAN_EXCHANGE_TUNNEL_H
 #define TLSFAN_EXCHANGE_TUNNEL_H
 
@@ -19,7 +20,8 @@ struct tunnel_ends {
 };
 
 /* Takes both streams (closed by the tunnel) and begins. */
-struct tunnel *tunnel_open(struct engine *e, const struct tunnel_ends *ends, tunnel_fn fn, void *arg);
+struct tunnel *tunnel_open(struct engine *e, const struct tunnel_ends *ends, tunnel_fn fn,
+                           void *arg);
 /* Closes both sides; FN is not called. */
 void tunnel_close(struct tunnel *t);
 

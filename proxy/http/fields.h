@@ -9,7 +9,7 @@
 
 /* Names that tlsfan looks at, found at parse time by length and bytes, in any case. */
 enum field_id {
-    FIELD_OTHER,
+    FIELD_OTHER, /* none of these: compared by name where it matters */
     FIELD_ACCESS_CONTROL_ALLOW_ORIGIN,
     FIELD_ALT_SVC,
     FIELD_AUTHORIZATION,
@@ -87,7 +87,7 @@ enum field_id field_lookup(struct str name);
 
 /* Methods whose meaning matters to us (RFC 9110 §9; safe and idempotent: the IANA registry). */
 enum method_id {
-    METHOD_OTHER,
+    METHOD_OTHER, /* any token: passed on, taken for unsafe unless the registry says more */
     METHOD_GET,
     METHOD_HEAD,
     METHOD_POST,

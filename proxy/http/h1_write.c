@@ -123,18 +123,18 @@ size_t h1_response_size(struct str reason, const struct fields *fields)
     return reason.len + fields_size(fields) + HEAD_ROOM;
 }
 
-size_t h1_write_request(char *dst, struct str method, struct str target, struct str host,
-                        const struct fields *fields, const struct h1_out *out)
+size_t h1_write_request(char *dst, const struct h1_start *start, const struct fields *fields,
+                        const struct h1_out *out)
 {
     struct writer w = {.p = dst, .out = out};
-    assert(host.len <= H1_HOST_MAX);
-    put(&w, method);
+    assert(start->host.len <= H1_HOST_MAX);
+    put(&w, start->method);
     put(&w, STR(" "));
-    put(&w, target);
+    put(&w, start->target);
     put(&w, STR(" HTTP/1.1\r\n"));
     if (fields_find(fields, FIELD_HOST, NULL) == NULL)
-        put_field(&w, STR("Host"), host);
-    put_fields(&w, fields, host.p == NULL ? STR("") : host);
+        put_field(&w, STR("Host"), start->host);
+    put_fields(&w, fields, start->host.p == NULL ? STR("") : start->host);
     put_end(&w);
     return (size_t)(w.p - dst);
 }

@@ -32,8 +32,13 @@ size_t h1_response_size(struct str reason, const struct fields *fields);
  * Content-Length is written where the old one stood, if there was one. HOST (at most H1_HOST_MAX
  * bytes) is written as the Host field where the old one stood, else first. With a Transfer-Encoding
  * it is the same as with Content-Length; Connection and TE come last. */
-size_t h1_write_request(char *dst, struct str method, struct str target, struct str host,
-                        const struct fields *fields, const struct h1_out *out);
+struct h1_start {
+    struct str method;
+    struct str target;
+    struct str host;
+};
+size_t h1_write_request(char *dst, const struct h1_start *start, const struct fields *fields,
+                        const struct h1_out *out);
 size_t h1_write_response(char *dst, unsigned status, struct str reason, const struct fields *fields,
                          const struct h1_out *out);
 

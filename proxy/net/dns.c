@@ -588,3 +588,8 @@ void dns_close(struct dns *d)
     d->channel = NULL;
     loop_reap(d->loop, &d->reap, dns_free, d);
 }
+
+struct loop *dns_loop(const struct dns *d)
+{
+    return d->loop;
+}

@@ -28,6 +28,8 @@ struct dns *dns_new(struct loop *l, const struct conf *c);
 /* New settings; queries in flight go on, the cache is emptied. */
 void dns_configure(struct dns *d, const struct conf *c);
 void dns_close(struct dns *d);
+/* The loop it was made for. */
+struct loop *dns_loop(const struct dns *d);
 
 /* Looks HOST (lower case) up for FAMILY, AF_INET or AF_INET6. Never calls FN before it has
  * returned: what is cached is told through a post. The token is gone when FN is called. */

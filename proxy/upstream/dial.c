@@ -441,11 +441,11 @@ static void choose_target(struct dial *d, const struct up_want *want)
     d->connect = xstrndup(target.p, target.len);
 }
 
-struct dial *dial_start(struct loop *l, struct dns *dns, const struct up_want *want,
-                        struct tls_sessions *sessions, dial_fn fn, void *arg)
+struct dial *dial_start(struct dns *dns, const struct up_want *want, struct tls_sessions *sessions,
+                        dial_fn fn, void *arg)
 {
     struct dial *d = xcalloc(1, sizeof(*d));
-    d->loop = l;
+    d->loop = dns_loop(dns);
     d->dns = dns;
     d->conf = conf_ref((struct conf *)want->conf);
     d->rule = want->rule;
@@ -459,8 +459,8 @@ struct dial *dial_start(struct loop *l, struct dns *dns, const struct up_want *w
     d->families[1].dial = d;
     d->started = loop_now();
     list_init(&d->attempts);
-    deadline_init(&d->total, l, on_total, d);
-    deadline_init(&d->step, l, on_step, d);
+    deadline_init(&d->total, d->loop, on_total, d);
+    deadline_init(&d->step, d->loop, on_step, d);
     post_init(&d->begin, on_begin, d);
     choose_target(d, want);
     deadline_set(&d->total, want->conf->upstream.connect_timeout);

@@ -20,12 +20,12 @@ struct dial_result {
 };
 typedef void (*dial_fn)(void *arg, const struct dial_result *r);
 
-/* Connects for WANT: connect_to (the rule's, then the first that matches) decides where,
- * policy_address() is asked of every address before it is tried. SESSIONS (NULL allowed) outlives
- * the dial and the stream. Never calls FN before it returns; the token is gone when FN is called.
- * WANT's slices are copied. */
-struct dial *dial_start(struct loop *l, struct dns *dns, const struct up_want *want,
-                        struct tls_sessions *sessions, dial_fn fn, void *arg);
+/* Connects for WANT, on the loop of DNS: connect_to (the rule's, then the first that matches)
+ * decides where, policy_address() is asked of every address before it is tried. SESSIONS (NULL
+ * allowed) outlives the dial and the stream. Never calls FN before it returns; the token is gone
+ * when FN is called. WANT's slices are copied. */
+struct dial *dial_start(struct dns *dns, const struct up_want *want, struct tls_sessions *sessions,
+                        dial_fn fn, void *arg);
 void dial_cancel(struct dial *d);
 
 #endif

@@ -272,7 +272,7 @@ static void dial_for(struct origin *o, struct pool_wait *wait)
     wait->dial = d;
     list_push_back(&o->dials, &d->link);
     struct tls_sessions *sessions = wait->want.rule->tls.session_resumption ? &o->sessions : NULL;
-    d->token = dial_start(p->loop, p->dns, &wait->want, sessions, on_dialled, d);
+    d->token = dial_start(p->dns, &wait->want, sessions, on_dialled, d);
 }
 
 static void pool_dial_cancel(struct pool_dial *d)

@@ -366,10 +366,11 @@ static void op_start(struct ustream *us, const struct up_request *rq, struct str
         .is_upgrade = rq->is_upgrade,
         .te_trailers = rq->te_trailers,
     };
+    struct h1_start start = {rq->method.name, rq->target, rq->host};
     char stack[HEAD_ON_STACK];
     size_t room = h1_request_size(rq->method.name, rq->target, rq->fields) + body.len + FRAME_ROOM;
     char *p = room <= sizeof(stack) ? stack : xmalloc(room);
-    size_t n = h1_write_request(p, rq->method.name, rq->target, rq->host, rq->fields, &out);
+    size_t n = h1_write_request(p, &start, rq->fields, &out);
     n += put_body(p + n, rq->framing, body, end);
     up_h1_begin(c, rq, end);
     stream_put(c->conn.stream, p, n);

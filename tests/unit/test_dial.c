@@ -33,7 +33,7 @@ static void on_dialled(void *arg, const struct dial_result *r)
 static struct result dial(const struct up_want *want)
 {
     struct result r = {0};
-    assert_non_null(dial_start(&fix.loop, fix.dns, want, NULL, on_dialled, &r));
+    assert_non_null(dial_start(fix.dns, want, NULL, on_dialled, &r));
     assert_false(r.done);
     fixture_until(&fix, &r.done);
     return r;
@@ -149,7 +149,7 @@ static void test_cancel(void **state)
         for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
             struct up_want want = fixture_want(&fix, hosts[i], port);
             memset(&r, 0, sizeof(r));
-            struct dial *d = dial_start(&fix.loop, fix.dns, &want, NULL, on_dialled, &r);
+            struct dial *d = dial_start(fix.dns, &want, NULL, on_dialled, &r);
             for (int t = 0; t < turns; t++)
                 loop_turn(&fix.loop, false);
             if (!r.done)
@@ -177,12 +177,12 @@ static void test_tls_cut(void **state)
     struct up_want want = fixture_want(&fix, "127.0.0.1", port);
     want.tls = true;
     struct result r = {0};
-    dial_start(&fix.loop, fix.dns, &want, NULL, on_dialled, &r);
+    dial_start(fix.dns, &want, NULL, on_dialled, &r);
     close(fixture_accept(&fix, listener));
     fixture_until(&fix, &r.done);
     assert_int_equal(r.fault.code, FAULT_UP_CLOSED);
     memset(&r, 0, sizeof(r));
-    dial_start(&fix.loop, fix.dns, &want, NULL, on_dialled, &r);
+    dial_start(fix.dns, &want, NULL, on_dialled, &r);
     int fd = fixture_accept(&fix, listener);
     fixture_write(fd, "HTTP/1.1 400 Bad Request\r\n\r\n");
     fixture_until(&fix, &r.done);
@@ -190,7 +190,7 @@ static void test_tls_cut(void **state)
     close(fd);
     memset(&r, 0, sizeof(r));
     fix.conf.upstream.connect_timeout = 50;
-    dial_start(&fix.loop, fix.dns, &want, NULL, on_dialled, &r);
+    dial_start(fix.dns, &want, NULL, on_dialled, &r);
     fd = fixture_accept(&fix, listener);
     fixture_until(&fix, &r.done);
     assert_int_equal(r.fault.code, FAULT_CONNECT_TIMEOUT);

@@ -99,8 +99,9 @@ static void test_heads(void **state)
             assert_true(h1_parse_request(&head, cases[i].in, strlen(cases[i].in), false, &e));
             room = h1_request_size(head.method.name, head.target, &head.fields);
             dst = xmalloc(room);
-            n = h1_write_request(dst, head.method.name, head.target, STR("new:1"), &head.fields,
-                                 &cases[i].out);
+            n = h1_write_request(dst,
+                                 &(struct h1_start){head.method.name, head.target, STR("new:1")},
+                                 &head.fields, &cases[i].out);
         }
         assert_true(n <= room);
         if (!str_eq(str_make(dst, n), str_from(cases[i].text)))
@@ -127,8 +128,9 @@ static void test_room(void **state)
     fields_init(&none, &arena, NULL, 0);
     size_t room = h1_request_size(STR("G"), STR("/"), &none);
     char *dst = xmalloc(room);
-    assert_true(h1_write_request(dst, STR("G"), STR("/"), str_make(host, sizeof(host)), &none,
-                                 &out) <= room);
+    assert_true(
+        h1_write_request(dst, &(struct h1_start){STR("G"), STR("/"), str_make(host, sizeof(host))},
+                         &none, &out) <= room);
     free(dst);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who may begin and whose answer is next (RFC 9112 §9.3.2), as a table: one letter a request, s safe, u unsafe. */
+/* Who may begin and whose answer is next (RFC 9112 §9.3.2), as a table: one letter a request, s
+ * safe, u unsafe. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

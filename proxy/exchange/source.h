@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The two sides of a source (a client connection, later others): what it is told of its exchanges,
+ * and what they need to know of it. */
+#ifndef TLSFAN_EXCHANGE_SOURCE_H
+#define TLSFAN_EXCHANGE_SOURCE_H
+
+#include "conf/conf.h"
+#include "http/h1_body.h"
+#include "http/uri.h"
+#include "net/stream.h"
+
+struct exchange;
+
+/* What a source is told. None comes before exchange_start() was called; each may close the
+ * exchange. */
+struct source_ops {
+    /* 1xx but 101. */
+    void (*on_info)(struct exchange *x, struct h1_head *head);
+    /* The final head; HEAD lasts until return. How the body that follows is delimited: NONE, LENGTH
+     * with LENGTH bytes, or CHUNKED when it is not known. x->res_is_bare: no body, but the length
+     * fields stay (HEAD, 304). */
+    void (*on_head)(struct exchange *x, struct h1_head *head, enum h1_framing framing,
+                    uint64_t length);
+    void (*on_body)(struct exchange *x, const char *p, size_t n);
+    /* The response is whole. TRAILERS may be NULL. */
+    void (*on_end)(struct exchange *x, const struct fields *trailers);
+    /* The body broke off: there must be no proper end. */
+    void (*on_cut)(struct exchange *x);
+    /* A tunnel is open to UP (owned by the callee from now on, paused): 200 to CONNECT with HEAD
+     * NULL, or a 101. SLOT as ustream_ops.take(). */
+    void (*on_tunnel)(struct exchange *x, struct h1_head *head, struct stream *up, void *slot);
+    /* CONNECT host:80: what follows on this connection is plain HTTP for x->target.host. */
+    void (*on_connect_plain)(struct exchange *x);
+    /* The request body may go on. */
+    void (*on_drain)(struct exchange *x);
+    /* From the reaper: the memory X lives in. */
+    void (*release)(struct exchange *x);
+};
+
+/* Who asks, and what its listener is. Kept by the source, outlives its exchanges. */
+struct source_side {
+    struct addr peer;
+    char peer_text[ADDR_TEXT];     /* "1.2.3.4", "unix" */
+    char self[ADDR_TEXT];          /* the listener's own address and port */
+    const struct forward *forward; /* NULL: a proxy listener */
+    struct uri_host
+        fixed; /* inside CONNECT host:80: the host; name.p NULL otherwise. Owned by the source */
+    bool is_local;   /* loopback or unix: */
+    bool is_trusted; /* credentials were accepted on this connection's CONNECT */
+    uint64_t id;     /* whose turn in a pool's queue */
+};
+
+#endif
