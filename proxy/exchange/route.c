@@ -109,7 +109,6 @@ static void route_want(struct exchange *x, const struct uri_host *host, uint16_t
     x->want.tls = tls;
     x->want.is_local = x->from->is_local;
     x->want.client = x->from->id;
-    x->want.check_alive = !x->head.method.is_safe;
 }
 
 /* http:// becomes TLS unless a rule says no; https:// always is. */

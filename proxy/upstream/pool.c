@@ -140,9 +140,10 @@ static struct ustream *conn_use(struct pool_conn *c)
     return &c->us;
 }
 
-/* The most recently used connection of O that is fit for WANT. One that has turned out not to be
- * quiet is closed; one that merely has something buffered is left to its own event handler, which
- * may be on the stack now. */
+/* The most recently used connection of O that is fit for WANT. The kernel is asked each time: bytes
+ * that came behind an answer must not become the answer to somebody else, and one that has ended
+ * would lose a request. One that merely has something buffered is left to its own event handler,
+ * which may be on the stack now. */
 static struct ustream *conn_find(struct origin *o, const struct up_want *want)
 {
     if (want->no_reuse || list_is_empty(&o->idle))
@@ -153,12 +154,13 @@ static struct ustream *conn_find(struct origin *o, const struct up_want *want)
         struct pool_conn *c = container_of(it, struct pool_conn, link);
         next = it->next;
         bool is_old = conn_is_old(c, now);
-        if (!is_old && stream_is_quiet(c->stream, want->check_alive)) {
+        if (!is_old && !stream_is_quiet(c->stream, false))
+            continue;
+        if (!is_old && stream_is_quiet(c->stream, true)) {
             conn_unidle(c);
             return conn_use(c);
         }
-        if (is_old || want->check_alive)
-            c->close(c);
+        c->close(c);
     }
     return NULL;
 }

@@ -101,7 +101,6 @@ struct up_want {
     bool is_local;    /* the client is on loopback or unix: part of the key, for it decides which
                          addresses are allowed */
     bool exempt;      /* `to` of a forward listener: an address that the operator wrote */
-    bool check_alive; /* unsafe method: ask the kernel before a pooled connection is taken */
     bool no_reuse;    /* a connection of its own: second try */
     uint64_t client;  /* whose turn: waiters of one origin are served client by client */
 };

@@ -47,11 +47,8 @@ def test_target_wins_over_host(client, origin):
     assert last(origin).all("Host") == ["origin.test"]
 
 
-def test_ip_literals(client, origin):
+def test_ip_literals(client, origin, serve):
     assert client.get(origin.url("/4", host="127.0.0.1")).text == "/4"
-
-
-def test_ipv6_literal(client, serve):
     server = serve(answering(lambda r, c: ok("six")), host="::1")
     assert client.get(server.url(host="[::1]")).text == "six"
     assert server.requests[0].get("Host") == "[::1]:%d" % server.port and server.conns[0].sni is None

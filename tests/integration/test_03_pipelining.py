@@ -247,11 +247,10 @@ def test_max_memory(make_proxy, serve):
     go = threading.Event()
 
     def handler(conn):
-        request = conn.read_request()
-        if request.target == "/0":
-            go.wait(20)
-        conn.send(ok(b"m" * 3000000))
-        conn.hang()
+        for request in iter(conn.read_request, None):
+            if request.target == "/0":
+                go.wait(20)
+            conn.send(ok(b"m" * 3000000))
     server = serve(handler)
     p = make_proxy("max_memory = 1m\n")
     clients = [p.client(timeout=15) for _ in range(3)]
