@@ -108,22 +108,20 @@ bool policy_host(const struct conf *c, struct str host, uint16_t port, bool is_c
                  struct fault *f)
 {
     const struct destination_conf *d = &c->destination;
+    bool is_denied = has_host(&d->deny_hosts, host);
+    bool is_allowed = d->allow_hosts.n == 0 || has_host(&d->allow_hosts, host);
+    if (!is_denied && is_allowed && has_port(is_connect ? &d->connect_ports : &d->ports, port))
+        return true;
     char shown[256];
     str_escape(shown, sizeof(shown), host);
-    if (has_host(&d->deny_hosts, host)) {
+    if (is_denied)
         fault_set(f, FAULT_DENIED, "%s is in destination.deny_hosts", shown);
-        return false;
-    }
-    if (d->allow_hosts.n > 0 && !has_host(&d->allow_hosts, host)) {
+    else if (!is_allowed)
         fault_set(f, FAULT_DENIED, "%s is not in destination.allow_hosts", shown);
-        return false;
-    }
-    if (!has_port(is_connect ? &d->connect_ports : &d->ports, port)) {
+    else
         fault_set(f, FAULT_DENIED, "port %u of %s is not in destination.%s", port, shown,
                   is_connect ? "connect_ports" : "ports");
-        return false;
-    }
-    return true;
+    return false;
 }
 
 /* What we listen on; set at start and reload, read at each dial. */
