@@ -73,10 +73,9 @@ void server_take_signals(bool is_run, struct signals_before *before)
 
 struct conf *server_load(const struct conf_source *source, struct conf_faults *faults)
 {
-    struct conf *c = conf_load(source, faults);
-    if (c != NULL && !tls_ctx_make_all(c, faults))
-        conf_unref(&c);
-    return c;
+    struct conf_source with_tls = *source;
+    with_tls.check = tls_ctx_make_all;
+    return conf_load(&with_tls, faults);
 }
 
 /* ---- what both start and reload do */

@@ -228,7 +228,7 @@ finish()
 
 run_began=$(date +%s)
 # shellcheck disable=SC2086 # a list
-set -- $BUILD_PACKAGES nginx haproxy squid-openssl openssl curl wget git clang clang-format \
+set -- $BUILD_PACKAGES nginx haproxy openssl curl wget git clang clang-format \
     libclang-rt-14-dev libcmocka-dev dpkg-dev python3 python3-pytest python3-httpbin gunicorn \
     python3-gevent python3-requests python3-urllib3 python3-openssl
 command -v node >/dev/null || set -- "$@" nodejs
@@ -241,7 +241,6 @@ one lint 60 "$src/tests/lint"
 if build dev; then
     ctests unit 300 dev
     pytests integration 900 "$builds/dev/tlsfan" "not soak"
-    one differential 300 "$src/tests/differential/run" "$builds/dev"
     if "$soak"; then
         pytests soak 7200 "$builds/dev/tlsfan" soak
     fi

@@ -9,17 +9,6 @@
 #include "conf/policy.h"
 #include "conf/value.h"
 
-/* "FILE:LINE: key: reason", but options and variables name the key already. */
-static void fault_at(struct conf_faults *faults, const struct key *k, const char *where,
-                     const char *reason)
-{
-    bool names_key = where[0] == '-' || str_starts(str_from(where), STR("TLSFAN_"));
-    if (names_key)
-        conf_fault(faults, where, "%s", reason);
-    else
-        conf_fault(faults, where, "%s: %s", k->name, reason);
-}
-
 /* What holds where nothing is written. A rule's own defaults came with its base. */
 static void set_default(const struct key *k, void *base)
 {
@@ -54,8 +43,21 @@ static void set_written(const struct key *k, void *base, const struct setting *s
         if (takes_base(k, s->v[i].text))
             continue;
         if (!value_set(k, base, str_from(s->v[i].text), err))
-            fault_at(faults, k, s->v[i].where, err);
+            conf_key_fault(faults, s->v[i].where, k->name, err);
     }
+}
+
+/* Keeps where a text was written. */
+static void note_where(struct rule *r, const char *key, const char *where)
+{
+    r->written = xrealloc(r->written, (r->n_written + 1) * sizeof(r->written[0]));
+    r->written[r->n_written++] = (struct written){key, xstrdup(where)};
+}
+
+static void note_text(struct rule *r, const struct key *k, const struct setting *s)
+{
+    if (k->type == KEY_TEXT && s->n > 0 && !takes_base(k, s->v[0].text))
+        note_where(r, k->name, s->v[0].where);
 }
 
 static void set_key(const struct key *k, void *base, const struct setting *s,
@@ -89,6 +91,8 @@ static void copy_base(struct rule *r, const struct rule *base)
 {
     *r = *base;
     r->pattern = r->where = r->host = NULL;
+    r->written = NULL;
+    r->n_written = 0;
     r->connect_host = xstrdup(base->connect_host);
     r->sni = xstrdup(base->sni);
     r->tls.ca_file = xstrdup(base->tls.ca_file);
@@ -125,6 +129,12 @@ static bool is_set(struct section *section, const char *name)
     return s->source != FROM_NOWHERE && s->n > 0 && s->v[0].text[0] != '\0';
 }
 
+/* Of a key that is set. */
+static const char *setting_where(struct section *section, const char *name)
+{
+    return section_setting(section, key_find(section->scope, str_from(name)))->v[0].where;
+}
+
 static void build_rule(struct rule *r, const struct rule *base, struct section *section,
                        struct conf_faults *faults)
 {
@@ -132,19 +142,20 @@ static void build_rule(struct rule *r, const struct rule *base, struct section *
     set_pattern(r, section, faults);
     unsigned n;
     const struct key *keys = keys_of(KEY_RULE, &n);
-    for (unsigned i = 0; i < n; i++)
-        if (section->settings[i].source != FROM_NOWHERE)
-            set_written(&keys[i], r, &section->settings[i], faults);
+    for (unsigned i = 0; i < n; i++) {
+        if (section->settings[i].source == FROM_NOWHERE)
+            continue;
+        set_written(&keys[i], r, &section->settings[i], faults);
+        note_text(r, &keys[i], &section->settings[i]);
+    }
     /* "set = only this" holds for the rule's file too: a private CA is not joined by others. */
     if (is_set(section, "ca_file"))
         r->tls.ca_dir[0] = r->tls.ca_extra[0] = '\0';
     if (is_set(section, "client_cert") && !is_set(section, "client_key")) {
         free(r->tls.client_key);
         r->tls.client_key = xstrdup(r->tls.client_cert);
+        note_where(r, "client_key", setting_where(section, "client_cert"));
     }
-    if (is_set(section, "client_key") && !is_set(section, "client_cert"))
-        conf_fault(faults, section->where, "rule \"%s\": client_key without client_cert",
-                   section->title);
 }
 
 static void build_rules(struct conf *c, struct settings *s, struct conf_faults *faults)
@@ -186,7 +197,7 @@ static void add_forward_listener(struct conf *c, const struct forward *f,
         .name = "forward", .type = KEY_LISTEN, .offset = offsetof(struct conf, listeners)};
     char err[VALUE_ERR];
     if (!value_set(&listen, c, str_from(section->title), err)) {
-        fault_at(faults, &listen, section->where, err);
+        conf_key_fault(faults, section->where, listen.name, err);
         return;
     }
     c->listeners[c->n_listeners - 1].forward = f;
@@ -246,7 +257,10 @@ void build_conf(struct conf *c, struct settings *s, struct conf_faults *faults)
             build_listeners(c, &keys[i], setting, faults);
         else
             set_key(&keys[i], keys[i].in_base ? (void *)&c->rules[0] : c, setting, faults);
+        note_text(&c->rules[0], &keys[i], setting);
     }
+    c->destination.allow_index = rule_index_of(&c->destination.allow_hosts);
+    c->destination.deny_index = rule_index_of(&c->destination.deny_hosts);
     /* Nobody chose what another key implied: the check of open listeners must not take it so. */
     const struct key *allow = key_find(KEY_GLOBAL, STR("client.allow"));
     c->client.allow_is_set = section_setting(s->global, allow)->source > FROM_IMPLIED;

@@ -3,7 +3,10 @@
  * a typing error: who listens beyond loopback says who may come. */
 #include "conf/build.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static void check_open(const struct conf *c, const struct listener *l, struct conf_faults *faults)
 {
@@ -32,6 +35,48 @@ static void check_double(const struct conf *c, unsigned at, struct conf_faults *
         conf_fault(faults, l->where, "listener %s is written twice", l->text);
         return;
     }
+}
+
+/* Why the file PATH could not be appended to; NULL when it could. Nothing is made or opened. */
+static const char *why_not_writable(const char *path)
+{
+    struct stat st;
+    const char *name = strrchr(path, '/');
+    if (stat(path, &st) == 0) {
+        if (S_ISDIR(st.st_mode))
+            return strerror(EISDIR);
+        return access(path, W_OK) == 0 ? NULL : strerror(errno);
+    }
+    if (errno != ENOENT)
+        return strerror(errno);
+    if (name == NULL)
+        return access(".", W_OK | X_OK) == 0 ? NULL : strerror(errno);
+    char *dir = xstrndup(path, name == path ? 1 : (size_t)(name - path));
+    bool ok = access(dir, W_OK | X_OK) == 0;
+    free(dir);
+    return ok && name[1] != '\0' ? NULL : strerror(ok ? EISDIR : errno);
+}
+
+/* log_open() would find the same, but not where it was written, and only when all else is done. */
+static void check_access_log(const struct conf *c, struct conf_faults *faults)
+{
+    static const char *const words[] = {"off", "stderr", "stdout", "syslog"};
+    const char *access_log = c->log.access;
+    const char *where = rule_where(c, &c->rules[0], "log.access");
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strcmp(access_log, words[i]) == 0)
+            return;
+    if (access_log[0] == '\0') {
+        conf_key_fault(faults, where, "log.access",
+                       "is empty: write off, stderr, stdout, syslog or a file");
+        return;
+    }
+    const char *why = why_not_writable(access_log);
+    if (why == NULL)
+        return;
+    char *reason = xasprintf("%s cannot be written: %s", access_log, why);
+    conf_key_fault(faults, where, "log.access", reason);
+    free(reason);
 }
 
 static bool has_same(const struct rule *a, const struct rule *b)
@@ -73,7 +118,6 @@ void check_conf(const struct conf *c, struct conf_faults *faults)
     }
     if (c->n_listeners == 0 && faults->n == 0)
         conf_fault(faults, "listen", "there is no listener");
-    if (c->log.access[0] == '\0')
-        conf_fault(faults, "log.access", "is empty: write off, stderr, stdout, syslog or a file");
+    check_access_log(c, faults);
     check_rules(c, faults);
 }

@@ -41,6 +41,17 @@ void conf_fault(struct conf_faults *f, const char *where, const char *fmt, ...)
     f->n++;
 }
 
+void conf_key_fault(struct conf_faults *f, const char *where, const char *key, const char *reason)
+{
+    bool names_key = where[0] == '-' || str_starts(str_from(where), STR("TLSFAN_"));
+    char *text = xasprintf("%s%s%s", names_key ? "" : key, names_key ? "" : ": ", reason);
+    char *line = xasprintf("%s: %s\n", where, text);
+    if (f->text == NULL || strstr(f->text, line) == NULL)
+        conf_fault(f, where, "%s", text);
+    free(line);
+    free(text);
+}
+
 static char *where_of(const cfg_t *cfg)
 {
     return xasprintf("%s:%d", reading->file, cfg->line);
@@ -314,6 +325,21 @@ static void imply(struct settings *s, const char *name, const char *text)
         setting_add(setting, k, value_at(text, name), FROM_IMPLIED);
 }
 
+/* COMMAND knows neither networks nor passwords of the file. Unless -l made further listeners,
+ * nobody but this machine can come, and credentials are not asked for. */
+static void open_for_command(struct settings *s)
+{
+    const struct key *k = key_find(KEY_GLOBAL, STR("client.allow"));
+    struct setting *allow = section_setting(s->global, k);
+    if (allow->source != FROM_NOWHERE)
+        setting_add(allow, k, value_at("loopback", "run"), allow->source);
+    k = key_find(KEY_GLOBAL, STR("listen"));
+    if (section_setting(s->global, k)->n > 1)
+        return;
+    k = key_find(KEY_GLOBAL, STR("client.auth_file"));
+    setting_add(section_setting(s->global, k), k, value_at("", "run"), FROM_IMPLIED);
+}
+
 static void drop_listeners(struct settings *s)
 {
     setting_reset(section_setting(s->global, key_find(KEY_GLOBAL, STR("listen"))));
@@ -327,6 +353,7 @@ static void imply_all(struct settings *s, bool is_run)
         imply(s, "listen", "127.0.0.1:0");
         imply(s, "log.access", "off");
         imply(s, "log.level", "warning");
+        open_for_command(s);
     }
     const struct key *k = key_find(KEY_GLOBAL, STR("client.auth_file"));
     const struct setting *file = section_setting(s->global, k);
@@ -352,6 +379,8 @@ struct conf *conf_load(const struct conf_source *src, struct conf_faults *faults
     struct conf *c = xcalloc(1, sizeof(*c));
     atomic_init(&c->refs, 1);
     build_conf(c, &s, faults);
+    if (src->check != NULL && !s.is_partial)
+        (void)src->check(c, faults);
     settings_clear(&s);
     if (faults->n > before)
         conf_unref(&c);
@@ -394,6 +423,9 @@ static void rule_clear(struct rule *r)
         free(r->edits[i].value);
     }
     free(r->edits);
+    for (unsigned i = 0; i < r->n_written; i++)
+        free(r->written[i].where);
+    free(r->written);
 }
 
 static void listeners_clear(struct conf *c)
@@ -421,6 +453,8 @@ static void destination_clear(struct destination_conf *d)
     netset_clear(&d->allow);
     strings_clear(&d->allow_hosts);
     strings_clear(&d->deny_hosts);
+    rule_index_free(d->allow_index);
+    rule_index_free(d->deny_index);
 }
 
 static void conf_free(struct conf *c)

@@ -78,6 +78,7 @@ struct destination_conf {
     } ports, connect_ports;
     struct netset deny, allow;
     struct strings allow_hosts, deny_hosts; /* lower case */
+    struct rule_index *allow_index, *deny_index;
 };
 
 struct log_conf {
@@ -116,35 +117,37 @@ struct conf {
     void (*on_free)(struct conf *c); /* set by net/tls_ctx.c: frees rules[].tls.ctx */
 };
 
-/* Where configuration comes from, in the order in which it applies. */
-struct conf_source {
-    const char *file;   /* NULL: none */
-    char **environment; /* environ, or NULL */
-    /* "KEY=VALUE" of -o, -l, -f, -w in order, made by main.c: listen=..., workers=...,
-     * forward=LISTENER=URL */
-    const char **options;
-    unsigned n_options;
-    /* `tlsfan run`: listeners of file and environment are not opened, 127.0.0.1:0 is, where no -l
-     * says otherwise; access log off and level warning unless set */
-    bool is_run;
-};
-
 /* Faults found, one line each: "FILE:LINE: reason", "TLSFAN_X: reason" or "-o key: reason". */
 struct conf_faults {
     char *text; /* heap, terminated, or NULL; owned by the caller */
     unsigned n;
 };
 
+/* Where configuration comes from, in the order in which it applies. */
+struct conf_source {
+    const char *file;   /* NULL: none */
+    char **environment; /* environ, or NULL */
+    /* "KEY=VALUE" of -o, -l, -f, -w in order: listen=..., workers=..., forward=LISTENER=URL */
+    const char **options;
+    unsigned n_options;
+    /* `tlsfan run`: only the listeners of options are opened; loopback may come, and without -l no
+     * credentials are asked; access log off and level warning unless set */
+    bool is_run;
+    /* NULL, or the last check of what was read to its end: tls_ctx_make_all() */
+    bool (*check)(struct conf *c, struct conf_faults *faults);
+};
+
 /* Adds a line. */
 void conf_fault(struct conf_faults *f, const char *where, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
-/* Reads and checks everything but certificates (net/tls_ctx.c does those). Gives a snapshot with
- * one reference, or NULL and at least one fault. Warnings (unknown TLSFAN_ variables) are
- * logged. Not thread safe: one thread loads. */
+/* The same as "KEY: reason", without KEY where an option or a variable names it; and only once. */
+void conf_key_fault(struct conf_faults *f, const char *where, const char *key, const char *reason);
+
+/* Reads and checks everything. Gives a snapshot with one reference, or NULL and a fault at least.
+ * Warnings (unknown TLSFAN_ variables) are logged. Not thread safe: one thread loads. */
 struct conf *conf_load(const struct conf_source *src, struct conf_faults *faults);
 
-/* The effective configuration as text that conf_load() takes, secrets masked. Heap, owned by the
- * caller. */
+/* The effective configuration as conf_load() takes it, secrets masked. Heap, caller-owned. */
 char *conf_dump(const struct conf *c);
 
 struct conf *conf_ref(struct conf *c);

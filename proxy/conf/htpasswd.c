@@ -214,23 +214,35 @@ static void read_lines(struct htpasswd *h, FILE *fp, const char *path, struct co
     explicit_bzero(line, sizeof(line));
 }
 
+/* At the key, where the file's own lines cannot be named. */
+static void PRINTF_LIKE(3, 4)
+    load_fault(struct conf_faults *faults, const char *where, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    conf_key_fault(faults, where, "client.auth_file", text);
+}
+
 struct htpasswd *htpasswd_load(const char *path, const char *where, struct conf_faults *faults)
 {
     unsigned before = faults->n;
     FILE *fp = fopen(path, "re");
     if (fp == NULL) {
-        conf_fault(faults, where, "client.auth_file: cannot read %s: %s", path, strerror(errno));
+        load_fault(faults, where, "cannot read %s: %s", path, strerror(errno));
         return NULL;
     }
     struct htpasswd *h = xcalloc(1, sizeof(*h));
     read_lines(h, fp, path, faults);
     if (ferror(fp))
-        conf_fault(faults, where, "client.auth_file: cannot read %s: %s", path, strerror(errno));
+        load_fault(faults, where, "cannot read %s: %s", path, strerror(errno));
     else if (h->users == NULL && faults->n == before)
-        conf_fault(faults, where, "client.auth_file: %s has no users", path);
+        load_fault(faults, where, "%s has no users", path);
     fclose(fp);
     if (getrandom(h->key, sizeof(h->key), 0) != (ssize_t)sizeof(h->key))
-        conf_fault(faults, where, "client.auth_file: no random numbers: %s", strerror(errno));
+        load_fault(faults, where, "no random numbers: %s", strerror(errno));
     if (faults->n > before) {
         htpasswd_free(h);
         return NULL;

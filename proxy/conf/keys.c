@@ -121,7 +121,7 @@ static const struct key global_keys[] = {
     {"tls.ca_file", TEXT, IN_BASE(tls.ca_file), .def = "",
      .help = "trusted certificates; \"\": the system's store; set: only these"},
     {"tls.ca_dir", TEXT, IN_BASE(tls.ca_dir), .def = "",
-     .help = "the same as a directory of hashed names"},
+     .help = "the same as a directory: all in its files"},
     {"tls.ca_extra", TEXT, IN_BASE(tls.ca_extra), .def = "",
      .help = "trusted besides the system's store"},
     {"tls.crl_file", TEXT, IN_BASE(tls.crl_file), .def = "", .help = "revoked certificates"},

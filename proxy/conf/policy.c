@@ -88,14 +88,6 @@ bool policy_auth_slow(const struct conf *c, struct str value)
     return ok;
 }
 
-static bool has_host(const struct strings *patterns, struct str host)
-{
-    for (unsigned i = 0; i < patterns->n; i++)
-        if (rule_pattern_matches(str_from(patterns->v[i]), host))
-            return true;
-    return false;
-}
-
 static bool has_port(const struct list_of_ports *ports, uint16_t port)
 {
     for (unsigned i = 0; i < ports->n; i++)
@@ -108,8 +100,8 @@ bool policy_host(const struct conf *c, struct str host, uint16_t port, bool is_c
                  struct fault *f)
 {
     const struct destination_conf *d = &c->destination;
-    bool is_denied = has_host(&d->deny_hosts, host);
-    bool is_allowed = d->allow_hosts.n == 0 || has_host(&d->allow_hosts, host);
+    bool is_denied = d->deny_hosts.n > 0 && rule_index_has(d->deny_index, host);
+    bool is_allowed = d->allow_hosts.n == 0 || rule_index_has(d->allow_index, host);
     if (!is_denied && is_allowed && has_port(is_connect ? &d->connect_ports : &d->ports, port))
         return true;
     char shown[256];

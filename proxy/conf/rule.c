@@ -15,6 +15,8 @@
 
 enum { NAME_MAX_LEN = 253, KEY_MAX = NAME_MAX_LEN + 3 };
 
+static const unsigned NONE = UINT32_MAX;
+
 struct entry {
     UT_hash_handle hh;
     unsigned index; /* of the first rule with this key */
@@ -47,16 +49,15 @@ static struct entry *find_entry(const struct rule_index *index, struct str name,
     return e;
 }
 
-static void add_rule(struct rule_index *index, const struct rule *r)
+static void add_pattern(struct rule_index *index, struct str name, uint16_t port, unsigned at)
 {
-    struct str name = str_from(r->host);
     if (str_starts(name, STR("*.")))
         name = str_from_byte(name, 1);
-    if (name.len == 0 || find_entry(index, name, r->match_port) != NULL)
+    if (name.len == 0 || find_entry(index, name, port) != NULL)
         return;
     struct entry *e = xcalloc(1, sizeof(*e) + KEY_MAX);
-    e->index = r->index;
-    e->key_len = make_key(e->key, name, r->match_port);
+    e->index = at;
+    e->key_len = make_key(e->key, name, port);
     if (e->key_len == 0) {
         free(e);
         return;
@@ -68,7 +69,15 @@ struct rule_index *rule_index_new(const struct rule *rules, unsigned n)
 {
     struct rule_index *index = xcalloc(1, sizeof(*index));
     for (unsigned i = 1; i < n; i++)
-        add_rule(index, &rules[i]);
+        add_pattern(index, str_from(rules[i].host), rules[i].match_port, rules[i].index);
+    return index;
+}
+
+struct rule_index *rule_index_of(const struct strings *patterns)
+{
+    struct rule_index *index = xcalloc(1, sizeof(*index));
+    for (unsigned i = 0; i < patterns->n; i++)
+        add_pattern(index, str_from(patterns->v[i]), 0, i);
     return index;
 }
 
@@ -96,20 +105,49 @@ static void take_first(const struct rule_index *index, struct str name, uint16_t
         *best = this_port->index;
 }
 
-const struct rule *rule_find(const struct conf *c, struct str host, uint16_t port)
+/* The lowest number of an entry that matches, NONE when there is none. */
+static unsigned find_first(const struct rule_index *index, struct str host, uint16_t port)
 {
-    if (c->n_rules <= 1)
-        return &c->rules[0];
-    unsigned best = c->n_rules;
+    unsigned best = NONE;
     /* A name that begins with a dot would find the key of a suffix. */
     if (host.len > 0 && host.p[0] != '.')
-        take_first(c->index, host, port, &best);
-    take_first(c->index, STR("*"), port, &best);
+        take_first(index, host, port, &best);
+    take_first(index, STR("*"), port, &best);
     /* From the second byte: "*.suffix" wants a label before the dot. */
     for (size_t i = 1; i < host.len; i++)
         if (host.p[i] == '.')
-            take_first(c->index, str_from_byte(host, i), port, &best);
-    return &c->rules[best == c->n_rules ? 0 : best];
+            take_first(index, str_from_byte(host, i), port, &best);
+    return best;
+}
+
+const struct rule *rule_find(const struct conf *c, struct str host, uint16_t port)
+{
+    unsigned first = c->n_rules <= 1 ? NONE : find_first(c->index, host, port);
+    return &c->rules[first == NONE ? 0 : first];
+}
+
+bool rule_index_has(const struct rule_index *index, struct str host)
+{
+    return find_first(index, host, 0) != NONE;
+}
+
+static const char *find_written(const struct rule *r, const char *key)
+{
+    for (unsigned i = 0; i < r->n_written; i++)
+        if (strcmp(r->written[i].key, key) == 0)
+            return r->written[i].where;
+    return NULL;
+}
+
+const char *rule_where(const struct conf *c, const struct rule *r, const char *key)
+{
+    const char *own = find_written(r, key);
+    if (own != NULL)
+        return own;
+    char *dotted = xasprintf("tls.%s", key);
+    const char *inherited = find_written(&c->rules[0], dotted);
+    free(dotted);
+    return inherited != NULL ? inherited : r->where;
 }
 
 bool rule_pattern_matches(struct str pattern, struct str host)

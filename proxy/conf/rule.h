@@ -9,6 +9,7 @@
 #include "base/str.h"
 
 struct conf;
+struct strings;
 
 /* All that decides a TLS handshake but the host. */
 struct tls_policy {
@@ -27,6 +28,12 @@ struct header_edit {
     char *value;
 };
 
+/* Where a text of the configuration was written, for faults that only its use shows. */
+struct written {
+    const char *key; /* of the table of keys */
+    char *where;     /* "FILE:LINE", "TLSFAN_X" or "-o key" */
+};
+
 struct rule {
     char *pattern;       /* as written; "*" for rules[0] */
     char *where;         /* "FILE:LINE", for messages */
@@ -43,6 +50,8 @@ struct rule {
     struct header_edit *edits;
     unsigned n_edits;
     struct tls_policy tls;
+    struct written *written; /* of its KEY_TEXT keys; in rules[0] those outside rules, dotted */
+    unsigned n_written;
 };
 
 struct rule_index; /* private */
@@ -51,10 +60,19 @@ struct rule_index; /* private */
 struct rule_index *rule_index_new(const struct rule *rules, unsigned n);
 void rule_index_free(struct rule_index *index);
 
+/* The same over patterns for any port, for asking whether one of them matches HOST. */
+struct rule_index *rule_index_of(const struct strings *patterns);
+bool rule_index_has(const struct rule_index *index, struct str host);
+
 /* The first rule, in the order written, whose pattern matches; rules[0] when none does. HOST is
  * lower case and has no dot at its end; PORT is the one that the request would reach without the
  * rule. Never NULL. */
 const struct rule *rule_find(const struct conf *c, struct str host, uint16_t port);
+
+/* Where KEY of R ("ca_file") was written, else where tls.KEY was, which R takes it from; R->where
+ * when nobody wrote it. With R = rules[0], KEY may be any text outside rules ("log.access"). Lives
+ * as long as C. */
+const char *rule_where(const struct conf *c, const struct rule *r, const char *key);
 
 /* True when PATTERN ("name", "*.suffix" at any depth but not itself, "*") matches HOST, both lower
  * case. */

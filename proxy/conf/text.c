@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { TEXT_MAX = 64 << 20, DEPTH_MAX = 16 };
+enum { TEXT_MAX = 64 << 20, WORD_MAX = 64 << 10, DEPTH_MAX = 16 };
 
 /* Where the check stands. */
 struct scan {
@@ -112,14 +112,23 @@ static void check_escape(struct scan *s)
         step(s);
 }
 
+/* Of a word or string that began at BEGIN: the lexer's time grows with the square of it. */
+static void check_length(struct scan *s, size_t begin, unsigned line)
+{
+    if (s->at - begin > WORD_MAX)
+        fail(s, line, "this text is too long");
+}
+
 static void skip_string(struct scan *s, char quote)
 {
     unsigned line = s->line;
+    size_t begin = s->at;
     step(s);
     while (s->at < s->t->len) {
         char c = peek(s, 0);
         if (c == quote) {
             step(s);
+            check_length(s, begin, line);
             return;
         }
         if (c == '\\' && quote == '"') {
@@ -188,8 +197,10 @@ static void check_token(struct scan *s)
         step(s);
         return;
     }
+    size_t begin = s->at;
     while (!is_word_end(peek(s, 0)))
         step(s);
+    check_length(s, begin, s->line);
 }
 
 static void scan_text(struct scan *s)
@@ -221,6 +232,8 @@ bool text_check(struct text *t, char *p, size_t len, const char *name, struct co
     struct scan s = {.t = t, .name = name, .faults = faults, .line = 1, .ok = true};
     if (memchr(p, '\0', len) != NULL)
         fail(&s, 1, "this is no text: there is a NUL byte");
+    else if (len >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0)
+        fail(&s, 1, "it begins with a byte order mark: save it as UTF-8 without one");
     else
         scan_text(&s);
     if (!s.ok)

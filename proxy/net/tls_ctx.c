@@ -9,6 +9,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <openssl/x509.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -33,6 +34,7 @@ struct made {
 };
 
 struct maker {
+    const struct conf *conf;
     struct conf_faults *faults;
     const struct rule *rule; /* at which faults are told */
     struct made *ctxs, *stores;
@@ -42,27 +44,6 @@ static const unsigned char alpn[] = "\x08http/1.1";
 
 /* ---- faults ---- */
 
-static bool fault(struct maker *m, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static bool fault(struct maker *m, const char *fmt, ...)
-{
-    char text[1024];
-    va_list args;
-    const char *where = m->rule->where;
-    va_start(args, fmt);
-    vsnprintf(text, sizeof(text), fmt, args);
-    va_end(args);
-    conf_fault(m->faults, where == NULL || *where == '\0' ? "tls" : where, "rule \"%s\": %s",
-               m->rule->pattern == NULL ? "*" : m->rule->pattern, text);
-    ERR_clear_error();
-    return false;
-}
-
-static const char *reason(void)
-{
-    const char *text = ERR_reason_error_string(ERR_peek_last_error());
-    return text == NULL ? "unknown reason" : text;
-}
-
 static bool is_set(const char *z)
 {
     return z != NULL && *z != '\0';
@@ -71,6 +52,33 @@ static bool is_set(const char *z)
 static const char *or_empty(const char *z)
 {
     return z == NULL ? "" : z;
+}
+
+/* Names the key where it was written: in the rule, or in the tls section, which several rules may
+ * take it from, and then it is told once. Always false. */
+static bool fault(struct maker *m, const char *key, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static bool fault(struct maker *m, const char *key, const char *fmt, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    ERR_clear_error();
+    const struct rule *base = &m->conf->rules[0];
+    const char *where = rule_where(m->conf, m->rule, key);
+    bool is_base = where == rule_where(m->conf, base, key);
+    char *name =
+        is_base ? xasprintf("tls.%s", key) : xasprintf("rule \"%s\": %s", m->rule->pattern, key);
+    conf_key_fault(m->faults, is_set(where) ? where : "tls", name, text);
+    free(name);
+    return false;
+}
+
+static const char *reason(void)
+{
+    const char *text = ERR_reason_error_string(ERR_peek_last_error());
+    return text == NULL ? "unknown reason" : text;
 }
 
 /* A key that wants a password is a fault, not a question on the terminal. */
@@ -111,7 +119,7 @@ static BIO *open_file(struct maker *m, const char *key, const char *path)
     errno = 0;
     BIO *bio = BIO_new_file(path, "r");
     if (bio == NULL)
-        fault(m, "%s: %s: %s", key, path, errno == 0 ? reason() : strerror(errno));
+        fault(m, key, "%s: %s", path, errno == 0 ? reason() : strerror(errno));
     return bio;
 }
 
@@ -136,7 +144,7 @@ static int add_certs(struct maker *m, X509_STORE *store, const char *key, const 
     BIO_free(bio);
     if (at_end())
         return n;
-    fault(m, "%s: %s: %s", key, path, reason());
+    fault(m, key, "%s: %s", path, reason());
     return -1;
 }
 
@@ -144,7 +152,7 @@ static bool add_file(struct maker *m, X509_STORE *store, const char *key, const 
 {
     int n = add_certs(m, store, key, path);
     if (n == 0)
-        return fault(m, "%s: %s: no certificate in it", key, path);
+        return fault(m, key, "%s: no certificate in it", path);
     return n > 0;
 }
 
@@ -155,7 +163,7 @@ static bool add_dir(struct maker *m, X509_STORE *store, const char *path)
     struct dirent *entry;
     DIR *dir = opendir(path);
     if (dir == NULL)
-        return fault(m, "ca_dir: %s: %s", path, strerror(errno));
+        return fault(m, "ca_dir", "%s: %s", path, strerror(errno));
     while (total >= 0 && (entry = readdir(dir)) != NULL) {
         struct stat st;
         char *file = xasprintf("%s/%s", path, entry->d_name);
@@ -167,7 +175,7 @@ static bool add_dir(struct maker *m, X509_STORE *store, const char *path)
     }
     closedir(dir);
     if (total == 0)
-        return fault(m, "ca_dir: %s: no certificate in it", path);
+        return fault(m, "ca_dir", "%s: no certificate in it", path);
     return total > 0;
 }
 
@@ -189,9 +197,9 @@ static bool add_crls(struct maker *m, X509_STORE *store, const char *path)
     }
     BIO_free(bio);
     if (!at_end())
-        return fault(m, "crl_file: %s: %s", path, reason());
+        return fault(m, "crl_file", "%s: %s", path, reason());
     if (n == 0)
-        return fault(m, "crl_file: %s: no CRL in it", path);
+        return fault(m, "crl_file", "%s: no CRL in it", path);
     /* Each issuer is asked for, the verify callback lets those above the leaf's go without. */
     X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
     return true;
@@ -200,7 +208,7 @@ static bool add_crls(struct maker *m, X509_STORE *store, const char *path)
 static bool fill_store(struct maker *m, X509_STORE *store, const struct tls_policy *p)
 {
     if (!is_set(p->ca_file) && !is_set(p->ca_dir) && X509_STORE_set_default_paths(store) != 1)
-        return fault(m, "the system's CAs cannot be used: %s", reason());
+        return fault(m, "ca_file", "the system's CAs cannot be used: %s", reason());
     if (is_set(p->ca_file) && !add_file(m, store, "ca_file", p->ca_file))
         return false;
     if (is_set(p->ca_dir) && !add_dir(m, store, p->ca_dir))
@@ -232,6 +240,19 @@ static char *store_key(const struct tls_policy *p)
                      or_empty(p->ca_extra), or_empty(p->crl_file));
 }
 
+/* OpenSSL works out a certificate's extensions when it first needs them: here, where one thread
+ * looks, instead of in the handshakes of all workers. */
+static void work_out(X509_STORE *store)
+{
+    STACK_OF(X509_OBJECT) *objects = X509_STORE_get0_objects(store);
+    for (int i = 0; i < sk_X509_OBJECT_num(objects); i++) {
+        X509 *cert = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+        if (cert != NULL)
+            (void)X509_check_purpose(cert, -1, 0);
+    }
+    ERR_clear_error();
+}
+
 /* The store for P, owned by M. NULL when it cannot be made, which has been told. */
 static X509_STORE *get_store(struct maker *m, const struct tls_policy *p)
 {
@@ -242,11 +263,13 @@ static X509_STORE *get_store(struct maker *m, const struct tls_policy *p)
     X509_STORE *store = X509_STORE_new();
     if (store == NULL)
         abort();
-    if (fill_store(m, store, p))
-        it->store = store;
-    else
+    if (!fill_store(m, store, p)) {
         X509_STORE_free(store);
-    return it->store;
+        return NULL;
+    }
+    work_out(store);
+    it->store = store;
+    return store;
 }
 
 /* ---- contexts ---- */
@@ -266,7 +289,7 @@ static bool set_client_cert(struct maker *m, SSL_CTX *ssl, const struct tls_poli
     const char *cert = p->client_cert;
     const char *key = is_set(p->client_key) ? p->client_key : cert;
     if (!is_set(cert))
-        return !is_set(p->client_key) || fault(m, "client_key is set, but client_cert is not");
+        return !is_set(p->client_key) || fault(m, "client_key", "is set, but client_cert is not");
     BIO *bio = open_file(m, "client_cert", cert);
     if (bio == NULL)
         return false;
@@ -276,11 +299,11 @@ static bool set_client_cert(struct maker *m, SSL_CTX *ssl, const struct tls_poli
         return false;
     BIO_free(bio);
     if (SSL_CTX_use_certificate_chain_file(ssl, cert) != 1)
-        return fault(m, "client_cert: %s: %s", cert, reason());
+        return fault(m, "client_cert", "%s: %s", cert, reason());
     if (SSL_CTX_use_PrivateKey_file(ssl, key, SSL_FILETYPE_PEM) != 1)
-        return fault(m, "client_key: %s: %s", key, reason());
+        return fault(m, "client_key", "%s: %s", key, reason());
     if (SSL_CTX_check_private_key(ssl) != 1)
-        return fault(m, "client_key: %s: it is not the key of %s", key, cert);
+        return fault(m, "client_key", "%s: it is not the key of %s", key, cert);
     warn_if_expired(SSL_CTX_get0_certificate(ssl), cert);
     return true;
 }
@@ -293,9 +316,9 @@ static bool set_protocol(struct maker *m, SSL_CTX *ssl, const struct tls_policy 
     if (min < TLS1_2_VERSION)
         SSL_CTX_set_security_level(ssl, 0);
     if (is_set(p->ciphers) && SSL_CTX_set_cipher_list(ssl, p->ciphers) != 1)
-        return fault(m, "ciphers: \"%s\": %s", p->ciphers, reason());
+        return fault(m, "ciphers", "\"%s\": %s", p->ciphers, reason());
     if (is_set(p->ciphersuites) && SSL_CTX_set_ciphersuites(ssl, p->ciphersuites) != 1)
-        return fault(m, "ciphersuites: \"%s\": %s", p->ciphersuites, reason());
+        return fault(m, "ciphersuites", "\"%s\": %s", p->ciphersuites, reason());
     return true;
 }
 
@@ -392,7 +415,7 @@ static void free_all(struct conf *c)
 
 bool tls_ctx_make_all(struct conf *c, struct conf_faults *faults)
 {
-    struct maker m = {.faults = faults};
+    struct maker m = {.conf = c, .faults = faults};
     bool ok = true;
     c->on_free = free_all;
     for (unsigned i = 0; i < c->n_rules; i++)

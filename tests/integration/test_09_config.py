@@ -94,6 +94,45 @@ def test_faults_have_file_and_line(check, conf, line):
     assert "configuration ok" not in text(done)
 
 
+TLS_FAULTS = [  # text, line and key of the fault
+    ('tls {\n\n ca_dir = "/nonexistent"\n}\n', 3, "tls.ca_dir"),
+    ('tls {\n ca_extra = "/etc/passwd"\n}\n', 2, "tls.ca_extra"),
+    ('tls {\n crl_file = "/etc/passwd"\n}\n', 2, "tls.crl_file"), ('tls {\n ciphers = NONE\n}\n', 2, "tls.ciphers"),
+    ('tls {\n ciphersuites = NONE\n}\n', 2, "tls.ciphersuites"),
+    ('rule a {\n port = 1\n ca_file = "/nonexistent"\n}\n', 3, 'rule "a": ca_file'),
+    ('rule a {\n port = 1\n client_cert = "/nonexistent"\n}\n', 3, 'rule "a": client_cert'),
+    ('rule a {\n port = 1\n client_key = "/nonexistent"\n}\n', 3, 'rule "a": client_key'),
+    ('rule a {\n port = 1\n ciphers = NONE\n}\n', 3, 'rule "a": ciphers'),
+    ('log {\n access = "/nonexistent/x"\n}\n', 2, "log.access"), ('log {\n access = "/tmp"\n}\n', 2, "log.access"),
+]
+
+
+@pytest.mark.parametrize("conf, line, key", TLS_FAULTS)
+def test_faults_of_use_name_the_key(check, conf, line, key):
+    done, path = check(conf)
+    assert done.returncode == 1 and text(done).startswith("%s:%d: %s: " % (path, line, key)), text(done)
+
+
+def test_an_inherited_fault_is_told_once(check):
+    done, path = check('tls {\n ciphers = NONE\n}\nrule a { min_version = "1.3" }\nrule b { verify = off }\n'
+                       'workers = 0\n')
+    lines = text(done).splitlines()
+    assert len(lines) == 2 and any(x.startswith(path + ":2: tls.ciphers: ") for x in lines), lines
+
+
+def test_faults_of_use_name_flag_or_variable(check):
+    done, _ = check("", "-o", "tls.ca_dir=/nonexistent", "-o", "rule[a].ca_file=/nonexistent",
+                    env={"TLSFAN_TLS_CRL_FILE": "/nonexistent"})
+    assert "-o tls.ca_dir: /nonexistent: " in text(done) and "-o rule[a].ca_file: /nonexistent: " in text(done)
+    done, _ = check("", env={"TLSFAN_TLS_CRL_FILE": "/nonexistent"})
+    assert text(done).startswith("TLSFAN_TLS_CRL_FILE: /nonexistent: ")
+
+
+def test_the_test_makes_no_log(check, tmp_path):
+    done, _ = check('log { access = "%s" }\n' % (tmp_path / "access.log"))
+    assert done.returncode == 0 and not (tmp_path / "access.log").exists()
+
+
 def test_every_fault_is_told(check):
     done, path = check('workers = 0\nclient { max_head = 5q }\nlog { level = loud }\n')
     for line in (1, 2, 3):
@@ -245,6 +284,17 @@ def test_hup_applies_a_new_configuration(make_proxy, serve, origin):
         p.signal(signal.SIGHUP)
         wait_until(lambda: "nonsense" in p.log()[before:] and "tlsfan.conf:" in p.log()[before:])
         assert c.get("http://origin.test/").text == "other"
+
+
+def test_hup_with_a_log_that_cannot_be_written_changes_nothing(make_proxy, origin):
+    p = make_proxy()
+    p.write('via = off\nlog { access = "/nonexistent/x" }\n')
+    before = len(p.log())
+    p.signal(signal.SIGHUP)
+    wait_until(lambda: "nothing was changed" in p.log()[before:])
+    assert re.search(r"tlsfan\.conf:\d+: log\.access: /nonexistent/x cannot be written", p.log()[before:])
+    with p.client() as c:
+        assert c.get(origin.url()).status == 200 and origin.requests[-1].get("Via")
 
 
 def test_hup_opens_and_closes_listeners(make_proxy, origin):
@@ -407,6 +457,16 @@ def test_run_passes_signals_on(tmp_path):
 def test_run_works(origin, ca):
     done = command("curl", "-sS", origin.url("/cured"), flags=("-o", "tls.ca_file=" + ca.root))
     assert done.returncode == 0 and done.stdout == "/cured", done.stderr
+
+
+@pytest.mark.parametrize("client", ['allow = {"10.0.0.0/8"}', 'allow = {}', 'auth_file = "%s"'])
+def test_run_lets_its_command_in(origin, ca, tmp_path, client):
+    users = tmp_path / "users"
+    users.write_text("somebody:$6$salt$" + "x" * 86 + "\n")
+    conf = tmp_path / "run.conf"
+    conf.write_text('client { %s }\ntls { ca_file = "%s" }\n' % (client.replace("%s", str(users)), ca.root))
+    done = command("curl", "-sS", origin.url("/in"), flags=("-c", str(conf)))
+    assert done.returncode == 0 and done.stdout == "/in", (done.stdout, done.stderr)
 
 
 def test_run_does_not_open_the_listeners_of_the_file(proxy):

@@ -3,6 +3,7 @@
  * listeners; rules and forwards. A case is a text, what must come of it, and nothing outside /tmp.
  * */
 #include "conf/conf.h"
+#include "conf/policy.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -220,6 +221,8 @@ static void text_is_checked(void **state)
     BAD("^:2: missing equal sign after option 'via'\n", .file = "\nvia on");
     BAD("^:1: premature end of file\n", .file = "via");
     BAD("^:2: found duplicate title 'a'\n", .file = "rule a { }\nrule a { }");
+    BAD("^:1: it begins with a byte order mark: save it as UTF-8 without one\n",
+        .file = "\xef\xbb\xbfvia = on\n");
     struct conf *c = GOOD(.file = "rule \"${TEST_CONF_SET}\" { sni = \"${TEST_CONF_UNSET:-b}\" }\n"
                                   "log { access = '/tmp/${TEST_CONF_UNSET}' }");
     assert_string_equal(c->rules[1].host, "www.example.com");
@@ -352,8 +355,6 @@ static void rule_faults(void **state)
         .file = "rule \"http://x/\" {\n}");
     BAD("^:2: rule \"a:1\": ^:1 has the same pattern\n",
         .file = "rule \"A:1\" { }\nrule \"a:1\" { }");
-    BAD("^:1: rule \"a\": client_key without client_cert\n",
-        .file = "rule a { client_key = \"/k\" }");
     BAD("^:2: request_header: the value of Authorization has {file:} or {env:}, which this version "
         "does not know\n",
         .file = "rule a {\n request_header = {\"Authorization: Bearer {file:/x}\"} }");
@@ -440,9 +441,58 @@ static void auth_file_opens_allow(void **state)
         "credentials: set client.allow, for example to {\"private\"}\n",
         .options = {"forward=0.0.0.0:1=https://h", option});
     free(option);
-    BAD("-o client.auth_file: client.auth_file: cannot read /nonexistent/x: No such file or "
-        "directory\n",
+    BAD("-o client.auth_file: cannot read /nonexistent/x: No such file or directory\n",
         .options = {"client.auth_file=/nonexistent/x"});
+}
+
+static void access_log_must_be_writable(void **state)
+{
+    (void)state;
+    BAD("^:2: log.access: /nonexistent/x cannot be written: No such file or directory\n",
+        .file = "log {\n access = \"/nonexistent/x\"\n}\n");
+    BAD("-o log.access: /tmp cannot be written: Is a directory\n", .options = {"log.access=/tmp"});
+    BAD("TLSFAN_LOG_ACCESS: is empty: write off, stderr, stdout, syslog or a file\n",
+        .environment = {"TLSFAN_LOG_ACCESS="});
+    struct conf *c = GOOD(.options = {"log.access=/tmp/tlsfan-test-is-not-made"});
+    assert_int_equal(access(c->log.access, F_OK), -1);
+    conf_unref(&c);
+}
+
+static void keys_know_where_they_were_written(void **state)
+{
+    (void)state;
+    struct conf *c =
+        GOOD(.file = "tls {\n ciphers = HIGH\n crl_file = x }\n"
+                     "rule a {\n upgrade = on\n client_cert = x\n ciphers = \"\" }\n",
+             .environment = {"TLSFAN_TLS_CA_DIR=/etc"}, .options = {"rule[a].ca_file=/x"});
+    const struct rule *r = &c->rules[1];
+    assert_non_null(strstr(rule_where(c, &c->rules[0], "crl_file"), ":3"));
+    assert_non_null(strstr(rule_where(c, r, "crl_file"), ":3"));
+    assert_non_null(strstr(rule_where(c, r, "ciphers"), ":2"));
+    assert_non_null(strstr(rule_where(c, r, "client_cert"), ":6"));
+    assert_non_null(strstr(rule_where(c, r, "client_key"), ":6"));
+    assert_string_equal(rule_where(c, r, "ca_dir"), "TLSFAN_TLS_CA_DIR");
+    assert_string_equal(rule_where(c, r, "ca_file"), "-o rule[a].ca_file");
+    assert_ptr_equal(rule_where(c, r, "ca_extra"), r->where);
+    assert_string_equal(rule_where(c, &c->rules[0], "ca_extra"), "");
+    conf_unref(&c);
+}
+
+/* COMMAND comes from loopback and has no password. */
+static void run_lets_its_command_in(void **state)
+{
+    (void)state;
+    static const char file[] = "client { allow = {\"10.0.0.0/8\"} auth_file = \"/nonexistent/x\" }";
+    struct addr loopback;
+    struct fault f;
+    assert_true(addr_parse(&loopback, STR("127.0.0.1:1")));
+    struct conf *c = GOOD(.file = file, .options = {"listen=127.0.0.1:0"}, .is_run = true);
+    assert_true(policy_client(c, &loopback, &f));
+    assert_null(c->htpasswd);
+    conf_unref(&c);
+    /* A further listener may be for others: its credentials stay. */
+    BAD("^:1: client.auth_file: cannot read /nonexistent/x: No such file or directory\n",
+        .file = file, .options = {"listen=127.0.0.1:0", "listen=10.0.0.1:1"}, .is_run = true);
 }
 
 static void run_has_its_own_listener(void **state)
@@ -500,6 +550,9 @@ int main(void)
         cmocka_unit_test(forwards),
         cmocka_unit_test(open_listeners_are_refused),
         cmocka_unit_test(auth_file_opens_allow),
+        cmocka_unit_test(access_log_must_be_writable),
+        cmocka_unit_test(keys_know_where_they_were_written),
+        cmocka_unit_test(run_lets_its_command_in),
         cmocka_unit_test(run_has_its_own_listener),
         cmocka_unit_test(dump_can_be_read),
     };

@@ -71,6 +71,17 @@ static void hosts_and_ports(void **state)
     assert_false(policy_host(c, STR("a.org"), 8443, true, &f));
     assert_non_null(strstr(f.text, "connect_ports"));
     conf_unref(&c);
+    c = LOAD("destination.deny_hosts=*.b", "destination.deny_hosts=1.2.3.4",
+             "destination.deny_hosts=[::0001]");
+    assert_false(policy_host(c, STR("x.y.b"), 80, false, &f));
+    assert_false(policy_host(c, STR("1.2.3.4"), 80, false, &f));
+    assert_false(policy_host(c, STR("::1"), 80, false, &f));
+    assert_true(policy_host(c, STR("b"), 80, false, &f));
+    assert_true(policy_host(c, STR("xb"), 80, false, &f));
+    conf_unref(&c);
+    c = LOAD("destination.deny_hosts=*");
+    assert_false(policy_host(c, STR("any"), 80, false, &f));
+    conf_unref(&c);
     c = LOAD("destination.connect_ports=");
     assert_true(policy_host(c, STR("any"), 22, true, &f));
     assert_true(policy_host(c, STR("any"), 22, false, &f));

@@ -185,7 +185,7 @@ static void faults_name_file_and_reason(void **state)
     expect_fault(r, "client_key: ");
     r = make_rule();
     r.tls.client_key = key_file;
-    expect_fault(r, "client_key is set, but client_cert is not");
+    expect_fault(r, "client_key: is set, but client_cert is not");
     r = make_rule();
     r.tls.ciphers = nonsense;
     expect_fault(r, "ciphers: \"NO-SUCH-CIPHER\"");
