@@ -113,7 +113,12 @@ static bool open_place(struct place *p, const struct listen_set *old, unsigned n
 
 static char *explain(const struct listener *l, int cause)
 {
-    const char *hint = cause == EADDRINUSE ? " (is another tlsfan running?)" : "";
+    struct stat st;
+    bool is_file = addr_family(&l->addr) == AF_UNIX && lstat(l->addr.un.sun_path, &st) == 0 &&
+                   !S_ISSOCK(st.st_mode);
+    const char *hint = is_file               ? " (there is a file that is no socket)"
+                       : cause == EADDRINUSE ? " (is another tlsfan running?)"
+                                             : "";
     return xasprintf("cannot listen on %s (%s): %s%s", l->text, l->where, strerror(cause), hint);
 }
 

@@ -297,6 +297,11 @@ static struct dns_record *record_of_error(struct lookup *k, int status)
         return dns_record_fault(FAULT_DNS, "there is no such name in the DNS", host);
     case ARES_ETIMEOUT:
         return dns_record_fault(FAULT_DNS_TIMEOUT, "no DNS server answered", host);
+    case ARES_ESERVFAIL:
+    case ARES_EREFUSED:
+    case ARES_ECONNREFUSED:
+        /* c-ares gives the last for servers that answer with a failure, too. */
+        return dns_record_fault(FAULT_DNS, "no DNS server could answer", host);
     default:
         return dns_record_fault(FAULT_DNS, ares_strerror(status), host);
     }

@@ -74,7 +74,9 @@ static void print_name(const X509_NAME *name, char *dst, size_t cap)
         BIO_free(bio);
         return;
     }
-    X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253);
+    /* What must be escaped is below, once. */
+    unsigned long escapes = ASN1_STRFLGS_ESC_2253 | ASN1_STRFLGS_ESC_CTRL | ASN1_STRFLGS_ESC_MSB;
+    X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253 & ~escapes);
     long n = BIO_get_mem_data(bio, &p);
     str_escape(dst, cap, str_make(p, n > 0 ? (size_t)n : 0));
     BIO_free(bio);

@@ -140,6 +140,7 @@ static void dial_finish(struct dial *d, struct stream *stream)
     r.dns_us = between(d->started, d->resolved == 0 ? now : d->resolved);
     r.connect_us = between(d->resolved, d->connected == 0 ? now : d->connected);
     r.tls_us = d->tls ? between(d->connected, now) : 0;
+    r.peer = d->peer;
     if (stream != NULL)
         d->stream = NULL; /* the callee's from now on */
     dial_cancel(d);
@@ -156,13 +157,13 @@ static int weight(enum fault_code code)
         return 1;
     case FAULT_DNS_TIMEOUT:
         return 2;
-    case FAULT_ADDRESS_DENIED:
-        return 3;
     case FAULT_UNROUTABLE:
-        return 4;
+        return 3;
     case FAULT_CONNECT_TIMEOUT:
-        return 5;
+        return 4;
     case FAULT_REFUSED:
+        return 5;
+    case FAULT_ADDRESS_DENIED: /* the operator's own word, though another address was tried */
         return 6;
     default:
         return 7;
@@ -230,6 +231,7 @@ static void dial_connected(struct dial *d, int fd, const struct addr *a)
     close_attempts(d);
     deadline_clear(&d->step);
     d->connected = loop_now();
+    d->peer = *a;
     if (!d->tls) {
         struct stream *s = stream_new(d->loop, fd, a);
         stream_pause(s);
@@ -245,7 +247,6 @@ static void dial_connected(struct dial *d, int fd, const struct addr *a)
     };
     peer.is_ip = addr_parse_ip(&literal, peer.name, 0);
     d->state = DIAL_TLS;
-    d->peer = *a;
     d->stream = tls_stream_new(d->loop, fd, a, &peer);
     stream_set_user(d->stream, &tls_user, d);
     stream_start(d->stream);
@@ -287,6 +288,7 @@ static bool attempt_start(struct dial *d, const struct addr *addr)
         dial_note(d, &f);
         return false;
     }
+    d->peer = *addr;
     struct attempt *a = xcalloc(1, sizeof(*a));
     a->dial = d;
     a->fd = fd;

@@ -16,6 +16,7 @@ struct dial; /* a token */
 struct dial_result {
     struct stream *stream;
     const struct fault *fault;
+    struct addr peer; /* connected to, or tried last; len 0: none */
     int64_t dns_us, connect_us, tls_us;
 };
 typedef void (*dial_fn)(void *arg, const struct dial_result *r);

@@ -240,6 +240,11 @@ static void on_dialled(void *arg, const struct dial_result *r)
     if (r->stream == NULL) {
         origins_settle(&p->origins, o);
         if (wait != NULL)
+            wait->failed = (struct up_facts){.peer = r->peer,
+                                             .dns_us = r->dns_us,
+                                             .connect_us = r->connect_us,
+                                             .tls_us = r->tls_us};
+        if (wait != NULL)
             wait_fail(wait, r->fault);
         return;
     }
@@ -391,6 +396,8 @@ static void wait_begin(struct origin *o, const struct up_want *want, struct pool
     wait->dial = NULL;
     wait->has_slot = false;
     wait->since = loop_now();
+    wait->queued_us = 0;
+    memset(&wait->failed, 0, sizeof(wait->failed));
     wait->want = *want;
     list_init(&wait->link);
     deadline_init(&wait->deadline, o->pool->loop, on_queue_timeout, wait);

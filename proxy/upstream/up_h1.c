@@ -18,9 +18,8 @@
 enum {
     INFOS_MAX = 32, /* interim responses to one request */
     FIELDS_ON_STACK = 64,
-    ARENA_ON_STACK = 2048,   /* bytes */
-    HEAD_ON_STACK = 16384,   /* bytes: one TLS record */
-    PENDING_MAX = 64 * 1024, /* bytes that wait for the kernel before the body is slowed down */
+    ARENA_ON_STACK = 2048, /* bytes */
+    HEAD_ON_STACK = 16384, /* bytes: one TLS record */
     FRAME_ROOM = H1_CHUNK_HEAD_MAX + 8
 };
 
@@ -47,6 +46,7 @@ struct up_h1 {
     bool wants_drain;     /* body() said false */
     unsigned infos;       /* interim responses so far */
     size_t scanned;       /* bytes of an incomplete head that were searched */
+    size_t buffer;        /* bytes of body that may wait */
     uint64_t sent_before; /* stream->bytes_out when the request began */
     struct h1_body body;  /* of the response */
     struct reap reap;
@@ -348,6 +348,7 @@ static void up_h1_begin(struct up_h1 *c, const struct up_request *rq, bool end)
     c->req_framing = rq->framing;
     c->method = rq->method.id;
     c->is_upgrade = rq->is_upgrade;
+    c->buffer = rq->buffer;
     c->keep_alive = false;
     c->has_answered = false;
     c->wants_drain = false;
@@ -391,7 +392,7 @@ static bool op_body(struct ustream *us, struct str data)
     } else {
         stream_put(c->conn.stream, data.p, data.len);
     }
-    c->wants_drain = stream_pending(c->conn.stream) > PENDING_MAX;
+    c->wants_drain = stream_pending(c->conn.stream) > c->buffer;
     return !c->wants_drain;
 }
 

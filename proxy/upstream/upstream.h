@@ -29,6 +29,7 @@ struct up_request {
     const struct fields *fields; /* without hop-by-hop fields */
     enum h1_framing framing;     /* NONE, LENGTH or CHUNKED */
     uint64_t length;
+    size_t buffer; /* bytes of body that may wait for the origin before body() says false */
     bool te_trailers;
     bool is_upgrade; /* Upgrade: websocket is in the fields */
 };
@@ -98,11 +99,11 @@ struct up_want {
     uint16_t port;   /* the rule's port applied */
     bool is_ip;
     bool tls;
-    bool is_local;    /* the client is on loopback or unix: part of the key, for it decides which
+    bool is_local;   /* the client is on loopback or unix: part of the key, for it decides which
                          addresses are allowed */
-    bool exempt;      /* `to` of a forward listener: an address that the operator wrote */
-    bool no_reuse;    /* a connection of its own: second try */
-    uint64_t client;  /* whose turn: waiters of one origin are served client by client */
+    bool exempt;     /* `to` of a forward listener: an address that the operator wrote */
+    bool no_reuse;   /* a connection of its own: second try */
+    uint64_t client; /* whose turn: waiters of one origin are served client by client */
 };
 
 /* A request that waits for a connection or a slot. Embedded in its owner, zero-initialised. */
@@ -113,9 +114,10 @@ struct pool_wait {
     void *dial;               /* the dial this waiter started, if it is still running */
     struct deadline deadline; /* queue_timeout, until a slot is held */
     bool has_slot;
-    int64_t since;       /* µs */
-    int64_t queued_us;   /* how long it waited for a slot */
-    struct up_want want; /* slices point into the owner's memory, which outlives the wait */
+    int64_t since;          /* µs */
+    struct up_facts failed; /* of the dial whose fault is told */
+    int64_t queued_us;      /* how long it waited for a slot */
+    struct up_want want;    /* slices point into the owner's memory, which outlives the wait */
     void (*on_ready)(void *arg, struct ustream *us);
     void (*on_fault)(void *arg, const struct fault *f);
     void *arg;
