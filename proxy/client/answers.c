@@ -56,9 +56,43 @@ void client_write(struct client *c, const struct iovec *iov, int n)
     }
 }
 
+struct ask *ask_new(struct client *c)
+{
+    struct engine *e = c->cs->engine;
+    struct ask *a = slab_get(&e->asks);
+    exchange_init(&a->x, e, &client_source, &c->from);
+    a->c = c;
+    a->held = NULL;
+    memset(&a->out, 0, sizeof a->out);
+    a->keep_alive = true;
+    a->cut = false;
+    memset(&a->trailers, 0, sizeof a->trailers);
+    return a;
+}
+
+void ask_close(struct ask *a, enum fault_code fault)
+{
+    order_remove(&a->c->order, &a->item);
+    if (a->c->reading == a)
+        a->c->reading = NULL;
+    if (a->c->switching == a)
+        a->c->switching = NULL;
+    if (a->held != NULL) {
+        budget_add(a->x.engine->budget, -(int64_t)evbuffer_get_length(a->held));
+        evbuffer_free(a->held);
+        a->held = NULL;
+    }
+    exchange_close(&a->x, fault);
+}
+
 static bool ask_is_first(const struct ask *a)
 {
     return order_first(&a->c->order) == &a->item;
+}
+
+static bool ask_is_last(const struct ask *a)
+{
+    return a->item.link.next == &a->c->order.items;
 }
 
 /* The first answer always has room for something, so that it can go on when the budget is spent. */
@@ -66,6 +100,12 @@ static size_t client_bound(const struct client *c, bool is_first)
 {
     size_t bound = budget_bound(c->cs->engine->budget, c->cs->engine->use->conf->client.buffer);
     return is_first && bound < GATHER_MAX ? GATHER_MAX : bound;
+}
+
+bool client_is_full(const struct client *c)
+{
+    size_t waiting = c->stream == NULL ? 0 : stream_pending(c->stream);
+    return waiting > 0 && waiting > client_bound(c, true);
 }
 
 void client_mind_output(struct client *c)
@@ -78,7 +118,7 @@ void client_mind_output(struct client *c)
         deadline_set(&c->write_timer, c->cs->engine->use->conf->client.write_timeout);
     }
     struct order_item *first = order_first(&c->order);
-    if (first != NULL && waiting > client_bound(c, true))
+    if (first != NULL && client_is_full(c))
         exchange_pause(&container_of(first, struct ask, item)->x, true);
 }
 
@@ -150,8 +190,11 @@ static void on_head(struct exchange *x, struct h1_head *head, enum h1_framing fr
     if (framing == H1_FRAMING_CHUNKED && a->out.peer_is_1_0)
         a->out.framing = H1_FRAMING_CLOSE;
     a->out.omit_framing = x->res_is_bare;
-    a->out.keep_alive = a->keep_alive && !x->must_close && !x->engine->draining &&
-                        a->out.framing != H1_FRAMING_CLOSE;
+    /* An answer that overtakes its request says that it ends the connection, for it will when it is
+     * whole first. While draining the last one does. */
+    a->out.keep_alive = a->keep_alive && !x->must_close && x->req == HALF_DONE &&
+                        a->out.framing != H1_FRAMING_CLOSE &&
+                        !(x->engine->draining && ask_is_last(a));
     ask_emit_head(a, head, &a->out);
 }
 
@@ -200,7 +243,8 @@ static void on_cut(struct exchange *x)
 static void on_drain(struct exchange *x)
 {
     struct client *c = ask_of(x)->c;
-    c->body_full = false;
+    if (c->reading == ask_of(x))
+        c->body_full = false;
     client_run(c);
 }
 

@@ -24,16 +24,17 @@ struct client {
     enum client_state state;
     struct conf *conf; /* the listener's snapshot: keeps from.forward */
     struct source_side from;
-    char fixed_name[256]; /* what from.fixed points to */
-    struct order order;   /* of struct ask */
-    struct ask *reading;  /* whose body comes now; NULL in other states */
-    struct str in;        /* what on_data() has not used up yet; empty outside it */
-    size_t scanned;       /* of an incomplete head */
+    char fixed_name[256];  /* what from.fixed points to */
+    struct order order;    /* of struct ask */
+    struct ask *reading;   /* whose body comes now: set exactly in CLIENT_BODY, else NULL */
+    struct ask *switching; /* CONNECT or Upgrade: what comes next depends on its answer; or NULL */
+    struct str in;         /* what on_data() has not used up yet; empty outside it */
+    size_t scanned;        /* of an incomplete head */
+    bool has_partial;      /* on_data() left bytes: a head has begun */
     bool seen_request;
     bool running, again; /* client_run() is on the stack, and must look once more */
     bool blocked;        /* the stream is paused */
-    bool body_full;      /* an upstream takes no more request body for now */
-    bool switching;      /* CONNECT or Upgrade: what comes next depends on the answer */
+    bool body_full;      /* the upstream of `reading` takes no more for now */
     bool finishing;      /* closes as soon as all has been written */
     bool cut;            /* and must not look like a proper end */
     bool said_last; /* the client itself asked to close: it sends nothing behind that request */
@@ -65,9 +66,13 @@ struct ask {
 void client_run(struct client *c);
 /* Closes at once; what was asked for is cancelled. Idempotent. */
 void client_close(struct client *c);
-void ask_close(struct ask *a, enum fault_code fault);
 
 /* ---- answers.c */
+
+/* For a new request of C. */
+struct ask *ask_new(struct client *c);
+/* Cancels what is under way and takes A out of the order. */
+void ask_close(struct ask *a, enum fault_code fault);
 
 extern const struct source_ops client_source;
 
@@ -77,6 +82,8 @@ void ask_promote(struct ask *a);
 void client_write(struct client *c, const struct iovec *iov, int n);
 /* Sends what is gathered, whoever it is for. */
 void clients_flush(struct clients *cs);
+/* True when more output waits than may: no more answers, so no more requests. */
+bool client_is_full(const struct client *c);
 /* Slows the first answer down, or lets it go on, as output waits. */
 void client_mind_output(struct client *c);
 

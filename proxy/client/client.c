@@ -25,33 +25,17 @@ static struct ask *ask_at(struct order_item *item)
     return container_of(item, struct ask, item);
 }
 
-/* ---- asks */
+/* ---- requests */
 
-static struct ask *ask_new(struct client *c)
+/* The request of A is whole. Behind CONNECT and Upgrade bytes may follow that are not HTTP, so
+ * nothing is read until they are answered, whatever they say of the connection. */
+static void client_request_ended(struct client *c, const struct ask *a)
 {
-    struct engine *e = c->cs->engine;
-    struct ask *a = slab_get(&e->asks);
-    exchange_init(&a->x, e, &client_source, &c->from);
-    a->c = c;
-    a->held = NULL;
-    memset(&a->out, 0, sizeof a->out);
-    a->keep_alive = true;
-    a->cut = false;
-    memset(&a->trailers, 0, sizeof a->trailers);
-    return a;
-}
-
-void ask_close(struct ask *a, enum fault_code fault)
-{
-    order_remove(&a->c->order, &a->item);
-    if (a->c->reading == a)
-        a->c->reading = NULL;
-    if (a->held != NULL) {
-        budget_add(a->x.engine->budget, -(int64_t)evbuffer_get_length(a->held));
-        evbuffer_free(a->held);
-        a->held = NULL;
-    }
-    exchange_close(&a->x, fault);
+    bool said_last = !a->keep_alive && c->switching != a;
+    c->reading = NULL;
+    c->body_full = false;
+    c->said_last = said_last;
+    c->state = said_last || a->x.must_close ? CLIENT_LAST : CLIENT_HEAD;
 }
 
 /* The body of `reading` is whole. */
@@ -59,9 +43,7 @@ static void client_body_ended(struct client *c)
 {
     struct ask *a = c->reading;
     struct fields *trailers = NULL;
-    c->reading = NULL;
-    c->state = a->keep_alive ? CLIENT_HEAD : CLIENT_LAST;
-    c->said_last = !a->keep_alive;
+    client_request_ended(c, a);
     if (a->x.body.trailer_len > 0) {
         fields_init(&a->trailers, &a->x.arena, NULL, 0);
         if (!h1_body_trailers(&a->x.body, &a->trailers)) {
@@ -76,6 +58,15 @@ static void client_body_ended(struct client *c)
     exchange_end(&a->x, trailers);
 }
 
+/* The body that is being read is bad or too slow: F is the answer, and nothing more is read. */
+static void client_stop_body(struct client *c, const struct fault *f)
+{
+    struct ask *a = c->reading;
+    c->state = CLIENT_LAST;
+    c->reading = NULL;
+    exchange_refuse(&a->x, f);
+}
+
 /* Begins A with what is already there of its body. A body that is bad from its first byte is
  * refused. */
 static void ask_start(struct ask *a)
@@ -88,8 +79,7 @@ static void ask_start(struct ask *a)
         if (used < 0) {
             struct fault f;
             fault_set(&f, body->fault, "%s", body->error.reason);
-            c->state = CLIENT_LAST;
-            exchange_refuse(&a->x, &f);
+            client_stop_body(c, &f);
             return;
         }
         a->x.bytes_in += (size_t)used;
@@ -158,6 +148,8 @@ static void client_take_head(struct client *c, size_t n)
     struct ask *a = ask_new(c);
     c->scanned = 0;
     c->seen_request = true;
+    c->timer_is = TIMER_NONE;
+    deadline_clear(&c->timer);
     if (!client_parse(c, a, n))
         return;
     c->in = str_from_byte(c->in, n);
@@ -165,15 +157,14 @@ static void client_take_head(struct client *c, size_t n)
     bool switches = head->method.id == METHOD_CONNECT || fields_has(&head->fields, FIELD_UPGRADE);
     a->keep_alive = forward_keep_alive(head);
     order_push(&c->order, &a->item, head->method.is_safe && !switches);
-    if (!h1_body_is_done(&a->x.body)) {
+    if (switches)
+        c->switching = a;
+    if (h1_body_is_done(&a->x.body)) {
+        client_request_ended(c, a);
+    } else {
         c->state = CLIENT_BODY;
         c->reading = a;
-    } else if (!a->keep_alive) {
-        c->state = CLIENT_LAST;
-        c->said_last = true;
     }
-    if (switches)
-        c->switching = true;
     client_run(c);
 }
 
@@ -210,9 +201,7 @@ static void client_read_body(struct client *c)
         if (used < 0) {
             struct fault f;
             fault_set(&f, body->fault, "%s", body->error.reason);
-            c->state = CLIENT_LAST;
-            c->reading = NULL;
-            exchange_refuse(&a->x, &f);
+            client_stop_body(c, &f);
             return;
         }
         a->x.bytes_in += (size_t)used;
@@ -232,27 +221,28 @@ static bool client_is_blocked(const struct client *c)
     if (c->state == CLIENT_BODY)
         return !c->reading->item.started || c->body_full;
     if (c->state == CLIENT_HEAD)
-        return c->switching || c->order.n >= client_conf(c)->max_pipeline;
+        return c->switching != NULL || c->order.n >= client_conf(c)->max_pipeline ||
+               client_is_full(c);
     return false; /* LAST: to see the client go */
 }
 
-/* Which timeout runs now. That of a head runs from its first byte, so it is not set again while it
- * does. */
-static void client_set_timer(struct client *c, bool has_partial_head)
+/* Which timeout runs now. HAS_READ: something has just come, which moves that of a body; all others
+ * run from when they began. */
+static void client_set_timer(struct client *c, bool has_read)
 {
     enum client_timer is = TIMER_NONE;
     int64_t ms = 0;
     if (c->state == CLIENT_BODY && !c->blocked) {
         is = TIMER_BODY;
         ms = client_conf(c)->body_timeout;
-    } else if (c->state == CLIENT_HEAD && has_partial_head && !c->blocked) {
+    } else if (c->state == CLIENT_HEAD && c->has_partial && !c->blocked) {
         is = TIMER_HEAD;
         ms = client_conf(c)->header_timeout;
     } else if (c->state == CLIENT_HEAD && c->order.n == 0) {
         is = TIMER_IDLE;
-        ms = client_conf(c)->idle_timeout;
+        ms = c->cs->grace_ms > 0 ? c->cs->grace_ms : client_conf(c)->idle_timeout;
     }
-    if (is == TIMER_HEAD && c->timer_is == TIMER_HEAD)
+    if (is == c->timer_is && (is != TIMER_BODY || !has_read))
         return;
     c->timer_is = is;
     deadline_set(&c->timer, ms);
@@ -270,11 +260,22 @@ static void client_set_flow(struct client *c)
         stream_resume(c->stream);
 }
 
-/* The last answer has been given: end properly once it has been written. */
+/* Cancels what has not been answered. */
+static void client_drop_asks(struct client *c)
+{
+    struct order_item *item;
+    while ((item = order_first(&c->order)) != NULL)
+        ask_close(ask_at(item), FAULT_CLIENT_GONE);
+}
+
+/* The last answer has been given: end properly once it has been written. Nothing may follow it, so
+ * what was asked for behind it is cancelled. */
 static void client_finish(struct client *c)
 {
     c->finishing = true;
     c->state = CLIENT_LAST;
+    client_set_timer(c, false);
+    client_drop_asks(c);
     clients_flush(c->cs);
     if (c->stream == NULL || stream_pending(c->stream) > 0)
         return; /* on_drain() or the write timeout goes on */
@@ -296,9 +297,8 @@ static bool client_retire(struct client *c)
     struct order_item *first;
     while ((first = order_first(&c->order)) != NULL && first->done) {
         struct ask *a = ask_at(first);
-        bool ends = !a->out.keep_alive;
+        bool ends = !a->out.keep_alive || c->reading == a;
         c->cut = c->cut || (a->cut && a->out.framing == H1_FRAMING_CLOSE);
-        c->switching = false;
         ask_close(a, FAULT_NONE);
         if (ends) {
             client_finish(c);
@@ -336,11 +336,19 @@ void client_run(struct client *c)
         return;
     }
     client_set_flow(c);
-    if (c->order.n == 0)
-        client_set_timer(c, c->in.len > 0 || c->scanned > 0);
+    if (c->in.p == NULL) /* else on_data() does it */
+        client_set_timer(c, false);
 }
 
 /* ---- what the stream tells */
+
+/* True when a part of an answer has been given away, but not its end. */
+static bool client_is_mid_answer(const struct client *c)
+{
+    const struct order_item *first = order_first(&c->order);
+    return first != NULL && !first->done &&
+           container_of(first, const struct ask, item)->x.res == HALF_BODY;
+}
 
 static size_t on_data(void *arg, const char *p, size_t n)
 {
@@ -359,13 +367,13 @@ static size_t on_data(void *arg, const char *p, size_t n)
     }
     size_t left = c->in.len;
     c->in = str_make(NULL, 0);
-    if (c->state == CLIENT_LAST) {
-        c->dropped = c->dropped || left > 0;
-        return n; /* whatever it is, it will not be answered */
-    }
-    if (c->state == CLIENT_HEAD || c->state == CLIENT_BODY)
-        client_set_timer(c, left > 0);
-    return c->state == CLIENT_CLOSED ? n : n - left;
+    if (c->state == CLIENT_CLOSED)
+        return n;
+    bool is_last = c->state == CLIENT_LAST;
+    c->dropped = c->dropped || (is_last && left > 0);
+    c->has_partial = left > 0;
+    client_set_timer(c, true);
+    return is_last ? n : n - left; /* whatever follows the last request will not be answered */
 }
 
 /* The client has gone, or will send no more: like other proxies we take the end of its side for its
@@ -375,7 +383,7 @@ static void on_eof(void *arg, bool clean)
     struct client *c = arg;
     (void)clean;
     clients_flush(c->cs);
-    if (c->stream != NULL && c->order.n == 0 && stream_pending(c->stream) > 0)
+    if (c->stream != NULL && stream_pending(c->stream) > 0 && !client_is_mid_answer(c))
         client_finish(c);
     else
         client_close(c);
@@ -392,6 +400,7 @@ static void on_drain(void *arg)
     struct order_item *first = order_first(&c->order);
     if (first != NULL)
         exchange_pause(&ask_at(first)->x, false);
+    client_run(c);
 }
 
 static void on_fault(void *arg, const struct fault *f)
@@ -418,16 +427,12 @@ static void on_timer(void *arg)
                           "the request head took longer than client.header_timeout");
         client_run(c);
         break;
-    case TIMER_BODY: {
-        struct ask *a = c->reading;
+    case TIMER_BODY:
         fault_set(&f, FAULT_REQUEST_TIMEOUT,
                   "the request body made a pause longer than client.body_timeout");
-        c->state = CLIENT_LAST;
-        c->reading = NULL;
-        exchange_refuse(&a->x, &f);
+        client_stop_body(c, &f);
         client_run(c);
         break;
-    }
     default:
         client_close(c);
         break;
@@ -463,16 +468,19 @@ void client_close(struct client *c)
         return;
     c->state = CLIENT_CLOSED;
     struct clients *cs = c->cs;
+    bool cut = c->stream != NULL && (stream_pending(c->stream) > 0 || client_is_mid_answer(c));
     if (cs->gathering == c) {
+        cut = cut || cs->gathered > 0;
         cs->gathering = NULL;
         cs->gathered = 0;
     }
-    struct order_item *item;
-    while ((item = order_first(&c->order)) != NULL)
-        ask_close(ask_at(item), item->done ? FAULT_NONE : FAULT_CLIENT_GONE);
+    client_drop_asks(c);
     tunnel_close(c->tunnel);
     c->tunnel = NULL;
-    stream_close(c->stream);
+    if (cut) /* a FIN could be taken for the end of the answer */
+        stream_abort(c->stream);
+    else
+        stream_close(c->stream);
     c->stream = NULL;
     c->in = str_make(NULL, 0);
     deadline_close(&c->timer);
@@ -509,6 +517,7 @@ void client_open(struct clients *cs, int fd, const struct addr *peer,
     c->stream = s;
     s->budget = cs->engine->budget;
     s->fail_fast = true;
+    s->rest_max = l->conf->client.max_head + cs->engine->loop->rcap;
     c->conf = conf_ref(l->conf);
     c->from.peer = *peer;
     c->from.forward = l->forward;
@@ -554,6 +563,7 @@ void clients_clear(struct clients *cs)
 
 void clients_drain(struct clients *cs, int64_t grace_ms)
 {
+    cs->grace_ms = grace_ms;
     list_foreach (it, &cs->all) {
         struct client *c = container_of(it, struct client, link);
         if (c->timer_is == TIMER_IDLE)

@@ -13,6 +13,7 @@ struct clients {
     unsigned n;
     _Atomic unsigned *total;  /* of all workers, for max_connections */
     unsigned max;             /* client.max_connections */
+    int64_t grace_ms;         /* while draining: how long an idle connection is kept; else 0 */
     uint64_t next_id;         /* the worker in the top 16 bits */
     struct client *gathering; /* whose output waits in `gather` */
     size_t gathered;          /* bytes */

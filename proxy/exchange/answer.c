@@ -33,6 +33,20 @@ static void answer_tell(struct exchange *x, struct h1_head *head, struct str bod
         x->source->on_end(x, NULL);
 }
 
+/* The inside of a quoted sf-string (RFC 8941 §3.3.3). */
+static const char *answer_quote(struct arena *arena, const char *text)
+{
+    char *dst = arena_alloc(arena, 2 * strlen(text) + 1);
+    char *p = dst;
+    for (; *text != '\0'; text++) {
+        if (*text == '"' || *text == '\\')
+            *p++ = '\\';
+        *p++ = *text;
+    }
+    *p = '\0';
+    return dst;
+}
+
 /* The fields that go with a status. */
 static void answer_fields(struct exchange *x, struct fields *fields, const struct fault *f)
 {
@@ -40,7 +54,8 @@ static void answer_fields(struct exchange *x, struct fields *fields, const struc
     fields_put(fields, STR("Content-Type"), STR("text/plain"));
     fields_put(fields, STR("X-Content-Type-Options"), STR("nosniff"));
     fields_put(fields, STR("Proxy-Status"),
-               arena_printf(&x->arena, "tlsfan; error=%s; details=\"%s\"", info->type, f->text));
+               arena_printf(&x->arena, "tlsfan; error=%s; details=\"%s\"", info->type,
+                            answer_quote(&x->arena, f->text)));
     if (info->status == 407)
         fields_put(fields, STR("Proxy-Authenticate"),
                    STR("Basic realm=\"tlsfan\", charset=\"UTF-8\""));
@@ -54,13 +69,8 @@ static void answer_fields(struct exchange *x, struct fields *fields, const struc
 void answer_fault(struct exchange *x, const struct fault *f)
 {
     struct h1_head head;
-    struct fault clean = *f;
-    for (char *p = clean.text; *p != '\0'; p++) {
-        if (*p == '"' || *p == '\\')
-            *p = '\'';
-    }
     answer_begin(x, &head, (unsigned)fault_info(f->code)->status);
-    answer_fields(x, &head.fields, &clean);
+    answer_fields(x, &head.fields, f);
     answer_tell(x, &head, arena_printf(&x->arena, "%s\n", f->text));
 }
 

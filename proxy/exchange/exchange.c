@@ -67,6 +67,8 @@ static void exchange_done(struct exchange *x)
 {
     timeout_clear(&x->timeout);
     exchange_drop_pending(x);
+    if (x->req != HALF_DONE)
+        x->must_close = true; /* the rest of the body is not read */
     x->res = HALF_DONE;
     x->t.end = loop_now();
     exchange_set_state(x, EXCHANGE_DONE);
@@ -86,21 +88,22 @@ static void exchange_fail(struct exchange *x, const struct fault *f)
 {
     exchange_leave(x);
     x->fault = f->code;
-    if (x->req != HALF_DONE)
-        x->must_close = true; /* the rest of the body is not read */
     exchange_done(x);
     answer_fault(x, f);
 }
 
 /* The time that now counts: the response head's, or that between two reads of the body; none while
- * the source is slow. */
+ * the source is slow. An upstream that takes no more request body is given as long as one that
+ * sends no more. */
 static void exchange_arm(struct exchange *x)
 {
-    if (x->paused || x->us == NULL || (x->res == HALF_HEAD && x->req != HALF_DONE))
+    bool is_sending = x->res == HALF_HEAD && x->req != HALF_DONE;
+    if (x->paused || x->us == NULL || (is_sending && !x->body_waits))
         timeout_clear(&x->timeout);
     else
         sweep_set(&x->engine->sweep, &x->timeout,
-                  x->res == HALF_HEAD ? x->rule->response_timeout : x->rule->read_timeout);
+                  x->res == HALF_HEAD && !is_sending ? x->rule->response_timeout
+                                                     : x->rule->read_timeout);
 }
 
 static void on_timeout(void *arg)
@@ -111,9 +114,15 @@ static void on_timeout(void *arg)
         return;
     }
     struct fault f;
-    fault_set(&f, FAULT_RESPONSE_TIMEOUT, "%.*s did not answer within %lld ms (response_timeout)%s",
-              STR_ARG(x->want.host), (long long)x->rule->response_timeout,
-              x->head.method.is_safe ? "" : "; the request may have been carried out");
+    if (x->req != HALF_DONE)
+        fault_set(&f, FAULT_RESPONSE_TIMEOUT,
+                  "%.*s took no more of the request body within %lld ms (read_timeout)",
+                  STR_ARG(x->want.host), (long long)x->rule->read_timeout);
+    else
+        fault_set(&f, FAULT_RESPONSE_TIMEOUT,
+                  "%.*s did not answer within %lld ms (response_timeout)%s", STR_ARG(x->want.host),
+                  (long long)x->rule->response_timeout,
+                  x->head.method.is_safe ? "" : "; the request may have been carried out");
     exchange_fail(x, &f);
 }
 
@@ -168,8 +177,6 @@ static void on_end(void *arg, const struct fields *trailers)
 {
     struct exchange *x = arg;
     x->us = NULL;
-    if (x->req != HALF_DONE)
-        x->must_close = true;
     exchange_done(x);
     x->source->on_end(x, trailers);
 }
@@ -177,6 +184,8 @@ static void on_end(void *arg, const struct fields *trailers)
 static void on_drain(void *arg)
 {
     struct exchange *x = arg;
+    x->body_waits = false;
+    exchange_arm(x);
     x->source->on_drain(x);
 }
 
@@ -192,6 +201,7 @@ static bool exchange_retry(struct exchange *x, bool is_fresh, bool is_unsent)
     if (!may || x->res != HALF_HEAD || !x->replayable || x->retries >= limit)
         return false;
     x->retries++;
+    timeout_clear(&x->timeout);
     x->want.no_reuse = true;
     exchange_go(x);
     return true;
@@ -224,15 +234,21 @@ static const struct ustream_events events = {
 
 /* ---- going upstream */
 
+/* For the log: a connection that was made or tried for X. */
+static void exchange_note(struct exchange *x, const struct up_facts *facts)
+{
+    x->facts = *facts;
+    x->t.dns += facts->dns_us;
+    x->t.connect += facts->connect_us;
+    x->t.tls += facts->tls_us;
+}
+
 /* Sends the request on US. BODY is what there is of the body now. */
 static void exchange_launch(struct exchange *x, struct ustream *us, struct str body)
 {
     exchange_set_state(x, EXCHANGE_ACTIVE);
     x->us = us;
-    x->facts = us->facts;
-    x->t.dns += us->facts.dns_us;
-    x->t.connect += us->facts.connect_us;
-    x->t.tls += us->facts.tls_us;
+    exchange_note(x, &us->facts);
     bool whole = x->req == HALF_DONE;
     if (whole && body.len > 0 && x->replay.p == NULL && body.len <= REPLAY_MAX &&
         us->facts.is_reused)
@@ -240,9 +256,12 @@ static void exchange_launch(struct exchange *x, struct ustream *us, struct str b
     x->replayable = whole && x->trailers == NULL && (body.len == 0 || x->replay.p != NULL);
     ustream_attach(us, &events, x);
     x->t.sent = loop_now();
+    x->rq.buffer = budget_bound(x->engine->budget, x->conf->client.buffer);
     us->ops->start(us, &x->rq, body, whole && x->trailers == NULL);
     if (whole && x->trailers != NULL)
         us->ops->end(us, x->trailers);
+    if (x->paused)
+        us->ops->pause(us, true);
     exchange_arm(x);
 }
 
@@ -270,6 +289,7 @@ static void on_wait_fault(void *arg, const struct fault *f)
 {
     struct exchange *x = arg;
     x->t.queued += x->wait.queued_us;
+    exchange_note(x, &x->wait.failed);
     exchange_fail(x, f);
 }
 
@@ -279,13 +299,13 @@ static void on_dialed(void *arg, const struct dial_result *r)
     x->dial = NULL;
     x->t.dns = r->dns_us;
     x->t.connect = r->connect_us;
+    x->facts.peer = r->peer;
     if (r->stream == NULL) {
         exchange_fail(x, r->fault);
         return;
     }
     x->status = 200;
     x->t.head = loop_now();
-    x->facts.peer = r->stream->peer;
     exchange_done(x);
     x->source->on_tunnel(x, NULL, r->stream, NULL);
 }
@@ -311,6 +331,7 @@ static void on_auth(void *arg, bool ok)
     struct exchange *x = arg;
     x->auth = NULL;
     if (ok) {
+        x->is_trusted = true;
         exchange_go(x);
         return;
     }
@@ -423,7 +444,10 @@ bool exchange_body(struct exchange *x, struct str data)
         return true;
     if (x->us == NULL)
         return exchange_hold(x, data);
-    return x->us->ops->body(x->us, data);
+    x->body_waits = !x->us->ops->body(x->us, data);
+    if (x->body_waits)
+        exchange_arm(x);
+    return !x->body_waits;
 }
 
 void exchange_end(struct exchange *x, const struct fields *trailers)
@@ -431,6 +455,7 @@ void exchange_end(struct exchange *x, const struct fields *trailers)
     if (x->req == HALF_DONE)
         return;
     x->req = HALF_DONE;
+    x->body_waits = false;
     x->trailers = trailers;
     if (exchange_is_over(x) || x->us == NULL)
         return;

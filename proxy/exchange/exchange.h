@@ -56,6 +56,7 @@ struct exchange {
     struct target target;
     struct forward_info hop;
     bool has_target; /* `target` has been parsed */
+    bool is_trusted; /* its credentials were found good */
 
     /* The route. */
     struct up_want want;
@@ -76,6 +77,7 @@ struct exchange {
     const struct fields *trailers; /* of the request; the source's, outlive X; NULL: none */
     bool replayable;               /* the whole body is in `replay`, or there is none */
     bool paused;                   /* the source takes no more */
+    bool body_waits;               /* the upstream takes no more request body for now */
     unsigned retries;
     struct timeout timeout; /* response_timeout, then read_timeout */
 

@@ -206,7 +206,7 @@ void record_write(struct exchange *x)
     size_t url = x->target.path.len + x->rq.target.len;
     size_t room =
         RECORD_FIXED + 6 * ((url > 2 * URL_MAX ? 2 * URL_MAX : url) + x->head.method.name.len +
-                            x->target.host.name.len + x->rq.host.len);
+                            x->target.scheme_name.len + x->target.host.name.len + x->rq.host.len);
     struct log_buf *b = &x->engine->log;
     char *start = log_buf_room(b, room);
     struct pen w = {start, start + room};

@@ -18,6 +18,8 @@ bool route_target(struct exchange *x, struct fault *f)
                           x->head.method.id == METHOD_CONNECT, &why))
         return refuse(f, FAULT_BAD_REQUEST, why);
     x->has_target = true;
+    if (x->target.form == TARGET_ASTERISK && x->head.method.id != METHOD_OPTIONS)
+        return refuse(f, FAULT_BAD_REQUEST, "the target \"*\" is for OPTIONS alone");
     return true;
 }
 
@@ -44,7 +46,8 @@ static bool route_host_field(struct exchange *x, struct uri_host *host, struct f
  * CONNECT. */
 static enum policy_auth route_auth(struct exchange *x)
 {
-    if (x->conf->htpasswd == NULL || x->from->forward != NULL || x->from->is_trusted)
+    if (x->conf->htpasswd == NULL || x->from->forward != NULL || x->from->is_trusted ||
+        x->is_trusted)
         return POLICY_AUTH_OK;
     const struct field *field = fields_find(&x->head.fields, FIELD_PROXY_AUTHORIZATION, NULL);
     return policy_auth(x->conf, field == NULL ? str_make(NULL, 0) : field->value);
@@ -141,15 +144,20 @@ static struct str route_path(const struct exchange *x)
                                                                               : x->target.path;
 }
 
+static bool route_is_spoken(const struct target *t, struct fault *f)
+{
+    if (t->form != TARGET_ABSOLUTE || t->scheme != SCHEME_OTHER)
+        return true;
+    char scheme[64];
+    fault_set(f, FAULT_NOT_IMPLEMENTED, "%s:// is not spoken here; use http:// or https:// URLs",
+              str_escape(scheme, sizeof scheme, t->scheme_name));
+    return false;
+}
+
 static bool route_absolute(struct exchange *x, struct fault *f)
 {
-    if (x->target.scheme == SCHEME_OTHER) {
-        char scheme[64];
-        fault_set(f, FAULT_NOT_IMPLEMENTED,
-                  "%s:// is not spoken here; use http:// or https:// URLs",
-                  str_escape(scheme, sizeof scheme, x->target.scheme_name));
+    if (!route_is_spoken(&x->target, f))
         return false;
-    }
     route_url(x, &x->target.host, x->target.scheme == SCHEME_HTTPS);
     x->rq.target = route_path(x);
     return true;
@@ -174,12 +182,18 @@ static bool route_forward(struct exchange *x, const struct uri_host *host_field,
     const struct forward *fwd = x->from->forward;
     if (x->head.method.id == METHOD_CONNECT)
         return refuse(f, FAULT_METHOD, "this listener speaks for one origin and takes no CONNECT");
+    if (!route_is_spoken(&x->target, f))
+        return false;
     const struct uri_host *asked = x->target.form == TARGET_ABSOLUTE ? &x->target.host : host_field;
     struct str self = str_from(x->from->self);
+    struct str written = self;
     if (asked->name.p != NULL)
-        self = uri_authority(&x->arena, asked->name, asked->port, 80);
-    if (!route_forward_host(x, asked, f) || !route_forward_origin(x, self, f))
+        written = uri_authority(&x->arena, asked->name, asked->port, 80);
+    if (!route_forward_host(x, asked, f) || !route_forward_origin(x, written, f))
         return false;
+    /* Who names the target would be sent past this listener by URLs that name it too. */
+    if (!str_eq(asked->name, str_from(fwd->host)))
+        self = written;
     if (fwd->path[0] != '\0' && uri_path_leaves_root(x->target.path))
         return refuse(f, FAULT_BAD_REQUEST,
                       "the path climbs out of the one this listener speaks for");
@@ -193,7 +207,7 @@ static bool route_forward(struct exchange *x, const struct uri_host *host_field,
     x->rewrite.self = self;
     x->rewrite.is_upgraded = fwd->tls;
     x->rq.host = fwd->host_is_client
-                     ? self
+                     ? written
                      : uri_authority(&x->arena, to.name, fwd->port, fwd->tls ? 443 : 80);
     x->rq.target = x->target.path;
     if (fwd->path[0] != '\0' && x->target.form != TARGET_ASTERISK)
@@ -206,6 +220,11 @@ static bool route_forward(struct exchange *x, const struct uri_host *host_field,
 static enum route route_connect(struct exchange *x, struct fault *f)
 {
     const struct uri_host *host = &x->target.host;
+    /* Two readers could disagree on whether it is a body or the first bytes of the tunnel. */
+    if (x->body.framing == H1_FRAMING_CHUNKED || x->body.length > 0) {
+        refuse(f, FAULT_BAD_REQUEST, "a CONNECT request has no body (RFC 9110 section 9.3.6)");
+        return ROUTE_REFUSE;
+    }
     bool is_plain = host->port == 80 && rule_find(x->conf, host->name, 443)->upgrade;
     if (!policy_host(x->conf, host->name, is_plain ? 443 : host->port, !is_plain, f))
         return ROUTE_REFUSE;

@@ -31,13 +31,27 @@ struct tunnel {
     struct reap reap;
 };
 
+/* What waits is lost: then this must not look like a proper end. */
+static void lane_close(struct lane *lane)
+{
+    if (lane->in->state <= STREAM_OPEN && stream_pending(lane->in) > 0)
+        stream_abort(lane->in);
+    else
+        stream_close(lane->in);
+}
+
+static bool lane_is_flushed(const struct lane *lane)
+{
+    return stream_pending(lane->in) == 0;
+}
+
 void tunnel_close(struct tunnel *t)
 {
     if (t == NULL || t->closed)
         return;
     t->closed = true;
-    stream_close(t->up.in);
-    stream_close(t->down.in);
+    lane_close(&t->up);
+    lane_close(&t->down);
     deadline_close(&t->idle);
     if (t->slot != NULL)
         pool_release_slot(t->engine->pool, t->slot);
@@ -73,7 +87,7 @@ static void on_drain(void *arg)
     struct lane *lane = arg;
     if (!lane->other->ended)
         stream_resume(lane->other->in);
-    else if (lane->ended)
+    else if (lane->ended && lane_is_flushed(lane->other))
         tunnel_finish(lane->tunnel);
 }
 
@@ -85,7 +99,7 @@ static void on_eof(void *arg, bool clean)
     (void)clean;
     lane->ended = true;
     stream_end(out);
-    if (lane->other->ended && stream_pending(out) == 0 && stream_pending(lane->in) == 0)
+    if (lane->other->ended && lane_is_flushed(lane) && lane_is_flushed(lane->other))
         tunnel_finish(lane->tunnel);
 }
 
@@ -124,9 +138,12 @@ struct tunnel *tunnel_open(struct engine *e, const struct tunnel_ends *ends, tun
     t->arg = arg;
     deadline_init(&t->idle, e->loop, on_idle, t);
     deadline_set(&t->idle, t->timeout_ms);
+    if (ends->up->budget == NULL && stream_pending(ends->up) == 0)
+        ends->up->budget = e->budget;
     stream_set_user(t->up.in, &lane_user, &t->up);
     stream_set_user(t->down.in, &lane_user, &t->down);
-    stream_start(t->down.in);
+    if (t->down.in->state == STREAM_HANDSHAKE) /* fresh from a dial, not after 101 */
+        stream_start(t->down.in);
     stream_resume(t->down.in);
     stream_resume(t->up.in);
     return t;

@@ -192,11 +192,10 @@ def test_the_first_in_line_streams(client, serve):
     go = threading.Event()
 
     def handler(conn):
-        conn.read_request()
-        conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf")
-        go.wait(10)
-        conn.send(b"rest")
-        conn.hang()
+        while conn.read_request() is not None:
+            conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf")
+            go.wait(10)
+            conn.send(b"rest")
     server = serve(handler)
     client.send(batch(server, ("GET", "/1"), ("GET", "/2")))
     r = client.head()

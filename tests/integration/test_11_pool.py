@@ -376,7 +376,7 @@ def test_ttl_max_and_negative_ttl(one, serve):
 
 def test_queries_under_way_are_shared(one, serve):
     server = serve(answering(lambda r, c: ok("x")))
-    dns = Dns({"origin.test": [("A", "127.0.0.1", 60, 0.3)]})
+    dns = Dns({"origin.test": [("A", "127.0.0.1", 60, 0.1)]})
     c, _ = one(dns.conf)
     c.send("".join("GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % server.url(host="origin.test") for _ in range(20)))
     assert [c.response().status for _ in range(20)] == [200] * 20

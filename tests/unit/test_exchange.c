@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* exchange/exchange.c: states, second tries, bodies that wait, timeouts, credentials, and
+ * closing in each state. The origin is played by the test. */
+#include "exchange_fixture.h"
+
+#include <crypt.h>
+
+#include "exchange/auth.h"
+
+static struct rig rig;
+static struct probe p;
+
+static int set_up(void **state)
+{
+    (void)state;
+    rig_open(&rig, NULL);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    rig_close(&rig);
+    return 0;
+}
+
+/* Turns until P has been told its end, or TEXT. */
+static void until(const char *text)
+{
+    int64_t end = loop_now() + 10000000;
+    while (text == NULL ? !p.over : strstr(p.told, text) == NULL) {
+        if (loop_now() > end)
+            fail_msg("only this was told: %s", p.told);
+        loop_turn(&rig.f.loop, false);
+    }
+}
+
+/* Leaves a connection in the pool that has carried a request; gives the origin's end. */
+static int warm(void)
+{
+    probe_open(&p, &rig, "GET http://%P/warm HTTP/1.1\r\nHost: h\r\n");
+    exchange_start(&p.x, STR(""), true);
+    int fd = rig_accept(&rig, "\r\n\r\n");
+    fixture_write(fd, "HTTP/1.1 204 No\r\n\r\n");
+    until(NULL);
+    probe_close(&p, &rig);
+    return fd;
+}
+
+static void fire(struct timeout *t)
+{
+    assert_false(list_is_empty(&t->link));
+    timeout_clear(t);
+    t->fn(t->arg);
+}
+
+/* A request lost on a connection that had been idle, by method. */
+static void second_try(void **state)
+{
+    static const struct {
+        const char *head, *body, *expected;
+    } cases[] = {
+        {"GET http://%P/ HTTP/1.1\r\nHost: h\r\n", "", " 200 "},
+        {"PUT http://%P/ HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n", "body", " 200 "},
+        {"PUT http://%P/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n", "body", " 200 "},
+        {"DELETE http://%P/ HTTP/1.1\r\nHost: h\r\n", "", " 200 "},
+        {"POST http://%P/ HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n", "body",
+         "may have been carried out"},
+        {"FOO http://%P/ HTTP/1.1\r\nHost: h\r\n", "", "may have been carried out"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int fd = warm();
+        bool retries = cases[i].expected[0] == ' ';
+        probe_open(&p, &rig, cases[i].head);
+        exchange_start(&p.x, str_from(cases[i].body), true);
+        (void)rig_read(&rig, fd, cases[i].body[0] != '\0' ? "body" : "\r\n\r\n", NULL);
+        assert_true(p.x.facts.is_reused);
+        close(fd);
+        if (retries) {
+            fd = rig_accept(&rig, cases[i].body[0] != '\0' ? "body" : "\r\n\r\n");
+            fixture_write(fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+        until(NULL);
+        assert_non_null(strstr(p.told, cases[i].expected));
+        assert_int_equal(p.x.retries, retries);
+        probe_close(&p, &rig);
+        if (retries)
+            close(fd);
+        fixture_settle(&rig.f);
+    }
+}
+
+/* A byte of the answer, a body that is still coming, or one too large to keep: no second try. */
+static void no_second_try(void **state)
+{
+    static char large[20000];
+    (void)state;
+    for (int how = 0; how < 3; how++) {
+        int fd = warm();
+        memset(large, 'x', sizeof(large));
+        probe_open(&p, &rig,
+                   how == 2 ? "PUT http://%P/ HTTP/1.1\r\nHost: h\r\nContent-Length: 20000\r\n"
+                            : "PUT http://%P/ HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n");
+        exchange_start(&p.x, how == 2 ? str_make(large, sizeof(large)) : STR("abcd"), how != 1);
+        (void)rig_read(&rig, fd, how == 2 ? "xxxx" : "abcd", NULL);
+        if (how == 0)
+            fixture_write(fd, "HTTP/1.1 200 O");
+        fixture_settle(&rig.f);
+        close(fd);
+        until(NULL);
+        assert_non_null(strstr(p.told, "HTTP/1.1 502 "));
+        assert_int_equal(p.x.retries, 0);
+        assert_int_equal(p.x.must_close, how == 1);
+        probe_close(&p, &rig);
+    }
+}
+
+/* The response timeout of the first try does not run on while the second one connects. */
+static void second_try_has_its_own_time(void **state)
+{
+    (void)state;
+    int fd = warm();
+    probe_open(&p, &rig, "GET http://%P/ HTTP/1.1\r\nHost: h\r\n");
+    exchange_start(&p.x, STR(""), true);
+    (void)rig_read(&rig, fd, "\r\n\r\n", NULL);
+    close(fd);
+    for (int i = 0; i < 1000 && p.x.state != EXCHANGE_WAIT; i++)
+        loop_turn(&rig.f.loop, false);
+    assert_int_equal(p.x.state, EXCHANGE_WAIT);
+    assert_true(list_is_empty(&p.x.timeout.link));
+    probe_close(&p, &rig);
+}
+
+/* Body that comes before there is a connection waits, is counted, and goes up once. */
+static void body_waits_for_a_connection(void **state)
+{
+    (void)state;
+    probe_open(&p, &rig, "POST http://%P/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n");
+    exchange_start(&p.x, STR("one"), false);
+    assert_true(exchange_body(&p.x, STR("two")));
+    assert_int_equal(rig.budget.used, 6);
+    int fd = rig_accept(&rig, "onetwo");
+    assert_int_equal(rig.budget.used, 0);
+    assert_int_equal(p.drains, 1);
+    assert_true(exchange_body(&p.x, STR("three")));
+    exchange_end(&p.x, NULL);
+    assert_non_null(strstr(rig_read(&rig, fd, "0\r\n\r\n", NULL), "5\r\nthree\r\n0\r\n\r\n"));
+    fixture_write(fd, "HTTP/1.1 204 No\r\n\r\n");
+    until(NULL);
+    assert_false(p.x.must_close);
+    probe_close(&p, &rig);
+    close(fd);
+}
+
+/* Whole, with trailers, before the connection is there. */
+static void trailers_wait_too(void **state)
+{
+    (void)state;
+    probe_open(&p, &rig, "POST http://%P/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n");
+    fields_init(&p.trailers, &p.x.arena, NULL, 0);
+    fields_put(&p.trailers, STR("X-Sum"), STR("1"));
+    exchange_start(&p.x, STR("one"), false);
+    exchange_end(&p.x, &p.trailers);
+    int fd = rig_accept(&rig, "3\r\none\r\n0\r\nX-Sum: 1\r\n\r\n");
+    assert_false(p.x.replayable);
+    fixture_write(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n\r\n");
+    until("|trailers|end");
+    probe_close(&p, &rig);
+    close(fd);
+}
+
+/* A source that took no more before there was a connection is not flooded by it. */
+static void paused_from_the_start(void **state)
+{
+    (void)state;
+    probe_open(&p, &rig, "GET http://%P/ HTTP/1.1\r\nHost: h\r\n");
+    exchange_start(&p.x, STR(""), true);
+    exchange_pause(&p.x, true);
+    int fd = rig_accept(&rig, "\r\n\r\n");
+    fixture_write(fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    fixture_settle(&rig.f);
+    assert_string_equal(p.told, "");
+    assert_true(list_is_empty(&p.x.timeout.link));
+    exchange_pause(&p.x, false);
+    until("ok|end");
+    probe_close(&p, &rig);
+    close(fd);
+}
+
+static void timeouts(void **state)
+{
+    (void)state;
+    probe_open(&p, &rig, "POST http://%P/ HTTP/1.1\r\nHost: h\r\n");
+    exchange_start(&p.x, STR(""), true);
+    int fd = rig_accept(&rig, "\r\n\r\n");
+    fire(&p.x.timeout);
+    assert_non_null(strstr(p.told, "HTTP/1.1 504 "));
+    assert_non_null(strstr(p.told, "may have been carried out"));
+    probe_close(&p, &rig);
+    close(fd);
+    probe_open(&p, &rig, "GET http://%P/ HTTP/1.1\r\nHost: h\r\n");
+    exchange_start(&p.x, STR(""), true);
+    fd = rig_accept(&rig, "\r\n\r\n");
+    fixture_write(fd, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok");
+    until("ok");
+    fire(&p.x.timeout);
+    assert_non_null(strstr(p.told, "ok|cut"));
+    assert_int_equal(p.x.fault, FAULT_RESPONSE_TIMEOUT);
+    probe_close(&p, &rig);
+    close(fd);
+}
+
+/* CONNECT, and 101: the stream and its slot are the source's. */
+static void tunnels(void **state)
+{
+    static const char *const any_port[] = {"destination.connect_ports=", NULL};
+    (void)state;
+    rig_close(&rig);
+    rig_open(&rig, any_port);
+    probe_open(&p, &rig, "CONNECT %P HTTP/1.1\r\nHost: h\r\n");
+    exchange_start(&p.x, STR(""), true);
+    until("|tunnel");
+    assert_null(p.slot);
+    assert_int_equal(p.x.status, 200);
+    probe_close(&p, &rig);
+    close(fixture_accept(&rig.f, rig.origin));
+    probe_open(
+        &p, &rig,
+        "GET http://%P/ HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n");
+    p.close_at_end = true;
+    exchange_start(&p.x, STR(""), true);
+    int fd = rig_accept(&rig, "\r\n\r\n");
+    fixture_write(fd, "HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nrest");
+    until("|tunnel");
+    assert_non_null(p.slot);
+    assert_true(p.up->paused);
+    probe_close(&p, &rig);
+    close(fd);
+}
+
+/* In each state, and from inside the last callback; one line each, and nothing left. */
+static void close_in_each_state(void **state)
+{
+    static const char head[] = "PUT http://%P/ HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n";
+    (void)state;
+    for (int at = EXCHANGE_NEW; at <= EXCHANGE_CLOSED; at++) {
+        int fd = -1;
+        probe_open(&p, &rig, head);
+        p.close_at_end = at == EXCHANGE_CLOSED;
+        if (at >= EXCHANGE_AUTH)
+            exchange_start(&p.x, STR("ab"), false);
+        if (at >= EXCHANGE_ACTIVE)
+            fd = rig_accept(&rig, "ab");
+        if (at >= EXCHANGE_DONE)
+            fixture_write(fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        if (at >= EXCHANGE_DONE)
+            until("|end");
+        probe_close(&p, &rig);
+        exchange_close(&p.x, FAULT_NONE);
+        exchange_pause(&p.x, true);
+        if (fd >= 0)
+            close(fd);
+        rig_check_empty(&rig);
+        assert_int_equal(rig_lines(&rig), at + 1);
+        int left;
+        while ((left = accept(rig.origin, NULL, NULL)) >= 0)
+            close(left);
+    }
+}
+
+/* ---- credentials that must be hashed first */
+
+static void credentials(void **state)
+{
+    char path[] = "/tmp/test_exchange.XXXXXX", option[64];
+    const char *options[] = {option, "destination.connect_ports=", NULL};
+    (void)state;
+    int file = mkstemp(path);
+    assert_true(file >= 0);
+    assert_true(dprintf(file, "u:%s\n", crypt("p", "$5$rounds=1000$saltsalt")) > 0);
+    close(file);
+    snprintf(option, sizeof(option), "client.auth_file=%s", path);
+    rig_close(&rig);
+    rig_open(&rig, options);
+    unlink(path);
+    /* dTpw is u:p, dTp4 is u:x */
+    probe_open(&p, &rig, "GET http://%P/ HTTP/1.1\r\nHost: h\r\n");
+    exchange_start(&p.x, STR(""), true);
+    assert_non_null(strstr(p.told, "HTTP/1.1 407 "));
+    probe_close(&p, &rig);
+    probe_open(&p, &rig,
+               "POST http://%P/ HTTP/1.1\r\nHost: h\r\nProxy-Authorization: Basic dTp4\r\n"
+               "Content-Length: 4\r\n");
+    exchange_start(&p.x, STR("ab"), false);
+    assert_int_equal(p.x.state, EXCHANGE_AUTH);
+    until(NULL);
+    assert_non_null(strstr(p.told, "HTTP/1.1 407 "));
+    assert_true(p.x.must_close);
+    probe_close(&p, &rig);
+    probe_open(&p, &rig,
+               "POST http://%P/ HTTP/1.1\r\nHost: h\r\nProxy-Authorization: Basic dTpw\r\n"
+               "Content-Length: 4\r\n");
+    exchange_start(&p.x, STR("ab"), false);
+    (void)exchange_body(&p.x, STR("cd"));
+    exchange_end(&p.x, NULL);
+    int fd = rig_accept(&rig, "abcd");
+    fixture_write(fd, "HTTP/1.1 204 No\r\n\r\n");
+    until("|end");
+    probe_close(&p, &rig);
+    /* closed while it is hashed */
+    probe_open(&p, &rig,
+               "POST http://%P/ HTTP/1.1\r\nHost: h\r\nProxy-Authorization: Basic dTp5\r\n");
+    exchange_start(&p.x, STR(""), true);
+    assert_int_equal(p.x.state, EXCHANGE_AUTH);
+    probe_close(&p, &rig);
+    for (int i = 0; i < 2000 && rig.conf->refs > 2; i++) {
+        struct timespec t = {0, 1000000};
+        nanosleep(&t, NULL);
+        loop_turn(&rig.f.loop, false);
+    }
+    close(fd);
+    auth_stop();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(second_try, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(no_second_try, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(second_try_has_its_own_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(body_waits_for_a_connection, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(trailers_wait_too, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(paused_from_the_start, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(timeouts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(tunnels, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(close_in_each_state, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(credentials, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

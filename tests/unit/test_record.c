@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* exchange/record.c: the access line of an exchange, in both formats, and that nothing a peer wrote
+ * can end it early, break it or get out of it. */
+#include "exchange_fixture.h"
+
+#include "exchange/record.h"
+#include "exchange/route.h"
+
+static struct rig rig;
+
+/* The last line of the log, with what differs from run to run masked. */
+static const char *line(void)
+{
+    static char text[128 * 1024];
+    size_t n = rig.engine.log.len;
+    assert_true(n > 0 && n < sizeof(text));
+    memcpy(text, rig.engine.log.p, n);
+    text[n] = '\0';
+    rig.engine.log.len = 0;
+    char *time = strstr(text, "\"time\":\"");
+    if (time != NULL)
+        memcpy(time + 8, "TTTTTTTTTTTTTTTTTTTTTTTT", 24);
+    char *date = strstr(text, "- - [");
+    if (date != NULL)
+        memset(date + 5, 'T', 26);
+    return text;
+}
+
+static void check(const char *head, const char *expected)
+{
+    static struct probe p;
+    struct fault f;
+    probe_open(&p, &rig, head);
+    p.x.id = 0xabc;
+    (void)!route_target(&p.x, &f);
+    p.x.status = 200;
+    p.x.t.end = p.x.t.begin + 1234567;
+    p.x.t.sent = p.x.t.begin + 1000;
+    p.x.t.head = p.x.t.begin + 3005;
+    p.x.t.dns = 1;
+    p.x.bytes_in = 10;
+    p.x.bytes_out = UINT64_MAX;
+    exchange_close(&p.x, FAULT_NONE);
+    assert_string_equal(line(), expected);
+    exchange_close(&p.x, FAULT_NONE);
+    record_write(&p.x);
+    assert_int_equal(rig.engine.log.len, 0);
+    probe_close(&p, &rig);
+}
+
+#define JSON(method, url)                                                                        \
+    "{\"time\":\"TTTTTTTTTTTTTTTTTTTTTTTT\",\"id\":\"abc\",\"client\":\"127.0.0.1\",\"method\":" \
+    "\"" method "\",\"url\":\"" url "\",\"status\":200,\"bytes_in\":10,\"bytes_out\":"           \
+    "18446744073709551615,\"upstream\":\"\",\"protocol\":\"\",\"tls\":\"\",\"reused\":false,"    \
+    "\"retries\":0,\"ms\":{\"queued\":0.000,\"dns\":0.001,\"connect\":0.000,\"tls\":0.000,"      \
+    "\"wait\":2.005,\"total\":1234.567},\"error\":\"\"}\n"
+
+static void json(void **state)
+{
+    (void)state;
+    rig_open(&rig, NULL);
+    check("GET http://H.test:81/a?b=c HTTP/1.1\r\n", JSON("GET", "http://h.test:81/a?b=c"));
+    check("GET http://u:secret@h/ HTTP/1.1\r\n", JSON("GET", "-"));
+    check("CONNECT [::1]:443 HTTP/1.1\r\n", JSON("CONNECT", "[::1]:443"));
+    check("GET /a\"b\\c HTTP/1.1\r\nProxy-Authorization: Basic c2VjcmV0\r\n",
+          JSON("GET", "/a\\u0022b\\u005cc"));
+    check("A'B http://h/ HTTP/1.1\r\n", JSON("A'B", "http://h/"));
+    rig_close(&rig);
+}
+
+static void without_query(void **state)
+{
+    static const char *const options[] = {"log.query=off", NULL};
+    (void)state;
+    rig_open(&rig, options);
+    check("GET http://h/a?token=secret HTTP/1.1\r\n", JSON("GET", "http://h/a"));
+    check("GET http://h?token=secret HTTP/1.1\r\n", JSON("GET", "http://h/"));
+    rig_close(&rig);
+}
+
+static void common(void **state)
+{
+    static const char *const options[] = {"log.format=common", NULL};
+    (void)state;
+    rig_open(&rig, options);
+    check("GET http://h/a\"b HTTP/1.0\r\n",
+          "127.0.0.1 - - [TTTTTTTTTTTTTTTTTTTTTTTTTT] \"GET http://h/a\\u0022b HTTP/1.0\" 200 "
+          "18446744073709551615\n");
+    rig_close(&rig);
+}
+
+/* However long its parts are, a line ends as lines do, and there is one. */
+static void long_parts(void **state)
+{
+    static const char *const shapes[][2] = {{"GET ", "://h/ HTTP/1.1\r\n"},
+                                            {"", " http://h/ HTTP/1.1\r\n"},
+                                            {"GET http://h/", " HTTP/1.1\r\n"},
+                                            {"GET /\"", " HTTP/1.1\r\n"}};
+    static struct probe p;
+    static char fill[3500], head[4096];
+    (void)state;
+    rig_open(&rig, NULL);
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+        struct fault f;
+        memset(fill, strchr(shapes[i][0], '"') != NULL ? '"' : 'a', sizeof(fill) - 1);
+        snprintf(head, sizeof(head), "%s%s%s", shapes[i][0], fill, shapes[i][1]);
+        probe_open(&p, &rig, head);
+        (void)!route_target(&p.x, &f);
+        probe_close(&p, &rig);
+        const char *text = line();
+        assert_non_null(strstr(text, "\"error\":\"client_gone\"}\n"));
+        assert_string_equal(strchr(text, '\n'), "\n");
+        assert_true(strlen(text) > sizeof(fill));
+    }
+    rig_close(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(json),
+        cmocka_unit_test(without_query),
+        cmocka_unit_test(common),
+        cmocka_unit_test(long_parts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* exchange/route.c: a request head, and where it goes or why it is refused. */
+#include "exchange_fixture.h"
+
+#include "exchange/route.h"
+
+static struct rig rig;
+
+static const char *const options[] = {
+    "rule[plain.test].upgrade=off",
+    "rule[moved.test].port=8443",
+    "destination.deny_hosts=no.test",
+    "forward=127.0.0.1:9001=https://api.test/v2",
+    "destination.ports=80",
+    "destination.ports=443",
+    "destination.ports=8080",
+    "destination.ports=8443",
+    NULL,
+};
+
+enum side { PROXY, INSIDE, FORWARD };
+
+/* What a refused request's text must hold, or "tls host:port target Host" of the one that goes up,
+ * "-" without TLS. */
+static const struct route_case {
+    enum side side;
+    const char *head; /* lines ended by "\r\n" */
+    enum route route;
+    enum fault_code fault;
+    const char *expected;
+} cases[] = {
+    {PROXY, "GET http://a.test/x?y#z HTTP/1.1\r\nHost: b\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls a.test:443 /x?y a.test"},
+    {PROXY, "GET http://A.Test.:80 HTTP/1.1\r\nHost: b\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls a.test:443 / a.test"},
+    {PROXY, "GET http://a.test:8080/ HTTP/1.1\r\nHost: b\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls a.test:8080 / a.test:8080"},
+    {PROXY, "GET https://a.test/ HTTP/1.0\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls a.test:443 / a.test"},
+    {PROXY, "GET https://a.test:80/ HTTP/1.1\r\nHost: b\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls a.test:80 / a.test:80"},
+    {PROXY, "GET http://plain.test/ HTTP/1.1\r\nHost: b\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "- plain.test:80 / plain.test"},
+    {PROXY, "GET http://moved.test/ HTTP/1.1\r\nHost: b\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls moved.test:8443 / moved.test"},
+    {PROXY, "GET http://[::1]:443/ HTTP/1.1\r\nHost: b\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls ::1:443 / [::1]:443"},
+    {PROXY, "OPTIONS http://a.test HTTP/1.1\r\nHost: b\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls a.test:443 * a.test"},
+    {PROXY, "OPTIONS http://a.test/ HTTP/1.1\r\nHost: b\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls a.test:443 / a.test"},
+    {PROXY, "OPTIONS http://a.test?q HTTP/1.1\r\nHost: b\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls a.test:443 /?q a.test"},
+    {PROXY, "OPTIONS * HTTP/1.1\r\nHost: b\r\n", ROUTE_OPTIONS, FAULT_NONE, NULL},
+    {PROXY, "GET * HTTP/1.1\r\nHost: b\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST, "OPTIONS alone"},
+    {PROXY, "OPTIONS http://a.test/ HTTP/1.1\r\nHost: b\r\nMax-Forwards: 0\r\n", ROUTE_OPTIONS,
+     FAULT_NONE, NULL},
+    {PROXY, "TRACE http://a.test/ HTTP/1.1\r\nHost: b\r\nMax-Forwards: 0\r\n", ROUTE_TRACE,
+     FAULT_NONE, NULL},
+    {PROXY, "TRACE http://a.test/ HTTP/1.1\r\nHost: b\r\nMax-Forwards: -1\r\n", ROUTE_REFUSE,
+     FAULT_BAD_REQUEST, "Max-Forwards"},
+    {PROXY, "GET http://a.test/ HTTP/1.1\r\nHost: b\r\nMax-Forwards: 0\r\n", ROUTE_UPSTREAM,
+     FAULT_NONE, "tls a.test:443 / a.test"},
+    {PROXY, "GET /x HTTP/1.1\r\nHost: a.test\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST,
+     "this is a proxy"},
+    {PROXY, "GET http://a.test/ HTTP/1.1\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST, "Host"},
+    {PROXY, "GET http://a.test/ HTTP/1.1\r\nHost: a\r\nHost: a\r\n", ROUTE_REFUSE,
+     FAULT_BAD_REQUEST, "more than one Host"},
+    {PROXY, "GET http://a.test/ HTTP/1.0\r\nHost: a b\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST,
+     "malformed"},
+    {PROXY, "GET http://u@a.test/ HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST, ""},
+    {PROXY, "GET ftp://a.test/ HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_NOT_IMPLEMENTED,
+     "ftp://"},
+    {PROXY, "GET http://no.test/ HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_DENIED,
+     "deny_hosts"},
+    {PROXY, "GET http://a.test:25/ HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_DENIED, "port 25"},
+    {PROXY, "CONNECT a.test:443 HTTP/1.1\r\nHost: a\r\n", ROUTE_TUNNEL, FAULT_NONE, NULL},
+    {PROXY, "CONNECT a.test:80 HTTP/1.1\r\nHost: a\r\n", ROUTE_PLAIN, FAULT_NONE, NULL},
+    {PROXY, "CONNECT plain.test:80 HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_DENIED,
+     "connect_ports"},
+    {PROXY, "CONNECT a.test:22 HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_DENIED,
+     "connect_ports"},
+    {PROXY, "CONNECT a.test HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST, ""},
+    {PROXY, "CONNECT a.test:443 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n", ROUTE_REFUSE,
+     FAULT_BAD_REQUEST, "no body"},
+    {PROXY, "CONNECT a.test:443 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n", ROUTE_TUNNEL,
+     FAULT_NONE, NULL},
+    {PROXY, "CONNECT no.test:443 HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_DENIED,
+     "deny_hosts"},
+    {INSIDE, "GET /x HTTP/1.1\r\nHost: other\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls in.test:443 /x in.test"},
+    {INSIDE, "GET http://in.test/x HTTP/1.1\r\nHost: b\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls in.test:443 /x in.test"},
+    {INSIDE, "GET http://b.test/x HTTP/1.1\r\nHost: b\r\n", ROUTE_REFUSE, FAULT_MISDIRECTED,
+     "another"},
+    {INSIDE, "CONNECT in.test:80 HTTP/1.1\r\nHost: b\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST,
+     "inside"},
+    {INSIDE, "OPTIONS * HTTP/1.1\r\nHost: b\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls in.test:443 * in.test"},
+    {FORWARD, "GET /x HTTP/1.1\r\nHost: 127.0.0.1:9001\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls api.test:443 /v2/x api.test"},
+    {FORWARD, "GET /x HTTP/1.0\r\n", ROUTE_UPSTREAM, FAULT_NONE, "tls api.test:443 /v2/x api.test"},
+    {FORWARD, "GET http://localhost/x HTTP/1.1\r\nHost: evil\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls api.test:443 /v2/x api.test"},
+    {FORWARD, "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls api.test:443 * api.test"},
+    {FORWARD, "GET * HTTP/1.1\r\nHost: localhost\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST, "OPTIONS"},
+    {FORWARD, "GET /x HTTP/1.1\r\nHost: evil.test\r\n", ROUTE_REFUSE, FAULT_MISDIRECTED, "`hosts`"},
+    {FORWARD, "GET /../x HTTP/1.1\r\nHost: localhost\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST,
+     "climbs"},
+    {FORWARD, "GET /%2e%2E/x HTTP/1.1\r\nHost: localhost\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST,
+     "climbs"},
+    {FORWARD, "CONNECT a.test:443 HTTP/1.1\r\nHost: localhost\r\n", ROUTE_REFUSE, FAULT_METHOD, ""},
+    {FORWARD, "POST /x HTTP/1.1\r\nHost: localhost:9001\r\nOrigin: http://evil.test\r\n",
+     ROUTE_REFUSE, FAULT_DENIED, "`origins`"},
+    {FORWARD, "POST /x HTTP/1.1\r\nHost: localhost:9001\r\nOrigin: http://localhost:9001\r\n",
+     ROUTE_UPSTREAM, FAULT_NONE, "tls api.test:443 /v2/x api.test"},
+    {FORWARD, "GET /x HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\n", ROUTE_REFUSE,
+     FAULT_DENIED, "`origins`"},
+};
+
+static void describe(char *dst, size_t cap, const struct exchange *x)
+{
+    snprintf(dst, cap, "%s %.*s:%u %.*s %.*s", x->want.tls ? "tls" : "-", STR_ARG(x->want.host),
+             x->want.port, STR_ARG(x->rq.target), STR_ARG(x->rq.host));
+}
+
+static void check(const struct route_case *c)
+{
+    static struct probe p;
+    struct fault f;
+    char shown[512];
+    probe_open(&p, &rig, c->head);
+    if (c->side == INSIDE)
+        p.side.fixed = (struct uri_host){.name = STR("in.test"), .port = 80};
+    if (c->side == FORWARD)
+        p.side.forward = &rig.conf->forwards[0];
+    enum route route = route_request(&p.x, &f);
+    if (route != c->route)
+        fail_msg("%s: route %d, not %d (%s)", c->head, (int)route, (int)c->route,
+                 route == ROUTE_REFUSE ? f.text : "");
+    if (route == ROUTE_REFUSE && (f.code != c->fault || strstr(f.text, c->expected) == NULL))
+        fail_msg("%s: fault %d: %s", c->head, (int)f.code, f.text);
+    describe(shown, sizeof(shown), &p.x);
+    if (route == ROUTE_UPSTREAM && strcmp(shown, c->expected) != 0)
+        fail_msg("%s: %s, not %s", c->head, shown, c->expected);
+    if (route == ROUTE_TUNNEL)
+        assert_true(!p.x.want.tls && p.x.want.rule != NULL);
+    probe_close(&p, &rig);
+}
+
+static void targets(void **state)
+{
+    (void)state;
+    rig_open(&rig, options);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        check(&cases[i]);
+    rig_close(&rig);
+}
+
+/* A request that has come through this very process goes no further. */
+static void loops(void **state)
+{
+    static struct probe p;
+    struct fault f;
+    char head[256];
+    (void)state;
+    rig_open(&rig, NULL);
+    snprintf(head, sizeof(head), "GET http://a.test/ HTTP/1.1\r\nHost: a\r\nVia: 1.0 x, %s\r\n",
+             rig.id.via);
+    probe_open(&p, &rig, head);
+    assert_int_equal(route_request(&p.x, &f), ROUTE_REFUSE);
+    assert_int_equal(f.code, FAULT_LOOP);
+    probe_close(&p, &rig);
+    rig_close(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(targets),
+        cmocka_unit_test(loops),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
