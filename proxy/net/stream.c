@@ -188,6 +188,13 @@ static bool read_once(struct stream *s, size_t *total)
         stream_arm_write(s);
     if (n == STREAM_AGAIN)
         return false;
+    if (n == STREAM_EOF && s->offer && s->rest_len > 0 && s->state == STREAM_OPEN) {
+        /* Resumed a moment ago: what was kept is given first, then the end is told. */
+        s->eof = true;
+        disarm_read(s);
+        loop_post(s->loop, &s->later);
+        return false;
+    }
     if (n == STREAM_EOF) {
         end_input(s);
         return false;
@@ -323,7 +330,8 @@ static void on_later(void *arg)
         s->drained = true;
         pump(s);
     }
-    if (s->eof && s->state == STREAM_OPEN && takes_data(s))
+    bool has_more = s->offer && s->rest_len > 0;
+    if (s->eof && !has_more && s->state == STREAM_OPEN && takes_data(s))
         end_input(s);
 }
 
