@@ -523,7 +523,8 @@ void client_open(struct clients *cs, int fd, const struct addr *peer,
     c->from.forward = l->forward;
     c->from.is_local = addr_is_loopback(peer);
     c->from.id = ++cs->next_id;
-    addr_print(&l->addr, c->from.self);
+    if (l->forward != NULL)
+        addr_print(&l->addr, c->from.self);
     addr_print_ip(peer, c->from.peer_text);
     order_init(&c->order);
     deadline_init(&c->timer, cs->engine->loop, on_timer, c);

@@ -141,6 +141,7 @@ static int on_section(cfg_t *cfg, cfg_opt_t *opt)
     return 0;
 }
 
+PRINTF_LIKE(2, 0)
 static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
 {
     if (reading == NULL)

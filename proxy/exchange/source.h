@@ -41,7 +41,7 @@ struct source_ops {
 struct source_side {
     struct addr peer;
     char peer_text[ADDR_TEXT];     /* "1.2.3.4", "unix" */
-    char self[ADDR_TEXT];          /* the listener's own address and port */
+    char self[ADDR_TEXT];          /* the listener's own address and port, where `forward` is set */
     const struct forward *forward; /* NULL: a proxy listener */
     struct uri_host
         fixed; /* inside CONNECT host:80: the host; name.p NULL otherwise. Owned by the source */
