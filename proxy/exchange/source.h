@@ -43,11 +43,10 @@ struct source_side {
     char peer_text[ADDR_TEXT];     /* "1.2.3.4", "unix" */
     char self[ADDR_TEXT];          /* the listener's own address and port, where `forward` is set */
     const struct forward *forward; /* NULL: a proxy listener */
-    struct uri_host
-        fixed; /* inside CONNECT host:80: the host; name.p NULL otherwise. Owned by the source */
-    bool is_local;   /* loopback or unix: */
-    bool is_trusted; /* credentials were accepted on this connection's CONNECT */
-    uint64_t id;     /* whose turn in a pool's queue */
+    struct uri_host fixed;         /* inside CONNECT host:80: its host; else name.p is NULL */
+    bool is_local;                 /* loopback or unix: */
+    bool is_trusted;               /* credentials were accepted on this connection's CONNECT */
+    uint64_t id;                   /* whose turn in a pool's queue */
 };
 
 #endif

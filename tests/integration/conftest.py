@@ -153,3 +153,12 @@ def tlsfan():
 @pytest.fixture(scope="session")
 def plain_env():
     return clean_env()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What the measuring tests printed: times and sizes are to be seen of tests that pass, too."""
+    for report in terminalreporter.stats.get("passed", []):
+        measures = {"bench", "load"} & set(report.keywords)
+        if report.when == "call" and measures and report.capstdout:
+            for line in report.capstdout.splitlines():
+                terminalreporter.write_line(line)
