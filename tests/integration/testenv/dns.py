@@ -18,11 +18,11 @@ class Dns:
 
     A name not in it is NXDOMAIN."""
 
-    def __init__(self, zone=None):
+    def __init__(self, zone=None, address=("127.0.0.1", 0)):
         self.zone = zone or {}
         self.queries = Counter()
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.bind(("127.0.0.1", 0))
+        self.sock.bind(address)
         self.port = self.sock.getsockname()[1]
         threading.Thread(target=self._run, daemon=True).start()
 

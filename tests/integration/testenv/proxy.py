@@ -45,10 +45,12 @@ def run(*args, env=None, timeout=20, cwd=None, stdin=None):
 class Proxy:
     """CONF is configuration text; `listen`, the access log and the short drain are added unless it sets them."""
 
-    def __init__(self, directory, conf="", flags=(), env=None, listen=None, wait=True, access=True):
+    def __init__(self, directory, conf="", flags=(), env=None, listen=None, wait=True, access=True,
+                 prefix=()):
         self.dir = os.path.join(str(directory), "proxy%d" % next(_count))
         os.makedirs(self.dir)
         self.port = free_port()
+        self.prefix = list(prefix)
         self.conf_path = os.path.join(self.dir, "tlsfan.conf")
         self.log_path, self.access_path = os.path.join(self.dir, "log"), os.path.join(self.dir, "access")
         self.base = 'listen = {%s}\n' % ", ".join('"%s"' % a for a in (listen or ["127.0.0.1:%d" % self.port]))
@@ -67,8 +69,9 @@ class Proxy:
 
     def start(self):
         log = open(self.log_path, "ab")
-        self.process = subprocess.Popen([binary(), "-c", self.conf_path, *self.flags], stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=log, env=clean_env(self.env))
+        command = [*self.prefix, binary(), "-c", self.conf_path, *self.flags]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
+                                        env=clean_env(self.env))
         log.close()
         if self.wait:
             wait_until(lambda: self.dead() or can_connect("127.0.0.1", self.port), 10, "the proxy to listen")
