@@ -104,11 +104,13 @@ static void fail(struct stream *s)
 /* True while a write error can wait for the end of reading. */
 static bool may_read_on(struct stream *s)
 {
-    if (!s->reads_on || s->fail_fast || s->eof || s->state != STREAM_OPEN)
+    if (!s->reads_on || s->fail_fast || s->state != STREAM_OPEN)
         return false;
-    if (!s->paused)
+    if (s->rest_len > 0 && (s->paused || s->offer))
         return true;
-    return s->rest_len > 0 || has_buffered(s) || sock_has_input(s->fd);
+    if (s->eof)
+        return false;
+    return !s->paused || has_buffered(s) || sock_has_input(s->fd);
 }
 
 /* Nothing more comes. */
@@ -151,7 +153,9 @@ static bool give(struct stream *s, const char *p, size_t len)
         loop_post(s->loop, &s->later);
         return false;
     }
-    if (s->rest_len > 0 && s->offer)
+    /* A transport that broke behind these bytes is not read again, so no event tells of it. */
+    bool is_broken = s->fault != NULL && !s->reads_on;
+    if (is_broken || (s->rest_len > 0 && s->offer))
         loop_post(s->loop, &s->later);
     return takes_data(s);
 }
@@ -188,8 +192,9 @@ static bool read_once(struct stream *s, size_t *total)
         stream_arm_write(s);
     if (n == STREAM_AGAIN)
         return false;
-    if (n == STREAM_EOF && s->offer && s->rest_len > 0 && s->state == STREAM_OPEN) {
-        /* Resumed a moment ago: what was kept is given first, then the end is told. */
+    bool is_end = n == STREAM_EOF || (n == STREAM_FAIL && s->reads_on && !s->fail_fast);
+    if (is_end && s->offer && s->rest_len > 0 && s->state == STREAM_OPEN) {
+        /* Resumed a moment ago: what was kept is given first, then the end, or reset, is told. */
         s->eof = true;
         disarm_read(s);
         loop_post(s->loop, &s->later);

@@ -420,7 +420,9 @@ struct ustream *pool_get(struct pool *p, const struct up_want *want, struct pool
 {
     struct origin *o = origins_get(&p->origins, want);
     wait->queued_us = 0;
-    bool has_slot = list_is_empty(&o->groups) && slot_take(o);
+    /* A second try goes before who waits: it takes back the slot that the first one has just lost.
+     * What its client asked for next may hold the others until this one is answered. */
+    bool has_slot = (want->no_reuse || list_is_empty(&o->groups)) && slot_take(o);
     if (has_slot) {
         struct ustream *us = conn_find(o, want);
         if (us != NULL)

@@ -208,6 +208,35 @@ static void test_queue(void **state)
     close(fd);
 }
 
+/* A second try, begun where the first one failed, keeps its slot although others wait. */
+static void test_retry_goes_first(void **state)
+{
+    (void)state;
+    struct probe a, b, again;
+    struct up_want want = want_of(1);
+    fix.rule.max_per_host = 1;
+    begin(&a, &want);
+    begin(&b, &want);
+    fixture_until(&fix, &a.ready);
+    int fd = fixture_accept(&fix, listener);
+    perform(&a, fd);
+    fixture_until(&fix, &b.ready);
+    begin(&a, &want);
+    assert_false(a.ready);
+    close(fd);
+    b.us->ops->cancel(b.us);
+    want.no_reuse = true;
+    begin(&again, &want);
+    fixture_until(&fix, &again.ready);
+    assert_non_null(again.us);
+    assert_false(a.ready);
+    fd = fixture_accept(&fix, listener);
+    perform(&again, fd);
+    fixture_until(&fix, &a.ready);
+    perform(&a, fd);
+    close(fd);
+}
+
 static void test_queue_timeout(void **state)
 {
     (void)state;
@@ -365,6 +394,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_most_recent_first, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_dead_one_is_skipped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_queue, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_retry_goes_first, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_queue_timeout, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_dial_fault, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_orphan, set_up, tear_down),

@@ -416,6 +416,28 @@ static void answer_before_a_reset_is_read(void **state)
     assert_int_equal(u.eof, 0);
 }
 
+/* What was kept while paused is given before a reset is told, though both come in one turn. */
+static void kept_bytes_go_before_a_reset(void **state)
+{
+    (void)state;
+    start();
+    u.leave = 2;
+    u.pause_in_data = true;
+    send_peer("abcd");
+    assert_int_equal(u.n_got, 2);
+    sock_set_reset(u.peer);
+    close(u.peer);
+    u.peer = -1;
+    u.leave = 0;
+    stream_resume(u.s);
+    turns(2); /* paused again, with nothing kept */
+    assert_int_equal(u.n_got, 4);
+    stream_resume(u.s);
+    turns(2);
+    assert_int_equal(u.faults, 1);
+    assert_int_equal(u.eof, 0);
+}
+
 /* Paused, and nothing is there to be read: waiting for resume would be waiting for nothing. */
 static void failed_write_is_told_while_paused(void **state)
 {
@@ -591,6 +613,7 @@ int main(void)
         TEST(queued_before_start_is_written),
         TEST(reset_is_a_fault),
         TEST(answer_before_a_reset_is_read),
+        TEST(kept_bytes_go_before_a_reset),
         TEST(failed_write_is_told_while_paused),
         TEST(fail_fast_does_not_read_on),
         TEST(fault_waits_for_a_user),

@@ -712,6 +712,24 @@ static void answer_before_a_reset_is_read(void **state)
     assert_int_equal(u.fault.code, FAULT_UP_CLOSED);
 }
 
+/* A record that is spoilt, read together with a good one before it. */
+static void fault_behind_data_is_told(void **state)
+{
+    (void)state;
+    static const char spoilt[5 + 32] = {23, 3, 3, 0, 32};
+    serve_good();
+    dial("a.test", false);
+    shake();
+    turns(3);
+    char c[2] = {0, 1};
+    assert_int_equal(SSL_write(srv.ssl, c, 2), 2);
+    assert_int_equal(send(srv.fd, spoilt, sizeof(spoilt), 0), sizeof(spoilt));
+    turns(3);
+    assert_int_equal(u.n_got, 2);
+    assert_int_equal(u.faults, 1);
+    assert_int_equal(u.fault.code, FAULT_TLS_PROTOCOL);
+}
+
 /* ---- sessions ---- */
 
 static void sessions_are_resumed(void **state)
@@ -846,6 +864,7 @@ int main(void)
         TEST(end_says_close_notify),
         TEST(close_says_close_notify),
         TEST(answer_before_a_reset_is_read),
+        TEST(fault_behind_data_is_told),
         TEST(sessions_are_resumed),
         TEST(tickets_do_not_pile_up),
         TEST(unread_tickets_are_quiet),
