@@ -34,6 +34,8 @@ struct tunnel {
 /* What waits is lost: then this must not look like a proper end. */
 static void lane_close(struct lane *lane)
 {
+    if (lane->in == NULL)
+        return;
     if (lane->in->state <= STREAM_OPEN && stream_pending(lane->in) > 0)
         stream_abort(lane->in);
     else
@@ -103,12 +105,19 @@ static void on_eof(void *arg, bool clean)
         tunnel_finish(lane->tunnel);
 }
 
-/* The far side must see that this was no proper end. */
+/* The far side must see that this was no proper end; unless the one that has failed had ended
+ * properly before, and only refuses what came back: then all that it said is still written. */
 static void on_fault(void *arg, const struct fault *f)
 {
     struct lane *lane = arg;
+    struct stream *out = lane->other->in;
     (void)f;
-    stream_abort(lane->other->in);
+    if (lane->ended) {
+        lane->other->in = NULL;
+        stream_linger(out);
+    } else {
+        stream_abort(out);
+    }
     tunnel_finish(lane->tunnel);
 }
 

@@ -33,7 +33,7 @@ def test_absolute_form_is_upgraded(client, origin, url, host, target):
     assert last(origin).target == target
     got = last(origin).get("Host").lower()
     assert got.rstrip(".") == host
-    assert origin.conns[-1].sni == "origin.test"
+    assert origin.last_asked().sni == "origin.test"
 
 
 def test_other_port_is_kept(client, origin):
@@ -486,7 +486,7 @@ def test_connect_80_is_upgraded(proxy, origin):
         assert c.response("CONNECT").status == 200
         for i in range(2):
             assert c.exchange("GET", "/in%d" % i, host="origin.test").text == "/in%d" % i
-    assert last(origin).get("Host") == "origin.test" and origin.conns[-1].sni == "origin.test"
+    assert last(origin).get("Host") == "origin.test" and origin.last_asked().sni == "origin.test"
 
 
 def test_connect_80_to_a_plain_host(make_proxy, serve):

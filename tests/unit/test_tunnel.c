@@ -216,6 +216,22 @@ static void closed_with_bytes_waiting(void **state)
     assert_int_equal(rig.budget.used, 0);
 }
 
+/* An origin that has answered and gone takes nothing more; its answer still arrives whole. */
+static void answer_outlives_its_origin(void **state)
+{
+    (void)state;
+    push(origin, 40000);
+    close(origin);
+    origin = -1;
+    fixture_settle(&rig.f);
+    for (int64_t end = loop_now() + 5000000; !over && loop_now() < end;) {
+        fixture_write(client, "up");
+        fixture_settle(&rig.f);
+    }
+    assert_true(over);
+    assert_int_equal(drain(client), 40000);
+}
+
 static void closed_when_idle(void **state)
 {
     (void)state;
@@ -235,6 +251,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(client_fault, set_up, tear_down),
         cmocka_unit_test_setup_teardown(origin_fault, set_up, tear_down),
         cmocka_unit_test_setup_teardown(closed_with_bytes_waiting, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(answer_outlives_its_origin, set_up, tear_down),
         cmocka_unit_test_setup_teardown(closed_when_idle, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

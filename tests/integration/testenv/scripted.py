@@ -242,6 +242,10 @@ class Server:
     def received(self):
         return b"".join(bytes(c.received) for c in self.conns)
 
+    def last_asked(self):
+        """The newest connection that a request came on; others may have been made and not needed."""
+        return [c for c in self.conns if c.received][-1]
+
     def url(self, path="/", host="localhost"):
         return "http://%s:%d%s" % (host, self.port, path)
 
