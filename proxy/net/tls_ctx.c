@@ -205,17 +205,21 @@ static bool add_crls(struct maker *m, X509_STORE *store, const char *path)
     return true;
 }
 
+/* Goes on after a fault: each key has its own. */
 static bool fill_store(struct maker *m, X509_STORE *store, const struct tls_policy *p)
 {
+    bool ok = true;
     if (!is_set(p->ca_file) && !is_set(p->ca_dir) && X509_STORE_set_default_paths(store) != 1)
-        return fault(m, "ca_file", "the system's CAs cannot be used: %s", reason());
+        ok = fault(m, "ca_file", "the system's CAs cannot be used: %s", reason());
     if (is_set(p->ca_file) && !add_file(m, store, "ca_file", p->ca_file))
-        return false;
+        ok = false;
     if (is_set(p->ca_dir) && !add_dir(m, store, p->ca_dir))
-        return false;
+        ok = false;
     if (is_set(p->ca_extra) && !add_file(m, store, "ca_extra", p->ca_extra))
-        return false;
-    return !is_set(p->crl_file) || add_crls(m, store, p->crl_file);
+        ok = false;
+    if (is_set(p->crl_file) && !add_crls(m, store, p->crl_file))
+        ok = false;
+    return ok;
 }
 
 static struct made *find_made(struct made **all, char *key, bool *is_new)

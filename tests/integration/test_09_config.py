@@ -124,6 +124,7 @@ def test_faults_of_use_name_flag_or_variable(check):
     done, _ = check("", "-o", "tls.ca_dir=/nonexistent", "-o", "rule[a].ca_file=/nonexistent",
                     env={"TLSFAN_TLS_CRL_FILE": "/nonexistent"})
     assert "-o tls.ca_dir: /nonexistent: " in text(done) and "-o rule[a].ca_file: /nonexistent: " in text(done)
+    assert "TLSFAN_TLS_CRL_FILE: /nonexistent: " in text(done)
     done, _ = check("", env={"TLSFAN_TLS_CRL_FILE": "/nonexistent"})
     assert text(done).startswith("TLSFAN_TLS_CRL_FILE: /nonexistent: ")
 
