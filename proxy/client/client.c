@@ -67,6 +67,23 @@ static void client_stop_body(struct client *c, const struct fault *f)
     exchange_refuse(&a->x, f);
 }
 
+/* Takes the next run of the body that is being read off c->in. False: it is bad and was refused. */
+static bool client_feed_body(struct client *c, struct str *data)
+{
+    struct ask *a = c->reading;
+    struct h1_body *body = &a->x.body;
+    ssize_t used = h1_body_feed(body, c->in.p, c->in.len, data);
+    if (used < 0) {
+        struct fault f;
+        fault_set(&f, body->fault, "%s", body->error.reason);
+        client_stop_body(c, &f);
+        return false;
+    }
+    a->x.bytes_in += (size_t)used;
+    c->in = str_from_byte(c->in, (size_t)used);
+    return true;
+}
+
 /* Begins A with what is already there of its body. A body that is bad from its first byte is
  * refused. */
 static void ask_start(struct ask *a)
@@ -75,15 +92,8 @@ static void ask_start(struct ask *a)
     struct h1_body *body = &a->x.body;
     struct str data = {NULL, 0};
     while (c->reading == a && c->in.len > 0 && data.len == 0 && !h1_body_is_done(body)) {
-        ssize_t used = h1_body_feed(body, c->in.p, c->in.len, &data);
-        if (used < 0) {
-            struct fault f;
-            fault_set(&f, body->fault, "%s", body->error.reason);
-            client_stop_body(c, &f);
+        if (!client_feed_body(c, &data))
             return;
-        }
-        a->x.bytes_in += (size_t)used;
-        c->in = str_from_byte(c->in, (size_t)used);
     }
     exchange_start(&a->x, data, h1_body_is_done(body) && body->trailer_len == 0);
     if (c->reading == a && h1_body_is_done(body))
@@ -197,15 +207,8 @@ static void client_read_body(struct client *c)
     struct h1_body *body = &a->x.body;
     struct str data = {NULL, 0};
     if (!h1_body_is_done(body)) {
-        ssize_t used = h1_body_feed(body, c->in.p, c->in.len, &data);
-        if (used < 0) {
-            struct fault f;
-            fault_set(&f, body->fault, "%s", body->error.reason);
-            client_stop_body(c, &f);
+        if (!client_feed_body(c, &data))
             return;
-        }
-        a->x.bytes_in += (size_t)used;
-        c->in = str_from_byte(c->in, (size_t)used);
         if (!exchange_body(&a->x, data))
             c->body_full = true;
     }
