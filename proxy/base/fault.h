@@ -21,11 +21,18 @@ enum fault_code {
     FAULT_UP_PROTOCOL,         /* 502 http_protocol_error */
     FAULT_RESPONSE_TIMEOUT,    /* 504 http_response_timeout */
     FAULT_RESPONSE_INCOMPLETE, /* http_response_incomplete: only ever logged */
+    FAULT_RESPONSE_SIZE,       /* 502 http_response_body_size: larger than a batch may hold */
     FAULT_ADDRESS_DENIED,      /* 403 destination_ip_prohibited */
     FAULT_DENIED,          /* 403 http_request_denied: host, port, client network, foreign origin */
     FAULT_CREDENTIALS,     /* 407 http_request_denied */
+    FAULT_UNAUTHORIZED,    /* 401 http_request_denied: of the service listener */
     FAULT_BAD_REQUEST,     /* 400 http_request_error */
+    FAULT_NOT_FOUND,       /* 404 http_request_error */
     FAULT_METHOD,          /* 405 http_request_error */
+    FAULT_NOT_POST,        /* 405 http_request_error: of the batch call */
+    FAULT_NO_LENGTH,       /* 411 http_request_error */
+    FAULT_TOO_LARGE,       /* 413 http_request_error */
+    FAULT_MEDIA_TYPE,      /* 415 http_request_error */
     FAULT_MISDIRECTED,     /* 421 http_request_error */
     FAULT_NOT_IMPLEMENTED, /* 501 http_request_error */
     FAULT_HEAD_TOO_LARGE,  /* 431 http_request_error */

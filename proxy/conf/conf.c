@@ -267,8 +267,8 @@ static unsigned add_options(cfg_opt_t *opts, enum key_scope scope, struct str pr
     return n;
 }
 
-static const char *const sections[] = {"client",  "upstream",    "dns", "tls",
-                                       "rewrite", "destination", "log"};
+static const char *const sections[] = {"client",  "upstream",    "dns",   "tls",
+                                       "rewrite", "destination", "batch", "log"};
 enum { N_SECTIONS = sizeof(sections) / sizeof(sections[0]), OPTIONS = 128 };
 
 static cfg_t *make_parser(void)

@@ -5,87 +5,9 @@
 #ifndef TLSFAN_CONF_CONF_H
 #define TLSFAN_CONF_CONF_H
 
-#include "base/addr.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "conf/rule.h"
-
-/* A list of strings. */
-struct strings {
-    char **v; /* terminated strings */
-    unsigned n;
-};
-
-/* curl's --connect-to. */
-struct connect_to {
-    char *host;       /* lower case; "" matches any */
-    uint16_t port;    /* 0 matches any */
-    char *to_host;    /* "" keeps the host */
-    uint16_t to_port; /* 0 keeps the port */
-};
-
-/* A listener that speaks for one origin. */
-struct forward {
-    char *listener; /* as written */
-    char *host;     /* lower case; IPv6 without brackets */
-    char *path;     /* put before the request's path; "" or "/v2", no slash at the end */
-    uint16_t port;
-    bool tls;               /* to = https:// */
-    bool host_is_client;    /* host = client */
-    struct strings hosts;   /* lower case */
-    struct strings origins; /* lower case, "http://name:port" */
-};
-
-struct listener {
-    char *text;                    /* as written, for messages */
-    struct addr addr;              /* port 0 picks a free one */
-    char *where;                   /* "FILE:LINE", "TLSFAN_X" or "-o key", for messages */
-    const struct forward *forward; /* NULL: a proxy listener */
-};
-
-/* durations in ms, 0 = none; sizes in bytes */
-struct client_conf {
-    struct netset allow;
-    bool allow_is_set; /* by hand */
-    char *auth_file;   /* "" = none */
-    unsigned max_connections, max_pipeline;
-    size_t max_head, buffer;
-    int64_t header_timeout, body_timeout, write_timeout, idle_timeout, tunnel_timeout;
-    bool lenient, early_hints;
-};
-
-struct upstream_conf {
-    int64_t connect_timeout, idle_timeout, max_age, queue_timeout;
-    size_t max_head;
-    unsigned retries;
-    struct addr bind4, bind6; /* len 0 = none */
-};
-
-struct dns_conf {
-    struct strings servers; /* "ADDR" or "ADDR:PORT"; none = resolv.conf */
-    int64_t timeout, ttl_max, negative_ttl;
-    int family; /* AF_UNSPEC, AF_INET, AF_INET6 */
-};
-
-struct rewrite_conf {
-    bool location, cookies, hsts, origin, links, cors;
-};
-
-struct destination_conf {
-    struct list_of_ports {
-        uint16_t *v;
-        unsigned n; /* 0 = any */
-    } ports, connect_ports;
-    struct netset deny, allow;
-    struct strings allow_hosts, deny_hosts; /* lower case */
-    struct rule_index *allow_index, *deny_index;
-};
-
-struct log_conf {
-    enum log_level level;
-    char *access;
-    bool json, query;
-};
+#include "conf/sections.h"
 
 struct htpasswd; /* conf/policy.c */
 
@@ -107,6 +29,7 @@ struct conf {
     struct dns_conf dns;
     struct rewrite_conf rewrite;
     struct destination_conf destination;
+    struct batch_conf batch;
     struct log_conf log;
     /* rules[0] matches when no other does and holds the upstream/tls values; then as written */
     struct rule *rules;

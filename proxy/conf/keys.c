@@ -158,6 +158,13 @@ static const struct key global_keys[] = {
     {"destination.deny_hosts", .type = KEY_HOSTS, IN_CONF(destination.deny_hosts), .def = "",
      .help = "names and \"*.example.com\" that are refused"},
 
+    {"batch.max_items", NUMBER(1, 100000), IN_CONF(batch.max_items), .def = "1000",
+     .help = "requests in one batch call"},
+    {"batch.max_size", SIZE(KIB, GIB), IN_CONF(batch.max_size), .def = "64m",
+     .help = "body of a batch call"},
+    {"batch.max_item_response", SIZE(KIB, GIB), IN_CONF(batch.max_item_response), .def = "16m",
+     .help = "one body in an NDJSON answer; multipart streams"},
+
     {"log.level", .type = KEY_CHOICE, IN_CONF(log.level), .def = "info", .choices = levels,
      .help = "error, warning, info, debug"},
     {"log.access", TEXT, IN_CONF(log.access), .def = "stderr",

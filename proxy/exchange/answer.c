@@ -61,9 +61,14 @@ static void answer_fields(struct exchange *x, struct fields *fields, const struc
                    STR("Basic realm=\"tlsfan\", charset=\"UTF-8\""));
     if (info->status == 503)
         fields_put(fields, STR("Retry-After"), STR("1"));
+    if (info->status == 401)
+        fields_put(fields, STR("WWW-Authenticate"),
+                   STR("Basic realm=\"tlsfan\", charset=\"UTF-8\""));
     if (info->status == 405)
         fields_put(fields, STR("Allow"),
-                   STR("GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH"));
+                   f->code == FAULT_NOT_POST
+                       ? STR("POST")
+                       : STR("GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH"));
 }
 
 void answer_fault(struct exchange *x, const struct fault *f)
