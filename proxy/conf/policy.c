@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/base64.h"
 #include "conf/htpasswd.h"
 
 enum { CREDENTIALS_MAX = 1024, FIELD_MAX = 2048 }; /* bytes decoded, and as the field has them */
@@ -21,37 +22,7 @@ bool policy_client(const struct conf *c, const struct addr *peer, struct fault *
     return false;
 }
 
-/* The value of a base64 digit, -1 when C is none. */
-static int base64_digit(char c)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const char *at = c == '\0' ? NULL : strchr(digits, c);
-    return at == NULL ? -1 : (int)(at - digits);
-}
-
-/* Decodes S into DST, which has room for CAP bytes and a terminator. */
-static bool base64_decode(char *dst, size_t cap, struct str s, size_t *len)
-{
-    while (s.len > 0 && s.p[s.len - 1] == '=')
-        s.len--;
-    unsigned bits = 0, value = 0;
-    *len = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        int digit = base64_digit(s.p[i]);
-        if (digit < 0 || *len == cap)
-            return false;
-        value = (value << 6 | (unsigned)digit) & 0xffff;
-        bits += 6;
-        if (bits < 8)
-            continue;
-        bits -= 8;
-        dst[(*len)++] = (char)(value >> bits & 0xff);
-    }
-    dst[*len] = '\0';
-    return true;
-}
-
-/* "Basic BASE64" (RFC 7617) gives PAIR, "user:password", in DST of CREDENTIALS_MAX + 1 bytes. */
+/* "Basic BASE64" (RFC 7617) gives PAIR, "user:password", in DST of CREDENTIALS_MAX bytes. */
 static bool parse_basic(struct str value, char *dst, struct str *pair)
 {
     struct str s = str_trim(value);
@@ -68,7 +39,7 @@ enum policy_auth policy_auth(const struct conf *c, struct str value)
 {
     if (c->htpasswd == NULL)
         return POLICY_AUTH_OK;
-    char buffer[CREDENTIALS_MAX + 1];
+    char buffer[CREDENTIALS_MAX];
     struct str pair;
     if (!parse_basic(value, buffer, &pair))
         return POLICY_AUTH_BAD;
@@ -81,7 +52,7 @@ bool policy_auth_slow(const struct conf *c, struct str value)
 {
     if (c->htpasswd == NULL)
         return true;
-    char buffer[CREDENTIALS_MAX + 1];
+    char buffer[CREDENTIALS_MAX];
     struct str pair;
     bool ok = parse_basic(value, buffer, &pair) && htpasswd_check(c->htpasswd, pair);
     explicit_bzero(buffer, sizeof(buffer));
