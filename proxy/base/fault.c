@@ -28,6 +28,7 @@ static const struct fault_info infos[FAULT_COUNT] = {
     [FAULT_BAD_REQUEST] = {400, "http_request_error", "Bad Request"},
     [FAULT_NOT_FOUND] = {404, "http_request_error", "Not Found"},
     [FAULT_METHOD] = {405, "http_request_error", "Method Not Allowed"},
+    [FAULT_NOT_GET] = {405, "http_request_error", "Method Not Allowed"},
     [FAULT_NOT_POST] = {405, "http_request_error", "Method Not Allowed"},
     [FAULT_NO_LENGTH] = {411, "http_request_error", "Length Required"},
     [FAULT_TOO_LARGE] = {413, "http_request_error", "Content Too Large"},

@@ -29,6 +29,7 @@ enum fault_code {
     FAULT_BAD_REQUEST,     /* 400 http_request_error */
     FAULT_NOT_FOUND,       /* 404 http_request_error */
     FAULT_METHOD,          /* 405 http_request_error */
+    FAULT_NOT_GET,         /* 405 http_request_error: of the pages of the service listener */
     FAULT_NOT_POST,        /* 405 http_request_error: of the batch call */
     FAULT_NO_LENGTH,       /* 411 http_request_error */
     FAULT_TOO_LARGE,       /* 413 http_request_error */

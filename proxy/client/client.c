@@ -498,11 +498,11 @@ void client_close(struct client *c)
 static void client_turn_away(struct clients *cs, struct stream *s)
 {
     struct fault f;
-    char text[1024];
+    char text[ANSWER_RAW];
     fault_set(&f, FAULT_LIMIT,
               "too many client connections (client.max_connections = %u); try again", cs->max);
     stream_start(s);
-    stream_put(s, text, answer_raw(text, &f));
+    stream_put(s, text, answer_raw(text, &f, false));
     stream_linger(s);
 }
 

@@ -47,35 +47,51 @@ static const char *answer_quote(struct arena *arena, const char *text)
     return dst;
 }
 
-/* The fields that go with a status. */
-static void answer_fields(struct exchange *x, struct fields *fields, const struct fault *f)
+/* The field that a status demands besides. False: none. */
+static bool answer_extra(const struct fault *f, struct str *name, struct str *value)
 {
-    const struct fault_info *info = fault_info(f->code);
+    static const struct {
+        int status;
+        struct str name, value;
+    } extras[] = {
+        {401, STR_INIT("WWW-Authenticate"), STR_INIT("Basic realm=\"tlsfan\", charset=\"UTF-8\"")},
+        {405, STR_INIT("Allow"), STR_INIT("GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH")},
+        {407, STR_INIT("Proxy-Authenticate"),
+         STR_INIT("Basic realm=\"tlsfan\", charset=\"UTF-8\"")},
+        {503, STR_INIT("Retry-After"), STR_INIT("1")},
+    };
+    for (size_t i = 0; i < sizeof(extras) / sizeof(extras[0]); i++) {
+        if (extras[i].status != fault_info(f->code)->status)
+            continue;
+        *name = extras[i].name;
+        *value = extras[i].value;
+        if (f->code == FAULT_NOT_POST)
+            *value = STR("POST");
+        if (f->code == FAULT_NOT_GET)
+            *value = STR("GET, HEAD");
+        return true;
+    }
+    return false;
+}
+
+/* The fields that go with a fault; what they need of memory comes from ARENA. */
+static void answer_fields(struct arena *arena, struct fields *fields, const struct fault *f)
+{
+    struct str name, value;
     fields_put(fields, STR("Content-Type"), STR("text/plain"));
     fields_put(fields, STR("X-Content-Type-Options"), STR("nosniff"));
     fields_put(fields, STR("Proxy-Status"),
-               arena_printf(&x->arena, "tlsfan; error=%s; details=\"%s\"", info->type,
-                            answer_quote(&x->arena, f->text)));
-    if (info->status == 407)
-        fields_put(fields, STR("Proxy-Authenticate"),
-                   STR("Basic realm=\"tlsfan\", charset=\"UTF-8\""));
-    if (info->status == 503)
-        fields_put(fields, STR("Retry-After"), STR("1"));
-    if (info->status == 401)
-        fields_put(fields, STR("WWW-Authenticate"),
-                   STR("Basic realm=\"tlsfan\", charset=\"UTF-8\""));
-    if (info->status == 405)
-        fields_put(fields, STR("Allow"),
-                   f->code == FAULT_NOT_POST
-                       ? STR("POST")
-                       : STR("GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH"));
+               arena_printf(arena, "tlsfan; error=%s; details=\"%s\"", fault_info(f->code)->type,
+                            answer_quote(arena, f->text)));
+    if (answer_extra(f, &name, &value))
+        fields_put(fields, name, value);
 }
 
 void answer_fault(struct exchange *x, const struct fault *f)
 {
     struct h1_head head;
     answer_begin(x, &head, (unsigned)fault_info(f->code)->status);
-    answer_fields(x, &head.fields, f);
+    answer_fields(&x->arena, &head.fields, f);
     answer_tell(x, &head, arena_printf(&x->arena, "%s\n", f->text));
 }
 
@@ -117,15 +133,21 @@ void answer_trace(struct exchange *x)
     answer_tell(x, &head, copy);
 }
 
-size_t answer_raw(char *dst, const struct fault *f)
+size_t answer_raw(char *dst, const struct fault *f, bool is_head)
 {
     const struct fault_info *info = fault_info(f->code);
-    int n = snprintf(
-        dst, 1024,
-        "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nX-Content-Type-Options: nosniff\r\n"
-        "Proxy-Status: tlsfan; error=%s; details=\"%.200s\"\r\n%s"
-        "Content-Length: %zu\r\nConnection: close\r\n\r\n%.200s\n",
-        info->status, info->title, info->type, f->text,
-        info->status == 503 ? "Retry-After: 1\r\n" : "", strnlen(f->text, 200) + 1, f->text);
-    return n > 0 && n < 1024 ? (size_t)n : 0;
+    struct h1_out out = {.framing = H1_FRAMING_LENGTH, .length = strlen(f->text) + 1};
+    struct arena arena;
+    struct fields fields;
+    char memory[ANSWER_RAW];
+    arena_init(&arena, memory, sizeof(memory));
+    fields_init(&fields, &arena, NULL, 0);
+    answer_fields(&arena, &fields, f);
+    size_t n = h1_write_response(dst, (unsigned)info->status, str_from(info->title), &fields, &out);
+    arena_clear(&arena);
+    if (is_head)
+        return n;
+    memcpy(dst + n, f->text, strlen(f->text));
+    dst[n + strlen(f->text)] = '\n';
+    return n + strlen(f->text) + 1;
 }

@@ -15,8 +15,9 @@ void answer_options(struct exchange *x);
 /* 200 message/http: the request as it came, without credentials and cookies (RFC 9110 §9.3.8). */
 void answer_trace(struct exchange *x);
 
-/* The whole answer for a connection that gets no exchange (too many): bytes for the wire. DST holds
- * 1024 bytes. */
-size_t answer_raw(char *dst, const struct fault *f);
+/* The whole answer where there is no exchange (too many connections, the service listener): bytes
+ * for the wire, without the sentence when it answers a HEAD. DST holds ANSWER_RAW bytes. */
+enum { ANSWER_RAW = 3072 };
+size_t answer_raw(char *dst, const struct fault *f, bool is_head);
 
 #endif
