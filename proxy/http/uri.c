@@ -299,6 +299,16 @@ static unsigned count_dots(struct str piece)
     return dots;
 }
 
+bool uri_is_loopback_name(struct str name)
+{
+    return str_ieq(name, STR("localhost")) || str_iends(name, STR(".localhost"));
+}
+
+bool uri_is_own_name(struct str name)
+{
+    return str_eq(name, STR("tlsfan.localhost"));
+}
+
 /* The depth is the least that any reading gives: "%2f" and "\" separate for "..", but only "/"
  * makes a segment that counts, and an empty one does not. */
 bool uri_path_leaves_root(struct str path)

@@ -50,6 +50,11 @@ MUST_CHECK bool uri_parse_ref(struct uri_ref *r, struct arena *arena, struct str
 struct str uri_authority(struct arena *arena, struct str host, uint16_t port,
                          uint16_t default_port);
 
+/* "localhost" and what ends in ".localhost" (RFC 6761 §6.3), in any case. */
+bool uri_is_loopback_name(struct str name);
+/* "tlsfan.localhost", in lower case: a proxy listener answers that itself. */
+bool uri_is_own_name(struct str name);
+
 /* True when PATH (up to its query) would climb above its root in the eyes of some server: "%2e" is
  * a dot, "%2f", "%5c" and a backslash may be slashes, ";" may end a segment, slashes may merge. */
 bool uri_path_leaves_root(struct str path);

@@ -7,6 +7,7 @@
 #include <uthash.h>
 
 #include "base/mem.h"
+#include "http/uri.h"
 
 enum { NAMES_MAX = 4096 };
 
@@ -51,7 +52,7 @@ struct dns_record *dns_record_known(struct str host, int family)
     struct addr a;
     if (addr_parse_ip(&a, host, 0))
         return addr_family(&a) == family ? dns_record_new(&a, 1) : dns_record_nodata(host, family);
-    if (str_ieq(host, STR("localhost")) || str_iends(host, STR(".localhost"))) {
+    if (uri_is_loopback_name(host)) {
         bool is_ip = addr_parse_ip(&a, family == AF_INET6 ? STR("::1") : STR("127.0.0.1"), 0);
         return dns_record_new(&a, is_ip ? 1 : 0);
     }
