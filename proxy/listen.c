@@ -28,6 +28,8 @@ bool listen_has(const struct listen_set *s, unsigned id)
 static bool is_same(const struct place *p, const struct listener *l)
 {
     bool same_kind = p->is_forward == (l->forward != NULL);
+    if (p->is_service != l->is_service)
+        return false; /* its socket belongs to another thread */
     return addr_equal(&p->wanted, &l->addr) &&
            (same_kind || addr_port(&l->addr) != 0 || addr_family(&l->addr) == AF_UNIX);
 }
@@ -139,7 +141,8 @@ bool listen_open(struct listen_set *s, const struct listen_set *old, const struc
         }
         p->wanted = l->addr;
         p->is_forward = l->forward != NULL;
-        if (!open_place(p, old, n_workers)) {
+        p->is_service = l->is_service;
+        if (!open_place(p, old, l->is_service ? 1 : n_workers)) {
             *why = explain(l, errno);
             return false;
         }

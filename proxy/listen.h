@@ -12,11 +12,12 @@
 struct place {
     unsigned id;        /* the same in all sets that have this place */
     struct addr wanted; /* as written */
-    bool is_forward;
+    bool is_forward, is_service;
     struct addr addr; /* as bound: the port that was picked */
     dev_t dev; /* of the file of a unix: socket, which is removed only while it is still the same */
     ino_t ino;
-    int *fds; /* heap: a socket for each worker; -1 once it was taken; NULL: taken over */
+    int *fds; /* heap: a socket for each worker, one for the service; -1 once it was taken; NULL:
+                 taken over */
     unsigned n_fds;
 };
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "health.h"
 #include "options.h"
 #include "run.h"
 #include "server.h"
@@ -68,6 +69,8 @@ static int act(const struct options *o)
     case ACTION_TEST:
     case ACTION_DUMP:
         return test(&o->source, o->action == ACTION_DUMP);
+    case ACTION_HEALTH:
+        return health_check(&o->source, o->address);
     case ACTION_VERSION:
         puts("tlsfan " TLSFAN_VERSION);
         return STATUS_OK;

@@ -10,11 +10,12 @@
 
 /* The leading + stops at the first word that is no option, the : tells a missing argument from an
  * unknown option. */
-static const char short_options[] = "+:c:l:f:o:w:tTVh";
+static const char short_options[] = "+:c:l:f:s:o:w:tTVh";
 
 static const struct option long_options[] = {
     {"config", required_argument, NULL, 'c'},  {"listen", required_argument, NULL, 'l'},
     {"forward", required_argument, NULL, 'f'}, {"option", required_argument, NULL, 'o'},
+    {"service", required_argument, NULL, 's'}, {"check-health", optional_argument, NULL, 'H'},
     {"workers", required_argument, NULL, 'w'}, {"test", no_argument, NULL, 't'},
     {"dump", no_argument, NULL, 'T'},          {"version", no_argument, NULL, 'V'},
     {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
@@ -23,6 +24,7 @@ static const struct option long_options[] = {
 static const char help_text[] =
     "Usage: tlsfan [OPTION]...\n"
     "       tlsfan [OPTION]... run -- COMMAND [ARGUMENT...]\n"
+    "       tlsfan [OPTION]... --check-health [ADDR:PORT]\n"
     "\n"
     "An HTTPS forward proxy: takes plain http:// requests, makes them as verified TLS requests,\n"
     "many at once, and gives the responses back in order.\n"
@@ -31,11 +33,14 @@ static const char help_text[] =
     "  -l, --listen LISTENER       proxy listener, may be repeated (default: 127.0.0.1:3128);\n"
     "                              ADDR:PORT, [::1]:PORT or unix:/path; port 0 picks a free one\n"
     "  -f, --forward LISTENER=URL  a listener that speaks for one origin\n"
+    "  -s, --service ADDR:PORT     service listener: health, metrics, the live page, batch calls;\n"
+    "                              off for none (default: 127.0.0.1:3129)\n"
     "  -o, --option KEY=VALUE      set a configuration key, for example\n"
     "                              -o tls.ca_file=/x.pem, -o 'rule[*.example.com].port=8443'\n"
     "  -w, --workers N             worker threads, or auto (default: auto)\n"
     "  -t, --test                  check the configuration and exit\n"
     "  -T, --dump                  the same, and print it as it applies, secrets masked\n"
+    "      --check-health [ADDR:PORT]  ask the service listener: exit 0 if it is well, 1 if not\n"
     "  -V, --version               print the version and exit\n"
     "  -h, --help                  print this and exit\n"
     "\n"
@@ -109,6 +114,13 @@ static void take(struct options *o, int c, char **argv)
     case 'o':
         add_key(o, optarg);
         break;
+    case 's':
+        add_option(o, xasprintf("service=%s", optarg));
+        break;
+    case 'H':
+        o->action = ACTION_HEALTH;
+        o->address = optarg;
+        break;
     case 'w':
         add_option(o, xasprintf("workers=%s", optarg));
         break;
@@ -173,6 +185,8 @@ enum exit_status options_parse(struct options *o, int argc, char **argv)
     take_options(o, argc, argv);
     if (!is_final(o) && optind < argc && strcmp(argv[optind], "run") == 0)
         take_run(o, argc, argv);
+    else if (o->action == ACTION_HEALTH && o->address == NULL && optind == argc - 1)
+        o->address = argv[optind];
     else if (!is_final(o) && optind < argc)
         fail(o, "%s is no option and no command of tlsfan", argv[optind]);
     o->source.environment = environ;

@@ -9,9 +9,10 @@
 
 enum action {
     ACTION_SERVE,
-    ACTION_RUN,  /* `run -- COMMAND` */
-    ACTION_TEST, /* -t */
-    ACTION_DUMP, /* -T */
+    ACTION_RUN,    /* `run -- COMMAND` */
+    ACTION_TEST,   /* -t */
+    ACTION_DUMP,   /* -T */
+    ACTION_HEALTH, /* --check-health */
     ACTION_VERSION,
     ACTION_HELP
 };
@@ -31,6 +32,7 @@ enum exit_status {
 struct options {
     enum action action;
     struct conf_source source; /* points into argv and into `made` */
+    const char *address;       /* of --check-health; NULL: that of the configuration */
     char **command;            /* of `run`: the rest of argv, NULL at its end */
     char **made;               /* heap: the texts of source.options */
     unsigned n_made;

@@ -19,7 +19,8 @@ enum {
     IDLE_GRACE_MS =
         1000, /* for a request that is on its way to an idle connection as the drain begins */
     FDS_OF_WORKER = 16, /* descriptors besides those of exchanges: loop, listeners, DNS, attempts */
-    FDS_OF_PROCESS = 32
+    FDS_OF_PROCESS = 32,
+    FDS_OF_SERVICE = 512 /* its connections, and some of batch calls' to origins */
 };
 
 enum server_state {
@@ -36,8 +37,11 @@ struct server {
     struct conf *conf;                /* the newest snapshot */
     struct listen_set places;
     struct worker_env env;
-    struct worker **workers;
-    unsigned n_workers, n_drained;
+    struct worker **workers; /* those that serve proxy clients; behind them the service's */
+    unsigned n_workers;      /* without it */
+    unsigned n_made, n_drained;
+    struct stats **stats; /* one a worker; the workers' */
+    struct watch watch;
     struct forward_id id;
     struct budget budget;
     _Atomic unsigned connections;
@@ -101,7 +105,9 @@ static void tell_places(const struct server *s, const struct listen_set *old)
     for (unsigned i = 0; i < s->places.n; i++) {
         const struct place *p = &s->places.v[i];
         const struct forward *f = s->conf->listeners[i].forward;
-        if (p->fds != NULL && f == NULL)
+        if (p->fds != NULL && p->is_service)
+            log_info("the service listener is http://%s/", addr_print(&p->addr, text));
+        else if (p->fds != NULL && f == NULL)
             log_info("listening on %s", addr_print(&p->addr, text));
         else if (p->fds != NULL)
             log_info("listening on %s for %s://%s:%u%s", addr_print(&p->addr, text),
@@ -125,16 +131,19 @@ static void set_own_addresses(const struct listen_set *places)
     free(own);
 }
 
+/* The service's worker, which comes last, gets the service listener, the others all the rest. */
 static struct worker_update *make_update(struct server *s, unsigned worker)
 {
     struct listen_set *places = &s->places;
     struct worker_update *u = xcalloc(1, sizeof(*u) + places->n * sizeof(u->places[0]));
+    bool is_service = worker == s->n_workers;
     u->conf = conf_ref(s->conf);
-    u->n = places->n;
-    for (unsigned i = 0; i < u->n; i++) {
-        u->places[i] = (struct worker_place){
+    for (unsigned i = 0; i < places->n; i++) {
+        if (places->v[i].is_service != is_service)
+            continue;
+        u->places[u->n++] = (struct worker_place){
             .id = places->v[i].id,
-            .fd = listen_take(places, i, worker),
+            .fd = listen_take(places, i, is_service ? 0 : worker),
             .addr = places->v[i].addr,
             .forward = s->conf->listeners[i].forward,
         };
@@ -151,7 +160,7 @@ static void install(struct server *s, struct conf *c, struct listen_set *places)
     s->conf = c;
     atomic_store(&s->budget.max, (int64_t)c->max_memory);
     set_own_addresses(&s->places);
-    for (unsigned i = 0; i < s->n_workers; i++)
+    for (unsigned i = 0; i < s->n_made; i++)
         worker_update(s->workers[i], make_update(s, i));
     tell_places(s, &old);
     tell_rules(c);
@@ -222,7 +231,7 @@ static void begin_drain(struct server *s)
 {
     s->state = SERVER_DRAINING;
     log_info("draining: no new connections, and %u to finish", atomic_load(&s->connections));
-    for (unsigned i = 0; i < s->n_workers; i++)
+    for (unsigned i = 0; i < s->n_made; i++)
         worker_drain(s->workers[i], IDLE_GRACE_MS);
     listen_drop(&s->places, NULL);
     deadline_set(&s->drain, s->conf->drain_timeout);
@@ -242,7 +251,7 @@ static void on_drain_deadline(void *arg)
 static void on_worker_drained(void *arg)
 {
     struct server *s = arg;
-    if (++s->n_drained == s->n_workers)
+    if (++s->n_drained == s->n_made)
         server_quit(s);
 }
 
@@ -254,7 +263,7 @@ static void on_end_signal(struct server *s)
         return;
     }
     s->state = SERVER_DELAY;
-    for (unsigned i = 0; i < s->n_workers; i++)
+    for (unsigned i = 0; i < s->n_made; i++)
         worker_announce_end(s->workers[i]);
     if (s->conf->drain_delay > 0)
         deadline_set(&s->drain, s->conf->drain_delay);
@@ -314,8 +323,8 @@ void server_run(struct server *s, server_signal_fn on_signal, void *arg)
 static void raise_descriptor_limit(const struct conf *c, bool is_run)
 {
     struct rlimit limit;
-    rlim_t need =
-        (rlim_t)c->client.max_connections * 3 / 2 + c->workers * FDS_OF_WORKER + FDS_OF_PROCESS;
+    rlim_t need = (rlim_t)c->client.max_connections * 3 / 2 + c->workers * FDS_OF_WORKER +
+                  FDS_OF_PROCESS + FDS_OF_SERVICE;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return;
     rlim_t before = limit.rlim_cur;
@@ -353,23 +362,32 @@ static bool make_workers(struct server *s, struct conf *c)
         .budget = &s->budget,
         .connections = &s->connections,
         .max_connections = c->client.max_connections,
+        .watch = &s->watch,
         .server = &s->loop,
         .on_drained = on_worker_drained,
         .arg = s,
     };
-    s->workers = xcalloc(c->workers, sizeof(*s->workers));
-    while (s->n_workers < c->workers) {
-        struct worker *w = worker_new(s->n_workers, &s->env, c);
+    s->n_workers = c->workers;
+    s->stats = xcalloc(c->workers + 1, sizeof(*s->stats));
+    s->env.stats = s->stats;
+    s->watch = (struct watch){.stats = s->stats,
+                              .n = c->workers + 1,
+                              .workers = c->workers,
+                              .budget = &s->budget,
+                              .since = loop_now()};
+    s->workers = xcalloc(c->workers + 1, sizeof(*s->workers));
+    while (s->n_made <= s->n_workers) {
+        struct worker *w = worker_new(s->n_made, &s->env, c, s->n_made == s->n_workers);
         if (w == NULL)
             return false;
-        s->workers[s->n_workers++] = w;
+        s->workers[s->n_made++] = w;
     }
     return true;
 }
 
 static bool start_workers(struct server *s)
 {
-    for (unsigned i = 0; i < s->n_workers; i++) {
+    for (unsigned i = 0; i < s->n_made; i++) {
         if (!worker_start(s->workers[i]))
             return false;
     }
@@ -426,7 +444,7 @@ struct server *server_start(const struct conf_source *source, enum exit_status *
 uint16_t server_port(const struct server *s)
 {
     for (unsigned i = 0; i < s->places.n; i++) {
-        if (s->conf->listeners[i].forward == NULL)
+        if (s->conf->listeners[i].forward == NULL && !s->places.v[i].is_service)
             return addr_port(&s->places.v[i].addr);
     }
     return 0;
@@ -434,15 +452,16 @@ uint16_t server_port(const struct server *s)
 
 static void stop_workers(struct server *s)
 {
-    for (unsigned i = 0; i < s->n_workers; i++)
+    for (unsigned i = 0; i < s->n_made; i++)
         worker_stop(s->workers[i]);
-    for (unsigned i = 0; i < s->n_workers; i++)
+    for (unsigned i = 0; i < s->n_made; i++)
         worker_join(s->workers[i]);
     /* The thread that checks credentials sends to the loops, which therefore go last. */
     auth_stop();
-    for (unsigned i = 0; i < s->n_workers; i++)
+    for (unsigned i = 0; i < s->n_made; i++)
         worker_free(s->workers[i]);
     free(s->workers);
+    free(s->stats);
 }
 
 void server_stop(struct server *s)

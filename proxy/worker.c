@@ -13,6 +13,8 @@
 #include "net/dns.h"
 #include "net/sock.h"
 #include "net/stream.h"
+#include "service/batch.h"
+#include "exchange/stats.h"
 
 enum {
     ACCEPT_MAX = 32,        /* connections a listener takes in one turn */
@@ -40,9 +42,10 @@ struct worker {
     struct engine engine;
     struct clients clients;
     struct list acceptors;
-    struct turn flush;     /* access lines leave once a turn */
-    struct deadline pause; /* set while accepting is paused */
-    struct deadline look;  /* set during the drain */
+    struct turn flush;       /* access lines leave once a turn */
+    struct deadline pause;   /* set while accepting is paused */
+    struct deadline look;    /* set during the drain */
+    struct service *service; /* NULL: this worker serves proxy clients */
     struct log_gate full;
     const struct worker_env *env; /* borrowed */
     unsigned index;
@@ -179,6 +182,14 @@ static struct acceptor *find_acceptor(struct worker *w, unsigned id)
 
 /* ---- what the server says */
 
+static void set_service(struct worker *w, const struct worker_update *u)
+{
+    if (u->n > 0 && u->places[0].fd < 0)
+        return; /* it stays */
+    if (!service_listen(w->service, u->n > 0 ? u->places[0].fd : -1))
+        log_error("the service listener takes no connections: %s", strerror(errno));
+}
+
 /* What has connected to a listener that goes is still served. */
 static void set_places(struct worker *w, struct worker_update *u)
 {
@@ -198,6 +209,17 @@ static void set_places(struct worker *w, struct worker_update *u)
     list_move(&w->acceptors, &stay);
 }
 
+/* Frees U. */
+static void take_places(struct worker *w, struct worker_update *u)
+{
+    if (w->service != NULL)
+        set_service(w, u);
+    else
+        set_places(w, u);
+    conf_unref(&u->conf);
+    free(u);
+}
+
 static void apply_update(void *arg)
 {
     struct worker_update *u = arg;
@@ -205,9 +227,7 @@ static void apply_update(void *arg)
     engine_set_conf(&w->engine, conf_ref(u->conf));
     dns_configure(w->engine.dns, u->conf);
     pool_retire(w->engine.pool, u->conf->generation);
-    set_places(w, u);
-    conf_unref(&u->conf);
-    free(u);
+    take_places(w, u);
 }
 
 void worker_update(struct worker *w, struct worker_update *u)
@@ -217,9 +237,7 @@ void worker_update(struct worker *w, struct worker_update *u)
         loop_send(&w->loop, apply_update, u);
         return;
     }
-    set_places(w, u);
-    conf_unref(&u->conf);
-    free(u);
+    take_places(w, u);
 }
 
 static void announce_end(void *arg)
@@ -237,7 +255,9 @@ void worker_announce_end(struct worker *w)
 static void on_look(void *arg)
 {
     struct worker *w = arg;
-    if (w->clients.n > 0 || w->engine.open_exchanges > 0 || stream_any_lingers(&w->loop))
+    bool has_callers = w->service != NULL && service_busy(w->service) > 0;
+    if (w->clients.n > 0 || has_callers || w->engine.open_exchanges > 0 ||
+        stream_any_lingers(&w->loop))
         deadline_set(&w->look, LOOK_MS);
     else
         loop_send(w->env->server, w->env->on_drained, w->env->arg);
@@ -272,12 +292,14 @@ static void engine_init(struct worker *w, struct conf *c)
     e->loop = &w->loop;
     e->id = w->env->id;
     e->budget = w->env->budget;
+    e->stats = w->env->stats[w->index] = stats_new();
     e->next_id = (uint64_t)(w->index + 1) << 48;
     engine_set_conf(e, conf_ref(c));
     sweep_init(&e->sweep, &w->loop);
 }
 
-struct worker *worker_new(unsigned index, const struct worker_env *env, struct conf *c)
+struct worker *worker_new(unsigned index, const struct worker_env *env, struct conf *c,
+                          bool is_service)
 {
     struct worker *w = xcalloc(1, sizeof(*w));
     w->env = env;
@@ -299,8 +321,12 @@ struct worker *worker_new(unsigned index, const struct worker_env *env, struct c
         errno = cause;
         return NULL;
     }
-    w->engine.pool = pool_new(&w->loop, w->engine.dns, env->id, env->budget);
+    w->engine.pool =
+        pool_new(&w->loop, w->engine.dns, env->id, env->budget, &w->engine.stats->tally);
     pool_retire(w->engine.pool, c->generation);
+    w->engine.open_batch = batch_open;
+    if (is_service)
+        w->service = service_new(&w->engine, env->watch, env->connections);
     return w;
 }
 
@@ -312,6 +338,9 @@ static void close_all(struct worker *w)
     deadline_close(&w->pause);
     deadline_close(&w->look);
     clients_close(&w->clients);
+    if (w->service != NULL)
+        service_close(w->service);
+    w->service = NULL;
     for (int i = 0; i < CLOSE_TURNS && w->engine.open_exchanges > 0; i++)
         loop_turn(&w->loop, false);
     if (w->engine.open_exchanges > 0)
@@ -331,7 +360,10 @@ static void *run(void *arg)
 {
     struct worker *w = arg;
     char name[16];
-    snprintf(name, sizeof(name), "worker %u", w->index);
+    if (w->service != NULL)
+        snprintf(name, sizeof(name), "service");
+    else
+        snprintf(name, sizeof(name), "worker %u", w->index);
     pthread_setname_np(pthread_self(), name);
     loop_run(&w->loop);
     close_all(w);
@@ -370,5 +402,6 @@ void worker_free(struct worker *w)
     log_buf_flush(&w->engine.log);
     log_buf_clear(&w->engine.log);
     loop_clear(&w->loop);
+    stats_free(w->engine.stats);
     free(w);
 }

@@ -5,6 +5,7 @@
 #define TLSFAN_WORKER_H
 
 #include "client/client.h"
+#include "service/service.h"
 
 /* What all workers share; it outlives them. */
 struct worker_env {
@@ -12,6 +13,8 @@ struct worker_env {
     struct budget *budget;
     _Atomic unsigned *connections; /* open ones of all workers */
     unsigned max_connections;
+    struct stats **stats;          /* one a worker, filled in by worker_new(); the worker's */
+    const struct watch *watch;     /* what the service tells of */
     struct loop *server;           /* the main thread's loop */
     void (*on_drained)(void *arg); /* on that loop: a worker has nothing left to do; once each */
     void *arg;
@@ -33,8 +36,10 @@ struct worker_update {
     struct worker_place places[];
 };
 
-/* Makes worker INDEX (from 0), which does nothing yet, with the settings of C. NULL with errno. */
-struct worker *worker_new(unsigned index, const struct worker_env *env, struct conf *c);
+/* Makes worker INDEX (from 0), which does nothing yet, with the settings of C. With IS_SERVICE it
+ * has no proxy clients: the places that it gets are the service listener's. NULL with errno. */
+struct worker *worker_new(unsigned index, const struct worker_env *env, struct conf *c,
+                          bool is_service);
 /* Takes over U and everything in it. Before worker_start() it is done at once, else on the worker's
  * thread. */
 void worker_update(struct worker *w, struct worker_update *u);
@@ -50,7 +55,7 @@ void worker_drain(struct worker *w, int64_t grace_ms);
 /* Ends the thread; what is open is cut. Returns at once: worker_join() waits. */
 void worker_stop(struct worker *w);
 void worker_join(struct worker *w);
-/* After worker_join(), and after whatever else sends calls to its loop has ended. */
+/* After worker_join() of all workers, and after whatever else sends calls to its loop has ended. */
 void worker_free(struct worker *w);
 
 #endif

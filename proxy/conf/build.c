@@ -218,15 +218,16 @@ static void build_forwards(struct conf *c, struct settings *s, struct conf_fault
 static void build_listeners(struct conf *c, const struct key *k, const struct setting *s,
                             struct conf_faults *faults)
 {
+    unsigned before = c->n_listeners;
     if (s->source == FROM_NOWHERE) {
         set_default(k, c);
-        for (unsigned i = 0; i < c->n_listeners; i++)
+        for (unsigned i = before; i < c->n_listeners; i++)
             c->listeners[i].where = xstrdup("default");
         return;
     }
     for (unsigned i = 0; i < s->n; i++) {
         struct setting one = {.v = &s->v[i], .n = 1, .source = s->source};
-        unsigned before = c->n_listeners;
+        before = c->n_listeners;
         set_written(k, c, &one, faults);
         if (c->n_listeners > before)
             c->listeners[before].where = xstrdup(s->v[i].where);
@@ -253,7 +254,7 @@ void build_conf(struct conf *c, struct settings *s, struct conf_faults *faults)
     const struct key *keys = keys_of(KEY_GLOBAL, &n);
     for (unsigned i = 0; i < n; i++) {
         const struct setting *setting = &s->global->settings[i];
-        if (keys[i].type == KEY_LISTEN)
+        if (keys[i].type == KEY_LISTEN || keys[i].type == KEY_SERVICE)
             build_listeners(c, &keys[i], setting, faults);
         else
             set_key(&keys[i], keys[i].in_base ? (void *)&c->rules[0] : c, setting, faults);

@@ -17,6 +17,11 @@ static void check_open(const struct conf *c, const struct listener *l, struct co
                    "forward %s is open to other machines and asks for no credentials: set "
                    "client.allow, for example to {\"private\"}",
                    l->text);
+    else if (l->is_service && c->client.auth_file[0] == '\0')
+        conf_fault(faults, l->where,
+                   "service listener %s is open to other machines: set client.allow, for example "
+                   "to {\"private\"}, or client.auth_file",
+                   l->text);
     else if (c->client.auth_file[0] == '\0')
         conf_fault(faults, l->where,
                    "listener %s is open to other machines: set client.allow, for example to "
@@ -112,11 +117,13 @@ static void check_rules(const struct conf *c, struct conf_faults *faults)
 
 void check_conf(const struct conf *c, struct conf_faults *faults)
 {
+    unsigned n_proxy = 0;
     for (unsigned i = 0; i < c->n_listeners; i++) {
+        n_proxy += !c->listeners[i].is_service;
         check_open(c, &c->listeners[i], faults);
         check_double(c, i, faults);
     }
-    if (c->n_listeners == 0 && faults->n == 0)
+    if (n_proxy == 0 && faults->n == 0)
         conf_fault(faults, "listen", "there is no listener");
     check_access_log(c, faults);
     check_rules(c, faults);

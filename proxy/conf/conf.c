@@ -344,6 +344,7 @@ static void open_for_command(struct settings *s)
 static void drop_listeners(struct settings *s)
 {
     setting_reset(section_setting(s->global, key_find(KEY_GLOBAL, STR("listen"))));
+    setting_reset(section_setting(s->global, key_find(KEY_GLOBAL, STR("service"))));
     settings_drop_forwards(s, FROM_FILE);
 }
 
@@ -352,6 +353,7 @@ static void imply_all(struct settings *s, bool is_run)
 {
     if (is_run) {
         imply(s, "listen", "127.0.0.1:0");
+        imply(s, "service", "off");
         imply(s, "log.access", "off");
         imply(s, "log.level", "warning");
         open_for_command(s);
@@ -476,6 +478,7 @@ static void conf_free(struct conf *c)
     free(c->client.auth_file);
     strings_clear(&c->dns.servers);
     destination_clear(&c->destination);
+    strings_clear(&c->service_hosts);
     free(c->log.access);
     htpasswd_free(c->htpasswd);
     free(c->text);

@@ -16,6 +16,7 @@ struct conf {
     unsigned generation; /* 1 for the first snapshot, rising with each reload; part of pool keys */
     struct listener *listeners;
     unsigned n_listeners;
+    struct strings service_hosts; /* lower case */
     struct forward *forwards;
     unsigned n_forwards;
     unsigned workers;  /* resolved: > 0 */

@@ -37,7 +37,8 @@ struct listener {
     char *text;                    /* as written, for messages */
     struct addr addr;              /* port 0 picks a free one */
     char *where;                   /* "FILE:LINE", "TLSFAN_X" or "-o key", for messages */
-    const struct forward *forward; /* NULL: a proxy listener */
+    const struct forward *forward; /* NULL: a proxy listener, or the service's */
+    bool is_service;
 };
 
 /* durations in ms, 0 = none; sizes in bytes */

@@ -188,8 +188,9 @@ void settings_add_environment(struct settings *s, char **environment, bool is_ru
         if (!str_starts(name, STR("TLSFAN_")) || name.len == entry.len)
             continue;
         const char *text = *e + name.len + 1;
-        bool is_listener =
-            str_eq(name, STR("TLSFAN_LISTEN")) || str_eq(name, STR("TLSFAN_FORWARD"));
+        bool is_listener = str_eq(name, STR("TLSFAN_LISTEN")) ||
+                           str_eq(name, STR("TLSFAN_FORWARD")) ||
+                           str_eq(name, STR("TLSFAN_SERVICE"));
         if (is_listener && is_run)
             continue;
         if (str_eq(name, STR("TLSFAN_FORWARD")))

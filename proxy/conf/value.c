@@ -338,6 +338,7 @@ bool value_set(const struct key *k, void *base, struct str text, char *err)
         [KEY_BIND] = value_set_bind,
         [KEY_CONNECT] = value_set_connect,
         [KEY_TO] = value_set_to,
+        [KEY_SERVICE] = value_set_service,
         [KEY_NETS] = set_nets,
         [KEY_PORTS] = set_ports,
         [KEY_HOSTS] = set_hosts,

@@ -28,6 +28,7 @@ MUST_CHECK bool value_split(struct str text, struct str *host, struct str *port)
 /* The functions of conf/value_net.c, for the table in conf/value.c. FIELD is where K->offset
  * points. */
 bool value_set_listen(const struct key *k, void *field, struct str text, char *err);
+bool value_set_service(const struct key *k, void *field, struct str text, char *err);
 bool value_set_connect_to(const struct key *k, void *field, struct str text, char *err);
 bool value_set_connect(const struct key *k, void *field, struct str text, char *err);
 bool value_set_bind(const struct key *k, void *field, struct str text, char *err);

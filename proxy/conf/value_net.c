@@ -45,6 +45,20 @@ bool value_set_listen(const struct key *k, void *field, struct str text, char *e
     return true;
 }
 
+bool value_set_service(const struct key *k, void *field, struct str text, char *err)
+{
+    struct conf *c = OWNER(field, struct conf, listeners);
+    struct addr a;
+    if (str_eq(text, STR("off")))
+        return true;
+    if (!addr_parse(&a, text) || addr_family(&a) == AF_UNIX)
+        return fail_at(err, text, "is no service listener: write ADDR:PORT or off");
+    if (!value_set_listen(k, field, text, err))
+        return false;
+    c->listeners[c->n_listeners - 1].is_service = true;
+    return true;
+}
+
 /* Takes "HOST:" or "[v6]:" off REST, at the end without its colon. */
 static bool take_host(struct str *rest, struct str *host)
 {

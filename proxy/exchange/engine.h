@@ -9,6 +9,8 @@
 #include "upstream/upstream.h"
 
 struct dns;
+struct source_side;
+struct stats;
 
 /* A snapshot in use by one worker. Counted without atomics, so that no request writes to memory
  * that workers share. */
@@ -25,11 +27,14 @@ struct engine {
     struct pool *pool;
     const struct forward_id *id; /* Via */
     struct budget *budget;       /* max_memory, of the process */
+    struct stats *stats;         /* what this worker counts */
     struct log_buf log;          /* access lines of this turn */
     struct slab asks;            /* struct ask of client/client.c */
-    uint64_t next_id;            /* request id: the worker in the top 16 bits */
-    unsigned open_exchanges;     /* begun and not yet freed */
-    bool draining;               /* answers carry Connection: close */
+    /* Makes the batch call of FROM: batch_open() of service/batch.c; NULL: there is none. */
+    struct ustream *(*open_batch)(struct engine *e, const struct source_side *from);
+    uint64_t next_id;        /* request id: the worker in the top 16 bits */
+    unsigned open_exchanges; /* begun and not yet freed */
+    bool draining;           /* answers carry Connection: close */
 };
 
 /* Makes C (whose reference the engine takes over) the newest snapshot, or none with NULL. */

@@ -15,6 +15,7 @@
 #include "exchange/auth.h"
 #include "exchange/record.h"
 #include "exchange/route.h"
+#include "exchange/stats.h"
 #include "upstream/dial.h"
 
 enum { REPLAY_MAX = 16384 };
@@ -26,6 +27,16 @@ static void exchange_set_state(struct exchange *x, enum exchange_state to)
     x->state = to;
 }
 
+/* Who gives up waiting has waited, and at whose door is noted, too. */
+static void exchange_leave_wait(struct exchange *x)
+{
+    if (x->wait.origin == NULL)
+        return;
+    pool_cancel(&x->wait);
+    x->t.queued += x->wait.queued_us;
+    x->facts.place = x->wait.failed.place;
+}
+
 /* Leaves whatever is under way for X upstream. */
 static void exchange_leave(struct exchange *x)
 {
@@ -33,7 +44,7 @@ static void exchange_leave(struct exchange *x)
     x->us = NULL;
     if (us != NULL)
         us->ops->cancel(us);
-    pool_cancel(&x->wait);
+    exchange_leave_wait(x);
     if (x->dial != NULL)
         dial_cancel(x->dial);
     x->dial = NULL;
@@ -74,11 +85,17 @@ static void exchange_done(struct exchange *x)
     exchange_set_state(x, EXCHANGE_DONE);
 }
 
+static void exchange_blame(struct exchange *x, const struct fault *f)
+{
+    x->fault = f->code;
+    x->sentence = arena_dup(&x->arena, str_from(f->text));
+}
+
 /* The response broke off after its head had been passed on. */
-static void exchange_cut(struct exchange *x, enum fault_code code)
+static void exchange_cut(struct exchange *x, const struct fault *f)
 {
     exchange_leave(x);
-    x->fault = code;
+    exchange_blame(x, f);
     exchange_done(x);
     x->source->on_cut(x);
 }
@@ -87,7 +104,7 @@ static void exchange_cut(struct exchange *x, enum fault_code code)
 static void exchange_fail(struct exchange *x, const struct fault *f)
 {
     exchange_leave(x);
-    x->fault = f->code;
+    exchange_blame(x, f);
     exchange_done(x);
     answer_fault(x, f);
 }
@@ -98,7 +115,7 @@ static void exchange_fail(struct exchange *x, const struct fault *f)
 static void exchange_arm(struct exchange *x)
 {
     bool is_sending = x->res == HALF_HEAD && x->req != HALF_DONE;
-    if (x->paused || x->us == NULL || (is_sending && !x->body_waits))
+    if (x->paused || x->us == NULL || x->is_batch || (is_sending && !x->body_waits))
         timeout_clear(&x->timeout);
     else
         sweep_set(&x->engine->sweep, &x->timeout,
@@ -109,11 +126,14 @@ static void exchange_arm(struct exchange *x)
 static void on_timeout(void *arg)
 {
     struct exchange *x = arg;
+    struct fault f;
     if (x->res == HALF_BODY) {
-        exchange_cut(x, FAULT_RESPONSE_TIMEOUT);
+        fault_set(&f, FAULT_RESPONSE_TIMEOUT,
+                  "%.*s sent no more of its response within %lld ms (read_timeout)",
+                  STR_ARG(x->want.host), (long long)x->rule->read_timeout);
+        exchange_cut(x, &f);
         return;
     }
-    struct fault f;
     if (x->req != HALF_DONE)
         fault_set(&f, FAULT_RESPONSE_TIMEOUT,
                   "%.*s took no more of the request body within %lld ms (read_timeout)",
@@ -142,6 +162,7 @@ static void exchange_switch(struct exchange *x, struct h1_head *head)
     void *slot = NULL;
     x->us = NULL;
     struct stream *up = us->ops->take(us, &slot);
+    counter_add(&x->engine->stats->tunnels, 1);
     exchange_done(x);
     x->source->on_tunnel(x, head, up, slot);
 }
@@ -212,7 +233,7 @@ static void on_fault(void *arg, const struct fault *f, bool is_fresh, bool is_un
     struct exchange *x = arg;
     x->us = NULL;
     if (x->res == HALF_BODY) {
-        exchange_cut(x, f->code);
+        exchange_cut(x, f);
         return;
     }
     if (exchange_retry(x, is_fresh, is_unsent))
@@ -306,6 +327,7 @@ static void on_dialed(void *arg, const struct dial_result *r)
     }
     x->status = 200;
     x->t.head = loop_now();
+    counter_add(&x->engine->stats->tunnels, 1);
     exchange_done(x);
     x->source->on_tunnel(x, NULL, r->stream, NULL);
 }
@@ -317,7 +339,8 @@ static void exchange_perform(struct exchange *x, struct str body)
     x->wait.on_ready = on_ready;
     x->wait.on_fault = on_wait_fault;
     x->wait.arg = x;
-    struct ustream *us = pool_get(x->engine->pool, &x->want, &x->wait);
+    struct ustream *us = x->is_batch ? x->engine->open_batch(x->engine, x->from)
+                                     : pool_get(x->engine->pool, &x->want, &x->wait);
     if (us != NULL && x->pending != NULL)
         on_ready(x, us);
     else if (us != NULL)
@@ -365,6 +388,7 @@ static void exchange_route(struct exchange *x, struct str body)
     case ROUTE_AUTH:
         exchange_authenticate(x, body);
         break;
+    case ROUTE_BATCH:
     case ROUTE_UPSTREAM:
         exchange_perform(x, body);
         break;
@@ -411,6 +435,7 @@ void exchange_init(struct exchange *x, struct engine *e, const struct source_ops
     x->id = ++e->next_id;
     x->t.begin = loop_now();
     e->open_exchanges++;
+    counter_add(&e->stats->begun, 1);
     timeout_init(&x->timeout, on_timeout, x);
     arena_init(&x->arena, x->first_bytes, sizeof x->first_bytes);
     fields_init(&x->head.fields, &x->arena, x->first_fields,
@@ -421,7 +446,7 @@ void exchange_refuse(struct exchange *x, const struct fault *f)
 {
     x->must_close = true;
     if (x->res == HALF_BODY)
-        exchange_cut(x, f->code);
+        exchange_cut(x, f);
     else if (!exchange_is_over(x))
         exchange_fail(x, f);
 }
@@ -496,6 +521,8 @@ void exchange_close(struct exchange *x, enum fault_code fault)
         x->fault = fault;
     if (x->t.end == 0)
         x->t.end = loop_now();
+    stats_count(x);
+    record_keep(x);
     record_write(x);
     exchange_set_state(x, EXCHANGE_CLOSED);
     loop_reap(x->engine->loop, &x->reap, exchange_free, x);

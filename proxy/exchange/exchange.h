@@ -57,6 +57,7 @@ struct exchange {
     struct forward_info hop;
     bool has_target; /* `target` has been parsed */
     bool is_trusted; /* its credentials were found good */
+    bool is_batch;   /* the batch call of tlsfan itself: no rule, no timeouts of its own */
 
     /* The route. */
     struct up_want want;
@@ -84,6 +85,7 @@ struct exchange {
     /* For the record. */
     unsigned status;
     enum fault_code fault;
+    struct str sentence; /* of that fault, in the arena; empty: none was told */
     struct exchange_times t;
     uint64_t bytes_in, bytes_out;
     bool recorded;
@@ -114,8 +116,9 @@ void exchange_end(struct exchange *x, const struct fields *trailers);
 /* The source takes no more of the response for now, or does again. */
 void exchange_pause(struct exchange *x, bool paused);
 
-/* Cancels what is under way, writes the log line, frees later. Idempotent. FAULT says why it ended
- * early (FAULT_CLIENT_GONE...); FAULT_NONE when it ended as it should. */
+/* Cancels what is under way, counts X, keeps its record, writes the log line, frees later.
+ * Idempotent. FAULT says why it ended early (FAULT_CLIENT_GONE...); FAULT_NONE when it ended as it
+ * should. */
 void exchange_close(struct exchange *x, enum fault_code fault);
 
 static inline bool exchange_is_over(const struct exchange *x)

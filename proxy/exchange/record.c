@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The access line: see record.h. Written by hand into the worker's buffer, for it is on every
- * request's path; `struct pen` keeps what it writes within the room that was asked for. */
+/* The access line and the record: see record.h. Written by hand, for both are on every request's
+ * path; `struct pen` keeps what it writes within the room that was asked for. */
 #include "exchange/record.h"
 
 #include <time.h>
+
+#include "exchange/stats.h"
 
 enum {
     RECORD_FIXED = 1536, /* all but method and URL, escaped */
@@ -13,6 +15,7 @@ enum {
 struct pen {
     char *p;
     char *end;
+    bool is_raw; /* what others wrote is kept as it is: who prints it escapes it */
 };
 
 static void pen_bytes(struct pen *w, const char *p, size_t n)
@@ -53,6 +56,14 @@ static void pen_escaped(struct pen *w, struct str s)
     pen_bytes(w, s.p + from, s.len - from);
 }
 
+static void pen_part(struct pen *w, struct str s)
+{
+    if (w->is_raw)
+        pen_bytes(w, s.p, s.len);
+    else
+        pen_escaped(w, s);
+}
+
 /* µs as milliseconds with three digits behind the point. */
 static void pen_ms(struct pen *w, const char *key, int64_t us)
 {
@@ -67,34 +78,35 @@ static void pen_ms(struct pen *w, const char *key, int64_t us)
     pen_bytes(w, frac, 4);
 }
 
-static void pen_ip_host(struct pen *w, struct str host)
+static void pen_host(struct pen *w, const struct uri_host *host)
 {
-    bool is_ip6 = str_find(host, ':') < host.len;
-    pen_text(w, is_ip6 ? "[" : "");
-    pen_escaped(w, host);
-    pen_text(w, is_ip6 ? "]" : "");
+    if (host->is_ip6)
+        pen_text(w, "[");
+    pen_part(w, host->name);
+    if (host->is_ip6)
+        pen_text(w, "]");
+    if (host->port != 0) {
+        pen_text(w, ":");
+        pen_number(w, host->port);
+    }
 }
 
 /* The URL without userinfo (a target that has one is never parsed) and, unless log.query, without
  * query. */
 static void pen_url(struct pen *w, const struct exchange *x)
 {
-    const struct uri_host *host = &x->target.host;
     if (!x->has_target) {
         pen_text(w, "-");
         return;
     }
     if (x->target.form == TARGET_AUTHORITY || x->target.form == TARGET_ABSOLUTE) {
-        pen_escaped(w, x->target.scheme_name);
-        pen_text(w, x->target.form == TARGET_ABSOLUTE ? "://" : "");
-        pen_ip_host(w, host->name);
-        if (host->port != 0) {
-            pen_text(w, ":");
-            pen_number(w, host->port);
-        }
+        pen_part(w, x->target.scheme_name);
+        if (x->target.form == TARGET_ABSOLUTE)
+            pen_text(w, "://");
+        pen_host(w, &x->target.host);
     } else if (x->rq.host.p != NULL) {
         pen_text(w, x->rewrite.forward != NULL && x->want.tls ? "https://" : "http://");
-        pen_escaped(w, x->rq.host);
+        pen_part(w, x->rq.host);
     }
     if (x->target.form == TARGET_AUTHORITY)
         return;
@@ -104,7 +116,7 @@ static void pen_url(struct pen *w, const struct exchange *x)
         path.len = str_find(path, '?');
     if (path.len > URL_MAX)
         path.len = URL_MAX;
-    pen_escaped(w, path);
+    pen_part(w, path);
 }
 
 /* The wall clock of this second as FORMAT, made once a second. */
@@ -209,10 +221,56 @@ void record_write(struct exchange *x)
                             x->target.scheme_name.len + x->target.host.name.len + x->rq.host.len);
     struct log_buf *b = &x->engine->log;
     char *start = log_buf_room(b, room);
-    struct pen w = {start, start + room};
+    struct pen w = {start, start + room, false};
     if (x->conf->log.json)
         record_json(&w, x);
     else
         record_common(&w, x);
     b->len += (size_t)(w.p - start);
+}
+
+/* Puts S, or MAX bytes of it, at *P, which moves on; gives how many. */
+static uint8_t keep_text(char **p, struct str s, size_t max)
+{
+    size_t n = s.len < max ? s.len : max;
+    if (n > 0)
+        memcpy(*p, s.p, n);
+    *p += n;
+    return (uint8_t)n;
+}
+
+static uint64_t keep_sentence(struct ring *sentences, struct str text)
+{
+    struct sentence s;
+    if (text.len == 0)
+        return 0;
+    memcpy(s.text, text.p, text.len + 1);
+    return ring_put(sentences, &s, text.len + 1) + 1;
+}
+
+void record_keep(const struct exchange *x)
+{
+    const struct stats *s = x->engine->stats;
+    const struct addr *peer = &x->facts.peer;
+    struct record r;
+    char *p = r.text;
+    r.t = x->t;
+    r.id = x->id;
+    r.bytes_in = x->bytes_in;
+    r.bytes_out = x->bytes_out;
+    r.sentence = keep_sentence(s->sentences, x->sentence);
+    r.protocol = x->facts.protocol;
+    r.tls = x->facts.tls_version;
+    memcpy(&r.peer, &peer->in6, sizeof r.peer);
+    r.peer_len = peer->len <= sizeof r.peer ? (uint8_t)peer->len : 0;
+    r.fault = (uint8_t)x->fault;
+    r.is_reused = x->facts.is_reused;
+    r.status = (uint16_t)x->status;
+    r.retries = (uint16_t)x->retries;
+    r.client_len = keep_text(&p, str_from(x->from->peer_text), RECORD_CLIENT);
+    r.method_len = keep_text(&p, x->head.method.name, RECORD_METHOD);
+    struct pen w = {p, p + RECORD_URL, true};
+    pen_url(&w, x);
+    r.url_len = (uint8_t)(w.p - p);
+    ring_put(s->records, &r, (size_t)(w.p - (char *)&r));
 }

@@ -1,12 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The finished exchange as a line of the access log, json or common. */
+/* The finished exchange: as a line of the access log, json or common, and as a record that the
+ * service thread reads from the worker's ring. Credentials are never in either, query strings only
+ * with log.query. */
 #ifndef TLSFAN_EXCHANGE_RECORD_H
 #define TLSFAN_EXCHANGE_RECORD_H
 
 #include "exchange/exchange.h"
 
-/* Writes the line of X, once, to the engine's log buffer. Credentials are never in it, query
- * strings only with log.query. */
+enum {
+    RECORD_CLIENT = 45, /* bytes of each text in a record; what is longer is cut */
+    RECORD_METHOD = 16,
+    RECORD_URL = 160
+};
+
+/* As much of an exchange as is shown of it. Texts stand one behind the other, as peers wrote them.
+ */
+struct record {
+    struct exchange_times t;
+    uint64_t id;
+    uint64_t bytes_in, bytes_out;
+    uint64_t sentence;          /* its number in the ring of sentences and 1; 0: none */
+    const char *protocol, *tls; /* static; NULL: it did not get that far */
+    struct sockaddr_in6 peer;   /* or a sockaddr_in: the origin's */
+    uint8_t peer_len;           /* 0: none */
+    uint8_t fault;              /* enum fault_code */
+    bool is_reused;
+    uint8_t client_len, method_len, url_len; /* bytes */
+    uint16_t status;
+    uint16_t retries;
+    char text[RECORD_CLIENT + RECORD_METHOD + RECORD_URL];
+};
+
+/* Why one failed: printable ASCII, terminated. */
+struct sentence {
+    char text[sizeof((struct fault){0}.text)];
+};
+
+/* Puts the record of X into the rings of the engine's stats. */
+void record_keep(const struct exchange *x);
+
+/* Writes the line of X, once, to the engine's log buffer. */
 void record_write(struct exchange *x);
 
 #endif

@@ -53,11 +53,6 @@ static enum policy_auth route_auth(struct exchange *x)
     return policy_auth(x->conf, field == NULL ? str_make(NULL, 0) : field->value);
 }
 
-static bool route_is_loopback_name(struct str name)
-{
-    return str_eq(name, STR("localhost")) || str_iends(name, STR(".localhost"));
-}
-
 static bool route_in(const struct strings *list, struct str s)
 {
     for (unsigned i = 0; i < list->n; i++) {
@@ -71,7 +66,7 @@ static bool route_in(const struct strings *list, struct str s)
 static bool route_forward_host(struct exchange *x, const struct uri_host *host, struct fault *f)
 {
     const struct forward *fwd = x->from->forward;
-    if (host->name.p == NULL || host->is_ip || route_is_loopback_name(host->name) ||
+    if (host->name.p == NULL || host->is_ip || uri_is_loopback_name(host->name) ||
         str_eq(host->name, str_from(fwd->host)) || route_in(&fwd->hosts, host->name))
         return true;
     char name[256];
@@ -225,14 +220,64 @@ static enum route route_connect(struct exchange *x, struct fault *f)
         refuse(f, FAULT_BAD_REQUEST, "a CONNECT request has no body (RFC 9110 section 9.3.6)");
         return ROUTE_REFUSE;
     }
-    bool is_plain = host->port == 80 && rule_find(x->conf, host->name, 443)->upgrade;
-    if (!policy_host(x->conf, host->name, is_plain ? 443 : host->port, !is_plain, f))
+    bool is_self = host->port == 80 && uri_is_own_name(host->name);
+    bool is_plain = is_self || (host->port == 80 && rule_find(x->conf, host->name, 443)->upgrade);
+    if (!is_self && !policy_host(x->conf, host->name, is_plain ? 443 : host->port, !is_plain, f))
         return ROUTE_REFUSE;
     if (is_plain)
         return ROUTE_PLAIN;
     x->rule = rule_find(x->conf, host->name, host->port);
     route_want(x, host, host->port, false);
     return ROUTE_TUNNEL;
+}
+
+static void route_request_head(struct exchange *x)
+{
+    x->rq.method = x->head.method;
+    x->rq.fields = &x->head.fields;
+    x->rq.framing = x->body.framing;
+    x->rq.length = x->body.length;
+}
+
+/* http://tlsfan.localhost/ is tlsfan itself. */
+static bool route_is_self(const struct exchange *x)
+{
+    const struct uri_host *host = &x->from->fixed;
+    if (x->from->forward != NULL)
+        return false;
+    if (host->name.p == NULL) {
+        host = &x->target.host;
+        if (x->target.form != TARGET_ABSOLUTE || x->target.scheme != SCHEME_HTTP ||
+            (host->port != 0 && host->port != 80))
+            return false;
+    }
+    return uri_is_own_name(host->name);
+}
+
+/* A browser that uses this proxy must not be led here by a page. */
+static bool route_self_origin(const struct exchange *x, struct fault *f)
+{
+    const struct field *origin = fields_find(&x->head.fields, FIELD_ORIGIN, NULL);
+    const struct field *site = fields_find(&x->head.fields, FIELD_SEC_FETCH_SITE, NULL);
+    bool is_foreign = origin != NULL && !str_ieq(origin->value, STR("http://tlsfan.localhost"));
+    if (!is_foreign && (site == NULL || !str_ieq(site->value, STR("cross-site"))))
+        return true;
+    return refuse(f, FAULT_DENIED, "a web page of another origin may not make a batch call");
+}
+
+static enum route route_self(struct exchange *x, struct fault *f)
+{
+    struct str path = str_make(x->target.path.p, str_find(x->target.path, '?'));
+    if (!str_eq(path, STR("/batch")) || x->engine->open_batch == NULL)
+        refuse(f, FAULT_NOT_FOUND, "http://tlsfan.localhost/ has nothing but /batch");
+    else if (x->head.method.id != METHOD_POST)
+        refuse(f, FAULT_NOT_POST, "a batch call is a POST");
+    else if (route_self_origin(x, f)) {
+        x->is_batch = true;
+        route_request_head(x);
+        return ROUTE_BATCH;
+    }
+    return ROUTE_REFUSE;
 }
 
 /* What goes up is what was understood: hop-by-hop fields gone, rewritten, edited by the rule. */
@@ -243,10 +288,7 @@ static void route_head(struct exchange *x)
         rewrite_request(&x->head.fields, &x->rewrite);
     if (x->rule->n_edits > 0)
         rewrite_edits(&x->head.fields, x->rule->edits, x->rule->n_edits);
-    x->rq.method = x->head.method;
-    x->rq.fields = &x->head.fields;
-    x->rq.framing = x->body.framing;
-    x->rq.length = x->body.length;
+    route_request_head(x);
     x->rq.te_trailers = x->hop.te_trailers;
     x->rq.is_upgrade = x->hop.is_websocket;
 }
@@ -302,6 +344,8 @@ enum route route_request(struct exchange *x, struct fault *f)
     if (x->target.form == TARGET_ASTERISK && x->from->forward == NULL &&
         x->from->fixed.name.p == NULL)
         return ROUTE_OPTIONS;
+    if (route_is_self(x))
+        return route_self(x, f);
     bool here = false;
     const char *why = NULL;
     if (!forward_max_forwards(&x->head.fields, x->head.method.id, &here, &why)) {

@@ -10,6 +10,7 @@ enum route {
     ROUTE_REFUSE,   /* the fault says how to answer */
     ROUTE_AUTH,     /* credentials must be hashed first: auth_start(), then route again */
     ROUTE_UPSTREAM, /* x->want, x->rq and x->rewrite are set */
+    ROUTE_BATCH,    /* x->rq is set, for engine->open_batch() */
     ROUTE_TUNNEL,   /* CONNECT: x->want is set, tls false */
     ROUTE_PLAIN,    /* CONNECT host:80 that is read as plain HTTP */
     ROUTE_OPTIONS,  /* tlsfan answers OPTIONS itself (RFC 9110 §9.3.7, §7.6.2) */

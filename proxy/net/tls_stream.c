@@ -546,3 +546,14 @@ bool tls_stream_is_resumed(const struct stream *s)
 {
     return s->ops == &tls_ops && SSL_session_reused(tls_of(s)->ssl) == 1;
 }
+
+int64_t tls_stream_expiry(const struct stream *s)
+{
+    struct tm tm;
+    if (s->ops != &tls_ops)
+        return 0;
+    const X509 *leaf = SSL_get0_peer_certificate(tls_of(s)->ssl);
+    if (leaf == NULL || ASN1_TIME_to_tm(X509_get0_notAfter(leaf), &tm) != 1)
+        return 0;
+    return timegm(&tm);
+}

@@ -42,5 +42,8 @@ struct stream *tls_stream_new(struct loop *l, int fd, const struct addr *addr,
 /* "TLSv1.3"; static. "" for a plain stream. */
 const char *tls_stream_version(const struct stream *s);
 bool tls_stream_is_resumed(const struct stream *s);
+/* notAfter of the peer's certificate, seconds since 1970. 0 for a plain stream, and where it cannot
+ * be read. */
+int64_t tls_stream_expiry(const struct stream *s);
 
 #endif

@@ -64,6 +64,9 @@ static struct origin *origin_new(struct origins *t, const struct up_want *want, 
     list_init(&o->dials);
     post_init(&o->serve, t->serve, o);
     o->pool = t->pool;
+    unsigned place = tally_find(want->host, want->port);
+    o->place = &t->tally->places[place];
+    o->is_named = place != TALLY_OTHER;
     o->limit = limit_get(want->host, want->port, want->tls);
     o->generation = want->conf->generation;
     o->idle_timeout = u->idle_timeout * 1000;
@@ -154,6 +157,28 @@ void origins_clear(struct origins *t)
         origin_free(t, o);
     }
     t->n_unused = 0;
+}
+
+/* What is under way already moves to the new place. */
+void origin_reached(struct origins *t, struct origin *o)
+{
+    struct key_head head;
+    if (o->is_named)
+        return;
+    memcpy(&head, o->key, sizeof(head));
+    struct str host = str_make(o->key + sizeof(head), o->key_len - sizeof(head));
+    counter_sub(&o->place->in_flight, o->slots);
+    o->place = &t->tally->places[tally_register(host, head.port)];
+    counter_add(&o->place->in_flight, o->slots);
+    o->is_named = true;
+}
+
+void origin_connected(struct origins *t, struct origin *o, int64_t expiry)
+{
+    origin_reached(t, o);
+    counter_add(&o->place->opened, 1);
+    if (expiry != 0)
+        tally_set_expiry((unsigned)(o->place - t->tally->places), expiry);
 }
 
 void origin_queue(struct origin *o, struct pool_wait *wait)

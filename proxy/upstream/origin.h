@@ -9,6 +9,7 @@
 
 #include "net/tls_stream.h"
 #include "upstream/limit.h"
+#include "upstream/tally.h"
 #include "upstream/upstream.h"
 
 /* Owner: struct origins. Freed some time after nothing uses it any more. */
@@ -29,6 +30,8 @@ struct origin {
     unsigned conns;    /* idle and busy ones */
     unsigned slots;    /* held by this worker */
     struct tls_sessions sessions;
+    struct tally_place *place; /* that of TALLY_OTHER until it was reached */
+    bool is_named;             /* has its own place, or has asked for one in vain */
     /* From the snapshot that it was made for. */
     unsigned generation;
     int64_t idle_timeout; /* µs, 0 = none */
@@ -46,10 +49,11 @@ struct origins {
     struct list unused; /* longest unused first */
     unsigned n_unused;
     struct pool *pool;
+    struct tally *tally; /* borrowed */
     void (*serve)(void *origin);
 };
 
-/* SERVE is what every origin's `serve` calls. */
+/* SERVE is what every origin's `serve` calls. The caller sets `tally`. */
 void origins_init(struct origins *t, struct pool *pool, void (*serve)(void *origin));
 void origins_clear(struct origins *t);
 /* Finds or makes the record for WANT. */
@@ -57,6 +61,13 @@ struct origin *origins_get(struct origins *t, const struct up_want *want);
 /* To be called when something that used O has ended; O stays for 10 s at least, for a stream that
  * lingers may still put sessions there. */
 void origins_settle(struct origins *t, struct origin *o);
+
+/* O is there: it took a connection, though TLS may have failed then. From now on it is counted
+ * under its name, if there is room for another one. */
+void origin_reached(struct origins *t, struct origin *o);
+/* And a connection of O is ready, whose certificate expires at EXPIRY (seconds since 1970; 0: none
+ * was seen). */
+void origin_connected(struct origins *t, struct origin *o, int64_t expiry);
 
 /* WAIT waits for a slot of O; queued by client. origin_next() takes out the one whose turn it is,
  * NULL when there is none. origin_unqueue() takes out WAIT itself. */

@@ -59,6 +59,7 @@ static bool slot_take(struct origin *o)
     if (!limit_take(o->limit, o->max_requests))
         return false;
     o->slots++;
+    counter_add(&o->place->in_flight, 1);
     return true;
 }
 
@@ -66,6 +67,7 @@ static void slot_give(struct origin *o)
 {
     struct pool *p = o->pool;
     o->slots--;
+    counter_sub(&o->place->in_flight, 1);
     struct limit_seat *turn = limit_give(o->limit, &p->member);
     if (turn != NULL)
         loop_post(p->loop, &container_of(turn, struct origin, seat)->serve);
@@ -79,6 +81,7 @@ static void conn_unidle(struct pool_conn *c)
     list_remove(&c->link);
     list_remove(&c->by_age);
     c->pool->n_idle--;
+    counter_sub(&c->origin->place->idle, 1);
 }
 
 static bool conn_is_old(const struct pool_conn *c, int64_t now)
@@ -122,6 +125,7 @@ static void conn_keep(struct pool_conn *c)
     list_push_front(&o->idle, &c->link);
     list_push_back(&p->idle, &c->by_age);
     p->n_idle++;
+    counter_add(&o->place->idle, 1);
     if (!list_is_empty(&o->ready))
         loop_post(p->loop, &o->serve);
     else if (o->generation < p->generation)
@@ -205,6 +209,7 @@ static void wait_fail(struct pool_wait *wait, const struct fault *f)
     struct origin *o = wait->origin;
     bool has_slot = wait->has_slot;
     wait_end(wait);
+    wait->failed.place = o->place;
     if (has_slot)
         slot_give(o);
     else
@@ -226,6 +231,13 @@ static void on_queue_timeout(void *arg)
 
 /* ---- dials */
 
+/* What only an origin that is there can do. */
+static bool dial_reached(const struct dial_result *r)
+{
+    return r->stream != NULL || r->fault->code == FAULT_TLS_CERTIFICATE ||
+           r->fault->code == FAULT_TLS_PROTOCOL || r->fault->code == FAULT_TLS_ALERT;
+}
+
 /* The connection or the fault of D. Its waiter may be gone. */
 static void on_dialled(void *arg, const struct dial_result *r)
 {
@@ -237,6 +249,8 @@ static void on_dialled(void *arg, const struct dial_result *r)
     free(d);
     if (wait != NULL)
         wait->dial = NULL;
+    if (dial_reached(r))
+        origin_reached(&p->origins, o);
     if (r->stream == NULL) {
         origins_settle(&p->origins, o);
         if (wait != NULL)
@@ -248,13 +262,16 @@ static void on_dialled(void *arg, const struct dial_result *r)
             wait_fail(wait, r->fault);
         return;
     }
+    origin_connected(&p->origins, o, tls_stream_expiry(r->stream));
     struct up_h1_from from = {p, o, r->stream, p->id, p->budget};
     struct pool_conn *c = up_h1_new(p->loop, &from);
     c->born = loop_now();
     c->us.facts.dns_us = r->dns_us;
     c->us.facts.connect_us = r->connect_us;
     c->us.facts.tls_us = r->tls_us;
+    c->us.facts.place = o->place;
     o->conns++;
+    counter_add(&o->place->conns, 1);
     if (wait != NULL)
         wait_serve(wait, conn_use(c));
     else
@@ -358,6 +375,7 @@ static void conn_forget(struct pool_conn *c)
     else if (!list_is_empty(&c->link))
         conn_unidle(c);
     c->origin->conns--;
+    counter_sub(&c->origin->place->conns, 1);
 }
 
 void pool_conn_gone(struct pool_conn *c)
@@ -446,6 +464,7 @@ void pool_cancel(struct pool_wait *wait)
     struct pool_dial *d = wait->dial;
     bool has_slot = wait->has_slot;
     wait_end(wait);
+    wait->failed.place = o->place;
     if (d != NULL)
         pool_dial_cancel(d);
     if (has_slot)
@@ -476,7 +495,7 @@ void pool_count(const struct pool *p, unsigned *idle, unsigned *busy)
 }
 
 struct pool *pool_new(struct loop *l, struct dns *dns, const struct forward_id *id,
-                      struct budget *budget)
+                      struct budget *budget, struct tally *tally)
 {
     struct pool *p = xcalloc(1, sizeof(*p));
     p->loop = l;
@@ -486,6 +505,7 @@ struct pool *pool_new(struct loop *l, struct dns *dns, const struct forward_id *
     list_init(&p->waiting);
     list_init(&p->idle);
     origins_init(&p->origins, p, serve);
+    p->origins.tally = tally;
     deadline_init(&p->expiry, l, on_expiry, p);
     limit_join(&p->member, l, on_turn, p);
     return p;

@@ -20,6 +20,8 @@
 
 struct ustream;
 struct pool;
+struct tally;
+struct tally_place;
 
 /* What a request looks like on its way up. Borrowed until start() returns. */
 struct up_request {
@@ -75,6 +77,7 @@ struct up_facts {
     const char *tls_version;            /* "TLSv1.3" or "" */
     bool is_reused;                     /* this connection carried a request before */
     int64_t dns_us, connect_us, tls_us; /* of making it; 0 when reused */
+    struct tally_place *place;          /* where the origin's requests are counted; NULL: nowhere */
 };
 
 struct ustream {
@@ -115,7 +118,7 @@ struct pool_wait {
     struct deadline deadline; /* queue_timeout, until a slot is held */
     bool has_slot;
     int64_t since;          /* µs */
-    struct up_facts failed; /* of the dial whose fault is told */
+    struct up_facts failed; /* of the dial whose fault is told; `place` after pool_cancel(), too */
     int64_t queued_us;      /* how long it waited for a slot */
     struct up_want want;    /* slices point into the owner's memory, which outlives the wait */
     void (*on_ready)(void *arg, struct ustream *us);
@@ -126,9 +129,9 @@ struct pool_wait {
 struct dns;
 struct forward_id;
 
-/* The pool of one worker. ID for Via; BUDGET for buffers. All borrowed. */
+/* The pool of one worker. ID for Via; BUDGET for buffers; it counts in TALLY. All borrowed. */
 struct pool *pool_new(struct loop *l, struct dns *dns, const struct forward_id *id,
-                      struct budget *budget);
+                      struct budget *budget, struct tally *tally);
 /* Closes idle connections of snapshots older than GENERATION, and all others when they come back.
  */
 void pool_retire(struct pool *p, unsigned generation);

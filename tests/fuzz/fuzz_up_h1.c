@@ -24,6 +24,7 @@ struct probe {
 
 static struct loop loop;
 static struct pool *pool;
+static struct tally tally;
 static struct origins origins;
 static struct forward_id id;
 static char none[] = "";
@@ -138,7 +139,7 @@ static void set_up(void)
     if (!loop_init(&loop))
         abort();
     forward_id_init(&id);
-    pool = pool_new(&loop, NULL, &id, NULL);
+    pool = pool_new(&loop, NULL, &id, NULL, &tally);
     origins_init(&origins, pool, serve);
 }
 

@@ -8,6 +8,7 @@
 #include "upstream_fixture.h"
 
 #include "client/ask.h"
+#include "exchange/stats.h"
 
 struct rig {
     struct fixture f; /* its loop and helpers; the configuration is the rig's own */
@@ -53,7 +54,8 @@ static inline void rig_open(struct rig *r, const char *const *options)
     e->dns = r->f.dns;
     e->id = &r->id;
     e->budget = &r->budget;
-    e->pool = pool_new(&r->f.loop, r->f.dns, &r->id, &r->budget);
+    e->stats = stats_new();
+    e->pool = pool_new(&r->f.loop, r->f.dns, &r->id, &r->budget, &e->stats->tally);
     engine_set_conf(e, conf_ref(r->conf));
     sweep_init(&e->sweep, &r->f.loop);
     clients_init(&r->clients, e, &r->total, 100);
@@ -95,6 +97,7 @@ static inline void rig_close(struct rig *r)
     sweep_close(&r->engine.sweep);
     engine_set_conf(&r->engine, NULL);
     log_buf_clear(&r->engine.log);
+    stats_free(r->engine.stats);
     conf_unref(&r->conf);
     fixture_close(&r->f);
     log_close();

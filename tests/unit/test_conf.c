@@ -108,8 +108,10 @@ static void defaults(void **state)
 {
     (void)state;
     struct conf *c = GOOD(.file = NULL);
-    assert_int_equal(c->n_listeners, 1);
+    assert_int_equal(c->n_listeners, 2);
     assert_string_equal(c->listeners[0].text, "127.0.0.1:3128");
+    assert_string_equal(c->listeners[1].text, "127.0.0.1:3129");
+    assert_true(c->listeners[1].is_service && !c->listeners[0].is_service);
     assert_true(c->workers > 0);
     assert_int_equal(c->max_memory, 1 << 30);
     assert_int_equal(c->drain_timeout, 30000);
@@ -188,7 +190,7 @@ static void faults_have_lines(void **state)
 {
     (void)state;
     BAD("^:2: unknown key \"client.alow\"\n", .file = "client {\nalow = {} }\nworkers = x");
-    BAD("^:1: unknown key \"service\"\n", .file = "service = \"127.0.0.1:3129\"");
+    BAD("^:1: unknown key \"nothing\"\n", .file = "nothing = \"127.0.0.1:3129\"");
     BAD("^:4: unknown key \"rule.http2\"\n", .file = "/* a\n */\nrule x {\nhttp2 = on }");
 }
 
@@ -385,7 +387,7 @@ static void forwards(void **state)
                          "forward[127.0.0.1:9001].hosts=X.example"},
              .environment = {"TLSFAN_FORWARD=unix:/tmp/x=https://b.example:444"});
     assert_int_equal(c->n_forwards, 3);
-    assert_int_equal(c->n_listeners, 4);
+    assert_int_equal(c->n_listeners, 5);
     const struct forward *f = &c->forwards[0];
     assert_string_equal(f->host, "api.example.com");
     assert_string_equal(f->path, "/v2");
@@ -393,7 +395,7 @@ static void forwards(void **state)
     assert_true(f->tls && f->host_is_client);
     assert_string_equal(f->origins.v[0], "https://a.example");
     assert_string_equal(f->hosts.v[0], "x.example");
-    assert_ptr_equal(c->listeners[1].forward, f);
+    assert_ptr_equal(c->listeners[2].forward, f);
     assert_int_equal(c->forwards[1].port, 444);
     assert_string_equal(c->forwards[2].host, "::1");
     assert_false(c->forwards[2].tls);
@@ -419,9 +421,16 @@ static void open_listeners_are_refused(void **state)
     struct conf *c = GOOD(.options = {"listen=0.0.0.0:3128", "client.allow=private"});
     assert_true(c->client.allow_is_set);
     conf_unref(&c);
-    c = GOOD(.options = {"listen=unix:/tmp/x", "listen=[::1]:0"});
+    c = GOOD(.options = {"listen=unix:/tmp/x", "listen=[::1]:0", "service=off"});
     assert_int_equal(c->n_listeners, 2);
     conf_unref(&c);
+    BAD("-o service: service listener 0.0.0.0:1 is open to other machines: set client.allow, for "
+        "example to {\"private\"}, or client.auth_file\n",
+        .options = {"service=0.0.0.0:1"});
+    BAD("-o service: \"unix:/tmp/x\" is no service listener: write ADDR:PORT or off\n",
+        .options = {"service=unix:/tmp/x"});
+    BAD("-o service: listener 127.0.0.1:1 is written twice\n",
+        .options = {"listen=127.0.0.1:1", "service=127.0.0.1:1"});
 }
 
 static void auth_file_opens_allow(void **state)

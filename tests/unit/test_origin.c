@@ -9,6 +9,7 @@
 
 static struct fixture fix;
 static struct origins origins;
+static struct tally tally;
 
 static void serve(void *origin)
 {
@@ -20,6 +21,7 @@ static int set_up(void **state)
     (void)state;
     fixture_open(&fix);
     origins_init(&origins, NULL, serve);
+    origins.tally = &tally;
     return 0;
 }
 

@@ -4,10 +4,12 @@
 #include "upstream_fixture.h"
 
 #include "http/forward.h"
+#include "upstream/tally.h"
 
 static struct fixture fix;
 static struct fixture_dns server;
 static struct pool *pool;
+static struct tally tally;
 static struct forward_id id;
 static int listener;
 static uint16_t port;
@@ -114,7 +116,7 @@ static int set_up(void **state)
     fixture_dns_open(&fix, &server);
     fixture_open_dns(&fix);
     forward_id_init(&id);
-    pool = pool_new(&fix.loop, fix.dns, &id, NULL);
+    pool = pool_new(&fix.loop, fix.dns, &id, NULL, &tally);
     listener = fixture_listen(&port);
     return 0;
 }
@@ -372,7 +374,7 @@ static void test_two_pools(void **state)
     fixture_until(&fix, &a.ready);
     int fd = fixture_accept(&fix, listener);
     struct pool *first = pool;
-    struct pool *second = pool_new(&fix.loop, fix.dns, &id, NULL);
+    struct pool *second = pool_new(&fix.loop, fix.dns, &id, NULL, &tally);
     pool = second;
     begin(&b, &want);
     fixture_settle(&fix);

@@ -4,9 +4,11 @@
 #include "upstream_fixture.h"
 
 #include "http/forward.h"
+#include "upstream/tally.h"
 
 static struct fixture fix;
 static struct pool *pool;
+static struct tally tally;
 static struct forward_id id;
 static int listener;
 static uint16_t port;
@@ -149,7 +151,7 @@ static int set_up(void **state)
     fixture_open(&fix);
     fixture_open_dns(&fix);
     forward_id_init(&id);
-    pool = pool_new(&fix.loop, fix.dns, &id, NULL);
+    pool = pool_new(&fix.loop, fix.dns, &id, NULL, &tally);
     listener = fixture_listen(&port);
     return 0;
 }

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Counting and summing: see stats.h. stats_count() is on every request's path. */
+#include "exchange/stats.h"
+
+#include <stdlib.h>
+
+#include "exchange/exchange.h"
+#include "exchange/record.h"
+
+enum { RECORDS = 512, SENTENCES = 64 };
+
+const int64_t stats_bounds[STATS_BOUNDS] = {1000,    2500,    5000,     10000,    25000,
+                                            50000,   100000,  250000,   500000,   1000000,
+                                            2500000, 5000000, 10000000, 30000000, 60000000};
+
+static const char *const phase_names[PHASE_COUNT] = {"queue", "dns",  "connect",
+                                                     "tls",   "wait", "total"};
+
+struct stats *stats_new(void)
+{
+    struct stats *s = xcalloc(1, sizeof *s);
+    s->records = ring_new(RECORDS, sizeof(struct record));
+    s->sentences = ring_new(SENTENCES, sizeof(struct sentence));
+    return s;
+}
+
+void stats_free(struct stats *s)
+{
+    ring_free(s->records);
+    ring_free(s->sentences);
+    free(s);
+}
+
+static void observe(struct stats *s, enum phase phase, int64_t us)
+{
+    struct histogram *h = &s->phases[phase];
+    unsigned i = 0;
+    if (us < 0)
+        us = 0;
+    while (i < STATS_BOUNDS && us > stats_bounds[i])
+        i++;
+    counter_add(&h->in[i], 1);
+    counter_add(&h->sum, (uint64_t)us);
+}
+
+/* Where a connection was made or tried for X. A name that is known already takes no time. */
+static void observe_dial(struct stats *s, const struct exchange_times *t)
+{
+    observe(s, PHASE_DNS, t->dns);
+    if (t->connect > 0)
+        observe(s, PHASE_CONNECT, t->connect);
+    if (t->tls > 0)
+        observe(s, PHASE_TLS, t->tls);
+}
+
+/* Only what was sent upstream, or waited for it, has a place. */
+static void count_upstream(struct stats *s, const struct exchange *x)
+{
+    struct tally_place *place = x->facts.place;
+    counter_add(&place->requests, 1);
+    if (x->fault != FAULT_NONE)
+        counter_add(&place->failed, 1);
+    if (x->facts.is_reused)
+        counter_add(&place->reused, 1);
+    if (!x->want.tls)
+        counter_add(&s->plain, 1);
+    else if (!x->rule->tls.verify)
+        counter_add(&s->unverified, 1);
+    observe(s, PHASE_QUEUE, x->t.queued);
+    if (x->t.sent != 0 && x->t.head >= x->t.sent)
+        observe(s, PHASE_WAIT, x->t.head - x->t.sent);
+}
+
+void stats_count(const struct exchange *x)
+{
+    struct stats *s = x->engine->stats;
+    const struct exchange_times *t = &x->t;
+    counter_add(&s->classes[x->status < 600 ? x->status / 100 : 0], 1);
+    counter_add(&s->bytes_in, x->bytes_in);
+    counter_add(&s->bytes_out, x->bytes_out);
+    observe(s, PHASE_TOTAL, t->end - t->begin);
+    if (x->fault != FAULT_NONE)
+        counter_add(&s->faults[x->fault], 1);
+    if (x->retries > 0)
+        counter_add(&s->retries, x->retries);
+    if (x->facts.place != NULL)
+        count_upstream(s, x);
+    if ((t->dns | t->connect | t->tls) != 0)
+        observe_dial(s, t);
+}
+
+/* The buckets are what is counted, so that their sum is the count whenever they are read. */
+static void add_histogram(struct phase_sum *sum, const struct histogram *h)
+{
+    for (unsigned i = 0; i <= STATS_BOUNDS; i++) {
+        uint64_t n = counter_get(&h->in[i]);
+        sum->in[i] += n;
+        sum->count += n;
+    }
+    sum->sum += counter_get(&h->sum);
+}
+
+void stats_add(struct stats_sum *sum, const struct stats *s)
+{
+    uint64_t ended = 0;
+    for (unsigned i = 0; i < STATS_CLASSES; i++) {
+        uint64_t n = counter_get(&s->classes[i]);
+        sum->classes[i] += n;
+        ended += n;
+    }
+    for (unsigned i = FAULT_NONE + 1; i < FAULT_COUNT; i++) {
+        uint64_t n = counter_get(&s->faults[i]);
+        sum->faults[i] += n;
+        sum->failed += n;
+    }
+    uint64_t begun = counter_get(&s->begun);
+    sum->exchanges += ended;
+    sum->in_flight += begun > ended ? begun - ended : 0;
+    sum->bytes_in += counter_get(&s->bytes_in);
+    sum->bytes_out += counter_get(&s->bytes_out);
+    sum->retries += counter_get(&s->retries);
+    sum->unverified += counter_get(&s->unverified);
+    sum->plain += counter_get(&s->plain);
+    sum->tunnels += counter_get(&s->tunnels);
+    for (unsigned i = 0; i < PHASE_COUNT; i++)
+        add_histogram(&sum->phases[i], &s->phases[i]);
+}
+
+const char *stats_phase_name(enum phase phase)
+{
+    return phase_names[phase];
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What one worker counts. It alone writes, in memory of its own and without locks; any thread
+ * reads, and sums over workers. Freed when no worker runs any more. */
+#ifndef TLSFAN_EXCHANGE_STATS_H
+#define TLSFAN_EXCHANGE_STATS_H
+
+#include "base/fault.h"
+#include "exchange/ring.h"
+#include "upstream/tally.h"
+
+struct exchange;
+
+enum phase {
+    PHASE_QUEUE,   /* for a slot under max_per_host; of all that went upstream */
+    PHASE_DNS,     /* this and the next two: where a connection was made for the exchange */
+    PHASE_CONNECT, /* TCP */
+    PHASE_TLS,     /* handshake */
+    PHASE_WAIT,    /* from the request sent to the response head */
+    PHASE_TOTAL,   /* of all */
+    PHASE_COUNT
+};
+
+enum {
+    STATS_BOUNDS = 15, /* of a histogram's buckets */
+    STATS_CLASSES = 6  /* 1xx to 5xx; [0]: no answer */
+};
+
+/* Upper bounds of the buckets, µs. */
+extern const int64_t stats_bounds[STATS_BOUNDS];
+
+struct histogram {
+    struct counter in[STATS_BOUNDS + 1]; /* the last: above all bounds */
+    struct counter sum;                  /* µs */
+};
+
+struct stats {
+    struct counter begun; /* exchanges; those that have ended are the sum of `classes` */
+    struct counter classes[STATS_CLASSES];
+    struct counter faults[FAULT_COUNT];
+    struct counter bytes_in, bytes_out; /* from and to clients */
+    struct counter retries;
+    struct counter unverified; /* requests sent upstream under verify = off */
+    struct counter plain;      /* and without TLS */
+    struct counter tunnels;    /* opened */
+    struct histogram phases[PHASE_COUNT];
+    struct tally tally;
+    struct ring *records;   /* struct record of record.h */
+    struct ring *sentences; /* struct sentence of record.h: of those that failed */
+};
+
+/* The sums of several workers, as plain numbers. */
+struct stats_sum {
+    uint64_t in_flight, exchanges, failed;
+    uint64_t classes[STATS_CLASSES];
+    uint64_t faults[FAULT_COUNT];
+    uint64_t bytes_in, bytes_out, retries, unverified, plain, tunnels;
+    struct phase_sum {
+        uint64_t in[STATS_BOUNDS + 1];
+        uint64_t count, sum; /* µs */
+    } phases[PHASE_COUNT];
+};
+
+struct stats *stats_new(void);
+void stats_free(struct stats *s);
+
+/* X has ended: counts it. Once for each. */
+void stats_count(const struct exchange *x);
+
+/* Adds what S has. */
+void stats_add(struct stats_sum *sum, const struct stats *s);
+
+/* "queue", "dns"... */
+const char *stats_phase_name(enum phase phase);
+
+#endif

@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The batch engine: see batch.h. The body is gathered, read piece by piece, and checked as a whole
+ * before the answer begins. Then a window of items is under way, in the order asked for; what is
+ * first in line is given on, the others hold theirs.
+ *
+ * Everything that calls out is done by batch_run(), which a post or a deadline calls; items and the
+ * user of the batch only ask for it. */
+#include "service/batch.h"
+
+#include <stdlib.h>
+
+#include "service/batch_item.h"
+
+enum {
+    PIECE = 65536,    /* bytes given on at a time */
+    READ_ON_MS = 1,   /* between two pieces of a long body that are read */
+    FIRST_ROOM = 4096 /* bytes of a body to begin with */
+};
+
+enum batch_state {
+    BATCH_BODY,   /* gathers the body */
+    BATCH_READ,   /* reads it: waits for `step` between two pieces */
+    BATCH_ANSWER, /* items are under way */
+    BATCH_CLOSED  /* waits for the reaper */
+};
+
+/* Owner: its user. Closed by cancel(), or by itself with on_end() and on_fault(). */
+struct batch {
+    struct ustream us;
+    enum batch_state state;
+    struct batch_kind kind;
+    struct conf_use *use; /* keeps kind.conf */
+    struct fault fault;   /* code NONE: nothing is wrong with the whole */
+    char *body;           /* heap; until it has been read */
+    size_t len, cap;
+    size_t counted; /* in the budget: the body, then about what was made of it */
+    bool is_json;
+    struct batch_reader reader;
+    struct list items; /* struct batch_item: begun, and not given to the end */
+    unsigned next;     /* index of the next one to begin */
+    bool paused;       /* the user takes no more */
+    bool is_awaited;   /* the caller waits for 100 before it sends the body */
+    struct post run;
+    struct deadline step;
+    struct reap reap;
+};
+
+static struct batch *batch_of(struct ustream *us)
+{
+    return container_of(us, struct batch, us);
+}
+
+static void batch_wake(void *arg)
+{
+    struct batch *b = arg;
+    if (b->state != BATCH_CLOSED)
+        loop_post(b->kind.engine->loop, &b->run);
+}
+
+static void batch_count(struct batch *b, size_t bytes)
+{
+    budget_add(b->kind.engine->budget, (int64_t)bytes - (int64_t)b->counted);
+    b->counted = bytes;
+}
+
+static void batch_drop_body(struct batch *b)
+{
+    free(b->body);
+    b->body = NULL;
+    b->cap = 0;
+}
+
+static void batch_free(void *arg)
+{
+    struct batch *b = arg;
+    batch_read_clear(&b->reader);
+    engine_unuse(b->use);
+    free(b);
+}
+
+/* What is under way is cancelled. */
+static void batch_close(struct batch *b)
+{
+    struct list *it;
+    if (b->state == BATCH_CLOSED)
+        return;
+    b->state = BATCH_CLOSED;
+    b->us.events = NULL;
+    while ((it = list_first(&b->items)) != NULL)
+        item_close(container_of(it, struct batch_item, link), FAULT_CLIENT_GONE);
+    batch_drop_body(b);
+    batch_count(b, 0);
+    loop_unpost(&b->run);
+    deadline_close(&b->step);
+    loop_reap(b->kind.engine->loop, &b->reap, batch_free, b);
+}
+
+/* ---- the body */
+
+static void batch_fail(struct batch *b, enum fault_code code, const char *text)
+{
+    if (b->fault.code == FAULT_NONE)
+        fault_set(&b->fault, code, "%s", text);
+    batch_wake(b);
+}
+
+static void batch_too_large(struct batch *b)
+{
+    char text[128];
+    snprintf(text, sizeof text, "the body has more than %zu bytes (batch.max_size)",
+             b->kind.conf->batch.max_size);
+    batch_fail(b, FAULT_TOO_LARGE, text);
+}
+
+static void batch_grow(struct batch *b, size_t need)
+{
+    size_t cap = b->cap == 0 ? FIRST_ROOM : b->cap;
+    while (cap < need)
+        cap *= 2;
+    b->body = xrealloc(b->body, cap);
+    b->cap = cap;
+    batch_count(b, cap);
+}
+
+static bool batch_body(struct ustream *us, struct str data)
+{
+    struct batch *b = batch_of(us);
+    if (b->state != BATCH_BODY || b->fault.code != FAULT_NONE || data.len == 0)
+        return true;
+    if (data.len > b->kind.conf->batch.max_size - b->len) {
+        batch_too_large(b);
+        return true;
+    }
+    if (budget_is_spent(b->kind.engine->budget)) {
+        batch_fail(b, FAULT_LIMIT, "the proxy's buffers are full (max_memory); try again");
+        return true;
+    }
+    if (b->len + data.len > b->cap)
+        batch_grow(b, b->len + data.len);
+    memcpy(b->body + b->len, data.p, data.len);
+    b->len += data.len;
+    return true;
+}
+
+static void batch_end(struct ustream *us, const struct fields *trailers)
+{
+    struct batch *b = batch_of(us);
+    (void)trailers;
+    if (b->state != BATCH_BODY)
+        return;
+    b->state = BATCH_READ;
+    batch_read_init(&b->reader, str_make(b->body, b->len), b->is_json,
+                    b->kind.conf->batch.max_items);
+    batch_wake(b);
+}
+
+/* ---- the head of the request */
+
+static struct str media_type(struct str value)
+{
+    return str_trim(str_make(value.p, str_find(value, ';')));
+}
+
+static bool wants_ndjson(const struct fields *fields)
+{
+    struct str item;
+    for (unsigned i = 0; i < fields->n; i++) {
+        struct str rest = fields->v[i].value;
+        if (fields->v[i].name.p == NULL || !str_ieq(fields->v[i].name, STR("Accept")))
+            continue;
+        while (str_next_item(&rest, &item)) {
+            struct str type = media_type(item);
+            if (str_ieq(type, STR("application/x-ndjson")) ||
+                str_ieq(type, STR("application/ndjson")))
+                return true;
+        }
+    }
+    return false;
+}
+
+static bool is_encoded(const struct fields *fields)
+{
+    for (unsigned i = 0; i < fields->n; i++)
+        if (fields->v[i].name.p != NULL && str_ieq(fields->v[i].name, STR("Content-Encoding")) &&
+            !str_ieq(fields->v[i].value, STR("identity")))
+            return true;
+    return false;
+}
+
+static void batch_start(struct ustream *us, const struct up_request *rq, struct str body, bool end)
+{
+    struct batch *b = batch_of(us);
+    const struct field *type = fields_find(rq->fields, FIELD_CONTENT_TYPE, NULL);
+    struct str media = type == NULL ? str_make(NULL, 0) : media_type(type->value);
+    b->is_json = str_ieq(media, STR("application/json"));
+    b->kind.is_ndjson = wants_ndjson(rq->fields);
+    if (!b->is_json && !str_ieq(media, STR("text/plain")))
+        batch_fail(b, FAULT_MEDIA_TYPE,
+                   "send the batch as Content-Type application/json or text/plain");
+    else if (is_encoded(rq->fields))
+        batch_fail(b, FAULT_MEDIA_TYPE, "send the batch without Content-Encoding");
+    else if (rq->framing == H1_FRAMING_LENGTH && rq->length > b->kind.conf->batch.max_size)
+        batch_too_large(b);
+    b->is_awaited = fields_has(rq->fields, FIELD_EXPECT) && body.len == 0 && !end;
+    if (b->is_awaited)
+        batch_wake(b);
+    batch_body(us, body);
+    if (end)
+        batch_end(us, NULL);
+}
+
+/* ---- the answer */
+
+static void batch_give_head(struct batch *b)
+{
+    struct h1_head head = {.status = 200, .reason = STR("OK"), .minor = 1};
+    struct h1_body body = {.framing = H1_FRAMING_CHUNKED};
+    struct arena arena;
+    char memory[1024];
+    arena_init(&arena, memory, sizeof memory);
+    fields_init(&head.fields, &arena, NULL, 0);
+    fields_put(&head.fields, STR("Content-Type"),
+               b->kind.is_ndjson
+                   ? STR("application/x-ndjson")
+                   : arena_printf(&arena, "multipart/mixed; boundary=%s", b->kind.boundary));
+    fields_put(&head.fields, STR("Cache-Control"), STR("no-store"));
+    fields_put(&head.fields, STR("X-Content-Type-Options"), STR("nosniff"));
+    b->us.events->on_head(b->us.arg, &head, &body);
+    arena_clear(&arena);
+}
+
+/* At most as many at once as one origin takes: so they do not wait for each other in its queue,
+ * where they would time out. */
+static void batch_begin(struct batch *b)
+{
+    unsigned max = b->kind.conf->rules[0].max_per_host;
+    for (; b->kind.under_way < max && b->next < b->reader.n; b->next++) {
+        struct batch_item *item = item_begin(&b->kind, &b->reader.v[b->next], b->next);
+        list_push_back(&b->items, &item->link);
+    }
+}
+
+/* Gives on one piece. False: the user has had enough, or is gone. */
+static bool batch_give(struct batch *b, struct evbuffer *out)
+{
+    size_t n = evbuffer_get_length(out);
+    if (n > 0)
+        b->us.events->on_body(b->us.arg, (const char *)evbuffer_pullup(out, -1), n);
+    if (b->state == BATCH_CLOSED)
+        return false;
+    evbuffer_drain(out, n);
+    return !b->paused;
+}
+
+/* Gives on what the first item has. False: nothing more for now. */
+static bool batch_give_first(struct batch *b, struct evbuffer *out)
+{
+    struct list *first = list_first(&b->items);
+    if (first == NULL)
+        return false;
+    struct batch_item *it = container_of(first, struct batch_item, link);
+    if (!it->is_first)
+        item_promote(it);
+    bool more = item_take(it, out, PIECE);
+    if (!more && it->is_done) {
+        item_close(it, FAULT_NONE);
+        batch_want_clear(&b->reader.v[it->index]);
+        more = true;
+    }
+    return batch_give(b, out) && more;
+}
+
+/* The last item has been given. */
+static void batch_finish(struct batch *b, struct evbuffer *out)
+{
+    const struct ustream_events *events = b->us.events;
+    void *arg = b->us.arg;
+    if (!b->kind.is_ndjson)
+        batch_put_close(out, b->kind.boundary);
+    if (!batch_give(b, out) && b->state == BATCH_CLOSED)
+        return;
+    batch_close(b);
+    events->on_end(arg, NULL);
+}
+
+static void batch_answer(struct batch *b)
+{
+    struct evbuffer *out = evbuffer_new();
+    bool more = !b->paused;
+    batch_begin(b);
+    while (more && b->state == BATCH_ANSWER) {
+        more = batch_give_first(b, out);
+        if (b->state == BATCH_ANSWER)
+            batch_begin(b);
+    }
+    if (b->state == BATCH_ANSWER && !b->paused && list_is_empty(&b->items) &&
+        b->next == b->reader.n)
+        batch_finish(b, out);
+    evbuffer_free(out);
+}
+
+static void batch_read(struct batch *b)
+{
+    switch (batch_read_step(&b->reader)) {
+    case BATCH_READ_MORE:
+        deadline_set(&b->step, READ_ON_MS);
+        return;
+    case BATCH_READ_BAD:
+        b->fault = b->reader.fault;
+        batch_wake(b);
+        return;
+    case BATCH_READ_DONE:
+        break;
+    }
+    batch_drop_body(b);
+    batch_count(b, b->len);
+    b->state = BATCH_ANSWER;
+    batch_wake(b);
+    batch_give_head(b);
+}
+
+/* RFC 9110 §10.1.1. */
+static void batch_give_continue(struct batch *b)
+{
+    struct h1_head head = {.status = 100, .reason = STR("Continue"), .minor = 1};
+    struct arena arena;
+    b->is_awaited = false;
+    arena_init(&arena, NULL, 0);
+    fields_init(&head.fields, &arena, NULL, 0);
+    b->us.events->on_info(b->us.arg, &head);
+    arena_clear(&arena);
+}
+
+static void batch_run(void *arg)
+{
+    struct batch *b = arg;
+    const struct ustream_events *events = b->us.events;
+    void *user = b->us.arg;
+    if (b->fault.code != FAULT_NONE) {
+        struct fault f = b->fault;
+        batch_close(b);
+        events->on_fault(user, &f, false, false);
+        return;
+    }
+    if (b->state == BATCH_BODY && b->is_awaited)
+        batch_give_continue(b);
+    else if (b->state == BATCH_READ)
+        batch_read(b);
+    else if (b->state == BATCH_ANSWER)
+        batch_answer(b);
+}
+
+/* ---- as an upstream */
+
+static void batch_pause(struct ustream *us, bool paused)
+{
+    struct batch *b = batch_of(us);
+    b->paused = paused;
+    if (!paused)
+        batch_wake(b);
+}
+
+static void batch_cancel(struct ustream *us)
+{
+    batch_close(batch_of(us));
+}
+
+static struct stream *batch_take(struct ustream *us, void **slot)
+{
+    (void)us;
+    (void)slot;
+    return NULL; /* it answers no 101 */
+}
+
+static const struct ustream_ops batch_ops = {
+    .start = batch_start,
+    .body = batch_body,
+    .end = batch_end,
+    .pause = batch_pause,
+    .cancel = batch_cancel,
+    .take = batch_take,
+};
+
+struct ustream *batch_open(struct engine *e, const struct source_side *from)
+{
+    struct batch *b = xcalloc(1, sizeof *b);
+    b->us.ops = &batch_ops;
+    b->use = engine_use(e);
+    b->kind.engine = e;
+    b->kind.conf = b->use->conf;
+    b->kind.on_change = batch_wake;
+    b->kind.arg = b;
+    b->kind.from = *from;
+    b->kind.from.fixed = (struct uri_host){0};
+    b->kind.from.is_trusted = true;
+    batch_boundary(b->kind.boundary);
+    list_init(&b->items);
+    post_init(&b->run, batch_run, b);
+    deadline_init(&b->step, e->loop, batch_run, b);
+    return &b->us;
+}

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One request of a batch: see batch_item.h. Multipart passes a response on as it comes; NDJSON
+ * needs it whole, and makes a line of it at its end. */
+#include "service/batch_item.h"
+
+#include <stdlib.h>
+
+#include "http/h1_parse.h"
+
+enum { FIRST_MIN = 16384 }; /* bytes that the first item may always hold, so that it can go on */
+
+static struct batch_item *item_of(struct exchange *x)
+{
+    return container_of(x, struct batch_item, x);
+}
+
+static void item_changed(struct batch_item *it)
+{
+    it->kind->on_change(it->kind->arg);
+}
+
+/* How much may wait before the origin is slowed down. */
+static size_t item_bound(const struct batch_item *it)
+{
+    size_t bound = budget_bound(it->x.engine->budget, it->kind->conf->client.buffer);
+    if (it->is_first && it->kind->is_ndjson)
+        return SIZE_MAX; /* max_item_response is the bound */
+    return it->is_first && bound < FIRST_MIN ? FIRST_MIN : bound;
+}
+
+/* To be called with what was held before something was added. */
+static void item_held_more(struct batch_item *it, size_t before)
+{
+    size_t n = evbuffer_get_length(it->held);
+    budget_add(it->x.engine->budget, (int64_t)(n - before));
+    if (n > item_bound(it))
+        exchange_pause(&it->x, true);
+    item_changed(it);
+}
+
+static void item_drop_held(struct batch_item *it)
+{
+    size_t n = evbuffer_get_length(it->held);
+    budget_add(it->x.engine->budget, -(int64_t)n);
+    evbuffer_drain(it->held, n);
+}
+
+/* Breaks IT off: what has not been given yet becomes the answer for the fault. */
+static void PRINTF_LIKE(3, 4)
+    item_break(struct batch_item *it, enum fault_code code, const char *fmt, ...)
+{
+    struct fault f;
+    char text[sizeof f.text];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    fault_set(&f, code, "%s", text);
+    free((char *)it->why);
+    it->why = xstrdup(f.text);
+    exchange_refuse(&it->x, &f);
+}
+
+static void item_done(struct batch_item *it)
+{
+    it->is_done = true;
+    it->kind->under_way--;
+    deadline_clear(&it->deadline);
+}
+
+/* ---- NDJSON: the whole response as a line, in place of its body */
+
+static const char *error_of(const struct batch_item *it)
+{
+    return it->x.fault == FAULT_NONE ? NULL : fault_info(it->x.fault)->type;
+}
+
+static void item_make_line(struct batch_item *it, struct str body)
+{
+    struct evbuffer *out = evbuffer_new();
+    struct batch_line line = {.index = it->index,
+                              .want = it->want,
+                              .status = it->status,
+                              .fields = it->fields,
+                              .body = body,
+                              .error = error_of(it),
+                              .us = it->x.t.end - it->x.t.begin};
+    it->fields = NULL;
+    batch_put_line(out, &line);
+    item_drop_held(it);
+    evbuffer_add_buffer(it->held, out);
+    evbuffer_free(out);
+    item_held_more(it, 0);
+}
+
+/* A response that broke off says nothing of what came. */
+static void item_make_broken_line(struct batch_item *it)
+{
+    const struct fault_info *info = fault_info(it->x.fault);
+    it->status = info->status != 0 ? (unsigned)info->status : 502;
+    batch_fields_free(it->fields);
+    it->fields = NULL;
+    item_make_line(it, it->why != NULL ? str_from(it->why)
+                                       : STR("the response broke off before its end"));
+}
+
+/* ---- what the exchange tells */
+
+static void on_info(struct exchange *x, struct h1_head *head)
+{
+    (void)x;
+    (void)head;
+}
+
+static void on_head(struct exchange *x, struct h1_head *head, enum h1_framing framing,
+                    uint64_t length)
+{
+    struct batch_item *it = item_of(x);
+    struct h1_out out = {
+        .framing = framing, .length = length, .keep_alive = true, .omit_framing = x->res_is_bare};
+    it->status = head->status;
+    if (it->kind->is_ndjson) {
+        it->fields = batch_fields_new(&head->fields);
+        return;
+    }
+    size_t before = evbuffer_get_length(it->held);
+    it->is_chunked = framing == H1_FRAMING_CHUNKED && !x->res_is_bare;
+    batch_put_part(it->held, it->kind->boundary, it->index, it->want);
+    batch_put_head(it->held, head, &out);
+    item_held_more(it, before);
+}
+
+static void on_body(struct exchange *x, const char *p, size_t n)
+{
+    struct batch_item *it = item_of(x);
+    size_t before = evbuffer_get_length(it->held), max = it->kind->conf->batch.max_item_response;
+    if (it->kind->is_ndjson && before + n > max && x->fault == FAULT_NONE) {
+        item_break(it, FAULT_RESPONSE_SIZE,
+                   "the response is larger than %zu bytes (batch.max_item_response); ask for "
+                   "multipart/mixed, which streams",
+                   max);
+        return;
+    }
+    x->bytes_out += n;
+    if (it->is_chunked)
+        batch_put_chunk(it->held, p, n);
+    else
+        evbuffer_add(it->held, p, n);
+    item_held_more(it, before);
+}
+
+static void on_end(struct exchange *x, const struct fields *trailers)
+{
+    struct batch_item *it = item_of(x);
+    size_t n = evbuffer_get_length(it->held);
+    item_done(it);
+    if (it->kind->is_ndjson) {
+        item_make_line(it, str_make((const char *)evbuffer_pullup(it->held, -1), n));
+        return;
+    }
+    if (it->is_chunked)
+        batch_put_last_chunk(it->held, trailers);
+    item_held_more(it, n);
+}
+
+static void on_cut(struct exchange *x)
+{
+    struct batch_item *it = item_of(x);
+    item_done(it);
+    if (it->kind->is_ndjson)
+        item_make_broken_line(it);
+    else
+        item_changed(it);
+}
+
+/* Neither CONNECT nor Upgrade get into a batch, so no origin should come to this. */
+static void on_tunnel(struct exchange *x, struct h1_head *head, struct stream *up, void *slot)
+{
+    (void)head;
+    stream_close(up);
+    if (slot != NULL)
+        pool_release_slot(x->engine->pool, slot);
+    x->fault = FAULT_UP_PROTOCOL;
+    on_cut(x);
+}
+
+static void on_connect_plain(struct exchange *x)
+{
+    x->fault = FAULT_BAD_REQUEST;
+    on_cut(x);
+}
+
+static void on_drain(struct exchange *x)
+{
+    (void)x; /* the body went up whole */
+}
+
+static void item_free(struct exchange *x)
+{
+    free(item_of(x));
+}
+
+static const struct source_ops batch_source = {
+    .on_info = on_info,
+    .on_head = on_head,
+    .on_body = on_body,
+    .on_end = on_end,
+    .on_cut = on_cut,
+    .on_tunnel = on_tunnel,
+    .on_connect_plain = on_connect_plain,
+    .on_drain = on_drain,
+    .release = item_free,
+};
+
+/* ---- life */
+
+static void on_deadline(void *arg)
+{
+    struct batch_item *it = arg;
+    item_break(it, FAULT_RESPONSE_TIMEOUT, "the item took longer than its timeout_ms (%lld)%s",
+               (long long)it->want->timeout_ms,
+               it->x.head.method.is_safe ? "" : "; the request may have been carried out");
+}
+
+/* The checks that any request of a client must pass. */
+static bool item_parse(struct batch_item *it, struct fault *f)
+{
+    const struct batch_want *want = it->want;
+    struct exchange *x = &it->x;
+    struct h1_error e;
+    if (want->wrong != NULL) {
+        fault_set(f, FAULT_BAD_REQUEST, "%s", want->wrong);
+        return false;
+    }
+    x->bytes_in = want->head_len + want->body_len;
+    if (want->head_len > it->kind->conf->client.max_head) {
+        fault_set(f, FAULT_HEAD_TOO_LARGE, "the request head is larger than client.max_head");
+        return false;
+    }
+    struct str head = arena_dup(&x->arena, str_make(want->head, want->head_len));
+    if (h1_parse_request(&x->head, head.p, head.len, false, &e) &&
+        h1_body_of_request(&x->body, &x->head, &e))
+        return true;
+    fault_set(f, e.code, "%s", e.reason);
+    return false;
+}
+
+struct batch_item *item_begin(struct batch_kind *kind, const struct batch_want *want,
+                              unsigned index)
+{
+    struct batch_item *it = xmalloc(sizeof *it);
+    struct fault f;
+    memset((char *)it + sizeof it->x, 0, sizeof *it - sizeof it->x);
+    exchange_init(&it->x, kind->engine, &batch_source, (struct source_side *)&kind->from);
+    list_init(&it->link);
+    it->kind = kind;
+    it->want = want;
+    it->index = index;
+    it->held = evbuffer_new();
+    kind->under_way++;
+    deadline_init(&it->deadline, kind->engine->loop, on_deadline, it);
+    if (!item_parse(it, &f)) {
+        exchange_refuse(&it->x, &f);
+        return it;
+    }
+    deadline_set(&it->deadline, want->timeout_ms);
+    exchange_start(&it->x, str_make(want->body, want->body_len), true);
+    return it;
+}
+
+void item_promote(struct batch_item *it)
+{
+    it->is_first = true;
+    if (it->kind->is_ndjson)
+        exchange_pause(&it->x, false);
+}
+
+bool item_take(struct batch_item *it, struct evbuffer *out, size_t n)
+{
+    if (it->kind->is_ndjson && !it->is_done)
+        return false;
+    int moved = evbuffer_remove_buffer(it->held, out, n);
+    if (moved > 0)
+        budget_add(it->x.engine->budget, -moved);
+    size_t left = evbuffer_get_length(it->held);
+    if (left <= item_bound(it) / 2)
+        exchange_pause(&it->x, false);
+    return left > 0;
+}
+
+void item_close(struct batch_item *it, enum fault_code fault)
+{
+    item_drop_held(it);
+    evbuffer_free(it->held);
+    it->held = NULL;
+    batch_fields_free(it->fields);
+    it->fields = NULL;
+    free((char *)it->why);
+    it->why = NULL;
+    deadline_close(&it->deadline);
+    list_remove(&it->link);
+    exchange_close(&it->x, fault);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Jansson's allocator with a bound for each thread: see json_limit.h. */
+#include "service/json_limit.h"
+
+#include <jansson.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+static _Thread_local int64_t left = INT64_MAX; /* bytes */
+
+static void *take(size_t n)
+{
+    if ((int64_t)n < 0 || (int64_t)n > left)
+        return NULL;
+    void *p = xmalloc(n);
+    if (left != INT64_MAX)
+        left -= (int64_t)malloc_usable_size(p);
+    return p;
+}
+
+static void give(void *p)
+{
+    if (left != INT64_MAX && p != NULL)
+        left += (int64_t)malloc_usable_size(p);
+    free(p);
+}
+
+static void install(void)
+{
+    json_set_alloc_funcs(take, give);
+}
+
+void json_limit_set(size_t bytes)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, install);
+    left = (int64_t)bytes;
+}
+
+void json_limit_clear(void)
+{
+    left = INT64_MAX;
+}
+
+void json_limit_free(char *text)
+{
+    give(text);
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of what the service listener has. */
+#include "service/pages.h"
+
+#include "service/metrics.h"
+#include "service/page.h"
+#include "service/status.h"
+
+static unsigned print_health(struct evbuffer *out, const struct watch *w, struct str after)
+{
+    (void)w;
+    (void)after;
+    evbuffer_add(out, "ok\n", 3);
+    return 200;
+}
+
+/* Who balances load sends nothing here any more, while what is under way is finished. */
+static unsigned print_ready(struct evbuffer *out, const struct watch *w, struct str after)
+{
+    if (!w->draining)
+        return print_health(out, w, after);
+    evbuffer_add(out, "draining\n", 9);
+    return 503;
+}
+
+static unsigned print_metrics(struct evbuffer *out, const struct watch *w, struct str after)
+{
+    (void)after;
+    metrics_print(out, w);
+    return 200;
+}
+
+static unsigned print_status(struct evbuffer *out, const struct watch *w, struct str after)
+{
+    (void)after;
+    status_print(out, w);
+    return 200;
+}
+
+static unsigned print_exchanges(struct evbuffer *out, const struct watch *w, struct str after)
+{
+    exchanges_print(out, w, after);
+    return 200;
+}
+
+static unsigned print_text(struct evbuffer *out, struct str text)
+{
+    evbuffer_add_reference(out, text.p, text.len, NULL, NULL);
+    return 200;
+}
+
+static unsigned print_html(struct evbuffer *out, const struct watch *w, struct str after)
+{
+    (void)w;
+    (void)after;
+    return print_text(out, page_html);
+}
+
+static unsigned print_css(struct evbuffer *out, const struct watch *w, struct str after)
+{
+    (void)w;
+    (void)after;
+    return print_text(out, page_css);
+}
+
+static unsigned print_js(struct evbuffer *out, const struct watch *w, struct str after)
+{
+    (void)w;
+    (void)after;
+    return print_text(out, page_js);
+}
+
+/* Nothing but our own files, and nobody may frame them. */
+static const char page_policy[] =
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+static const struct page pages[] = {
+    {.path = STR_INIT("/healthz"), .type = "text/plain", .is_open = true, .print = print_health},
+    {.path = STR_INIT("/readyz"), .type = "text/plain", .is_open = true, .print = print_ready},
+    {.path = STR_INIT("/metrics"), .type = "text/plain; version=0.0.4", .print = print_metrics},
+    {.path = STR_INIT("/status"), .type = "application/json", .print = print_status},
+    {.path = STR_INIT("/exchanges"), .type = "application/json", .print = print_exchanges},
+    {.path = STR_INIT("/"),
+     .type = "text/html; charset=utf-8",
+     .policy = page_policy,
+     .print = print_html},
+    {.path = STR_INIT("/page.css"), .type = "text/css; charset=utf-8", .print = print_css},
+    {.path = STR_INIT("/page.js"), .type = "text/javascript; charset=utf-8", .print = print_js},
+    {.path = STR_INIT("/batch"), .is_batch = true},
+};
+
+const struct page *page_find(struct str path)
+{
+    for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++)
+        if (str_eq(pages[i].path, path))
+            return &pages[i];
+    return NULL;
+}

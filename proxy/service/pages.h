@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the service listener has: a path, who may ask for it, and what it says. */
+#ifndef TLSFAN_SERVICE_PAGES_H
+#define TLSFAN_SERVICE_PAGES_H
+
+#include <event2/buffer.h>
+
+#include "service/watch.h"
+
+struct page {
+    struct str path;
+    const char *type;   /* Content-Type */
+    const char *policy; /* Content-Security-Policy; NULL: none */
+    bool is_open;       /* a health check: client.allow and auth_file do not hold */
+    bool is_batch;      /* POST alone; else GET and HEAD */
+    /* Appends the body to OUT and gives the status. AFTER: the value of that name in the query.
+     * NULL with is_batch. */
+    unsigned (*print)(struct evbuffer *out, const struct watch *w, struct str after);
+};
+
+/* NULL when there is nothing of that path (without query). */
+const struct page *page_find(struct str path);
+
+#endif

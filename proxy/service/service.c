@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The service listener: libevhtp set up on the loop of its worker. */
+#include "service/service.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "service/caller.h"
+
+enum { BACKLOG = 128, PAUSE_MS = 100 };
+
+struct service {
+    evhtp_t *htp;
+    struct callers callers;
+    struct deadline pause; /* set while accepting is paused */
+    struct log_gate full;
+    struct reap reap;
+};
+
+static void on_pause_over(void *arg)
+{
+    struct service *s = arg;
+    if (s->htp->server != NULL)
+        evconnlistener_enable(s->htp->server);
+}
+
+/* ARG is libevhtp's own for this listener. Without a pause the loop would only turn. */
+static void on_accept_fault(struct evconnlistener *listener, void *arg)
+{
+    const evhtp_t *htp = arg;
+    struct service *s = htp->arg;
+    if (log_gate_open(&s->full, 1))
+        log_error("the service listener takes no connection for a moment: %s", strerror(errno));
+    evconnlistener_disable(listener);
+    deadline_set(&s->pause, PAUSE_MS);
+}
+
+struct service *service_new(struct engine *e, const struct watch *w,
+                            const _Atomic unsigned *connections)
+{
+    struct service *s = xcalloc(1, sizeof *s);
+    s->htp = evhtp_new(e->loop->base, s);
+    if (s->htp == NULL)
+        abort();
+    callers_init(&s->callers, e, w);
+    s->callers.connections = connections;
+    deadline_init(&s->pause, e->loop, on_pause_over, s);
+    evhtp_set_pre_accept_cb(s->htp, callers_admit, &s->callers);
+    evhtp_set_post_accept_cb(s->htp, callers_accept, &s->callers);
+    evhtp_set_gencb(s->htp, callers_take, &s->callers);
+    return s;
+}
+
+bool service_listen(struct service *s, int fd)
+{
+    if (s->htp->server != NULL)
+        evhtp_unbind_socket(s->htp);
+    if (fd < 0)
+        return true;
+    if (evhtp_accept_socket(s->htp, fd, BACKLOG) != 0) {
+        int cause = errno;
+        close(fd);
+        errno = cause;
+        return false;
+    }
+    evconnlistener_set_error_cb(s->htp->server, on_accept_fault);
+    return true;
+}
+
+unsigned service_busy(const struct service *s)
+{
+    return s->callers.busy;
+}
+
+static void service_free(void *arg)
+{
+    struct service *s = arg;
+    evhtp_free(s->htp);
+    free(s);
+}
+
+void service_close(struct service *s)
+{
+    struct loop *loop = s->callers.engine->loop;
+    bool ok = service_listen(s, -1);
+    (void)ok; /* nothing to listen on cannot fail */
+    callers_close(&s->callers);
+    deadline_close(&s->pause);
+    loop_reap(loop, &s->reap, service_free, s);
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* service/batch_read.c: what a batch call asks for, element by element. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "service/batch_read.h"
+
+/* Reads all; the caller clears. */
+static enum batch_read_result read_all(struct batch_reader *r, const char *text, bool is_json)
+{
+    enum batch_read_result result;
+    batch_read_init(r, str_from(text), is_json, 3);
+    while ((result = batch_read_step(r)) == BATCH_READ_MORE)
+        ;
+    return result;
+}
+
+static void heads(const char *text, bool is_json, const char *first, const char *second)
+{
+    struct batch_reader r;
+    if (read_all(&r, text, is_json) != BATCH_READ_DONE)
+        fail_msg("%s: %s", text, r.fault.text);
+    assert_int_equal(r.n, second == NULL ? 1 : 2);
+    assert_non_null(r.v[0].head);
+    assert_string_equal(r.v[0].head, first);
+    assert_int_equal(r.v[0].head_len, strlen(first));
+    if (second != NULL)
+        assert_string_equal(r.v[1].head, second);
+    batch_read_clear(&r);
+}
+
+static void what_is_sent(void **state)
+{
+    (void)state;
+    heads("http://h/a\r\n\n  http://H:81/b?c ", false, "GET http://h/a HTTP/1.1\r\nHost: h\r\n\r\n",
+          "GET http://H:81/b?c HTTP/1.1\r\nHost: h:81\r\n\r\n");
+    heads(" [ {\"url\": \"https://h\", \"method\": \"POST\", \"headers\": {\"A\": \"1\", \"B\": "
+          "[\"2\", \"3\"]}, \"body\": \"hi\"} , {\"url\":\"http://[::1]:1/\", \"headers\": "
+          "[[\"C\", \"4\"], [\"C\", \"\"]]}]\n",
+          true,
+          "POST https://h HTTP/1.1\r\nHost: h\r\nA: 1\r\nB: 2\r\nB: 3\r\nContent-Length: "
+          "2\r\n\r\n",
+          "GET http://[::1]:1/ HTTP/1.1\r\nHost: [::1]:1\r\nC: 4\r\nC: \r\n\r\n");
+    heads("[{\"url\":\"http://h/\",\"method\":\"PUT\"}]", true,
+          "PUT http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", NULL);
+}
+
+static void members(void **state)
+{
+    (void)state;
+    struct batch_reader r;
+    assert_int_equal(read_all(&r,
+                              "[{\"url\":\"http://h/\",\"id\":\"a<\\u00e9\",\"timeout_ms\":7,"
+                              "\"body_base64\":\"/wA=\"},{\"url\":\"http://h/\",\"id\":-1.5}]",
+                              true),
+                     BATCH_READ_DONE);
+    assert_string_equal(r.v[0].name, "a%3C%C3%A9");
+    assert_int_equal(r.v[0].timeout_ms, 7);
+    assert_int_equal(r.v[0].body_len, 2);
+    assert_memory_equal(r.v[0].body, "\xff\0", 2);
+    assert_string_equal(r.v[1].id, "-1.5");
+    assert_string_equal(r.v[1].name, "-1.5");
+    batch_read_clear(&r);
+}
+
+static void wrong_items(void **state)
+{
+    (void)state;
+    static const char *const items[] = {"1",
+                                        "{}",
+                                        "{\"url\":1}",
+                                        "{\"url\":\"ftp://h/\"}",
+                                        "{\"url\":\"http://h/\\r\\n\"}",
+                                        "{\"url\":\"http://h/\",\"headers\":{\"Host\":\"a\"}}",
+                                        "{\"url\":\"http://h/\",\"headers\":{\"A\":\"\\n\"}}",
+                                        "{\"url\":\"http://h/\",\"headers\":{\"A b\":\"\"}}",
+                                        "{\"url\":\"http://h/\",\"headers\":[[\"A\",\"b\",\"c\"]]}",
+                                        "{\"url\":\"http://h/\",\"method\":\"A B\"}",
+                                        "{\"url\":\"http://h/\",\"body_base64\":\"=\"}",
+                                        "{\"url\":\"http://h/\",\"x\":1}",
+                                        "{\"url\":\"http://tlsfan.LOCALHOST/batch\"}"};
+    for (size_t i = 0; i < sizeof items / sizeof items[0]; i++) {
+        struct batch_reader r;
+        char text[256];
+        snprintf(text, sizeof text, "[%s, {\"url\": \"http://good/\"}]", items[i]);
+        assert_int_equal(read_all(&r, text, true), BATCH_READ_DONE);
+        if (r.v[0].wrong == NULL || r.v[0].head != NULL)
+            fail_msg("%s is taken", items[i]);
+        assert_null(r.v[1].wrong);
+        batch_read_clear(&r);
+    }
+}
+
+static void wrong_as_a_whole(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        enum fault_code code;
+    } bodies[] = {{"", FAULT_BAD_REQUEST},
+                  {"{}", FAULT_BAD_REQUEST},
+                  {"[", FAULT_BAD_REQUEST},
+                  {"[]", FAULT_BAD_REQUEST},
+                  {"[1", FAULT_BAD_REQUEST},
+                  {"[1,", FAULT_BAD_REQUEST},
+                  {"[1,]", FAULT_BAD_REQUEST},
+                  {"[1 2]", FAULT_BAD_REQUEST},
+                  {"[1]]", FAULT_BAD_REQUEST},
+                  {"[1,2,3,4]", FAULT_TOO_LARGE},
+                  {"[\"\\ud800\"]", FAULT_BAD_REQUEST}};
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        struct batch_reader r;
+        if (read_all(&r, bodies[i].text, true) != BATCH_READ_BAD || r.fault.code != bodies[i].code)
+            fail_msg("%s is taken", bodies[i].text);
+        batch_read_clear(&r);
+    }
+    struct batch_reader r;
+    assert_int_equal(read_all(&r, "a\nb\nc\nd\n", false), BATCH_READ_BAD);
+    assert_int_equal(r.fault.code, FAULT_TOO_LARGE);
+    batch_read_clear(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(what_is_sent), cmocka_unit_test(members),
+                                       cmocka_unit_test(wrong_items),
+                                       cmocka_unit_test(wrong_as_a_whole)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* upstream/tally.c: names get places until there are none, from several threads at once; sums. The
+ * registry is the process's, so these tests go on where the one before has ended. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "upstream/tally.h"
+
+enum { THREADS = 3, TRIED = 700 };
+
+static void names(void **state)
+{
+    (void)state;
+    assert_int_equal(tally_names(), 0);
+    assert_int_equal(tally_find(STR("a.test"), 443), TALLY_OTHER);
+    assert_int_equal(tally_names(), 0);
+    unsigned a = tally_register(STR("a.test"), 443);
+    unsigned b = tally_register(STR("a.test"), 8443);
+    unsigned c = tally_register(STR("::1"), 443);
+    assert_int_equal(a, 0);
+    assert_int_equal(b, 1);
+    assert_int_equal(c, 2);
+    assert_int_equal(tally_register(STR("a.test"), 443), a);
+    assert_int_equal(tally_find(STR("a.test"), 8443), b);
+    assert_int_equal(tally_names(), 3);
+    assert_string_equal(tally_name(a), "a.test:443");
+    assert_string_equal(tally_name(b), "a.test:8443");
+    assert_string_equal(tally_name(c), "[::1]:443");
+    assert_int_equal(tally_expiry(a), 0);
+    tally_set_expiry(a, 4102444800);
+    assert_int_equal(tally_expiry(a), 4102444800);
+    assert_int_equal(tally_expiry(b), 0);
+}
+
+static void sums(void **state)
+{
+    static struct tally one, other;
+    struct tally_sum sum = {0};
+    (void)state;
+    struct tally_place *p = &one.places[7];
+    counter_add(&p->requests, 5);
+    counter_add(&p->failed, 2);
+    counter_add(&p->reused, 3);
+    counter_add(&p->opened, 4);
+    counter_add(&p->in_flight, 3);
+    counter_sub(&p->in_flight, 1);
+    counter_add(&p->conns, 4);
+    counter_add(&p->idle, 1);
+    counter_add(&other.places[7].requests, 10);
+    counter_add(&other.places[7].idle, 1); /* seen before the connection it is of */
+    counter_add(&other.places[8].requests, 100);
+    tally_add(&sum, &one, 7);
+    tally_add(&sum, &other, 7);
+    struct tally_sum expected = {.requests = 15,
+                                 .failed = 2,
+                                 .reused = 3,
+                                 .opened = 4,
+                                 .in_flight = 2,
+                                 .idle = 2,
+                                 .busy = 3};
+    assert_memory_equal(&sum, &expected, sizeof(sum));
+}
+
+/* Every thread asks for the same names; each has looked at those that were there already. */
+static void *register_many(void *arg)
+{
+    unsigned *places = arg;
+    for (unsigned i = 0; i < TRIED; i++) {
+        char host[32];
+        int n = snprintf(host, sizeof(host), "host%u.test", i);
+        places[i] = tally_register(str_make(host, (size_t)n), 443);
+        unsigned known = tally_names();
+        if (known == 0 || strchr(tally_name(known - 1), ':') == NULL)
+            return arg;
+    }
+    return NULL;
+}
+
+static void no_more_than_there_is_room(void **state)
+{
+    static unsigned places[THREADS][TRIED];
+    pthread_t threads[THREADS];
+    (void)state;
+    for (unsigned i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, register_many, places[i]), 0);
+    for (unsigned i = 0; i < THREADS; i++) {
+        void *fault;
+        pthread_join(threads[i], &fault);
+        assert_null(fault);
+    }
+    assert_int_equal(tally_names(), TALLY_NAMES);
+    unsigned others = 0;
+    for (unsigned i = 0; i < TRIED; i++) {
+        char name[40];
+        snprintf(name, sizeof(name), "host%u.test:443", i);
+        assert_int_equal(places[0][i], places[1][i]);
+        assert_int_equal(places[0][i], places[2][i]);
+        if (places[0][i] == TALLY_OTHER)
+            others++;
+        else
+            assert_string_equal(tally_name(places[0][i]), name);
+    }
+    assert_int_equal(others, TRIED - (TALLY_NAMES - 3));
+    assert_int_equal(tally_register(STR("a.test"), 443), 0);
+    assert_int_equal(tally_register(STR("late.test"), 443), TALLY_OTHER);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names),
+        cmocka_unit_test(sums),
+        cmocka_unit_test(no_more_than_there_is_room),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
