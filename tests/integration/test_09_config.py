@@ -77,7 +77,7 @@ BAD = [  # text, line of the fault
        ('forward "127.0.0.1:1" {\n to = "https://u:p@x/"\n}\n', 2),
        ('forward "127.0.0.1:1" {\n to = "https://x"\n host = both\n}\n', 3),
     ("destination {\n ports = {0}\n}\n", 2), ("destination {\n deny = {\"x\"}\n}\n", 2),
-       ("client { max_pipeline = 0 }\n", 1), ('service = "127.0.0.1:3129"\n', 1),
+       ("client { max_pipeline = 0 }\n", 1), ('readahead_memory = 64m\n', 1),
        ('upstream { proxy = "http://x" }\n', 1),
     ('rule "a" { readahead = 3 }\n', 1), ("= 1\n", 1), ("via on\n", 1), ('client { auth_file = "/nonexistent" }\n', 1),
 ]

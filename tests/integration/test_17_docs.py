@@ -151,3 +151,22 @@ def test_the_pipelining_example_runs(find, proxy, origin, tmp_path):
     for n, line in enumerate(lines[1:], 1):
         size = len("/items?page=%d" % n)
         assert line == "http://origin.test/items?page=%d 200 %d bytes" % (n, size)
+
+
+@pytest.mark.parametrize("find", [lambda: sys.executable, python2], ids=["python3", "python2"])
+def test_the_batch_examples_run(find, make_proxy, origin, tmp_path):
+    """The Python block and the curl line, against a service listener of the test's own."""
+    python = find()
+    if python is None:
+        pytest.skip("no Python 2.7 here")
+    proxy = make_proxy('rule "*" { connect_to = "127.0.0.1:%d" sni = "origin.test" }' % origin.port, service=True)
+    script = tmp_path / "example.py"
+    code, = [block for block in blocks("python") if "/batch" in block]
+    script.write_text(code.replace(":3129", ":%d" % proxy.service_port))
+    done = subprocess.run([python, str(script)], capture_output=True, text=True, timeout=60, env=clean_env())
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [[str(n), "200"] for n in range(100)]
+    line, = [block for block in blocks("sh") if "/batch" in block]
+    done = subprocess.run(["sh", "-c", line.replace(":3129", ":%d" % proxy.service_port)], capture_output=True,
+                          text=True, timeout=60, env=clean_env())
+    assert done.stdout.count('"status":200') == 2, done

@@ -43,10 +43,12 @@ def run(*args, env=None, timeout=20, cwd=None, stdin=None):
 
 
 class Proxy:
-    """CONF is configuration text; `listen`, the access log and the short drain are added unless it sets them."""
+    """CONF is configuration text; `listen`, the access log and the short drain are added unless it sets them.
+
+    There is a service listener only with service=True, on a port of its own."""
 
     def __init__(self, directory, conf="", flags=(), env=None, listen=None, wait=True, access=True,
-                 prefix=()):
+                 prefix=(), service=False):
         self.dir = os.path.join(str(directory), "proxy%d" % next(_count))
         os.makedirs(self.dir)
         self.port = free_port()
@@ -54,6 +56,9 @@ class Proxy:
         self.conf_path = os.path.join(self.dir, "tlsfan.conf")
         self.log_path, self.access_path = os.path.join(self.dir, "log"), os.path.join(self.dir, "access")
         self.base = 'listen = {%s}\n' % ", ".join('"%s"' % a for a in (listen or ["127.0.0.1:%d" % self.port]))
+        self.service_port = free_port() if service else None
+        if not re.search(r"^\s*service\s*=", conf, re.M):
+            self.base += 'service = "%s"\n' % ("127.0.0.1:%d" % self.service_port if service else "off")
         if not re.search(r"^\s*drain_timeout", conf, re.M):
             self.base += "drain_timeout = 2s\n"
         if access and not re.search(r"^\s*log\s*{", conf, re.M):
@@ -74,8 +79,12 @@ class Proxy:
                                         env=clean_env(self.env))
         log.close()
         if self.wait:
-            wait_until(lambda: self.dead() or can_connect("127.0.0.1", self.port), 10, "the proxy to listen")
+            wait_until(lambda: self.dead() or self.listens(), 10, "the proxy to listen")
             assert not self.dead(), "tlsfan did not start:\n" + self.log()
+
+    def listens(self):
+        return can_connect("127.0.0.1", self.port) and (
+            self.service_port is None or can_connect("127.0.0.1", self.service_port))
 
     @property
     def pid(self):
@@ -109,6 +118,10 @@ class Proxy:
     @property
     def url(self):
         return "http://127.0.0.1:%d" % self.port
+
+    @property
+    def service_url(self):
+        return "http://127.0.0.1:%d" % self.service_port
 
     def environ(self):
         """An environment that sends http:// through this proxy."""

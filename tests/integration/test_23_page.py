@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The live page in real Chromium: bars for real traffic, filter, sentences of faults, HAR, its policy."""
+import json
+import os
+import shutil
+import threading
+
+import pytest
+
+from testenv import SLOW
+from testenv.client import Client
+from testenv.scripted import answering, ok
+from testenv.wait import wait_until
+
+pytest.importorskip("selenium")
+from selenium import webdriver  # noqa: E402
+from selenium.webdriver.chrome.options import Options  # noqa: E402
+from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+
+FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--no-proxy-server",
+    "--window-size=1280,900",
+]
+
+# The rows that are shown, with what a person sees of them.
+ROWS = """return [...document.querySelectorAll('#rows li:not([hidden])')].map((row) => {
+  const bar = row.querySelector('.span').getBoundingClientRect();
+  const parts = [...row.querySelectorAll('i')];
+  return {host: row.dataset.host, start: +row.dataset.start, end: +row.dataset.end, left: bar.left, right: bar.right,
+          phases: Object.fromEntries(parts.map((i) => [i.dataset.phase, +i.dataset.ms])),
+          colours: parts.map((i) => [i.dataset.phase, getComputedStyle(i).backgroundColor])};
+});"""
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp):
+    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if browser is None or driver is None:
+        pytest.skip("no chromium and chromedriver")
+    options = Options()
+    options.binary_location = browser
+    for flag in [*FLAGS, "--user-data-dir=%s" % (tmp / "chromium")]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    options.add_experimental_option("prefs", {"download.default_directory": str(tmp)})
+    chrome = webdriver.Chrome(service=Service(driver), options=options)
+    chrome.set_script_timeout(20)
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture
+def page(chromium, make_proxy):
+    """page(proxy): the page of that proxy, open; its console is judged at the end."""
+
+    def load(proxy):
+        chromium.get(proxy.service_url + "/")
+        return chromium
+
+    chromium.get_log("browser")
+    yield load
+    bad = [entry for entry in chromium.get_log("browser") if entry["level"] != "INFO"]
+    chromium.get("about:blank")
+    assert not bad, bad
+
+
+def rows(chrome, count, timeout=10):
+    """Waits until that many rows are shown."""
+    return wait_until(
+        lambda: (lambda found: found if len(found) >= count else None)(chrome.execute_script(ROWS)),
+        timeout * SLOW,
+        "%d rows" % count,
+    )
+
+
+def overlaps(spans, low, high, slack):
+    """How many of SPANS overlap the one before them."""
+    ordered = sorted(spans, key=lambda r: r[low])
+    return sum(b[low] < a[high] - slack for a, b in zip(ordered, ordered[1:]))
+
+
+def serial(proxy, urls):
+    with Client(proxy.port) as client:
+        for url in urls:
+            assert client.get(url).status == 200
+
+
+def parallel(proxy, urls):
+    with Client(proxy.port) as client:
+        for url in urls:
+            client.request("GET", url)
+        for _ in urls:
+            assert client.response().status == 200
+
+
+def slow_origin(serve, seconds):
+    return serve(answering(lambda r, c: (c.server.stopping.wait(seconds), ok(r.target))[1]))
+
+
+def test_serial_and_parallel_look_different(make_proxy, serve, page):
+    origin = slow_origin(serve, 0.02)
+    proxy = make_proxy(service=True)
+    chrome = page(proxy)
+    serial(proxy, [origin.url("/serial/%d" % n) for n in range(100)])
+    one_by_one = rows(chrome, 100)
+    assert overlaps(one_by_one, "start", "end", 0.5) == 0
+    assert overlaps(one_by_one, "left", "right", 2.5) == 0
+    assert all(r["phases"].get("wait", 0) > 15 for r in one_by_one)
+    assert "tls" in one_by_one[0]["phases"] and "tls" not in one_by_one[50]["phases"]
+    chrome.find_element(By.ID, "clear").click()
+    rows_gone = wait_until(lambda: chrome.execute_script(ROWS) == [], 5, "no rows")
+    assert rows_gone
+    slow = slow_origin(serve, 0.5)
+    parallel(proxy, [slow.url("/parallel/%d" % n) for n in range(100)])
+    at_once = rows(chrome, 100)
+    assert overlaps(at_once, "start", "end", 0) == 99 and overlaps(at_once, "left", "right", 0) == 99
+    assert max(r["start"] for r in at_once) < min(r["end"] for r in at_once)
+    colours = dict(pair for r in at_once + one_by_one for pair in r["colours"])
+    assert len(set(colours.values())) == len(colours) >= 4, colours
+
+
+def test_filter_by_host(make_proxy, serve, page):
+    origin = serve(answering(lambda r, c: ok()))
+    proxy = make_proxy('rule "*" { connect_to = "127.0.0.1:%d" sni = "localhost" }' % origin.port, service=True)
+    chrome = page(proxy)
+    serial(proxy, ["http://one.test/a", "http://two.test/b", "http://one.test/c"])
+    rows(chrome, 3)
+    box = chrome.find_element(By.ID, "filter")
+    box.send_keys("one")
+    assert [
+        r["host"]
+        for r in wait_until(lambda: (lambda f: f if len(f) == 2 else None)(chrome.execute_script(ROWS)), 5, "2 rows")
+    ] == ["one.test"] * 2
+    box.clear()
+    chrome.execute_script("arguments[0].value = ''; arguments[0].dispatchEvent(new Event('input'))", box)
+    rows(chrome, 3)
+    button = wait_until(
+        lambda: [b for b in chrome.find_elements(By.CSS_SELECTOR, "#origins button") if b.text == "two.test:443"],
+        10,
+        "the origin",
+    )
+    chrome.execute_script("arguments[0].click()", button[0])
+    assert [r["host"] for r in chrome.execute_script(ROWS)] == ["two.test"]
+
+
+def test_a_certificate_fault_shows_its_sentence(make_proxy, serve, page):
+    origin = serve(answering(lambda r, c: ok()), kind="expired")
+    proxy = make_proxy(service=True)
+    chrome = page(proxy)
+    with Client(proxy.port) as client:
+        answer = client.get(origin.url("/secret?token=abc", host="localhost"))
+    assert answer.status == 502
+    shown = wait_until(
+        lambda: [
+            e.text for e in chrome.find_elements(By.CSS_SELECTOR, "#errors tr") if "tls_certificate_error" in e.text
+        ],
+        10 * SLOW,
+        "the error",
+    )
+    assert answer.text.strip() in shown[0] and "expired" in shown[0]
+    chrome.execute_script("document.querySelector('#rows li').click()")
+    assert answer.text.strip() in chrome.find_element(By.ID, "details").text
+
+
+def test_no_credentials_and_no_query(make_proxy, serve, page):
+    origin = serve(answering(lambda r, c: ok()))
+    proxy = make_proxy("log { access = off query = off }", service=True)
+    chrome = page(proxy)
+    with Client(proxy.port) as client:
+        client.exchange("GET", origin.url("/path?token=hush"), "Authorization: Bearer hush", "Cookie: a=hush")
+    rows(chrome, 1)
+    assert "/path" in chrome.page_source and "hush" not in chrome.page_source
+
+
+def test_markup_from_peers_is_text(make_proxy, page):
+    proxy = make_proxy(service=True)
+    chrome = page(proxy)
+    with Client(proxy.port) as client:
+        client.send(b"GET http://no.such.invalid/<img/src=x/onerror=alert(1)> HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.response()
+    rows(chrome, 1)
+    assert not chrome.find_elements(By.CSS_SELECTOR, "#rows img, #errors img, #details img")
+
+
+def test_many_exchanges_are_sampled(make_proxy, serve, page):
+    """2,000 as fast as they go: rows stay bounded, and the page says that it shows not all."""
+    origin = serve(answering(lambda r, c: ok()))
+    proxy = make_proxy(service=True)
+    chrome = page(proxy)
+    threads = [
+        threading.Thread(target=serial, args=(proxy, [origin.url("/%d" % n) for n in range(500)])) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    wait_until(lambda: "of 2000 exchanges" in chrome.find_element(By.ID, "shown").text, 20 * SLOW, "all to be counted")
+    assert len(chrome.find_elements(By.CSS_SELECTOR, "#rows li")) <= 500
+
+
+def test_har(make_proxy, serve, page, tmp):
+    origin = serve(answering(lambda r, c: ok()))
+    proxy = make_proxy(service=True)
+    chrome = page(proxy)
+    serial(proxy, [origin.url("/a"), origin.url("/b")])
+    rows(chrome, 2)
+    path = str(tmp / "tlsfan.har")
+    chrome.find_element(By.ID, "har").click()
+    wait_until(lambda: os.path.exists(path), 10 * SLOW, "the download")
+    with open(path) as f:
+        log = json.load(f)["log"]
+    assert log["version"] == "1.2" and log["creator"]["name"] == "tlsfan"
+    assert [e["request"]["url"].rsplit("/", 1)[1] for e in log["entries"]] == ["a", "b"]
+    first, second = (e["timings"] for e in log["entries"])
+    assert first["ssl"] > 0 and first["connect"] >= first["ssl"] and second["ssl"] == second["connect"] == -1
+    assert all(e["time"] >= e["timings"]["wait"] > 0 and e["response"]["status"] == 200 for e in log["entries"])
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits(make_proxy, serve, page, width, scheme):
+    origin = serve(answering(lambda r, c: ok()))
+    proxy = make_proxy(service=True)
+    chrome = page(proxy)
+    chrome.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    )
+    chrome.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    try:
+        parallel(proxy, [origin.url("/%s" % ("x" * 150))] * 5)
+        rows(chrome, 5)
+        assert chrome.execute_script("return document.documentElement.scrollWidth") <= width
+        ground = chrome.execute_script("return getComputedStyle(document.body).backgroundColor")
+        dark = sum(int(c) for c in ground[4:-1].split(",")) < 200
+        assert dark == (scheme == "dark"), ground
+    finally:
+        chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_it_says_when_the_server_is_gone(make_proxy, chromium):
+    proxy = make_proxy(service=True)
+    chromium.get(proxy.service_url + "/")
+    wait_until(lambda: chromium.find_element(By.ID, "version").text != "", 10 * SLOW, "the status")
+    proxy.stop()
+    wait_until(lambda: "does not answer" in chromium.find_element(By.ID, "state").text, 10 * SLOW, "the notice")
+    proxy.start()
+    wait_until(lambda: chromium.find_element(By.ID, "state").text == "", 20 * SLOW, "the notice to go")
+    chromium.get("about:blank")
+    chromium.get_log("browser")
