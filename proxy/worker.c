@@ -269,6 +269,8 @@ static void drain(void *arg)
     w->engine.draining = true;
     close_acceptors(w, true);
     clients_drain(&w->clients, w->grace_ms);
+    if (w->service != NULL)
+        service_drain(w->service);
     on_look(w);
 }
 

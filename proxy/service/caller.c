@@ -28,9 +28,15 @@ static const struct client_conf *limits(const struct caller *k)
     return &k->all->engine->use->conf->client;
 }
 
+static bool is_busy(enum caller_state state)
+{
+    return state == CALLER_BODY || state == CALLER_ANSWER;
+}
+
 static void caller_set_state(struct caller *k, enum caller_state to)
 {
-    k->all->busy += (to == CALLER_ANSWER) - (k->state == CALLER_ANSWER);
+    k->all->busy += is_busy(to);
+    k->all->busy -= is_busy(k->state);
     k->state = to;
 }
 
@@ -212,8 +218,8 @@ static unsigned count_fields(const evhtp_request_t *rq, const char *name)
 {
     unsigned n = 0;
     evhtp_kv_t *field;
-    TAILQ_FOREACH(field, rq->headers_in, next)
-    n += str_ieq(str_make(field->key, field->klen), str_from(name));
+    for (field = TAILQ_FIRST(rq->headers_in); field != NULL; field = TAILQ_NEXT(field, next))
+        n += str_ieq(str_make(field->key, field->klen), str_from(name));
     return n;
 }
 
@@ -299,6 +305,8 @@ static bool check_client(struct caller *k, struct fault *f)
         credentials = caller_field(k, "Proxy-Authorization");
     if (k->page->is_open)
         return true;
+    if (k->page->is_batch && k->all->is_ending)
+        return refuse(f, FAULT_LIMIT, "tlsfan is ending; try again");
     switch (guard_client(k->all->engine->use->conf, &k->from.peer, credentials, f)) {
     case POLICY_AUTH_OK:
         if (k->page->is_batch)

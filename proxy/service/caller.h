@@ -30,7 +30,8 @@ struct callers {
     struct watch watch; /* conf, draining, connections: as of the last request */
     const _Atomic unsigned *connections;
     struct list all;  /* struct caller */
-    unsigned n, busy; /* all, and those in ANSWER */
+    unsigned n, busy; /* all, and those in BODY or ANSWER */
+    bool is_ending;   /* no new batch calls */
     uint64_t next_id; /* of sources: whose turn in a pool's queue */
     struct log_gate full;
 };

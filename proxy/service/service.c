@@ -68,6 +68,11 @@ bool service_listen(struct service *s, int fd)
     return true;
 }
 
+void service_drain(struct service *s)
+{
+    s->callers.is_ending = true;
+}
+
 unsigned service_busy(const struct service *s)
 {
     return s->callers.busy;

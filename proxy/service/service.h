@@ -19,7 +19,10 @@ struct service *service_new(struct engine *e, const struct watch *w,
  * with errno. */
 MUST_CHECK bool service_listen(struct service *s, int fd);
 
-/* Callers that wait for an answer (of a batch call, of a check of credentials). */
+/* From now on there are no new batch calls; all else goes on, health checks above all. */
+void service_drain(struct service *s);
+
+/* Callers whose request has begun and is not answered to the end. */
 unsigned service_busy(const struct service *s);
 
 /* Cuts all connections. The memory goes by the reaper of the loop. NULL is harmless. */

@@ -287,6 +287,8 @@ def test_readyz_while_draining(make_proxy, serve):
         wait_until(lambda: not can_connect("127.0.0.1", proxy.port), 5, "accepting to end")
         assert get(proxy, "/readyz").status == 503 and get(proxy, "/healthz").status == 200
         assert get(proxy, "/healthz").get("Connection") == "close"
+        late = "POST /batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\n"
+        assert raw(proxy.service_port, late + "http://h/").status == 503
         hold.set()
         assert client.response().status == 200 and b'"status":200' in caller.response().body
     proxy.stop()
