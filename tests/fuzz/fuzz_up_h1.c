@@ -141,6 +141,7 @@ static void set_up(void)
     forward_id_init(&id);
     pool = pool_new(&loop, NULL, &id, NULL, &tally);
     origins_init(&origins, pool, serve);
+    origins.tally = &tally;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
