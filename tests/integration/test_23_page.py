@@ -103,6 +103,14 @@ def parallel(proxy, urls):
             assert client.response().status == 200
 
 
+# exchange(n, at, took): one as /exchanges tells it, that began at AT ms and was refused.
+EXCHANGE = """const exchange = (n, at, took, host = 'a.test') => ({id: String(n), start: at, client: '', method: 'GET',
+  host, url: 'http://' + host + '/' + n, status: 502, error: 'dns_error', sentence: host + ' is unknown, ' + n,
+  protocol: '', tls: '', upstream: '', reused: false, retries: 0, bytes_in: 0, bytes_out: 0,
+  ms: {wait: took, total: took}});
+"""
+
+
 def slow_origin(serve, seconds):
     return serve(answering(lambda r, c: (c.server.stopping.wait(seconds), ok(r.target))[1]))
 
@@ -190,6 +198,18 @@ def test_markup_from_peers_is_text(make_proxy, page):
         client.response()
     rows(chrome, 1)
     assert not chrome.find_elements(By.CSS_SELECTOR, "#rows img, #errors img, #details img")
+
+
+def test_focus_stays_on_an_origin(make_proxy, serve, page):
+    origin = serve(answering(lambda r, c: ok()))
+    proxy = make_proxy(service=True)
+    chrome = page(proxy)
+    serial(proxy, [origin.url()])
+    first = "document.querySelector('#origins button')"
+    wait_until(lambda: chrome.execute_script("return %s" % first), 10 * SLOW, "the origin")
+    chrome.execute_script("%s.focus(); %s.isOld = true" % (first, first))
+    wait_until(lambda: chrome.execute_script("return !%s.isOld" % first), 10 * SLOW, "the next status")
+    assert chrome.execute_script("return document.activeElement === %s" % first)
 
 
 def test_many_exchanges_are_sampled(make_proxy, serve, page):

@@ -157,6 +157,8 @@ function drawOrigins(origins) {
   const body = $("origins");
   const sorted = origins.slice().sort((a, b) => b.requests - a.requests).slice(0, 100);
   const soon = Date.now() + SOON_DAYS * 86400000;
+  if (body.querySelector("button:active")) return; // a press ends where it began
+  const focused = body.contains(document.activeElement) ? document.activeElement.textContent : null;
   body.replaceChildren();
   for (const o of sorted) {
     const row = element("tr");
@@ -174,6 +176,7 @@ function drawOrigins(origins) {
       element("td", "", o.requests ? Math.round(100 * o.reused / o.requests) + " %" : "–"),
       element("td", mark, ends ? ends.slice(0, 10) + (mark ? " (soon)" : "") : "–"));
     body.append(row);
+    if (o.origin === focused) button.focus({ preventScroll: true });
   }
 }
 
