@@ -212,6 +212,20 @@ def test_focus_stays_on_an_origin(make_proxy, serve, page):
     assert chrome.execute_script("return document.activeElement === %s" % first)
 
 
+def test_it_says_when_origins_are_left_out(make_proxy, page):
+    chrome = page(make_proxy(service=True))
+    draw = """const origin = (name, requests) => ({origin: name, requests, failed: 0, in_flight: 0, idle: 0, busy: 0,
+        opened: 0, reused: 0, certificate_expires: null});
+      const some = [...Array(arguments[0]).keys()].map((n) => origin('h' + n + '.test:443', 1000 - n));
+      drawOrigins(some.concat([origin('other', 1)]));
+      return [[...document.querySelector('#origins').rows].map((r) => r.cells[0].textContent),
+              document.querySelector('#more-origins').textContent];"""
+    names, note = chrome.execute_script(draw, 500)
+    assert len(names) == 101 and names[0] == "h0.test:443" and names[-1] == "other"
+    assert note == "showing the 100 busiest of 500 origins"
+    assert chrome.execute_script(draw, 100)[1] == ""
+
+
 def test_many_exchanges_are_sampled(make_proxy, serve, page):
     """2,000 as fast as they go: rows stay bounded, and the page says that it shows not all."""
     origin = serve(answering(lambda r, c: ok()))

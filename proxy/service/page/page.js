@@ -4,6 +4,7 @@
 "use strict";
 
 const KEEP = 500; // rows at most
+const ORIGINS = 100; // of those that the status names, the busiest
 const EVERY_MS = 500; // between two looks at exchanges
 const STATUS_MS = 2000; // and at the status
 const SLOWEST_MS = 10000; // when the server does not answer
@@ -155,11 +156,13 @@ function drawErrors() {
 
 function drawOrigins(origins) {
   const body = $("origins");
-  const sorted = origins.slice().sort((a, b) => b.requests - a.requests).slice(0, 100);
+  const named = origins.filter((o) => o.origin !== "other").sort((a, b) => b.requests - a.requests);
+  const sorted = named.slice(0, ORIGINS).concat(origins.filter((o) => o.origin === "other"));
   const soon = Date.now() + SOON_DAYS * 86400000;
   if (body.querySelector("button:active")) return; // a press ends where it began
   const focused = body.contains(document.activeElement) ? document.activeElement.textContent : null;
   body.replaceChildren();
+  $("more-origins").textContent = named.length > ORIGINS ? "showing the " + ORIGINS + " busiest of " + named.length + " origins" : "";
   for (const o of sorted) {
     const row = element("tr");
     const name = element("td");
