@@ -226,6 +226,21 @@ def test_it_says_when_origins_are_left_out(make_proxy, page):
     assert chrome.execute_script(draw, 100)[1] == ""
 
 
+def test_no_rate_is_taken_across_a_restart(make_proxy, page):
+    """After a look at the old process, the new one has run for longer than the old one had."""
+    chrome = page(make_proxy(service=True))
+    rates = chrome.execute_script(
+        """const status = (uptime, exchanges) => ({version: '', draining: false, in_flight: 0, clients: 0, uptime,
+          exchanges, failed: exchanges, bytes_out: exchanges, errors: {}, origins: []});
+        const rate = () => document.querySelector('#rate').textContent;
+        const look = (s) => { last.at -= 9000; drawStatus(s); return rate(); };
+        last = null;
+        drawStatus(status(1, 900));
+        return [look(status(10.5, 1800)), look(status(19.5, 1800)), (last.s.uptime = 1, look(status(8, 3)))];"""
+    )
+    assert float(rates[0]) == pytest.approx(100, abs=2) and float(rates[1]) == 0 and float(rates[2]) >= 0, rates
+
+
 def test_many_exchanges_are_sampled(make_proxy, serve, page):
     """2,000 as fast as they go: rows stay bounded, and the page says that it shows not all."""
     origin = serve(answering(lambda r, c: ok()))

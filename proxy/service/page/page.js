@@ -189,8 +189,9 @@ function drawStatus(s) {
   $("in-flight").textContent = s.in_flight;
   $("clients").textContent = s.clients;
   $("uptime").textContent = duration(s.uptime);
-  if (last && s.uptime > last.s.uptime) {
-    const seconds = (now - last.at) / 1000;
+  const seconds = last ? (now - last.at) / 1000 : Infinity;
+  // A process that is younger than the last look is another one, and counts from 0.
+  if (s.uptime > seconds) {
     $("rate").textContent = ((s.exchanges - last.s.exchanges) / seconds).toFixed(1);
     $("error-rate").textContent = ((s.failed - last.s.failed) / seconds).toFixed(1);
     $("byte-rate").textContent = bytes((s.bytes_out - last.s.bytes_out) / seconds) + "/s";
