@@ -241,6 +241,18 @@ def test_no_rate_is_taken_across_a_restart(make_proxy, page):
     assert float(rates[0]) == pytest.approx(100, abs=2) and float(rates[1]) == 0 and float(rates[2]) >= 0, rates
 
 
+def test_a_quick_one_at_the_end_is_visible(make_proxy, page):
+    chrome = page(make_proxy(service=True))
+    seen = chrome.execute_script(
+        EXCHANGE
+        + """add([exchange(1, 1e12, 60000), exchange(2, 1e12 + 59999.9, 0.1)]);
+        const time = document.querySelector('#rows li:last-child .time');
+        const bar = time.firstChild.getBoundingClientRect();
+        return Math.min(bar.right, time.getBoundingClientRect().right) - bar.left;"""
+    )
+    assert seen > 1.9
+
+
 def test_many_exchanges_are_sampled(make_proxy, serve, page):
     """2,000 as fast as they go: rows stay bounded, and the page says that it shows not all."""
     origin = serve(answering(lambda r, c: ok()))

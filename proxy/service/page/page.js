@@ -88,7 +88,8 @@ function draw() {
   for (const x of kept) x.row.hidden = !matches(x);
   for (const x of shown) {
     const span = x.row.lastChild.firstChild;
-    span.style.left = (100 * (x.start - from) / width) + "%";
+    // A quick one at the very end stays visible.
+    span.style.left = "min(" + (100 * (x.start - from) / width) + "%, 100% - 2px)";
     span.style.width = (100 * x.ms.total / width) + "%";
   }
   $("from").textContent = shown.length ? new Date(from).toLocaleTimeString() : "";
