@@ -253,6 +253,16 @@ def test_a_quick_one_at_the_end_is_visible(make_proxy, page):
     assert seen > 1.9
 
 
+def test_the_latest_sentence_of_an_error_is_shown(make_proxy, page):
+    chrome = page(make_proxy(service=True))
+    lines = chrome.execute_script(
+        EXCHANGE
+        + """add([0, 1, 2, 3, 4, 5, 0].map((host, n) => exchange(n, 1e12 + n, 1, 'h' + host + '.test')));
+        return [...document.querySelectorAll('#errors div')].map((line) => line.textContent);"""
+    )
+    assert lines == ["h%d.test is unknown, %d" % pair for pair in ((2, 2), (3, 3), (4, 4), (5, 5), (0, 6))]
+
+
 def test_many_exchanges_are_sampled(make_proxy, serve, page):
     """2,000 as fast as they go: rows stay bounded, and the page says that it shows not all."""
     origin = serve(answering(lambda r, c: ok()))

@@ -139,7 +139,12 @@ let counts = {}; // of errors, from the status
 function drawErrors() {
   const body = $("errors");
   const latest = new Map();
-  for (const x of kept) if (x.error) latest.set(x.error, (latest.get(x.error) || new Map()).set(x.host, x.sentence || x.url));
+  for (const x of kept) {
+    if (!x.error) continue;
+    const hosts = latest.get(x.error) || new Map();
+    hosts.delete(x.host); // so that the latest one comes last
+    latest.set(x.error, hosts.set(x.host, x.sentence || x.url));
+  }
   const names = [...new Set([...Object.keys(counts), ...latest.keys()])].sort((a, b) => (counts[b] || 0) - (counts[a] || 0));
   body.replaceChildren();
   for (const name of names) {
