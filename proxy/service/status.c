@@ -37,7 +37,7 @@ static void set_ms(json_t *object, const char *key, int64_t us)
     json_object_set_new(object, key, json_real((double)us / 1000));
 }
 
-/* Static text. */
+/* ASCII that lasts: nothing is cut or escaped. */
 static void set_word(json_t *object, const char *key, const char *word)
 {
     json_object_set_new(object, key, json_string(word == NULL ? "" : word));
@@ -94,7 +94,7 @@ static json_t *origins_of(const struct total *t)
     for (int i = total_next_place(t, -1); i >= 0; i = total_next_place(t, i)) {
         const struct tally_sum *p = &t->places[i];
         json_t *origin = json_object();
-        set_text(origin, "origin", str_from(total_place_name(i)));
+        set_word(origin, "origin", total_place_name(i)); /* ASCII, as all host names are */
         set_number(origin, "requests", p->requests);
         set_number(origin, "failed", p->failed);
         set_number(origin, "in_flight", p->in_flight);

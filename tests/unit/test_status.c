@@ -136,6 +136,19 @@ static void counters(void **state)
     json_decref(root);
 }
 
+/* Two that differ behind 200 bytes are two. */
+static void long_origin(void **state)
+{
+    char host[250];
+    (void)state;
+    memset(host, 'a', sizeof(host));
+    unsigned place = tally_register(str_make(host, sizeof(host)), 443);
+    json_t *root = status();
+    const json_t *origin = json_array_get(json_object_get(root, "origins"), place);
+    assert_string_equal(word(origin, "origin"), tally_name(place));
+    json_decref(root);
+}
+
 static void an_exchange(void **state)
 {
     char url[64];
@@ -347,6 +360,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(counters, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(long_origin, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_exchange, set_up, tear_down),
         cmocka_unit_test_setup_teardown(phases_add_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(order_and_cursor, set_up, tear_down),
