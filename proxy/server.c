@@ -374,7 +374,8 @@ static bool make_workers(struct server *s, struct conf *c)
                               .n = c->workers + 1,
                               .workers = c->workers,
                               .budget = &s->budget,
-                              .since = loop_now()};
+                              .since = loop_now(),
+                              .since_wall = loop_wall()};
     s->workers = xcalloc(c->workers + 1, sizeof(*s->workers));
     while (s->n_made <= s->n_workers) {
         struct worker *w = worker_new(s->n_made, &s->env, c, s->n_made == s->n_workers);

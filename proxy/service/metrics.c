@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/loop.h"
 #include "service/total.h"
 
 enum { LABEL_ROOM = 640 }; /* bytes: a host name and a port, all of it escaped */
@@ -111,12 +110,11 @@ static int64_t cpu_us(void)
 static void print_process(const struct sheet *s)
 {
     struct rlimit limit = {0, 0};
-    int64_t up = loop_now() - s->w->since;
     getrlimit(RLIMIT_NOFILE, &limit);
     put_family(s, "tlsfan_build_info", "gauge", "The version that runs; always 1.");
     put_labelled(s, "tlsfan_build_info", "version", TLSFAN_VERSION, 1);
     put_family(s, "process_start_time_seconds", "gauge", "When it started, since 1970.");
-    put_seconds(s, "process_start_time_seconds", loop_wall() - up);
+    put_seconds(s, "process_start_time_seconds", s->w->since_wall);
     put_family(s, "process_cpu_seconds_total", "counter", "CPU time, user and system.");
     put_seconds(s, "process_cpu_seconds_total", cpu_us());
     put_gauge(s, "process_resident_memory_bytes", resident_bytes(), "Resident memory.");

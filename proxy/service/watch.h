@@ -13,7 +13,8 @@ struct watch {
     unsigned workers; /* that serve proxy clients */
     const struct conf *conf;
     struct budget *budget;
-    int64_t since; /* loop_now() at start */
+    int64_t since;      /* loop_now() at start */
+    int64_t since_wall; /* loop_wall() then */
     bool draining;
     unsigned connections; /* of proxy clients */
 };

@@ -23,6 +23,7 @@ static inline void watch_open(const char *const *options)
                            .conf = rig.conf,
                            .budget = &rig.budget,
                            .since = loop_now(),
+                           .since_wall = loop_wall(),
                            .connections = 3};
 }
 
