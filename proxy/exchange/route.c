@@ -106,6 +106,7 @@ static void route_want(struct exchange *x, const struct uri_host *host, uint16_t
     x->want.port = port;
     x->want.tls = tls;
     x->want.is_local = x->from->is_local;
+    x->want.is_patient = x->from->is_patient;
     x->want.client = x->from->id;
 }
 

@@ -45,6 +45,7 @@ struct source_side {
     const struct forward *forward; /* NULL: a proxy listener */
     struct uri_host fixed;         /* inside CONNECT host:80: its host; else name.p is NULL */
     bool is_local;                 /* loopback or unix: */
+    bool is_patient;               /* its requests wait for each other: no queue_timeout */
     bool is_trusted;               /* credentials were accepted on this connection's CONNECT */
     uint64_t id;                   /* whose turn in a pool's queue */
 };

@@ -229,8 +229,8 @@ static void batch_give_head(struct batch *b)
     arena_clear(&arena);
 }
 
-/* At most as many at once as one origin takes: so they do not wait for each other in its queue,
- * where they would time out. */
+/* A bounded number at once. Where a rule lets fewer go to a host, they wait in its queue, behind
+ * each other and for as long as it takes: timeout_ms is the caller's to set. */
 static void batch_begin(struct batch *b)
 {
     unsigned max = b->kind.conf->rules[0].max_per_host;
@@ -393,6 +393,7 @@ struct ustream *batch_open(struct engine *e, const struct source_side *from)
     b->kind.from = *from;
     b->kind.from.fixed = (struct uri_host){0};
     b->kind.from.is_trusted = true;
+    b->kind.from.is_patient = true;
     batch_boundary(b->kind.boundary);
     list_init(&b->items);
     post_init(&b->run, batch_run, b);

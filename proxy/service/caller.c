@@ -12,16 +12,11 @@
 #include "service/guard.h"
 
 enum {
-    CALLERS_MAX = 256,   /* connections at once */
-    PENDING_MAX = 8,     /* pieces of output that a refusal is put behind */
-    FIELD_OVERHEAD = 32, /* bytes that libevhtp keeps for each field, about */
+    CALLERS_MAX = 256, /* connections at once */
+    HOST_MAX = 512,    /* bytes of a host; a longer one is cut, and then is none of ours */
+    PENDING_MAX = 8,   /* pieces of output that a refusal is put behind */
     BAD_STATUS = EVHTP_RES_FATAL
 };
-
-static struct caller *caller_of(const evhtp_connection_t *conn)
-{
-    return conn->hooks->on_connection_fini_arg;
-}
 
 static const struct client_conf *limits(const struct caller *k)
 {
@@ -80,7 +75,7 @@ void caller_refuse(struct caller *k, const struct fault *f)
     loop_post(k->all->engine->loop, &k->later);
     struct bufferevent *bev = evhtp_connection_get_bev(k->conn);
     int fd = bufferevent_getfd(bev);
-    bufferevent_disable(bev, EV_READ);
+    bufferevent_disable(bev, EV_READ | EV_WRITE);
     if (k->has_begun) {
         sock_set_reset(fd);
         return;
@@ -183,8 +178,10 @@ static void on_later(void *arg)
     struct caller *k = arg;
     if (k->is_doomed)
         evhtp_connection_free(k->conn);
-    else
+    else if (k->is_whole)
         caller_answer(k);
+    else
+        feed_caller(k);
 }
 
 static void on_auth(void *arg, bool ok)
@@ -201,10 +198,9 @@ static void on_auth(void *arg, bool ok)
     }
     if (k->is_doomed)
         return;
-    if (k->is_whole)
-        loop_post(k->all->engine->loop, &k->later);
-    else
+    if (!k->is_whole)
         bufferevent_enable(evhtp_connection_get_bev(k->conn), EV_READ);
+    loop_post(k->all->engine->loop, &k->later);
 }
 
 /* ---- judging a head */
@@ -238,8 +234,12 @@ static bool check_host(struct caller *k, struct fault *f)
     struct guard_ask ask = {.host = caller_field(k, "Host"),
                             .origin = caller_field(k, "Origin"),
                             .site = caller_field(k, "Sec-Fetch-Site")};
-    if (authority != NULL && authority->hostname != NULL)
-        ask.host = str_from(authority->hostname);
+    char host[HOST_MAX];
+    if (authority != NULL && authority->hostname != NULL) {
+        bool is_ip6 = strchr(authority->hostname, ':') != NULL;
+        snprintf(host, sizeof host, is_ip6 ? "[%s]" : "%s", authority->hostname);
+        ask.host = str_from(host);
+    }
     return guard_page(k->all->engine->use->conf, &ask, f);
 }
 
@@ -272,6 +272,7 @@ static bool check_length(struct caller *k, struct fault *f)
         return refuse(f, FAULT_BAD_REQUEST, "Content-Length must be one number");
     if (length > 0 && !k->page->is_batch)
         return refuse(f, FAULT_TOO_LARGE, "this page takes no body");
+    k->body_left = length;
     if (length <= max)
         return true;
     fault_set(f, FAULT_TOO_LARGE, "the body has more than %zu bytes (batch.max_size)", max);
@@ -321,17 +322,6 @@ static bool check_client(struct caller *k, struct fault *f)
 
 /* ---- what libevhtp tells */
 
-static evhtp_res on_header(evhtp_request_t *rq, evhtp_header_t *field, void *arg)
-{
-    struct caller *k = arg;
-    (void)rq;
-    k->head_bytes += field->klen + field->vlen + FIELD_OVERHEAD;
-    if (k->head_bytes <= limits(k)->max_head)
-        return EVHTP_RES_OK;
-    caller_refuse_as(k, FAULT_HEAD_TOO_LARGE, "the request head is larger than client.max_head");
-    return BAD_STATUS;
-}
-
 static evhtp_res on_headers(evhtp_request_t *rq, evhtp_headers_t *fields, void *arg)
 {
     struct caller *k = arg;
@@ -342,6 +332,9 @@ static evhtp_res on_headers(evhtp_request_t *rq, evhtp_headers_t *fields, void *
     deadline_set(&k->deadline, limits(k)->body_timeout);
     if (!check_head(k, &f) || !check_client(k, &f))
         caller_refuse(k, &f);
+    else if (rq->proto == EVHTP_PROTO_11 && caller_field(k, "Expect").p != NULL && k->body_left > 0)
+        evbuffer_add(bufferevent_get_output(evhtp_connection_get_bev(k->conn)),
+                     "HTTP/1.1 100 Continue\r\n\r\n", 25);
     return k->is_doomed ? BAD_STATUS : EVHTP_RES_OK;
 }
 
@@ -376,10 +369,11 @@ static evhtp_res on_request_fini(evhtp_request_t *rq, void *arg)
         return EVHTP_RES_OK;
     k->rq = NULL;
     k->page = NULL;
-    k->head_bytes = 0;
     k->is_whole = false;
     caller_set_state(k, CALLER_IDLE);
     deadline_set(&k->deadline, limits(k)->idle_timeout);
+    if (evbuffer_get_length(k->in) > 0)
+        loop_post(k->all->engine->loop, &k->later);
     return EVHTP_RES_OK;
 }
 
@@ -396,6 +390,8 @@ static void caller_close(struct caller *k)
     k->conn = NULL;
     k->rq = NULL;
     call_cancel(k);
+    evbuffer_free(k->in);
+    k->in = NULL;
     auth_cancel(k->auth);
     deadline_close(&k->deadline);
     loop_unpost(&k->later);
@@ -411,7 +407,9 @@ static evhtp_res on_connection_fini(evhtp_connection_t *conn, void *arg)
     struct caller *k = arg;
     if (htparser_get_error(conn->parser) != htparse_error_none && k->state != CALLER_ANSWER)
         caller_refuse_as(k, FAULT_BAD_REQUEST,
-                         "this is no valid HTTP/1.1 request, or it has a line of over 8 KiB");
+                         "this is no request that is taken here, or it has a line of over 8 KiB");
+    if (k->has_begun && k->batch != NULL) /* a FIN could be taken for the end of the answer */
+        sock_set_reset(bufferevent_getfd(evhtp_connection_get_bev(conn)));
     caller_close(k);
     return EVHTP_RES_OK;
 }
@@ -423,12 +421,8 @@ static evhtp_res on_write(evhtp_connection_t *conn, void *arg)
     return EVHTP_RES_OK;
 }
 
-static void on_input(struct evbuffer *in, const struct evbuffer_cb_info *info, void *arg)
+void caller_begin_head(struct caller *k)
 {
-    struct caller *k = arg;
-    (void)in;
-    if (k->state != CALLER_IDLE || info->n_added == 0)
-        return;
     caller_set_state(k, CALLER_HEAD);
     deadline_set(&k->deadline, limits(k)->header_timeout);
 }
@@ -464,13 +458,26 @@ static void peer_of(const evhtp_connection_t *conn, struct addr *peer)
     addr_from_sockaddr(peer, conn->saddr, len);
 }
 
+/* Who waits longest without a request makes room: health checks must get through. */
+static bool close_one_idle(struct callers *all)
+{
+    list_foreach (it, &all->all) {
+        struct caller *k = container_of(it, struct caller, link);
+        if (k->state != CALLER_IDLE)
+            continue;
+        evhtp_connection_free(k->conn);
+        return true;
+    }
+    return false;
+}
+
 evhtp_res callers_admit(evhtp_connection_t *conn, void *callers)
 {
     struct callers *all = callers;
     struct fault f;
     struct addr peer;
     (void)fcntl(conn->sock, F_SETFD, FD_CLOEXEC);
-    if (all->n < CALLERS_MAX)
+    if (all->n < CALLERS_MAX || close_one_idle(all))
         return EVHTP_RES_OK;
     if (log_gate_open(&all->full, 1))
         log_warning("the service listener has %u connections: no more are taken", all->n);
@@ -486,7 +493,6 @@ static void set_hooks(evhtp_connection_t *conn, struct caller *k)
         evhtp_hook_type type;
         evhtp_hook hook;
     } hooks[] = {
-        {evhtp_hook_on_header, (evhtp_hook)on_header},
         {evhtp_hook_on_headers, (evhtp_hook)on_headers},
         {evhtp_hook_on_read, (evhtp_hook)on_read},
         {evhtp_hook_on_write, (evhtp_hook)on_write},
@@ -516,9 +522,9 @@ evhtp_res callers_accept(evhtp_connection_t *conn, void *callers)
     list_push_back(&all->all, &k->link);
     all->n++;
     set_hooks(conn, k);
-    evbuffer_add_cb(bufferevent_get_input(conn->bev), on_input, k);
+    feed_open(k);
     evhtp_connection_set_timeouts(conn, NULL, ms > 0 ? &slow : NULL);
-    deadline_set(&k->deadline, limits(k)->idle_timeout);
+    deadline_set(&k->deadline, limits(k)->header_timeout); /* it came to ask something */
     return EVHTP_RES_OK;
 }
 

@@ -45,15 +45,18 @@ struct caller {
     const struct page *page;  /* what it asks for; NULL until the head is good */
     enum caller_state state;
     struct source_side from;
-    size_t head_bytes;
-    struct deadline deadline; /* of IDLE, HEAD and BODY */
-    struct auth_job *auth;    /* credentials are being hashed */
-    struct ustream *batch;    /* the batch call being made */
-    struct post later;        /* what may not be done inside libevhtp's callbacks */
-    bool is_whole;            /* the request has been read to its end */
-    bool is_held;             /* the batch waits until what we have is written */
-    bool has_begun;           /* the answer's head has been given away */
-    bool is_doomed;           /* refused: `later` frees the connection */
+    struct evbuffer *in;            /* read, and not yet given to libevhtp */
+    size_t scanned;                 /* of an incomplete head in it */
+    uint64_t body_left;             /* bytes of the body that libevhtp has still to get */
+    bufferevent_data_cb evhtp_read; /* libevhtp's own */
+    struct deadline deadline;       /* of IDLE, HEAD and BODY */
+    struct auth_job *auth;          /* credentials are being hashed */
+    struct ustream *batch;          /* the batch call being made */
+    struct post later;              /* what may not be done inside libevhtp's callbacks */
+    bool is_whole;                  /* the request has been read to its end */
+    bool is_held;                   /* the batch waits until what we have is written */
+    bool has_begun;                 /* the answer's head has been given away */
+    bool is_doomed;                 /* refused: `later` frees the connection */
     struct reap reap;
 };
 
@@ -70,8 +73,22 @@ void callers_close(struct callers *all);
 
 /* Answers with F instead, or cuts the answer that has begun; the connection ends. Anywhere. */
 void caller_refuse(struct caller *k, const struct fault *f);
+/* The first byte of a head has come. */
+void caller_begin_head(struct caller *k);
+/* The caller beside a connection of libevhtp's. */
+static inline struct caller *caller_of(const evhtp_connection_t *conn)
+{
+    return conn->hooks->on_connection_fini_arg;
+}
 /* The value of a request field, or the empty text. */
 struct str caller_field(const struct caller *k, const char *name);
+
+/* ---- feed.c: what libevhtp gets to read */
+
+/* Comes between the socket and libevhtp from now on. */
+void feed_open(struct caller *k);
+/* Gives libevhtp what it may have of what was read. May close K. */
+void feed_caller(struct caller *k);
 
 /* ---- call.c: the batch call */
 

@@ -4,7 +4,6 @@
 
 #include <jansson.h>
 #include <malloc.h>
-#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -29,15 +28,13 @@ static void give(void *p)
     free(p);
 }
 
-static void install(void)
+void json_limit_install(void)
 {
     json_set_alloc_funcs(take, give);
 }
 
 void json_limit_set(size_t bytes)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, install);
     left = (int64_t)bytes;
 }
 

@@ -6,6 +6,9 @@
 
 #include <stddef.h>
 
+/* To be called before there is a second thread; without it there is no bound. */
+void json_limit_install(void);
+
 /* From now on Jansson may take BYTES more on this thread; beyond it, its functions fail as if there
  * were no memory. */
 void json_limit_set(size_t bytes);

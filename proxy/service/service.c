@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "service/caller.h"
+#include "service/json_limit.h"
 
 enum { BACKLOG = 128, PAUSE_MS = 100 };
 
@@ -43,6 +44,8 @@ struct service *service_new(struct engine *e, const struct watch *w,
     s->htp = evhtp_new(e->loop->base, s);
     if (s->htp == NULL)
         abort();
+    evhtp_disable_flag(s->htp, EVHTP_FLAG_ENABLE_100_CONT); /* it answers HTTP/1.0 so, too */
+    json_limit_install();
     callers_init(&s->callers, e, w);
     s->callers.connections = connections;
     deadline_init(&s->pause, e->loop, on_pause_over, s);

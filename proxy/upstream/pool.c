@@ -428,7 +428,8 @@ static void wait_queue(struct origin *o, struct pool_wait *wait)
     if (list_is_empty(&o->groups))
         list_push_back(&p->waiting, &o->waiting);
     origin_queue(o, wait);
-    deadline_set(&wait->deadline, wait->want.conf->upstream.queue_timeout);
+    if (!wait->want.is_patient)
+        deadline_set(&wait->deadline, wait->want.conf->upstream.queue_timeout);
     limit_wait(o->limit, &o->seat, &p->member);
     /* What was given back before we sat down was told to nobody. */
     loop_post(p->loop, &o->serve);

@@ -104,6 +104,7 @@ struct up_want {
     bool tls;
     bool is_local;   /* the client is on loopback or unix: part of the key, for it decides which
                          addresses are allowed */
+    bool is_patient; /* waits for a slot without queue_timeout */
     bool exempt;     /* `to` of a forward listener: an address that the operator wrote */
     bool no_reuse;   /* a connection of its own, and before others: second try */
     uint64_t client; /* whose turn: waiters of one origin are served client by client */

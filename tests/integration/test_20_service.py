@@ -71,6 +71,45 @@ def test_many_requests_on_one_connection(service):
     assert "ODDITY" not in service.log() and "shutting down" not in service.log()
 
 
+def test_a_request_in_pieces(service):
+    """Cut at every byte, alone and behind another one."""
+    text = b"GET /healthz?after=1 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for at in range(1, len(text)):
+        with Client(service.service_port) as client:
+            client.send(text + text[:at])
+            assert client.response().body == b"ok\n"
+            client.send(text[at:])
+            assert client.response().body == b"ok\n", at
+
+
+def test_empty_lines_around_requests(make_proxy):
+    """They neither hold the connection nor the end of the program."""
+    proxy = make_proxy("client { idle_timeout = 300ms }\ndrain_timeout = 20s", service=True)
+    with Client(proxy.service_port) as client, Client(proxy.service_port) as held:
+        client.send(b"\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n\r\n")
+        assert client.response().status == 200 and client.sock.recv(1) == b""
+        held.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n\r\n")
+        assert held.response().status == 200
+        proxy.stop()
+
+
+def test_bytes_that_make_no_head(make_proxy):
+    """Neither memory nor the log grows."""
+    proxy = make_proxy(service=True)
+    before = proxy.rss()
+    for junk in (b"\n" * 65536, b"X" * 65536, b"a: b\r\n" * 10000, b"\0" * 65536):
+        with Client(proxy.service_port) as client:
+            try:
+                client.send(b"GET / HTTP/1.1\r\n")
+                for _ in range(50):
+                    client.send(junk)
+            except OSError:
+                pass
+    wait_until(lambda: well(proxy), 5 * SLOW, "healthz")
+    assert SANITIZED or proxy.rss() - before < 8 * 1024
+    assert "ERROR" not in proxy.log() and len(proxy.log()) < 5000, proxy.log()[-1000:]
+
+
 @pytest.mark.parametrize("path", ["/nothing", "/healthz/", "/status/x", "//", "/batch/"])
 def test_there_is_nothing_else(service, path):
     answer = get(service, path)
@@ -104,7 +143,7 @@ def test_hosts(service, path, host, status):
     assert answer.status == status, answer
     if status == 421:
         assert "service_hosts" in answer.text
-    if not set(host) & set(" @["):
+    if not set(host) & set(" @"):
         target = raw(service.service_port, "GET http://%s%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % (host, path))
         assert target.status == status, target
 
@@ -206,18 +245,31 @@ def test_slow_requests(make_proxy):
 
 
 def test_too_many_connections(make_proxy):
+    """Idle ones make room; where all are busy with a head, the next one is told."""
     proxy = make_proxy(service=True)
     held = [Client(proxy.service_port) for _ in range(256)]
     try:
         for client in held:
             client.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert client.response().status == 200
-        with Client(proxy.service_port) as client:
-            assert client.response().status == 503
+        assert get(proxy, "/healthz").status == 200
+        assert held[0].sock.recv(1) == b""
+        for client in held:
+            client.close()
+        held = [Client(proxy.service_port) for _ in range(256)]
+        for client in held:
+            client.send(b"GET /healthz")
+        assert wait_until(lambda: full(proxy), 10 * SLOW, "503")
     finally:
         for client in held:
             client.close()
     wait_until(lambda: well(proxy), 5 * SLOW, "room again")
+
+
+def full(proxy):
+    with Client(proxy.service_port) as client:
+        client.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return client.response().status == 503
 
 
 def well(proxy):

@@ -6,6 +6,7 @@ import email.policy
 import http.client
 import io
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -435,6 +436,14 @@ def test_as_many_at_once_as_max_per_host(batcher, serve):
     assert [g["status"] for g in got] == [200] * 24 and most[0] == 4
 
 
+def test_items_wait_for_each_other_under_a_rule(batcher, serve):
+    """A rule that lets two go at once, and a queue_timeout that is much shorter than the whole takes."""
+    origin = serve(answering(lambda r, c: (c.server.stopping.wait(0.1), ok())[1]))
+    proxy = batcher('rule "localhost" { max_per_host = 2 }\nupstream { queue_timeout = 200ms }')
+    got = proxy.call([{"url": origin.url()} for _ in range(12)])
+    assert [g["status"] for g in got] == [200] * 12
+
+
 def test_a_caller_that_leaves_cancels(batcher, serve):
     origin = serve(answering(lambda r, c: c.hang()))
     proxy = batcher()
@@ -623,6 +632,25 @@ def test_an_http_1_0_caller(make_proxy, serve):
         )
         head, _, rest = b"".join(iter(lambda: client.sock.recv(65536), b"")).partition(b"\r\n\r\n")
     assert b"Transfer-Encoding" not in head and json.loads(rest)["body"] == "fine"
+
+
+def test_a_cut_answer_has_no_proper_end(make_proxy, serve):
+    """HTTP/1.0 knows the end by the connection's: it is reset where the process ends first."""
+    origin = serve(answering(lambda r, c: c.hang() if r.target == "/hang" else ok("fine")))
+    proxy = make_proxy("drain_timeout = 300ms", service=True)
+    body = ("%s\n%s" % (origin.url("/a"), origin.url("/hang"))).encode()
+    with Client(proxy.service_port) as client:
+        client.send(
+            b"POST /batch HTTP/1.0\r\nContent-Type: text/plain\r\nAccept: application/x-ndjson\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
+        got = b""
+        while b"fine" not in got:
+            got += client.sock.recv(65536)
+        proxy.signal(signal.SIGTERM)
+        with pytest.raises(ConnectionResetError):
+            while client.sock.recv(65536):
+                pass
 
 
 def test_inside_connect_to_port_80(make_proxy, serve):
