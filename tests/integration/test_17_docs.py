@@ -9,6 +9,7 @@ import pytest
 
 from test_06_clients import python2
 from testenv.proxy import ROOT, clean_env
+from testenv.scripted import answering, ok
 
 TABLE = re.compile(r"static const struct key (global|rule|forward)_keys\[\] = \{(.*?)\n\};", re.S)
 
@@ -154,18 +155,19 @@ def test_the_pipelining_example_runs(find, proxy, origin, tmp_path):
 
 
 @pytest.mark.parametrize("find", [lambda: sys.executable, python2], ids=["python3", "python2"])
-def test_the_batch_examples_run(find, make_proxy, origin, tmp_path):
-    """The Python block and the curl line, against a service listener of the test's own."""
+def test_the_batch_examples_run(find, make_proxy, serve, tmp_path):
+    """The Python block and the curl line, against a service listener of the test's own; the answers are not ASCII."""
     python = find()
     if python is None:
         pytest.skip("no Python 2.7 here")
-    proxy = make_proxy('rule "*" { connect_to = "127.0.0.1:%d" sni = "origin.test" }' % origin.port, service=True)
+    origin = serve(answering(lambda request, conn: ok("h\u00e9llo")))
+    proxy = make_proxy('rule "*" { connect_to = "127.0.0.1:%d" sni = "localhost" }' % origin.port, service=True)
     script = tmp_path / "example.py"
     code, = [block for block in blocks("python") if "/batch" in block]
     script.write_text(code.replace(":3129", ":%d" % proxy.service_port))
     done = subprocess.run([python, str(script)], capture_output=True, text=True, timeout=60, env=clean_env())
     assert done.returncode == 0, done.stderr
-    assert [line.split()[:2] for line in done.stdout.splitlines()] == [[str(n), "200"] for n in range(100)]
+    assert [line.split() for line in done.stdout.splitlines()] == [[str(n), "200", "5"] for n in range(100)]
     line, = [block for block in blocks("sh") if "/batch" in block]
     done = subprocess.run(["sh", "-c", line.replace(":3129", ":%d" % proxy.service_port)], capture_output=True,
                           text=True, timeout=60, env=clean_env())
