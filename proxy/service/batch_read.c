@@ -197,6 +197,19 @@ static char *make_name(struct str text)
     return name;
 }
 
+/* ID as JSON, a number with the fewest digits that are still it: 0.1 stays 0.1. NULL: out of
+ * memory. */
+static char *write_id(const json_t *id)
+{
+    for (size_t digits = 15; json_is_real(id) && digits < 17; digits++) {
+        char *text = json_dumps(id, JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits));
+        if (text == NULL || strtod(text, NULL) == json_real_value(id))
+            return text;
+        json_limit_free(text);
+    }
+    return json_dumps(id, JSON_ENCODE_ANY);
+}
+
 static bool take_id(struct batch_want *w, const json_t *id)
 {
     if (id == NULL || json_is_null(id))
@@ -205,7 +218,7 @@ static bool take_id(struct batch_want *w, const json_t *id)
         return wrong(w, "id: neither a string nor a number");
     if (json_is_string(id) && json_string_length(id) > ID_MAX)
         return wrong(w, "id: longer than %d bytes", ID_MAX);
-    char *text = json_dumps(id, JSON_ENCODE_ANY);
+    char *text = write_id(id);
     if (text == NULL)
         return wrong(w, "id: it cannot be written");
     w->id = xstrdup(text);

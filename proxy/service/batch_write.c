@@ -154,17 +154,15 @@ void batch_put_line(struct evbuffer *out, const struct batch_line *line)
 {
     json_t *object = json_object();
     const char *id = line->want->id;
-    json_object_set_new(object, "index", json_integer(line->index));
-    json_object_set_new(object, "id",
-                        id == NULL ? json_null()
-                                   : json_loads(id, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL));
     json_object_set_new(object, "status", json_integer(line->status));
     json_object_set_new(object, "headers", line->fields != NULL ? line->fields : json_object());
     put_body(object, line->body);
     json_object_set_new(object, "error",
                         line->error == NULL ? json_null() : json_string(line->error));
     json_object_set_new(object, "ms", json_real((double)line->us / 1000));
-    json_dump_callback(object, on_dump, out, JSON_COMPACT | JSON_REAL_PRECISION(12));
-    evbuffer_add(out, "\n", 1);
+    /* The id is JSON already, and must not lose digits to the precision of times. */
+    evbuffer_add_printf(out, "{\"index\":%u,\"id\":%s,", line->index, id == NULL ? "null" : id);
+    json_dump_callback(object, on_dump, out, JSON_COMPACT | JSON_EMBED | JSON_REAL_PRECISION(12));
+    evbuffer_add(out, "}\n", 2);
     json_decref(object);
 }

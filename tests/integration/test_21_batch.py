@@ -416,6 +416,17 @@ def test_limit_of_one_body(batcher, serve):
     assert [len(inner(p).text) for p in proxy.call(items, ndjson=False)] == [10, 40000, 10]
 
 
+@pytest.mark.parametrize("number", ["7", "-1.5", "0.1", "123456789.12345678", "0.30000000000000004"])
+def test_a_number_as_id_keeps_its_digits(batcher, serve, number):
+    origin = serve(answering(lambda r, c: ok("fine")))
+    proxy = batcher()
+    body = '[{"url":"%s","id":%s}]' % (origin.url(), number)
+    for accept, shown in (("application/x-ndjson", '"id":%s,'), ("*/*", "Content-ID: <%s>\r\n")):
+        with proxy.post(body, ["Content-Type: application/json", "Accept: " + accept]) as client:
+            answer = client.response()
+        assert (shown % number).encode() in answer.body, answer.body
+
+
 @pytest.mark.concurrent
 def test_as_many_at_once_as_max_per_host(batcher, serve):
     """With a queue_timeout that would not let them wait for each other in the queue."""

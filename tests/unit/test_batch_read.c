@@ -68,6 +68,22 @@ static void members(void **state)
     batch_read_clear(&r);
 }
 
+static void numbers_as_ids(void **state)
+{
+    (void)state;
+    static const char *const ids[] = {"0",    "-7",  "9007199254740993",    "0.1",
+                                      "-1.5", "0.3", "0.30000000000000004", "123456789.12345678"};
+    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
+        struct batch_reader r;
+        char text[128];
+        snprintf(text, sizeof text, "[{\"url\":\"http://h/\",\"id\":%s}]", ids[i]);
+        assert_int_equal(read_all(&r, text, true), BATCH_READ_DONE);
+        assert_string_equal(r.v[0].id, ids[i]);
+        assert_string_equal(r.v[0].name, ids[i]);
+        batch_read_clear(&r);
+    }
+}
+
 static void wrong_items(void **state)
 {
     (void)state;
@@ -127,8 +143,8 @@ static void wrong_as_a_whole(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(what_is_sent), cmocka_unit_test(members),
-                                       cmocka_unit_test(wrong_items),
-                                       cmocka_unit_test(wrong_as_a_whole)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_sent), cmocka_unit_test(members), cmocka_unit_test(numbers_as_ids),
+        cmocka_unit_test(wrong_items), cmocka_unit_test(wrong_as_a_whole)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
