@@ -130,17 +130,36 @@ static void on_head(struct exchange *x, struct h1_head *head, enum h1_framing fr
     item_held_more(it, before);
 }
 
-static void on_body(struct exchange *x, const char *p, size_t n)
+/* A response that must be held whole has no room for N bytes more, and is broken off. */
+static bool item_is_full(struct batch_item *it, size_t n)
 {
-    struct batch_item *it = item_of(x);
-    size_t before = evbuffer_get_length(it->held), max = it->kind->conf->batch.max_item_response;
-    if (it->kind->is_ndjson && before + n > max && x->fault == FAULT_NONE) {
+    size_t max = it->kind->conf->batch.max_item_response, need = evbuffer_get_length(it->held) + n;
+    if (!it->kind->is_ndjson || it->x.fault != FAULT_NONE)
+        return false;
+    if (need > max) {
         item_break(it, FAULT_RESPONSE_SIZE,
                    "the response is larger than %zu bytes (batch.max_item_response); ask for "
                    "multipart/mixed, which streams",
                    max);
-        return;
+        return true;
     }
+    /* What is not first waits for its turn. The first of one call would wait for those of others,
+     * which wait for it. */
+    if (it->is_first && need > FIRST_MIN && budget_is_spent(it->x.engine->budget)) {
+        item_break(it, FAULT_LIMIT,
+                   "the proxy's buffers are full (max_memory) before the response was whole; try "
+                   "again, or ask for multipart/mixed, which streams");
+        return true;
+    }
+    return false;
+}
+
+static void on_body(struct exchange *x, const char *p, size_t n)
+{
+    struct batch_item *it = item_of(x);
+    size_t before = evbuffer_get_length(it->held);
+    if (item_is_full(it, n))
+        return;
     x->bytes_out += n;
     if (it->is_chunked)
         batch_put_chunk(it->held, p, n);

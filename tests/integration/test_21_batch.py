@@ -416,6 +416,19 @@ def test_limit_of_one_body(batcher, serve):
     assert [len(inner(p).text) for p in proxy.call(items, ndjson=False)] == [10, 40000, 10]
 
 
+def test_a_line_that_max_memory_has_no_room_for(batcher, serve):
+    """It is an error of its item, and what it held is free again; a part needs no more room than streaming takes."""
+    size = 8 << 20
+    origin = serve(answering(lambda r, c: ok(b"x" * (size if r.target == "/big" else 10))))
+    proxy = batcher("max_memory = 4m")
+    items = [{"url": origin.url("/big")}, {"url": origin.url("/small")}]
+    for _ in range(2):
+        big, small = proxy.call(items)
+        assert (big["status"], big["error"]) == (503, "connection_limit_reached")
+        assert "max_memory" in big["body"] and small["status"] == 200
+    assert [len(inner(p).text) for p in proxy.call(items, ndjson=False)] == [size, 10]
+
+
 @pytest.mark.parametrize("number", ["7", "-1.5", "0.1", "123456789.12345678", "0.30000000000000004"])
 def test_a_number_as_id_keeps_its_digits(batcher, serve, number):
     origin = serve(answering(lambda r, c: ok("fine")))
