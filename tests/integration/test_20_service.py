@@ -256,10 +256,16 @@ def test_too_many_connections(make_proxy):
         assert held[0].sock.recv(1) == b""
         for client in held:
             client.close()
-        held = [Client(proxy.service_port) for _ in range(256)]
-        for client in held:
-            client.send(b"GET /healthz")
-        assert wait_until(lambda: full(proxy), 10 * SLOW, "503")
+        wait_until(lambda: proxy.fds() < 60, 5 * SLOW, "them to go")
+        held = []
+
+        def is_full():
+            """One more with half a head; until its bytes are read it may have to make room."""
+            held.append(Client(proxy.service_port))
+            held[-1].send(b"GET /healthz")
+            return len(held) >= 256 and full(proxy)
+
+        wait_until(is_full, 20 * SLOW, "503")
     finally:
         for client in held:
             client.close()
