@@ -279,6 +279,29 @@ def test_many_exchanges_are_sampled(make_proxy, serve, page):
     assert len(chrome.find_elements(By.CSS_SELECTOR, "#rows li")) <= 500
 
 
+def test_rows_are_bounded_and_slow_ones_are_seen(make_proxy, serve, page):
+    """What was under way for long arrives last, and is shown though 500 others began later."""
+    origin = serve(answering(lambda r, c: ok()))
+    held = threading.Event()
+    slow = serve(answering(lambda r, c: (held.wait(60 * SLOW), ok())[1]))
+    proxy = make_proxy(service=True)
+    chrome = page(proxy)
+    with Client(proxy.port, timeout=60) as waiting:
+        waiting.request("GET", slow.url("/slow"))
+        slow.wait_requests(1)
+        for sent in (150, 300, 450, 600):
+            serial(proxy, [origin.url("/%d" % n) for n in range(150)])
+            rows(chrome, min(sent, 500))
+        shown = chrome.find_element(By.ID, "shown")
+        wait_until(lambda: shown.text == "showing 500 of 600 exchanges", 5 * SLOW, "the bound")
+        assert len(chrome.find_elements(By.CSS_SELECTOR, "#rows li")) == 500
+        held.set()
+        assert waiting.response().status == 200
+        wait_until(lambda: shown.text == "showing 500 of 601 exchanges", 5 * SLOW, "the slow one to arrive")
+        urls = [e.text for e in chrome.find_elements(By.CSS_SELECTOR, "#rows .url")]
+        assert len(urls) == 500 and urls[0].endswith("/slow")
+
+
 def test_har(make_proxy, serve, page, tmp):
     origin = serve(answering(lambda r, c: ok()))
     proxy = make_proxy(service=True)

@@ -12,7 +12,7 @@ const SOON_DAYS = 14; // a certificate that ends sooner is marked
 const PHASES = ["queue", "dns", "connect", "tls", "send", "wait", "transfer"];
 
 const $ = (id) => document.getElementById(id);
-let kept = []; // exchanges that are shown or hidden by the filter, oldest first
+let kept = []; // exchanges that are shown or hidden by the filter, as they arrived
 let cursor = "";
 let total = 0; // finished since the page was opened or cleared: kept, dropped and skipped
 let paused = false;
@@ -76,6 +76,11 @@ function matches(x) {
   return wanted === "" || x.host.toLowerCase().includes(wanted);
 }
 
+// In the order in which they began.
+function ordered() {
+  return kept.slice().sort((a, b) => a.start - b.start);
+}
+
 // The time axis fits what is shown.
 function draw() {
   const shown = kept.filter(matches);
@@ -102,12 +107,11 @@ function add(exchanges) {
   const rows = $("rows");
   const atEnd = rows.scrollTop + rows.clientHeight >= rows.scrollHeight - 30;
   for (const x of exchanges) kept.push(x);
-  kept.sort((a, b) => a.start - b.start);
+  // What arrived first goes first. By when they began, a slow one would go as it comes.
   for (const x of kept.splice(0, Math.max(0, kept.length - KEEP))) if (x.row) x.row.remove();
-  // In the order in which they began; most come in it, so few are moved.
+  // Most come in the order in which they began, so few are moved.
   let before = null;
-  for (let i = kept.length - 1; i >= 0; i--) {
-    const x = kept[i];
+  for (const x of ordered().reverse()) {
     const row = x.row || makeRow(x);
     if (row.parentNode !== rows || row.nextSibling !== before) rows.insertBefore(row, before);
     before = row;
@@ -225,7 +229,7 @@ function harEntry(x) {
 }
 
 function download() {
-  const har = { log: { version: "1.2", creator: { name: "tlsfan", version: last ? last.s.version : "" }, entries: kept.filter(matches).map(harEntry) } };
+  const har = { log: { version: "1.2", creator: { name: "tlsfan", version: last ? last.s.version : "" }, entries: ordered().filter(matches).map(harEntry) } };
   const link = element("a");
   link.href = URL.createObjectURL(new Blob([JSON.stringify(har)], { type: "application/json" }));
   link.download = "tlsfan.har";
@@ -288,7 +292,7 @@ function begin() {
   });
   $("rows").addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    const shown = kept.filter(matches);
+    const shown = ordered().filter(matches);
     if (!step || shown.length === 0) return;
     event.preventDefault();
     const at = shown.indexOf(picked);
