@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import threading
 
 import pytest
@@ -352,5 +353,36 @@ def test_it_says_when_the_server_is_gone(make_proxy, chromium):
     wait_until(lambda: "does not answer" in chromium.find_element(By.ID, "state").text, 10 * SLOW, "the notice")
     proxy.start()
     wait_until(lambda: chromium.find_element(By.ID, "state").text == "", 20 * SLOW, "the notice to go")
+    chromium.get("about:blank")
+    chromium.get_log("browser")
+
+
+def notice(chrome):
+    return chrome.find_element(By.ID, "state").text
+
+
+def test_it_says_when_the_server_hangs(make_proxy, chromium):
+    proxy = make_proxy(service=True)
+    chromium.get(proxy.service_url + "/")
+    wait_until(lambda: chromium.find_element(By.ID, "version").text != "", 10 * SLOW, "the status")
+    proxy.signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: "does not answer" in notice(chromium), 15, "the notice")
+    finally:
+        proxy.signal(signal.SIGCONT)
+    wait_until(lambda: notice(chromium) == "", 20 * SLOW, "the notice to go")
+    chromium.get("about:blank")
+    chromium.get_log("browser")
+
+
+def test_the_notice_goes_while_paused(make_proxy, chromium):
+    proxy = make_proxy(service=True)
+    chromium.get(proxy.service_url + "/")
+    wait_until(lambda: chromium.find_element(By.ID, "version").text != "", 10 * SLOW, "the status")
+    proxy.stop()
+    wait_until(lambda: "does not answer" in notice(chromium), 10 * SLOW, "the notice")
+    chromium.find_element(By.ID, "pause").click()
+    proxy.start()
+    wait_until(lambda: notice(chromium) == "", 20 * SLOW, "the notice to go")
     chromium.get("about:blank")
     chromium.get_log("browser")

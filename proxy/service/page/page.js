@@ -7,7 +7,8 @@ const KEEP = 500; // rows at most
 const ORIGINS = 100; // of those that the status names, the busiest
 const EVERY_MS = 500; // between two looks at exchanges
 const STATUS_MS = 2000; // and at the status
-const SLOWEST_MS = 10000; // when the server does not answer
+const SLOWEST_MS = 10000; // between two looks when the server does not answer
+const ANSWER_MS = 5000; // an answer that takes longer is none
 const SOON_DAYS = 14; // a certificate that ends sooner is marked
 const PHASES = ["queue", "dns", "connect", "tls", "send", "wait", "transfer"];
 
@@ -243,7 +244,7 @@ const failures = new Set(); // paths that did not answer
 
 async function ask(path, use) {
   try {
-    const answer = await fetch(path, { cache: "no-store" });
+    const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
     if (!answer.ok) throw new Error("status " + answer.status);
     use(await answer.json());
     failures.delete(path.split("?")[0]);
@@ -255,6 +256,7 @@ async function ask(path, use) {
 }
 
 function takeExchanges(got) {
+  if (paused) return; // asked for before; they are asked for again
   cursor = got.cursor;
   total += got.skipped + got.exchanges.length;
   if (got.exchanges.length > 0 || got.skipped > 0) add(got.exchanges);
@@ -300,7 +302,11 @@ function begin() {
     picked.row.scrollIntoView({ block: "nearest" });
   });
   poll(STATUS_MS, () => ask("status", drawStatus));
-  poll(EVERY_MS, () => (paused ? true : ask("exchanges?after=" + encodeURIComponent(cursor), takeExchanges)));
+  poll(EVERY_MS, () => {
+    if (!paused) return ask("exchanges?after=" + encodeURIComponent(cursor), takeExchanges);
+    failures.delete("exchanges"); // nobody asks for them now
+    return true;
+  });
 }
 
 begin();
