@@ -42,6 +42,11 @@ ROWS = """return [...document.querySelectorAll('#rows li:not([hidden])')].map((r
           colours: parts.map((i) => [i.dataset.phase, getComputedStyle(i).backgroundColor])};
 });"""
 
+# The table of origins, an object a row.
+ORIGINS = """const body = document.querySelector('#origins');
+const heads = [...body.parentNode.querySelectorAll('th')].map((e) => e.textContent);
+return [...body.rows].map((row) => Object.fromEntries([...row.cells].map((e, i) => [heads[i], e.textContent])));"""
+
 
 @pytest.fixture(scope="module")
 def chromium(tmp):
@@ -301,6 +306,49 @@ def test_rows_are_bounded_and_slow_ones_are_seen(make_proxy, serve, page):
         wait_until(lambda: shown.text == "showing 500 of 601 exchanges", 5 * SLOW, "the slow one to arrive")
         urls = [e.text for e in chrome.find_elements(By.CSS_SELECTOR, "#rows .url")]
         assert len(urls) == 500 and urls[0].endswith("/slow")
+
+
+def test_pause_holds_what_is_shown(make_proxy, serve, page):
+    origin = serve(answering(lambda r, c: ok()))
+    proxy = make_proxy(service=True)
+    chrome = page(proxy)
+    serial(proxy, [origin.url("/a")])
+    rows(chrome, 1)
+    button = chrome.find_element(By.ID, "pause")
+    button.click()
+    serial(proxy, [origin.url("/b")])
+    # The status is not paused: when it tells of the second, exchanges had several turns.
+    told = lambda: [o["requests"] for o in chrome.execute_script(ORIGINS)]
+    wait_until(lambda: told() == ["2"], 10 * SLOW, "the status")
+    assert len(chrome.execute_script(ROWS)) == 1 and button.get_attribute("aria-pressed") == "true"
+    button.click()
+    rows(chrome, 2)
+
+
+def test_origins_tell_what_is_under_way_and_which_certificate_ends(make_proxy, serve, page):
+    held = threading.Event()
+    origin = serve(answering(lambda r, c: (held.wait(60 * SLOW), ok())[1]), kind="ending_soon")
+    lasting = serve(answering(lambda r, c: ok()))
+    proxy = make_proxy(service=True)
+    chrome = page(proxy)
+
+    def cells(server):
+        found = [o for o in chrome.execute_script(ORIGINS) if o["origin"] == "localhost:%d" % server.port]
+        return found[0] if found else {}
+
+    def shows(server, name, value):
+        return lambda: cells(server).get(name) == value
+
+    with Client(proxy.port, timeout=60) as client:
+        client.request("GET", origin.url())
+        wait_until(shows(origin, "in flight", "1"), 10 * SLOW, "the request under way")
+        held.set()
+        assert client.response().status == 200
+    serial(proxy, [lasting.url()])
+    wait_until(shows(lasting, "requests", "1"), 10 * SLOW, "the other origin")
+    wait_until(shows(origin, "in flight", "0"), 10 * SLOW, "the request to end")
+    assert cells(origin)["certificate ends"].endswith("(soon)")
+    assert cells(lasting)["certificate ends"][:2] == "20" and "soon" not in cells(lasting)["certificate ends"]
 
 
 def test_har(make_proxy, serve, page, tmp):

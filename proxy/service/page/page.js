@@ -185,8 +185,8 @@ function drawOrigins(origins) {
     name.append(host === o.origin ? o.origin : button); // "other" stands for many
     const ends = o.certificate_expires;
     const mark = ends && Date.parse(ends) < soon ? "warn" : "";
-    row.append(name, element("td", "", o.requests), element("td", o.failed ? "bad" : "", o.failed), element("td", "", o.busy),
-      element("td", "", o.idle), element("td", "", o.opened),
+    row.append(name, element("td", "", o.requests), element("td", o.failed ? "bad" : "", o.failed),
+      element("td", "", o.in_flight), element("td", "", o.busy), element("td", "", o.idle), element("td", "", o.opened),
       element("td", "", o.requests ? Math.round(100 * o.reused / o.requests) + " %" : "–"),
       element("td", mark, ends ? ends.slice(0, 10) + (mark ? " (soon)" : "") : "–"));
     body.append(row);

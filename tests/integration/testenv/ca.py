@@ -5,6 +5,7 @@ Every leaf is ECDSA P-256 and valid for HOSTS unless its kind says otherwise. Fi
 import os
 import ssl
 import subprocess
+import time
 from collections import namedtuple
 
 HOSTS = ("origin.test", "other.test", "localhost", "a.localhost", "b.localhost", "c.localhost", "www.example.test")
@@ -44,10 +45,13 @@ subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 """
 
+SOON = time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + 7 * 86400))
+
 #            CN               SAN                  start            end              issuer
 KINDS = {
     "good": ("origin.test", GOOD_SAN, None, None, "inter"),
     "expired": ("origin.test", GOOD_SAN, "20200101000000Z", "20210101000000Z", "inter"),
+    "ending_soon": ("origin.test", GOOD_SAN, "20200101000000Z", SOON, "inter"),
     "not_yet_valid": ("origin.test", GOOD_SAN, "20900101000000Z", "20910101000000Z", "inter"),
     "wrong_host": ("elsewhere.test", "DNS:elsewhere.test", None, None, "inter"),
     "cn_only": ("origin.test", None, None, None, "inter"),
