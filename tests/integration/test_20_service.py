@@ -259,12 +259,17 @@ def test_too_many_connections(make_proxy):
         wait_until(lambda: proxy.fds() < 60, 5 * SLOW, "them to go")
         held = []
 
-        def is_full():
-            """One more with half a head; until its bytes are read it may have to make room."""
+        def half_a_head():
             held.append(Client(proxy.service_port))
             held[-1].send(b"GET /healthz")
-            return len(held) >= 256 and full(proxy)
 
+        def is_full():
+            """One whose bytes have not been read yet may have had to make room, so another comes in its place."""
+            half_a_head()
+            return full(proxy)
+
+        for _ in range(256):
+            half_a_head()
         wait_until(is_full, 20 * SLOW, "503")
     finally:
         for client in held:
