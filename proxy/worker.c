@@ -13,8 +13,8 @@
 #include "net/dns.h"
 #include "net/sock.h"
 #include "net/stream.h"
-#include "service/batch.h"
 #include "exchange/stats.h"
+#include "service/batch.h"
 
 enum {
     ACCEPT_MAX = 32,        /* connections a listener takes in one turn */

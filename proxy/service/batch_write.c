@@ -87,7 +87,9 @@ static const char *spelling(json_t *fields, struct str name)
 {
     const char *key;
     json_t *value;
-    json_object_foreach(fields, key, value) if (str_ieq(str_from(key), name)) return key;
+    json_object_foreach (fields, key, value)
+        if (str_ieq(str_from(key), name))
+            return key;
     return NULL;
 }
 

@@ -85,8 +85,7 @@ static const char *ids(const json_t *root)
     int n = 0;
     const json_t *x;
     text[0] = '\0';
-    json_array_foreach(json_object_get(root, "exchanges"), i, x)
-    {
+    json_array_foreach (json_object_get(root, "exchanges"), i, x) {
         assert_in_range(n, 0, sizeof(text) - 32);
         n += snprintf(text + n, 32, "%s%s", i > 0 ? " " : "", word(x, "id"));
     }
@@ -206,14 +205,12 @@ static void phases_add_up(void **state)
     size_t i;
     const json_t *x;
     assert_int_equal(json_array_size(json_object_get(root, "exchanges")), 6);
-    json_array_foreach(json_object_get(root, "exchanges"), i, x)
-    {
+    json_array_foreach (json_object_get(root, "exchanges"), i, x) {
         double sum = 0;
         const char *key;
         json_t *value;
         json_t *ms = json_object_get(x, "ms");
-        json_object_foreach(ms, key, value)
-        {
+        json_object_foreach (ms, key, value) {
             assert_true(json_real_value(value) >= 0);
             if (strcmp(key, "total") != 0)
                 sum += json_real_value(value);
