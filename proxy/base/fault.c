@@ -3,7 +3,6 @@
  * Proxy-Status error type (RFC 9209 §2.3) meet. */
 #include "base/fault.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 
 static const struct fault_info infos[FAULT_COUNT] = {
@@ -44,19 +43,24 @@ static const struct fault_info infos[FAULT_COUNT] = {
     [FAULT_INTERNAL] = {500, "proxy_internal_error", "Internal Server Error"},
 };
 
-void fault_set(struct fault *f, enum fault_code code, const char *fmt, ...)
+void fault_vset(struct fault *f, enum fault_code code, const char *fmt, va_list args)
 {
-    va_list args;
     f->code = code;
-    va_start(args, fmt);
     if (vsnprintf(f->text, sizeof(f->text), fmt, args) < 0)
         f->text[0] = '\0';
-    va_end(args);
     /* The text becomes a field value: a control byte that slipped through must not end it. */
     for (char *c = f->text; *c != '\0'; c++) {
         if (*c < 0x20 || *c > 0x7e)
             *c = '?';
     }
+}
+
+void fault_set(struct fault *f, enum fault_code code, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    fault_vset(f, code, fmt, args);
+    va_end(args);
 }
 
 const struct fault_info *fault_info(enum fault_code code)

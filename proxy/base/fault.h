@@ -5,6 +5,8 @@
 #ifndef TLSFAN_BASE_FAULT_H
 #define TLSFAN_BASE_FAULT_H
 
+#include <stdarg.h>
+
 #include "base/str.h"
 
 enum fault_code {
@@ -59,6 +61,9 @@ struct fault_info {
 
 /* Fills F. What a peer wrote goes through str_escape() before it gets into the arguments. */
 void fault_set(struct fault *f, enum fault_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+void fault_vset(struct fault *f, enum fault_code code, const char *fmt, va_list args)
+    PRINTF_LIKE(3, 0);
 
 const struct fault_info *fault_info(enum fault_code code);
 

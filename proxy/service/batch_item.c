@@ -50,14 +50,10 @@ static void PRINTF_LIKE(3, 4)
     item_break(struct batch_item *it, enum fault_code code, const char *fmt, ...)
 {
     struct fault f;
-    char text[sizeof f.text];
     va_list args;
     va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
+    fault_vset(&f, code, fmt, args);
     va_end(args);
-    fault_set(&f, code, "%s", text);
-    free((char *)it->why);
-    it->why = xstrdup(f.text);
     exchange_refuse(&it->x, &f);
 }
 
@@ -100,8 +96,8 @@ static void item_make_broken_line(struct batch_item *it)
     it->status = info->status != 0 ? (unsigned)info->status : 502;
     batch_fields_free(it->fields);
     it->fields = NULL;
-    item_make_line(it, it->why != NULL ? str_from(it->why)
-                                       : STR("the response broke off before its end"));
+    item_make_line(it, it->x.sentence.len > 0 ? it->x.sentence
+                                              : STR("the response broke off before its end"));
 }
 
 /* ---- what the exchange tells */
@@ -197,8 +193,7 @@ static void on_tunnel(struct exchange *x, struct h1_head *head, struct stream *u
 {
     (void)head;
     stream_close(up);
-    if (slot != NULL)
-        pool_release_slot(x->engine->pool, slot);
+    pool_release_slot(x->engine->pool, slot);
     x->fault = FAULT_UP_PROTOCOL;
     on_cut(x);
 }
@@ -314,8 +309,6 @@ void item_close(struct batch_item *it, enum fault_code fault)
     it->held = NULL;
     batch_fields_free(it->fields);
     it->fields = NULL;
-    free((char *)it->why);
-    it->why = NULL;
     deadline_close(&it->deadline);
     list_remove(&it->link);
     exchange_close(&it->x, fault);

@@ -32,7 +32,6 @@ struct batch_item {
     struct evbuffer *held;    /* answer that waits; counted in the budget */
     struct json_t *fields;    /* NDJSON: of the response */
     unsigned status;          /* NDJSON: of the response */
-    const char *why;          /* heap: what made us break it off; NULL: nothing did */
     struct deadline deadline; /* timeout_ms */
 };
 

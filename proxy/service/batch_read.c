@@ -26,13 +26,12 @@ static bool wrong(struct batch_want *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
 static bool wrong(struct batch_want *w, const char *fmt, ...)
 {
     struct fault f;
-    char text[sizeof f.text];
     va_list args;
     va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
+    fault_vset(&f, FAULT_BAD_REQUEST, fmt, args);
     va_end(args);
     free(w->wrong);
-    w->wrong = xstrdup(text);
+    w->wrong = xstrdup(f.text);
     return false;
 }
 
@@ -87,12 +86,12 @@ static bool put_object(struct batch_want *w, FILE *out, json_t *headers)
     const char *name;
     size_t len, i;
     json_t *value, *one;
-    json_object_keylen_foreach(headers, name, len, value)
-    {
+    json_object_keylen_foreach (headers, name, len, value) {
         if (!json_is_array(value) && !put_field(w, out, str_make(name, len), value))
             return false;
-        json_array_foreach(value, i,
-                           one) if (!put_field(w, out, str_make(name, len), one)) return false;
+        json_array_foreach (value, i, one)
+            if (!put_field(w, out, str_make(name, len), one))
+                return false;
     }
     return true;
 }
@@ -102,8 +101,7 @@ static bool put_pairs(struct batch_want *w, FILE *out, const json_t *headers)
 {
     size_t i;
     json_t *pair;
-    json_array_foreach(headers, i, pair)
-    {
+    json_array_foreach (headers, i, pair) {
         const json_t *name = json_array_get(pair, 0);
         if (json_array_size(pair) != 2 || !json_is_string(name))
             return wrong(w, "headers: an element is no [name, value]");
@@ -246,8 +244,7 @@ static bool check_members(struct batch_want *w, json_t *element)
     const char *name;
     size_t len;
     json_t *value;
-    json_object_keylen_foreach(element, name, len, value)
-    {
+    json_object_keylen_foreach (element, name, len, value) {
         bool is_known = false;
         for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
             is_known = is_known || str_eq(str_make(name, len), str_from(known[i]));
