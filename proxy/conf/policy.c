@@ -22,6 +22,13 @@ bool policy_client(const struct conf *c, const struct addr *peer, struct fault *
     return false;
 }
 
+bool policy_page(struct str origin, struct str site, struct str own)
+{
+    bool is_own = own.len > 0 && str_istarts(origin, STR("http://")) &&
+                  str_ieq(str_from_byte(origin, 7), own);
+    return (origin.p == NULL || is_own) && !str_ieq(site, STR("cross-site"));
+}
+
 /* "Basic BASE64" (RFC 7617) gives PAIR, "user:password", in DST of CREDENTIALS_MAX bytes. */
 static bool parse_basic(struct str value, char *dst, struct str *pair)
 {

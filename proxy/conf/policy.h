@@ -11,6 +11,10 @@
  * always come. */
 MUST_CHECK bool policy_client(const struct conf *c, const struct addr *peer, struct fault *f);
 
+/* What a browser says of a request, in Origin and Sec-Fetch-Site (p NULL: not there). False when a
+ * page of another origin than http://OWN makes it; OWN is "host" or "host:port". */
+MUST_CHECK bool policy_page(struct str origin, struct str site, struct str own);
+
 /* Reads an htpasswd file: bcrypt and SHA-crypt; another hash is a fault that names htpasswd -B.
  * NULL and a fault at WHERE when it cannot be used. */
 struct htpasswd *htpasswd_load(const char *path, const char *where, struct conf_faults *faults);

@@ -42,6 +42,13 @@ static bool route_host_field(struct exchange *x, struct uri_host *host, struct f
     return false;
 }
 
+/* The first value; p NULL: there is none. */
+static struct str route_field(const struct exchange *x, enum field_id id)
+{
+    const struct field *f = fields_find(&x->head.fields, id, NULL);
+    return f == NULL ? str_make(NULL, 0) : f->value;
+}
+
 /* Credentials, where they are asked for: never on a forward listener, once for what is inside a
  * CONNECT. */
 static enum policy_auth route_auth(struct exchange *x)
@@ -49,8 +56,7 @@ static enum policy_auth route_auth(struct exchange *x)
     if (x->conf->htpasswd == NULL || x->from->forward != NULL || x->from->is_trusted ||
         x->is_trusted)
         return POLICY_AUTH_OK;
-    const struct field *field = fields_find(&x->head.fields, FIELD_PROXY_AUTHORIZATION, NULL);
-    return policy_auth(x->conf, field == NULL ? str_make(NULL, 0) : field->value);
+    return policy_auth(x->conf, route_field(x, FIELD_PROXY_AUTHORIZATION));
 }
 
 static bool route_in(const struct strings *list, struct str s)
@@ -77,6 +83,12 @@ static bool route_forward_host(struct exchange *x, const struct uri_host *host, 
     return false;
 }
 
+/* No web page makes the request, or one of http://SELF. */
+static bool route_is_own_page(const struct exchange *x, struct str self)
+{
+    return policy_page(route_field(x, FIELD_ORIGIN), route_field(x, FIELD_SEC_FETCH_SITE), self);
+}
+
 /* Requests that a web page of another site makes are refused. */
 static bool route_forward_origin(struct exchange *x, struct str self, struct fault *f)
 {
@@ -84,10 +96,7 @@ static bool route_forward_origin(struct exchange *x, struct str self, struct fau
     const struct field *origin = fields_find(&x->head.fields, FIELD_ORIGIN, NULL);
     if (origin != NULL && route_in(&fwd->origins, origin->value))
         return true;
-    bool is_own = origin != NULL && str_istarts(origin->value, STR("http://")) &&
-                  str_ieq(str_from_byte(origin->value, 7), self);
-    const struct field *site = fields_find(&x->head.fields, FIELD_SEC_FETCH_SITE, NULL);
-    if ((origin == NULL || is_own) && (site == NULL || !str_ieq(site->value, STR("cross-site"))))
+    if (route_is_own_page(x, self))
         return true;
     fault_set(f, FAULT_DENIED,
               "a web page of another origin may not use this listener; name it in `origins` of "
@@ -255,17 +264,6 @@ static bool route_is_self(const struct exchange *x)
     return uri_is_own_name(host->name);
 }
 
-/* A browser that uses this proxy must not be led here by a page. */
-static bool route_self_origin(const struct exchange *x, struct fault *f)
-{
-    const struct field *origin = fields_find(&x->head.fields, FIELD_ORIGIN, NULL);
-    const struct field *site = fields_find(&x->head.fields, FIELD_SEC_FETCH_SITE, NULL);
-    bool is_foreign = origin != NULL && !str_ieq(origin->value, STR("http://tlsfan.localhost"));
-    if (!is_foreign && (site == NULL || !str_ieq(site->value, STR("cross-site"))))
-        return true;
-    return refuse(f, FAULT_DENIED, "a web page of another origin may not make a batch call");
-}
-
 static enum route route_self(struct exchange *x, struct fault *f)
 {
     struct str path = str_make(x->target.path.p, str_find(x->target.path, '?'));
@@ -273,7 +271,10 @@ static enum route route_self(struct exchange *x, struct fault *f)
         refuse(f, FAULT_NOT_FOUND, "http://tlsfan.localhost/ has nothing but /batch");
     else if (x->head.method.id != METHOD_POST)
         refuse(f, FAULT_NOT_POST, "a batch call is a POST");
-    else if (route_self_origin(x, f)) {
+    else if (!route_is_own_page(x, STR("tlsfan.localhost")))
+        /* A browser that uses this proxy must not be led here by a page. */
+        refuse(f, FAULT_DENIED, "a web page of another origin may not make a batch call");
+    else {
         x->is_batch = true;
         route_request_head(x);
         return ROUTE_BATCH;

@@ -42,9 +42,7 @@ bool guard_page(const struct conf *c, const struct guard_ask *ask, struct fault 
 {
     if (ask->host.len > 0 && !guard_host(c, ask->host, f))
         return false;
-    bool is_own = ask->host.len > 0 && str_istarts(ask->origin, STR("http://")) &&
-                  str_ieq(str_from_byte(ask->origin, 7), ask->host);
-    if ((ask->origin.len == 0 || is_own) && !str_ieq(ask->site, STR("cross-site")))
+    if (policy_page(ask->origin, ask->site, ask->host))
         return true;
     fault_set(f, FAULT_DENIED, "a web page of another origin may not use the service listener");
     return false;

@@ -6,7 +6,7 @@
 
 #include "conf/policy.h"
 
-/* What a request says of itself. An empty text: the field is not there. */
+/* What a request says of itself. p NULL: the field is not there. */
 struct guard_ask {
     struct str host;   /* of an absolute target, else the Host field */
     struct str origin; /* Origin */
