@@ -18,11 +18,6 @@ enum {
     BAD_STATUS = EVHTP_RES_FATAL
 };
 
-static const struct client_conf *limits(const struct caller *k)
-{
-    return &k->all->engine->use->conf->client;
-}
-
 static bool is_busy(enum caller_state state)
 {
     return state == CALLER_BODY || state == CALLER_ANSWER;
@@ -86,7 +81,7 @@ void caller_refuse(struct caller *k, const struct fault *f)
     turn_away(s, f, k->rq != NULL && k->rq->method == htp_method_HEAD);
 }
 
-static void caller_refuse_as(struct caller *k, enum fault_code code, const char *text)
+void caller_refuse_as(struct caller *k, enum fault_code code, const char *text)
 {
     struct fault f;
     fault_set(&f, code, "%s", text);
@@ -119,7 +114,7 @@ static void answer_page(struct caller *k)
 {
     evhtp_request_t *rq = k->rq;
     const char *after = rq->uri->query == NULL ? NULL : evhtp_kv_find(rq->uri->query, "after");
-    unsigned status = k->page->print(rq->buffer_out, watch_now(k->all), str_from(after));
+    unsigned status = page_print(k->page, rq->buffer_out, watch_now(k->all), str_from(after));
     answer_field(rq, "Content-Type", k->page->type);
     answer_field(rq, "Cache-Control", "no-store");
     answer_field(rq, "X-Content-Type-Options", "nosniff");
@@ -133,25 +128,12 @@ static void answer_page(struct caller *k)
     evhtp_send_reply(rq, (evhtp_res)status);
 }
 
-/* What a caller sends behind its last request is not answered, as the connection ends with it. */
-static void on_unwanted(struct bufferevent *bev, void *arg)
-{
-    (void)arg;
-    struct evbuffer *in = bufferevent_get_input(bev);
-    evbuffer_drain(in, evbuffer_get_length(in));
-}
-
 /* The last answer of a connection is given without libevhtp's parser: reading only shows that the
  * caller leaves. */
 static void caller_listen_on(struct caller *k)
 {
     struct bufferevent *bev = evhtp_connection_get_bev(k->conn);
-    bufferevent_data_cb on_read, on_write;
-    bufferevent_event_cb on_event;
-    void *arg;
-    bufferevent_getcb(bev, &on_read, &on_write, &on_event, &arg);
-    bufferevent_setcb(bev, on_unwanted, on_write, on_event, arg);
-    on_unwanted(bev, NULL);
+    k->is_last = true;
     evhtp_connection_disable_flag(k->conn, EVHTP_CONN_FLAG_PAUSED);
     bufferevent_enable(bev, EV_READ);
     bufferevent_trigger(bev, EV_WRITE, 0); /* in case all was written meanwhile */
@@ -192,10 +174,8 @@ static void on_auth(void *arg, bool ok)
         caller_refuse_as(k, FAULT_UNAUTHORIZED, "the credentials are wrong");
         return;
     }
-    if (k->page->is_batch) {
+    if (k->page->is_batch)
         call_open(k);
-        call_body(k, k->rq->buffer_in);
-    }
     if (k->is_doomed)
         return;
     if (!k->is_whole)
@@ -288,7 +268,7 @@ static bool check_head(struct caller *k, struct fault *f)
     return check_host(k, f) && check_page(k, f) && check_length(k, f);
 }
 
-/* Nothing more is read while credentials are hashed; what has been read already is kept. */
+/* Nothing more is read while credentials are hashed, and libevhtp gets no body (feed.c). */
 static bool start_auth(struct caller *k, struct str credentials, struct fault *f)
 {
     struct engine *e = k->all->engine;
@@ -329,7 +309,7 @@ static evhtp_res on_headers(evhtp_request_t *rq, evhtp_headers_t *fields, void *
     (void)fields;
     k->rq = rq;
     caller_set_state(k, CALLER_BODY);
-    deadline_set(&k->deadline, limits(k)->body_timeout);
+    deadline_set(&k->deadline, caller_limits(k)->body_timeout);
     if (!check_head(k, &f) || !check_client(k, &f))
         caller_refuse(k, &f);
     else if (rq->proto == EVHTP_PROTO_11 && caller_field(k, "Expect").p != NULL && k->body_left > 0)
@@ -342,7 +322,7 @@ static evhtp_res on_read(evhtp_request_t *rq, struct evbuffer *data, void *arg)
 {
     struct caller *k = arg;
     (void)rq;
-    deadline_set(&k->deadline, limits(k)->body_timeout);
+    deadline_set(&k->deadline, caller_limits(k)->body_timeout);
     if (k->batch != NULL)
         call_body(k, data);
     return k->is_doomed ? BAD_STATUS : EVHTP_RES_OK;
@@ -371,7 +351,7 @@ static evhtp_res on_request_fini(evhtp_request_t *rq, void *arg)
     k->page = NULL;
     k->is_whole = false;
     caller_set_state(k, CALLER_IDLE);
-    deadline_set(&k->deadline, limits(k)->idle_timeout);
+    deadline_set(&k->deadline, caller_limits(k)->idle_timeout);
     if (evbuffer_get_length(k->in) > 0)
         loop_post(k->all->engine->loop, &k->later);
     return EVHTP_RES_OK;
@@ -424,7 +404,7 @@ static evhtp_res on_write(evhtp_connection_t *conn, void *arg)
 void caller_begin_head(struct caller *k)
 {
     caller_set_state(k, CALLER_HEAD);
-    deadline_set(&k->deadline, limits(k)->header_timeout);
+    deadline_set(&k->deadline, caller_limits(k)->header_timeout);
 }
 
 static void on_deadline(void *arg)
@@ -524,7 +504,7 @@ evhtp_res callers_accept(evhtp_connection_t *conn, void *callers)
     set_hooks(conn, k);
     feed_open(k);
     evhtp_connection_set_timeouts(conn, NULL, ms > 0 ? &slow : NULL);
-    deadline_set(&k->deadline, limits(k)->header_timeout); /* it came to ask something */
+    deadline_set(&k->deadline, caller_limits(k)->header_timeout); /* it came to ask something */
     return EVHTP_RES_OK;
 }
 

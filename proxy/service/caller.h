@@ -53,6 +53,7 @@ struct caller {
     struct auth_job *auth;          /* credentials are being hashed */
     struct ustream *batch;          /* the batch call being made */
     struct post later;              /* what may not be done inside libevhtp's callbacks */
+    bool is_last;                   /* what comes behind the request is not read any more */
     bool is_whole;                  /* the request has been read to its end */
     bool is_held;                   /* the batch waits until what we have is written */
     bool has_begun;                 /* the answer's head has been given away */
@@ -73,8 +74,13 @@ void callers_close(struct callers *all);
 
 /* Answers with F instead, or cuts the answer that has begun; the connection ends. Anywhere. */
 void caller_refuse(struct caller *k, const struct fault *f);
+void caller_refuse_as(struct caller *k, enum fault_code code, const char *text);
 /* The first byte of a head has come. */
 void caller_begin_head(struct caller *k);
+static inline const struct client_conf *caller_limits(const struct caller *k)
+{
+    return &k->all->engine->use->conf->client;
+}
 /* The caller beside a connection of libevhtp's. */
 static inline struct caller *caller_of(const evhtp_connection_t *conn)
 {

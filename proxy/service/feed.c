@@ -6,18 +6,6 @@
 #include "http/h1_parse.h"
 #include "service/caller.h"
 
-static const struct client_conf *limits(const struct caller *k)
-{
-    return &k->all->engine->use->conf->client;
-}
-
-static void refuse(struct caller *k, enum fault_code code, const char *text)
-{
-    struct fault f;
-    fault_set(&f, code, "%s", text);
-    caller_refuse(k, &f);
-}
-
 /* An empty line before a request is no request yet (RFC 9112 §2.2). */
 static void drop_empty_lines(struct caller *k)
 {
@@ -39,7 +27,7 @@ static bool is_good_head(struct caller *k, const char *p, size_t n)
     bool ok = h1_parse_request(&head, p, n, false, &e);
     arena_clear(&arena);
     if (!ok)
-        refuse(k, e.code, e.reason);
+        caller_refuse_as(k, e.code, e.reason);
     return ok;
 }
 
@@ -47,7 +35,7 @@ static bool is_good_head(struct caller *k, const char *p, size_t n)
 static size_t whole_head(struct caller *k)
 {
     drop_empty_lines(k);
-    size_t n = evbuffer_get_length(k->in), max = limits(k)->max_head;
+    size_t n = evbuffer_get_length(k->in), max = caller_limits(k)->max_head;
     if (n == 0)
         return 0;
     if (k->state == CALLER_IDLE)
@@ -55,7 +43,8 @@ static size_t whole_head(struct caller *k)
     const char *p = (const char *)evbuffer_pullup(k->in, (ev_ssize_t)n);
     size_t head = h1_head_end(p, n, &k->scanned, false);
     if (head > max || (head == 0 && n >= max)) {
-        refuse(k, FAULT_HEAD_TOO_LARGE, "the request head is larger than client.max_head");
+        caller_refuse_as(k, FAULT_HEAD_TOO_LARGE,
+                         "the request head is larger than client.max_head");
         return 0;
     }
     return head == 0 || !is_good_head(k, p, head) ? 0 : head;
@@ -102,6 +91,8 @@ static void on_read(struct bufferevent *bev, void *arg)
     evhtp_connection_t *conn = arg;
     struct caller *k = caller_of(conn);
     evbuffer_add_buffer(k->in, bufferevent_get_input(bev));
+    if (k->is_last)
+        evbuffer_drain(k->in, evbuffer_get_length(k->in));
     feed_caller(k);
 }
 

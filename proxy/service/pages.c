@@ -43,33 +43,6 @@ static unsigned print_exchanges(struct evbuffer *out, const struct watch *w, str
     return 200;
 }
 
-static unsigned print_text(struct evbuffer *out, struct str text)
-{
-    evbuffer_add_reference(out, text.p, text.len, NULL, NULL);
-    return 200;
-}
-
-static unsigned print_html(struct evbuffer *out, const struct watch *w, struct str after)
-{
-    (void)w;
-    (void)after;
-    return print_text(out, page_html);
-}
-
-static unsigned print_css(struct evbuffer *out, const struct watch *w, struct str after)
-{
-    (void)w;
-    (void)after;
-    return print_text(out, page_css);
-}
-
-static unsigned print_js(struct evbuffer *out, const struct watch *w, struct str after)
-{
-    (void)w;
-    (void)after;
-    return print_text(out, page_js);
-}
-
 /* Nothing but our own files, and nobody may frame them. */
 static const char page_policy[] =
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -84,9 +57,9 @@ static const struct page pages[] = {
     {.path = STR_INIT("/"),
      .type = "text/html; charset=utf-8",
      .policy = page_policy,
-     .print = print_html},
-    {.path = STR_INIT("/page.css"), .type = "text/css; charset=utf-8", .print = print_css},
-    {.path = STR_INIT("/page.js"), .type = "text/javascript; charset=utf-8", .print = print_js},
+     .text = &page_html},
+    {.path = STR_INIT("/page.css"), .type = "text/css; charset=utf-8", .text = &page_css},
+    {.path = STR_INIT("/page.js"), .type = "text/javascript; charset=utf-8", .text = &page_js},
     {.path = STR_INIT("/batch"), .is_batch = true},
 };
 
@@ -96,4 +69,13 @@ const struct page *page_find(struct str path)
         if (str_eq(pages[i].path, path))
             return &pages[i];
     return NULL;
+}
+
+unsigned page_print(const struct page *p, struct evbuffer *out, const struct watch *w,
+                    struct str after)
+{
+    if (p->text == NULL)
+        return p->print(out, w, after);
+    evbuffer_add_reference(out, p->text->p, p->text->len, NULL, NULL);
+    return 200;
 }

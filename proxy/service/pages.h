@@ -9,14 +9,18 @@
 
 struct page {
     struct str path;
-    const char *type;   /* Content-Type */
-    const char *policy; /* Content-Security-Policy; NULL: none */
-    bool is_open;       /* a health check: client.allow and auth_file do not hold */
-    bool is_batch;      /* POST alone; else GET and HEAD */
-    /* Appends the body to OUT and gives the status. AFTER: the value of that name in the query.
-     * NULL with is_batch. */
+    const char *type;       /* Content-Type */
+    const char *policy;     /* Content-Security-Policy; NULL: none */
+    bool is_open;           /* a health check: client.allow and auth_file do not hold */
+    bool is_batch;          /* POST alone; else GET and HEAD */
+    const struct str *text; /* the body where it never changes; else `print` makes it */
+    /* As page_print(). Neither this nor `text` with is_batch. */
     unsigned (*print)(struct evbuffer *out, const struct watch *w, struct str after);
 };
+
+/* Appends the body to OUT and gives the status. AFTER: the value of that name in the query. */
+unsigned page_print(const struct page *p, struct evbuffer *out, const struct watch *w,
+                    struct str after);
 
 /* NULL when there is nothing of that path (without query). */
 const struct page *page_find(struct str path);
