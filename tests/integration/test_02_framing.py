@@ -71,7 +71,7 @@ def test_ambiguous_heads(proxy, origin, name):
         assert r.status in ((400, 501) if "coding" in name else (400, 505) if "version" in name else (400,)), r
         assert r.error == "http_request_error" and r.get("Connection", "").lower() == "close"
         assert c.closed()
-    assert origin.requests == []
+    assert [r.target for r in origin.requests if r.target in ("/bad", "/smuggled")] == []
 
 
 CHUNKS = {
