@@ -43,6 +43,7 @@ class Conn:
     def recv(self, size=65536):
         data = self.sock.recv(size)
         self.received += data
+        self.server.heard += len(data)
         if not data:
             self.closed = True
         return data
@@ -189,7 +190,9 @@ class Server:
     def __init__(self, handler, tls=None, host="127.0.0.1", port=0, raw=False):
         self.handler, self.tls, self.raw = handler, tls, raw
         self.requests, self.conns, self.tls_errors, self.errors = [], [], [], []
+        self.heard = 0  # bytes of all connections, as they came in TLS
         self.stopping = threading.Event()
+        self.lock = threading.Lock()  # of conns
         self.listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET,
                                              backlog=512)
         self.host, self.port = host, self.listener.getsockname()[1]
@@ -209,15 +212,27 @@ class Server:
             except OSError:
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            conn = Conn(self, sock, len(self.conns))
-            self.conns.append(conn)
+            with self.lock:
+                conn = Conn(self, sock, len(self.conns))
+                self.conns.append(conn)
             threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
 
     def _serve(self, conn):
+        self.guarded(conn, self._start)
+
+    def _start(self, conn):
+        if self.tls is not None and not self.raw:
+            self.start_tls(conn)
+        self.handle(conn)
+
+    def handle(self, conn):
+        """What follows the handshake."""
+        self.handler(conn)
+
+    def guarded(self, conn, function):
+        """Runs FUNCTION(conn), keeps its faults and ends the connection."""
         try:
-            if self.tls is not None and not self.raw:
-                self.start_tls(conn)
-            self.handler(conn)
+            function(conn)
         except ssl.SSLError as e:
             (self.errors if conn.received else self.tls_errors).append(e)
         except OSError as e:
@@ -227,9 +242,9 @@ class Server:
             if not self.stopping.is_set() and not isinstance(e, TypeError):
                 raise
         finally:
-            conn.closed = True
             if conn.sock.fileno() >= 0:
                 conn.finish()
+            conn.closed = True
 
     def start_tls(self, conn):
         conn.sock.settimeout(30)
