@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures: servers and one ordinary proxy live for the session; whatever a test starts itself ends with it."""
+"""Fixtures: servers and one ordinary proxy live for the session; whatever a test starts itself ends with it.
+
+A test with an origin runs twice, [h1] and [h2], by what its origins speak; @pytest.mark.h1_only("why") leaves
+the second out. Who needs to know asks for the fixture protocol."""
 import shutil
 import subprocess
 
@@ -7,10 +10,41 @@ import pytest
 
 from testenv.ca import CA
 from testenv.client import Client
+from testenv.h2front import H2Server
 from testenv.httpbin import Httpbin, NodeOrigin
 from testenv.nginx import Nginx
 from testenv.proxy import Proxy, binary, clean_env
 from testenv.scripted import Server, answering, ok
+
+
+PROTOCOLS = ("h1", "h2")
+
+
+def pytest_generate_tests(metafunc):
+    """Those that look at no origin run once, though the session's stands behind the session's proxy."""
+    if "origin_protocol" in metafunc.fixturenames:
+        both = {"origin", "protocol"} & set(metafunc.fixturenames)
+        metafunc.parametrize("origin_protocol", PROTOCOLS if both else PROTOCOLS[:1], indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for mark in item.iter_markers("h1_only"):
+            if len(mark.args) != 1 or not mark.args[0]:
+                raise pytest.UsageError("h1_only without a reason: " + item.nodeid)
+    items[:] = [x for x in items if x.get_closest_marker("h1_only") is None or "callspec" not in vars(x)
+                or x.callspec.params.get("origin_protocol") != "h2"]
+
+
+@pytest.fixture(scope="session")
+def origin_protocol(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def protocol(origin_protocol):
+    """What the origins of this test speak: "h1" or "h2"."""
+    return origin_protocol
 
 
 @pytest.fixture(scope="session")
@@ -25,10 +59,18 @@ def ca(tmp):
     return CA(tmp / "ca")
 
 
+def scripted(ca, protocol, handler, kind="good", tls=True, context=None, losing="connection", **kw):
+    """A scripted server; without TLS it speaks HTTP/1."""
+    if not tls:
+        return Server(handler, None, **kw)
+    context = context or ca.server_context(kind)
+    return H2Server(handler, context, losing, **kw) if protocol == "h2" else Server(handler, context, **kw)
+
+
 @pytest.fixture(scope="session")
-def session_origin(ca):
+def session_origin(ca, origin_protocol):
     """Answers every request with 200; the tests look at what arrived."""
-    server = Server(answering(lambda request, conn: ok(request.target)), ca.server_context())
+    server = scripted(ca, origin_protocol, answering(lambda request, conn: ok(request.target)))
     yield server
     server.stop()
 
@@ -41,25 +83,23 @@ def origin(session_origin):
 
 
 @pytest.fixture(scope="session")
-def httpbin(tmp, ca):
-    (tmp / "httpbin").mkdir()
-    server = Httpbin(tmp / "httpbin", ca.leaf())
+def httpbin(tmp, ca, protocol):
+    server = Httpbin(tmp / ("httpbin-" + protocol), ca.leaf(), protocol)
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="session")
-def node_origin(tmp, ca):
-    (tmp / "node").mkdir()
-    server = NodeOrigin(tmp / "node", ca.leaf())
+def node_origin(tmp, ca, protocol):
+    server = NodeOrigin(tmp / ("node-" + protocol), ca.leaf(), protocol)
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="session")
-def nginx(tmp, ca):
+def nginx(tmp, ca, protocol):
     """Plain file server; tests with other needs start their own."""
-    server = Nginx(tmp / "nginx", ca.leaf())
+    server = Nginx(tmp / ("nginx-" + protocol), ca.leaf(), protocol=protocol)
     server.file("small.txt", b"small\n")
     server.file("big.bin", bytes(range(256)) * 40960)
     yield server
@@ -117,13 +157,23 @@ def make_proxy(tmp, ca):
     assert not faults, "\n".join(faults)
 
 
+@pytest.fixture(scope="module")
+def serve_long(ca, protocol):
+    """As serve, for a fixture that lives as long as its module."""
+    yield from servers(ca, protocol)
+
+
 @pytest.fixture
-def serve(ca):
+def serve(ca, protocol):
     """serve(handler, kind="good", tls=True, ...): a scripted server that ends with the test."""
+    yield from servers(ca, protocol)
+
+
+def servers(ca, protocol):
     made = []
 
-    def make(handler, kind="good", tls=True, context=None, **kw):
-        made.append(Server(handler, (context or ca.server_context(kind)) if tls else None, **kw))
+    def make(*args, **kw):
+        made.append(scripted(ca, protocol, *args, **kw))
         return made[-1]
     yield make
     for server in made:

@@ -6,7 +6,7 @@ import pytest
 
 from testenv import SLOW
 from testenv.client import Broken
-from testenv.scripted import Server, answering, ok
+from testenv.scripted import answering, ok
 
 P = "POST http://origin.test/bad HTTP/1.1\r\nHost: origin.test\r\n"
 BODY = "abcde"
@@ -119,7 +119,7 @@ def test_forbidden_trailers_do_not_become_fields(client, origin):
     client.send(P + "Transfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 9\r\nHost: evil\r\nX-Fine: 1\r\n\r\n")
     r = client.response()
     if r.status == 200:
-        assert ("X-Fine", "1") in origin.requests[-1].trailers
+        assert ("x-fine", "1") in [(n.lower(), v) for n, v in origin.requests[-1].trailers]
         assert not {n.lower() for n, _ in origin.requests[-1].trailers} & {"content-length", "host",
                 "transfer-encoding"}
     else:
@@ -175,20 +175,27 @@ RESPONSES = {
 }
 
 
+IN_H1 = {  # the others are bad over HTTP/2 as well: the fields are sent there as they stand here
+    "not http", "ssh", "version 2", "length and chunked", "chunked twice", "obs-fold", "bare LF", "no colon",
+    "control in reason",
+}
+
+
 @pytest.fixture(scope="module")
-def bad_origin(ca):
-    server = Server(answering(lambda r, c: RESPONSES[r.get("X-Case")].encode("latin-1")), ca.server_context())
-    yield server
-    server.stop()
+def bad_origin(serve_long):
+    return serve_long(answering(lambda r, c: RESPONSES[r.get("X-Case")].encode("latin-1")))
 
 
-@pytest.mark.parametrize("name", RESPONSES)
-def test_bad_upstream_framing_is_502(client, bad_origin, name):
+@pytest.mark.parametrize("name", [
+    pytest.param(x, marks=pytest.mark.h1_only("framing that only HTTP/1 has")) if x in IN_H1 else x
+    for x in RESPONSES])
+def test_bad_upstream_framing_is_502(client, origin, bad_origin, name):
     r = client.get(bad_origin.url(), "X-Case: " + name)
     assert r.status == 502 and r.error == "http_protocol_error", r
     assert client.get("http://origin.test/after").status == 200  # the client's connection lives on
 
 
+@pytest.mark.h1_only("chunks are framing that only HTTP/1 has")
 @pytest.mark.parametrize("chunks",
                          ["5\nhello\r\n0\r\n\r\n", "5\r\nhelloo\r\n0\r\n\r\n", "zz\r\n",
                           "5\r\nhello\r\n0\r\nbad trailer\r\n\r\n", "FFFFFFFFFFFFFFFFF\r\n"])

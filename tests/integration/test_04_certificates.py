@@ -24,7 +24,7 @@ ISSUER = {"self_signed": "origin.test", "unknown_root": "stranger root"}
 def refused(server, r, error="tls_certificate_error"):
     assert r.status == 502 and r.error == error, r
     assert r.get("Content-Type").startswith("text/plain") and r.get("X-Content-Type-Options") == "nosniff"
-    assert server.received == b"" and server.requests == []
+    assert server.received == b"" and server.requests == [] and server.heard == 0
 
 
 @pytest.fixture
@@ -220,6 +220,7 @@ def test_alert_is_told_apart(serve, proxy):
     assert r.status == 502 and r.error == "tls_alert_received" and server.received == b""
 
 
+@pytest.mark.h1_only("its origin speaks in clear, where there is no HTTP/2")
 @pytest.mark.parametrize("first", [
     b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", b"<html>400 The plain HTTP request</html>",
     b"220 smtp ready\r\n"])
@@ -239,6 +240,7 @@ def test_port_that_speaks_plain(serve, proxy, first):
         assert first.startswith(b"<") or "upgrade = off" not in r.text
 
 
+@pytest.mark.h1_only("its origin speaks in clear, where there is no HTTP/2")
 def test_server_that_closes_in_the_handshake(serve, proxy):
     for ending in ("cut", "reset"):
         def handler(conn):
@@ -250,6 +252,7 @@ def test_server_that_closes_in_the_handshake(serve, proxy):
             assert r.status == 502 and r.error in ("tls_protocol_error", "connection_terminated")
 
 
+@pytest.mark.h1_only("its origin speaks in clear, where there is no HTTP/2")
 def test_upgrade_off_speaks_plain(serve, make_proxy):
     server = serve(answering(lambda r, c: ok("plain")), tls=False)
     p = make_proxy('rule "localhost" { upgrade = off }\nupstream { connect_timeout = 500ms }\n')

@@ -72,14 +72,14 @@ def normal(value):
 
 
 @pytest.fixture(scope="module")
-def site(tmp, ca):
+def site(tmp, ca, protocol):
     locations = "".join('location = /r%d { add_header %s "%s" always; return 299 "x"; }\n' % (i, n, v.replace("$", ""))
                         for i, (n, v, _) in enumerate(RESPONSES))
     locations += ('location = /echo { return 200 '
                   '"$http_origin|$http_referer|$http_destination|$http_x_forwarded_proto|$http_x_url"; }\n'
                   'location = /none { return 200 '
                   '"[$http_origin$http_referer$http_x_forwarded_proto$http_x_forwarded_for$http_x_real_ip]"; }\n')
-    server = Nginx(tmp / "upgrade", ca.leaf(), locations)
+    server = Nginx(tmp / ("upgrade-" + protocol), ca.leaf(), locations, protocol=protocol)
     yield server
     server.stop()
 

@@ -184,9 +184,9 @@ def repository(tmp):
     return tmp / "git", bare
 
 
-def test_git_clone_dumb(proxy, repository, ca, tmp_path):
+def test_git_clone_dumb(proxy, repository, ca, tmp_path, protocol):
     directory, _ = repository
-    server = Nginx(directory, ca.leaf())
+    server = Nginx(directory, ca.leaf(), protocol=protocol)
     try:
         run(["git", "clone", "-q", server.url("/repo.git"), "out"], proxy, tmp_path)
     finally:
@@ -237,10 +237,10 @@ def make_deb(directory, name):
 
 
 @pytest.fixture(scope="module")
-def apt_site(tmp, ca):
+def apt_site(tmp, ca, protocol):
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         pytest.skip("apt is not on this machine")
-    directory = tmp / "apt"
+    directory = tmp / ("apt-" + protocol)
     repo = directory / "html" / "repo"
     repo.mkdir(parents=True)
     packages = ""
@@ -256,7 +256,7 @@ def apt_site(tmp, ca):
         data = (repo / name).read_bytes()
         release += " %s %d %s\n" % (hashlib.sha256(data).hexdigest(), len(data), name)
     (repo / "Release").write_text(release)
-    server = Nginx(directory, ca.leaf())
+    server = Nginx(directory, ca.leaf(), protocol=protocol)
     yield server
     server.stop()
 

@@ -20,7 +20,7 @@ def phases(line):
     return line["ms"] if isinstance(line.get("ms"), dict) else line
 
 
-def test_json_has_everything(make_proxy, serve):
+def test_json_has_everything(make_proxy, serve, protocol):
     server = serve(answering(lambda r, c: ok(b"z" * 1000)))
     p = make_proxy("workers = 1\n")
     begun = time.time()
@@ -36,7 +36,7 @@ def test_json_has_everything(make_proxy, serve):
     assert first["client"].split(":")[0] == "127.0.0.1"
     assert first["upstream"] == "127.0.0.1:%d" % server.port
     assert first["bytes_in"] >= 500 and first["bytes_out"] >= 1000
-    assert first["protocol"] == "h1" and "1.3" in first["tls"]
+    assert first["protocol"] == protocol and "1.3" in first["tls"]
     assert not first["reused"] and second["reused"] and first["retries"] == 0
     assert first["id"] != second["id"] and not first.get("error")
     assert phases(first)["tls"] > 0 and phases(first)["total"] >= phases(first)["wait"]
@@ -120,6 +120,7 @@ def test_errors_are_named(make_proxy, url, status, error):
     assert line["status"] == status and line["error"] == error
 
 
+@pytest.mark.h1_only("its origin speaks in clear, where there is no HTTP/2")
 def test_tunnels_have_a_line(make_proxy, serve):
     server = serve(lambda conn: conn.send(b"0123456789"), tls=False)
     p = make_proxy("destination { connect_ports = {%d} }\n" % server.port)

@@ -10,7 +10,7 @@ from testenv import SLOW
 from testenv.client import Broken
 from testenv.dns import Dns
 from testenv.ports import free_port
-from testenv.scripted import Server, answering, ok
+from testenv.scripted import answering, ok
 from testenv.wait import wait_until
 
 pytestmark = pytest.mark.concurrent
@@ -191,11 +191,13 @@ def test_unsafe_request_is_not_retried(one, serve, method):
     assert [x.target for x in server.requests].count("/again") == 1
 
 
-def test_not_retried_on_a_fresh_connection_nor_after_a_byte(one, serve):
+def test_not_retried_on_a_fresh_connection_nor_after_a_byte(one, serve, protocol):
     server = serve(flaky(first=0))
     c, _ = one()
     r = c.get(server.url())
     assert r.status == 502 and r.error == "connection_terminated" and len(server.requests) == 1
+    if protocol == "h2":
+        return  # an answer's head has no first byte there: it comes whole
     server = serve(flaky(say=b"HTTP/1.1 2"))
     assert c.get(server.url()).status == 200
     assert c.get(server.url()).status == 502 and len(server.requests) == 2
@@ -296,6 +298,7 @@ def test_connect_timeout(one):
     dead.stop()
 
 
+@pytest.mark.h1_only("the handshake never begins")
 def test_tls_handshake_counts_into_connect_timeout(one, serve):
     server = serve(lambda conn: conn.hang(), tls=False)
     c, _ = one("upstream { connect_timeout = 500ms }\n")
@@ -323,10 +326,10 @@ def test_a_dead_first_address(one, serve, ca, first, records):
         dead.stop()
 
 
-def test_ipv6_goes_first_and_a_slow_aaaa_is_not_waited_for(one, ca):
+def test_ipv6_goes_first_and_a_slow_aaaa_is_not_waited_for(one, serve):
     port = free_port()
-    four = Server(answering(lambda r, c: ok("4", "Connection: close")), ca.server_context(), port=port)
-    six = Server(answering(lambda r, c: ok("6", "Connection: close")), ca.server_context(), host="::1", port=port)
+    serve(answering(lambda r, c: ok("4", "Connection: close")), port=port)
+    serve(answering(lambda r, c: ok("6", "Connection: close")), host="::1", port=port)
     dns = Dns({"origin.test": [("AAAA", "::1", 60), ("A", "127.0.0.1", 60)],
                "other.test": [("AAAA", "::1", 60, 3), ("A", "127.0.0.1", 60)]})
     c, _ = one(dns.conf)
@@ -336,8 +339,7 @@ def test_ipv6_goes_first_and_a_slow_aaaa_is_not_waited_for(one, ca):
     assert time.monotonic() - begun < 1.5 * SLOW
     c, _ = one(dns.conf.replace("timeout", "family = ipv4 timeout", 1))
     assert c.get("http://origin.test:%d/" % port).text == "4"
-    for s in (four, six, dns):
-        s.stop()
+    dns.stop()
 
 
 # --- names

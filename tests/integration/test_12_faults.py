@@ -10,7 +10,7 @@ from testenv import SANITIZED, SLOW
 from testenv.client import Broken
 from testenv.ports import free_port
 from testenv.proxy import Proxy, binary
-from testenv.scripted import Server, answering, ok
+from testenv.scripted import answering, ok
 from testenv.wait import wait_until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -31,7 +31,7 @@ def outcome(c, url, method="GET"):
 
 @pytest.mark.parametrize("how", ["cut", "finish", "reset"])
 @pytest.mark.parametrize("response", [LENGTH, CHUNKED], ids=["length", "chunked"])
-def test_ended_at_every_byte_of_a_response(proxy, ca, how, response):
+def test_ended_at_every_byte_of_a_response(proxy, origin, serve, how, response):
     def handler(conn):
         while True:
             request = conn.read_request()
@@ -41,7 +41,7 @@ def test_ended_at_every_byte_of_a_response(proxy, ca, how, response):
             conn.send(response[:point]) if point else None
             if point < len(response) or how == "reset":
                 return getattr(conn, how)()
-    server = Server(handler, ca.server_context())
+    server = serve(handler)
     head = response.index(b"\r\n\r\n") + 4
     for point in range(len(response) + 1):
         with proxy.client() as c:
@@ -54,9 +54,9 @@ def test_ended_at_every_byte_of_a_response(proxy, ca, how, response):
                 assert got == (200, b"hello"), point
             if got is not None:
                 assert c.get("http://origin.test/").status == 200
-    server.stop()
 
 
+@pytest.mark.h1_only("the handshake never begins")
 @pytest.mark.parametrize("point", range(0, 9))
 def test_ended_in_the_handshake(proxy, serve, point):
     """After N bytes of a server's first flight."""
@@ -81,6 +81,7 @@ def test_slow_drip(client, serve):
     assert r.body == b"hello"
 
 
+@pytest.mark.h1_only("an HTTP/2 stream has nothing behind its end, and nothing before a request")
 def test_bytes_after_a_response_never_reach_anybody(client, serve):
     def app(r, conn):
         return ok(r.target) + ok("poison") if r.target == "/first" else ok(r.target)
@@ -91,6 +92,7 @@ def test_bytes_after_a_response_never_reach_anybody(client, serve):
     assert len(server.conns) >= 2
 
 
+@pytest.mark.h1_only("an HTTP/2 stream has nothing behind its end, and nothing before a request")
 def test_unsolicited_response_on_an_idle_connection(client, serve):
     def handler(conn):
         request = conn.read_request()
@@ -110,6 +112,7 @@ def test_unsolicited_response_on_an_idle_connection(client, serve):
         assert client.get(server.url("/%d" % i)).text == "/%d" % i
 
 
+@pytest.mark.h1_only("an HTTP/2 stream has nothing behind its end, and nothing before a request")
 def test_body_on_a_204_or_304_never_reaches_anybody(client, serve):
     server = serve(answering(lambda r,
                              c: b"HTTP/1.1 304 Not Modified\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison"
@@ -133,11 +136,41 @@ def test_client_leaves_at_every_byte_of_its_request(proxy, serve):
 
 # --- thousands of each kind
 
+def faulty(conn):
+    """What driver/faultd.c does with each request, for servers that speak HTTP/2."""
+    for count, request in enumerate(iter(conn.read_request, None)):
+        kind, n, number = request.target[1:].split("/")
+        body = b"id=%010d" % int(number)
+        whole = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n" + body
+        if kind == "ccut":
+            whole = (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n%s\r\n8\r\n%s\r\n0\r\n\r\n"
+                     % (body[:5], body[5:]))
+        if kind in ENDINGS:
+            conn.send(whole[:int(n) % (len(whole) + 1)])
+            return getattr(conn, ENDINGS[kind])()
+        if kind == "hang":
+            return conn.hang()
+        if kind == "lost" and count:
+            return conn.cut()
+        if kind == "big":
+            whole = b"HTTP/1.1 200 OK\r\nContent-Length: 524288\r\n\r\n" + bytes(524288)
+        if kind == "drip":
+            conn.drip(whole, 0)
+        else:
+            conn.send(whole)
+        if kind == "stale":
+            return conn.finish()
+
+
+ENDINGS = {"cut": "cut", "ccut": "cut", "fin": "finish", "rst": "reset"}
+
+
 @pytest.fixture(scope="module")
-def faultd(compile_c, ca):
+def faultd(compile_c, ca, protocol, serve_long):
     process = subprocess.Popen([compile_c(os.path.join(HERE, "driver", "faultd.c")), *ca.leaf()], stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, text=True)
-    yield [int(x) for x in process.stdout.readline().split()]
+    ports = [int(x) for x in process.stdout.readline().split()]
+    yield ports if protocol == "h1" else [serve_long(faulty).port] + ports[1:]
     process.stdin.close()
     process.wait(10)
 
@@ -197,16 +230,22 @@ KINDS = {  # name: (port index or None, path, host, threads, mode, what must be,
 }
 
 
+EACH_KIND = pytest.mark.parametrize("kind", [
+    pytest.param(k, marks=pytest.mark.h1_only("an HTTP/2 stream has nothing behind its end"))
+    if v[1] == "extra" else k for k, v in KINDS.items()])
+SLOWER = {"h1": 1, "h2": 20}  # than a C program the origin is, which is then a Python one
+
+
 @pytest.mark.concurrent
-@pytest.mark.parametrize("kind", KINDS)
-def test_thousands(soaked, faultd, driver, kind):
-    drive(soaked, faultd, driver, kind, COUNT)
+@EACH_KIND
+def test_thousands(soaked, faultd, driver, kind, protocol):
+    drive(soaked, faultd, driver, kind, COUNT // SLOWER[protocol])
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("kind", KINDS)
-def test_soak(soaked, faultd, driver, kind):
-    drive(soaked, faultd, driver, kind, 20 * COUNT)
+@EACH_KIND
+def test_soak(soaked, faultd, driver, kind, protocol):
+    drive(soaked, faultd, driver, kind, 20 * COUNT // SLOWER[protocol])
 
 
 def drive(soaked, faultd, driver, kind, count):

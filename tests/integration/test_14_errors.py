@@ -77,6 +77,7 @@ def test_closed_before_a_full_head(client, serve, how, say):
     shape(client.get(server.url()), 502, "connection_terminated")
 
 
+@pytest.mark.h1_only("lines of a head are framing that only HTTP/1 has")
 def test_bad_response(client, serve):
     server = serve(ending("finish", b"HTTP/1.1 200 OK\r\nbad field\r\n\r\n"))
     shape(client.get(server.url()), 502, "http_protocol_error")
@@ -181,6 +182,7 @@ def test_too_many_connections(make_proxy, origin):
         c.close()
 
 
+@pytest.mark.h1_only("lines of a head are framing that only HTTP/1 has")
 def test_long_peer_texts_are_cut(client, serve):
     server = serve(answering(lambda r, c: b"HTTP/1.1 200 OK\r\n" + b"n" * 5000 + b"\r\n\r\n"))
     r = client.get(server.url())

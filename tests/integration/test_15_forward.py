@@ -172,6 +172,7 @@ def test_ipv6_and_unix_and_flag(make_proxy, origin, tmp):
         assert get(c, "/b").text == "/unix/b"
 
 
+@pytest.mark.h1_only("its origin speaks in clear, where there is no HTTP/2")
 def test_target_in_clear(make_proxy, serve):
     server = serve(answering(lambda r, c: ok(r.target)), tls=False)
     port = free_port()

@@ -92,7 +92,7 @@ def behave(conn, request):
     alive = send_body(conn, head, "length" if how == "early" else how, text(name, int(q["size"])))
     if how != "early":
         return alive
-    conn.sock.shutdown(socket.SHUT_WR)  # a close with unread bytes would reset the answer away
+    conn.end_sending()  # a close with unread bytes would reset the answer away
     conn.hang()
     return False
 
@@ -260,12 +260,13 @@ def worker(numbers, make, failures, reload):
                 [(s.method, s.name, s.how) for s in run.plan.steps]))
 
 
-def test_random_pipelines(make_proxy, serve):
-    origin, tunnel = serve(origin_handler, tls=False), serve(echo, tls=False)
+def test_random_pipelines(make_proxy, serve, protocol):
+    encrypted = protocol == "h2"
+    origin, tunnel = serve(origin_handler, tls=encrypted, losing="stream"), serve(echo, tls=False)
     p = make_proxy('workers = 2\nclient { max_pipeline = 8  buffer = 16k }\n'
                    'upstream { idle_timeout = 1s  max_per_host = 12 }\n'
-                   'destination { connect_ports = {%d} }\nrule "localhost" { upgrade = off }\n' % tunnel.port,
-                   tls=False)
+                   'destination { connect_ports = {%d} }\nrule "localhost" { upgrade = %s }\n'
+                   % (tunnel.port, "on" if encrypted else "off"), tls=encrypted)
     with p.client() as c:
         c.get(origin.url("/x?id=x&how=length&size=1&up=0&status=200&delay=0&info=0"))
     before = p.fds()

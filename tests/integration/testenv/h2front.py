@@ -80,6 +80,31 @@ def render(stream, fields):
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
+class Frames:
+    """What comes, frame by frame but for GOAWAY, behind which h2 would neither read nor send anything any more."""
+
+    def __init__(self, first=0):
+        self.raw, self.first = b"", first
+        self.last = None  # stream that a GOAWAY named
+
+    def cut(self, data):
+        self.raw += data
+        while True:
+            size = self.first
+            if not size:
+                if len(self.raw) < 9:
+                    return
+                size = 9 + int.from_bytes(self.raw[:3], "big")
+            if len(self.raw) < size:
+                return
+            frame, self.raw = self.raw[:size], self.raw[size:]
+            if not self.first and frame[3] == GOAWAY:
+                self.last = int.from_bytes(frame[9:13], "big")
+            else:
+                self.first = 0
+                yield frame
+
+
 class Answer:
     """Reads a response in HTTP/1 as it is written and sends it on one stream."""
 
@@ -107,7 +132,7 @@ class Answer:
         first, *lines = head.split(b"\r\n")
         version, status = (first.split(b" ") + [b""])[:2]
         fields = [(n.lower(), v.strip(b" \t")) for n, _, v in (x.partition(b":") for x in lines)]
-        if not version.startswith(b"HTTP/") or status == b"101":
+        if not version.startswith(b"HTTP/"):
             self.link.end_stream(self.stream, ErrorCodes.PROTOCOL_ERROR)
             self.step = None
             return False
@@ -258,6 +283,9 @@ class Lane(Conn):
         while self.recv():
             pass
 
+    def end_sending(self):
+        """An answer that is whole has ended its stream."""
+
     def cut(self):
         self.end("cut")
 
@@ -308,8 +336,7 @@ class Link:
         self.last = 0  # number of the last stream that was taken
         self.going = self.over = False
         self.ending = None  # "cut", "reset" or "finish" once it is to end here
-        self.raw, self.out = b"", bytearray()
-        self.preface = PREFACE
+        self.frames, self.out = Frames(PREFACE), bytearray()
         self.bell, self.ring = os.pipe()
         self.h2 = H2Connection(
             H2Configuration(
@@ -381,28 +408,16 @@ class Link:
             self.receive(data)
 
     def receive(self, data):
-        """Hands on what came but for GOAWAY, after which h2 would send nothing any more."""
-        self.raw += data
-        while True:
-            size = self.preface
-            if not size:
-                if len(self.raw) < 9:
-                    return
-                size = 9 + int.from_bytes(self.raw[:3], "big")
-            if len(self.raw) < size:
+        for frame in self.frames.cut(data):
+            try:
+                events = self.h2.receive_data(frame)
+            except ProtocolError as e:
+                self.server.errors.append(e)
+                self.flush()
+                self.end("finish")
                 return
-            frame, self.raw = self.raw[:size], self.raw[size:]
-            if self.preface or frame[3] != GOAWAY:
-                self.preface = 0
-                try:
-                    events = self.h2.receive_data(frame)
-                except ProtocolError as e:
-                    self.server.errors.append(e)
-                    self.flush()
-                    self.end("finish")
-                    return
-                for event in events:
-                    self.on(event)
+            for event in events:
+                self.on(event)
 
     def on(self, event):
         if isinstance(event, RequestReceived):

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Debian's python3-httpbin under gunicorn with TLS, and a Node origin whose delays cost nothing."""
+"""Debian's python3-httpbin under gunicorn with TLS, and a Node origin whose delays cost nothing.
+
+httpbin has an nginx before it to speak HTTP/2."""
 import os
 import subprocess
 import sys
 
+from .nginx import Nginx
 from .ports import free_port
 from .wait import can_connect, wait_until
 
 NODE = """
-const https = require('https'), fs = require('fs');
-const [,, port, cert, key] = process.argv;
-const server = https.createServer({cert: fs.readFileSync(cert), key: fs.readFileSync(key)}, (req, res) => {
+const fs = require('fs'), [,, port, cert, key, protocol] = process.argv;
+const create = protocol === 'h2' ? require('http2').createSecureServer : require('https').createServer;
+const server = create({cert: fs.readFileSync(cert), key: fs.readFileSync(key), allowHTTP1: true}, (req, res) => {
   const m = /^\\/delay\\/([0-9.]+)/.exec(req.url);
   const answer = () => { const b = JSON.stringify({method: req.method, url: req.url});
     res.writeHead(200, {'Content-Type': 'application/json', 'Content-Length': b.length}); res.end(b); };
@@ -18,6 +21,16 @@ const server = https.createServer({cert: fs.readFileSync(cert), key: fs.readFile
 });
 server.keepAliveTimeout = 60000; server.maxConnections = 10000;
 server.listen({port: +port, host: '127.0.0.1', backlog: 511});
+"""
+
+PASS = """location / {
+    proxy_pass http://127.0.0.1:%d;
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    proxy_set_header Host $http_host;
+    proxy_buffering off;
+    client_max_body_size 0;
+}
 """
 
 
@@ -38,17 +51,28 @@ class _Process:
 
 
 class Httpbin(_Process):
-    def __init__(self, directory, leaf, threads=32):
-        self.port = free_port()
-        super().__init__([sys.executable, "-m", "gunicorn", "--certfile", leaf.cert, "--keyfile", leaf.key,
+    def __init__(self, directory, leaf, protocol="h1", threads=32):
+        os.makedirs(str(directory))
+        self.port, self.front = free_port(), None
+        tls = ["--certfile", leaf.cert, "--keyfile", leaf.key] if protocol == "h1" else []
+        super().__init__([sys.executable, "-m", "gunicorn", *tls,
                           "-k", "gthread", "--threads", str(threads), "--keep-alive", "60", "--graceful-timeout", "1",
                           "-b", "127.0.0.1:%d" % self.port, "httpbin:app"], directory, "httpbin")
+        if protocol == "h2":
+            self.front = Nginx(os.path.join(str(directory), "front"), leaf, PASS % self.port, protocol=protocol)
+            self.port = self.front.port
+
+    def stop(self):
+        if self.front is not None:
+            self.front.stop()
+        super().stop()
 
 
 class NodeOrigin(_Process):
-    def __init__(self, directory, leaf):
+    def __init__(self, directory, leaf, protocol="h1"):
+        os.makedirs(str(directory))
         self.port = free_port()
         script = os.path.join(str(directory), "origin.js")
         with open(script, "w") as f:
             f.write(NODE)
-        super().__init__(["node", script, str(self.port), leaf.cert, leaf.key], directory, "node")
+        super().__init__(["node", script, str(self.port), leaf.cert, leaf.key, protocol], directory, "node")

@@ -28,7 +28,7 @@ http {
     keepalive_requests 100000;
     keepalive_timeout 60s;
     server {
-        listen 127.0.0.1:@PORT@ ssl backlog=511;
+        listen 127.0.0.1:@PORT@ ssl@HTTP2@ backlog=511;
         server_name _;
         root @DIR@/html;
         @LOCATIONS@
@@ -43,14 +43,14 @@ class Nginx:
 
     @PORT@, @PLAIN@ (a second free port) and @DIR@ are filled in."""
 
-    def __init__(self, directory, leaf, locations="", servers=""):
+    def __init__(self, directory, leaf, locations="", servers="", protocol="h1"):
         self.dir = str(directory)
         self.html = os.path.join(self.dir, "html")
         os.makedirs(self.html, exist_ok=True)
         self.port, self.plain = free_port(), free_port()
         text = CONF.replace("@LOCATIONS@", locations).replace("@SERVERS@", servers)
         values = {"DIR": self.dir, "PORT": str(self.port), "PLAIN": str(self.plain), "CERT": leaf.cert,
-                  "KEY": leaf.key, "USER": "user root;" if os.geteuid() == 0 else ""}
+                  "KEY": leaf.key, "HTTP2": " http2" if protocol == "h2" else "", "USER": "user root;" if os.geteuid() == 0 else ""}
         for name, value in values.items():
             text = text.replace("@%s@" % name, value)
         path = os.path.join(self.dir, "nginx.conf")

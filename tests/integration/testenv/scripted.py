@@ -128,6 +128,9 @@ class Conn:
         except OSError:
             self.closed = True
 
+    def end_sending(self):
+        self.sock.shutdown(socket.SHUT_WR)
+
     def cut(self):
         """Closes TCP without a close_notify."""
         self.closed = True
