@@ -280,7 +280,7 @@ def test_loop_through_another_port(make_proxy, serve, ca):
 
     def back(request, conn):
         with holder["p"].client() as c:
-            r = c.exchange("GET", "http://origin.test/again", *["%s: %s" % f for f in request.fields if f[0].lower() == "via"])
+            r = c.exchange("GET", "http://origin.test/again", *["Via: " + v for v in request.all("Via")])
             return ok(r.text, status="%d X" % r.status)
     server = serve(answering(back))
     holder["p"] = make_proxy('connect_to = {"origin.test:443:127.0.0.1:%d"}\n' % server.port)

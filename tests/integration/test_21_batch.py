@@ -695,6 +695,7 @@ def test_inside_connect_to_port_80(make_proxy, serve):
 def test_a_forward_listener_knows_no_batch(make_proxy, serve):
     origin = serve(answering(lambda r, c: ok("the origin's")))
     proxy = make_proxy('forward "127.0.0.1:0" { to = "https://localhost:%d" }' % origin.port)
+    wait_until(lambda: proxy.log().count("listening on 127.0.0.1:") == 2, 5, "both listeners")
     port = int(proxy.log().split("listening on 127.0.0.1:")[2].split(" ")[0])
     with Client(port) as client:
         client.send(b"POST /batch HTTP/1.1\r\nHost: tlsfan.localhost\r\nContent-Length: 0\r\n\r\n")

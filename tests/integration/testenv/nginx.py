@@ -50,7 +50,8 @@ class Nginx:
         self.port, self.plain = free_port(), free_port()
         text = CONF.replace("@LOCATIONS@", locations).replace("@SERVERS@", servers)
         values = {"DIR": self.dir, "PORT": str(self.port), "PLAIN": str(self.plain), "CERT": leaf.cert,
-                  "KEY": leaf.key, "HTTP2": " http2" if protocol == "h2" else "", "USER": "user root;" if os.geteuid() == 0 else ""}
+                  "KEY": leaf.key, "USER": "user root;" if os.geteuid() == 0 else "",
+                  "HTTP2": " http2" if protocol == "h2" else ""}
         for name, value in values.items():
             text = text.replace("@%s@" % name, value)
         path = os.path.join(self.dir, "nginx.conf")
