@@ -59,12 +59,12 @@ def ca(tmp):
     return CA(tmp / "ca")
 
 
-def scripted(ca, protocol, handler, kind="good", tls=True, context=None, losing="connection", **kw):
+def scripted(ca, protocol, handler, kind="good", tls=True, context=None, gentle=False, **kw):
     """A scripted server; without TLS it speaks HTTP/1."""
     if not tls:
         return Server(handler, None, **kw)
     context = context or ca.server_context(kind)
-    return H2Server(handler, context, losing, **kw) if protocol == "h2" else Server(handler, context, **kw)
+    return H2Server(handler, context, gentle, **kw) if protocol == "h2" else Server(handler, context, **kw)
 
 
 @pytest.fixture(scope="session")

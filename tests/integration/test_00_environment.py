@@ -196,16 +196,16 @@ def test_h2_flow_control(ca, h2_serve):
         assert c.until(StreamEnded, stream)
 
 
-@pytest.mark.parametrize("losing", ["connection", "stream"])
+@pytest.mark.parametrize("gentle", [False, True])
 @pytest.mark.parametrize("how", ["cut", "reset", "finish"])
 @pytest.mark.parametrize("say", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe", ok("hello")])
-def test_h2_endings(ca, h2_serve, losing, how, say):
+def test_h2_endings(ca, h2_serve, gentle, how, say):
     def handler(conn):
         conn.read_request()
         if say:
             conn.send(say)
         getattr(conn, how)()
-    server = h2_serve(handler, losing=losing)
+    server = h2_serve(handler, gentle=gentle)
     with H2Client(ca, server.port) as c:
         stream = c.request("GET", "/")
         if say.endswith(b"hello"):
@@ -216,7 +216,7 @@ def test_h2_endings(ca, h2_serve, losing, how, say):
                 kept = c.until(StreamReset, stream) is not None
             except ConnectionResetError:
                 kept = False
-            assert kept == (losing == "stream" or (say != b"" and how != "cut"))
+            assert kept == (gentle or (say != b"" and how != "cut"))
     wait_until(lambda: server.open_conns() == [])
 
 

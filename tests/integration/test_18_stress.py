@@ -262,7 +262,7 @@ def worker(numbers, make, failures, reload):
 
 def test_random_pipelines(make_proxy, serve, protocol):
     encrypted = protocol == "h2"
-    origin, tunnel = serve(origin_handler, tls=encrypted, losing="stream"), serve(echo, tls=False)
+    origin, tunnel = serve(origin_handler, tls=encrypted, gentle=True), serve(echo, tls=False)
     p = make_proxy('workers = 2\nclient { max_pipeline = 8  buffer = 16k }\n'
                    'upstream { idle_timeout = 1s  max_per_host = 12 }\n'
                    'destination { connect_ports = {%d} }\nrule "localhost" { upgrade = %s }\n'

@@ -541,7 +541,7 @@ def test_rules_hold_for_items(batcher, serve):
         'rule "api.test" { connect_to = "127.0.0.1:%d" sni = "localhost" request_header = {"X-Key: k"} }' % origin.port
     )
     (line,) = proxy.call([{"url": "http://api.test/x"}])
-    asked = dict(json.loads(line["body"])["fields"])
+    asked = {n.title(): v for n, v in json.loads(line["body"])["fields"]}
     assert asked["X-Key"] == "k" and asked["Host"] == "api.test"
     assert asked["Via"].startswith("1.1 tlsfan-")
 

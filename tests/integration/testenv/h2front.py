@@ -5,11 +5,14 @@ A lane is what a connection is in HTTP/1: it carries one request at a time, and 
 last is answered. So a server's conns are lanes, the first of each TLS connection being that
 connection. What a handler does to its connection becomes what HTTP/2 has for it:
 
-  end before an answer's head   the TLS connection ends (with losing="stream": RST_STREAM)
-  cut() in an answer            the TLS connection ends (with losing="stream": RST_STREAM)
+  end before an answer's head   the TLS connection ends
+  cut() in an answer            the TLS connection ends
   reset(), finish() in one      RST_STREAM; END_STREAM where the answer lasts until the close
   finish() after an answer      GOAWAY; the TLS connection ends when its other lanes are done
   "Connection: close", 1.0      GOAWAY before the answer
+
+A gentle server does nothing to the other lanes of a connection: the first two are RST_STREAM there
+too, and a GOAWAY comes twice, the first naming no stream, so that none is refused (RFC 9113 6.8).
 """
 import collections
 import os
@@ -25,6 +28,7 @@ from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
     DataReceived,
+    PingAckReceived,
     RemoteSettingsChanged,
     RequestReceived,
     StreamEnded,
@@ -304,7 +308,7 @@ class Lane(Conn):
             stream = self.stream
             if stream is not None and not stream.done:
                 self.end_stream(stream, how)
-            elif how != "finish" and self.server.losing == "connection":
+            elif how != "finish" and not self.server.gentle:
                 self.link.end(how)
             if not left and how == "finish":
                 self.link.go_away()
@@ -319,7 +323,7 @@ class Lane(Conn):
             self.link.send_data(stream, b"", True)
             if not stream.done:
                 self.link.end_stream(stream, ErrorCodes.NO_ERROR)
-        elif self.server.losing == "connection" and (how == "cut" or not stream.begun):
+        elif not self.server.gentle and (how == "cut" or not stream.begun):
             self.link.end(how)
         else:
             self.link.end_stream(stream, ErrorCodes.INTERNAL_ERROR)
@@ -334,7 +338,7 @@ class Link:
         self.thread, self.first = None, None
         self.lanes, self.streams = [], {}
         self.last = 0  # number of the last stream that was taken
-        self.going = self.over = False
+        self.warned = self.going = self.over = False
         self.ending = None  # "cut", "reset" or "finish" once it is to end here
         self.frames, self.out = Frames(PREFACE), bytearray()
         self.bell, self.ring = os.pipe()
@@ -424,6 +428,8 @@ class Link:
             self.on_request(event)
         elif isinstance(event, (WindowUpdated, RemoteSettingsChanged)):
             self.tell_lanes()
+        elif isinstance(event, PingAckReceived) and self.warned and not self.going:
+            self.leave()
         elif isinstance(event, (DataReceived, TrailersReceived, StreamEnded, StreamReset)):
             stream = self.streams.get(event.stream_id)
             if stream is not None:
@@ -496,11 +502,24 @@ class Link:
 
     def go_away(self):
         if not self.going and not self.over:
-            self.going = True
-            self.out += self.h2.data_to_send() + GoAwayFrame(0, last_stream_id=self.last).serialize()
-            self.tell_lanes()
-            self.flush()
-            self.wake()
+            if self.server.gentle and not self.warned:
+                self.warned = True
+                self.say_goaway((1 << 31) - 1)
+                self.h2.ping(b"goodbye.")
+                self.flush()
+            elif not self.server.gentle:
+                self.leave()
+
+    def leave(self):
+        """Takes no other stream."""
+        self.going = True
+        self.say_goaway(self.last)
+        self.tell_lanes()
+        self.flush()
+        self.wake()
+
+    def say_goaway(self, last):
+        self.out += self.h2.data_to_send() + GoAwayFrame(0, last_stream_id=last).serialize()
 
     def end(self, how):
         if self.ending is None:
@@ -528,10 +547,10 @@ class Link:
         self.conn.closed = True
         self.sock.close()
         self.conn.sock.close()
-        os.close(self.bell)
         with self.lock:
-            ring, self.ring = self.ring, None
-        os.close(ring)
+            os.close(self.bell)
+            os.close(self.ring)
+            self.ring = None
 
     # --- lanes
 
@@ -600,10 +619,10 @@ class Link:
 
 
 class H2Server(Server):
-    """Offers HTTP/2, and HTTP/1 to whoever does not; LOSING says what ends where a handler ends a connection."""
+    """Offers HTTP/2, and serves HTTP/1 to whoever does not want it."""
 
-    def __init__(self, handler, tls, losing="connection", max_streams=100, **kw):
-        self.losing, self.max_streams = losing, max_streams
+    def __init__(self, handler, tls, gentle=False, max_streams=100, **kw):
+        self.gentle, self.max_streams = gentle, max_streams
         tls.set_alpn_protocols(["h2", "http/1.1"])
         super().__init__(handler, tls, **kw)
 
