@@ -320,6 +320,7 @@ def prometheus(tmp):
         process.wait()
 
 
+@pytest.mark.h1_only("a scraper reads what the other tests here read from both")
 def test_prometheus_scrapes_it(make_proxy, prometheus, echo):
     p = make_proxy(service=True)
     with p.client() as c:

@@ -116,6 +116,8 @@ EXCHANGE = """const exchange = (n, at, took, host = 'a.test') => ({id: String(n)
   ms: {wait: took, total: took}});
 """
 
+ONCE = pytest.mark.h1_only("how the page shows exchanges that it has got, whatever their origin spoke")
+
 
 def slow_origin(serve, seconds):
     return serve(answering(lambda r, c: (c.server.stopping.wait(seconds), ok(r.target))[1]))
@@ -143,6 +145,7 @@ def test_serial_and_parallel_look_different(make_proxy, serve, page):
     assert len(set(colours.values())) == len(colours) >= 4, colours
 
 
+@ONCE
 def test_filter_by_host(make_proxy, serve, page):
     origin = serve(answering(lambda r, c: ok()))
     proxy = make_proxy('rule "*" { connect_to = "127.0.0.1:%d" sni = "localhost" }' % origin.port, service=True)
@@ -206,6 +209,7 @@ def test_markup_from_peers_is_text(make_proxy, page):
     assert not chrome.find_elements(By.CSS_SELECTOR, "#rows img, #errors img, #details img")
 
 
+@ONCE
 def test_focus_stays_on_an_origin(make_proxy, serve, page):
     origin = serve(answering(lambda r, c: ok()))
     proxy = make_proxy(service=True)
@@ -269,6 +273,7 @@ def test_the_latest_sentence_of_an_error_is_shown(make_proxy, page):
     assert lines == ["h%d.test is unknown, %d" % pair for pair in ((2, 2), (3, 3), (4, 4), (5, 5), (0, 6))]
 
 
+@ONCE
 def test_many_exchanges_are_sampled(make_proxy, serve, page):
     """2,000 as fast as they go: rows stay bounded, and the page says that it shows not all."""
     origin = serve(answering(lambda r, c: ok()))
@@ -285,6 +290,7 @@ def test_many_exchanges_are_sampled(make_proxy, serve, page):
     assert len(chrome.find_elements(By.CSS_SELECTOR, "#rows li")) <= 500
 
 
+@ONCE
 def test_rows_are_bounded_and_slow_ones_are_seen(make_proxy, serve, page):
     """What was under way for long arrives last, and is shown though 500 others began later."""
     origin = serve(answering(lambda r, c: ok()))
@@ -308,6 +314,7 @@ def test_rows_are_bounded_and_slow_ones_are_seen(make_proxy, serve, page):
         assert len(urls) == 500 and urls[0].endswith("/slow")
 
 
+@ONCE
 def test_pause_holds_what_is_shown(make_proxy, serve, page):
     origin = serve(answering(lambda r, c: ok()))
     proxy = make_proxy(service=True)
@@ -369,6 +376,7 @@ def test_har(make_proxy, serve, page, tmp):
     assert all(e["time"] >= e["timings"]["wait"] > 0 and e["response"]["status"] == 200 for e in log["entries"])
 
 
+@ONCE
 @pytest.mark.parametrize("width", [1280, 400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits(make_proxy, serve, page, width, scheme):
