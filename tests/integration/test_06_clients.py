@@ -163,7 +163,7 @@ def test_node_http(proxy, httpbin, tmp_path):
 
 # --- git
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def repository(tmp):
     if shutil.which("git") is None:
         pytest.skip("git is not on this machine")

@@ -17,6 +17,7 @@ def may_unshare():
     return os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL).returncode == 0
 
 
+@pytest.mark.h1_only("about names: they are looked up before anything is spoken")
 @pytest.mark.skipif(not may_unshare(), reason="a mount namespace and port 53 need root")
 def test_a_changed_resolv_conf_is_read_again(make_proxy, serve, tmp):
     server = serve(answering(lambda r, c: ok("x", "Connection: close")))  # or no name is looked up
