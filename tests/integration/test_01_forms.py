@@ -551,6 +551,7 @@ def test_websocket(proxy, serve, make_proxy, inside):
         assert c.exactly(5) == b"HELLO"
         c.send(b"ping \x00\x01")
         assert c.exactly(7) == b"PING \x00\x01"
+        assert server.last_asked().alpn == "http/1.1"
     wait_until(lambda: server.open_conns() == [], what="the upstream side of the tunnel to close")
 
 

@@ -75,7 +75,7 @@ def crowd(p, server, count, path="/x"):
     return threads, results
 
 
-def test_max_per_host_over_all_workers(make_proxy, serve):
+def test_max_per_host_over_all_workers(make_proxy, serve, protocol):
     lock, inside, most = threading.Lock(), [0], [0]
 
     def app(r, c):
@@ -93,7 +93,7 @@ def test_max_per_host_over_all_workers(make_proxy, serve):
     for t in threads:
         t.join(30 * SLOW)
     assert [r.status for r in results] == [200] * 40
-    assert most[0] <= 3
+    assert most[0] <= 3 and (protocol == "h1" or server.accepted <= 4)  # one for each worker
 
 
 def test_rule_sets_its_own_limit(make_proxy, serve):
@@ -376,13 +376,13 @@ def test_ttl_max_and_negative_ttl(one, serve):
     dns.stop()
 
 
-def test_queries_under_way_are_shared(one, serve):
+def test_queries_under_way_are_shared(one, serve, protocol):
     server = serve(answering(lambda r, c: ok("x")))
     dns = Dns({"origin.test": [("A", "127.0.0.1", 60, 0.1)]})
     c, _ = one(dns.conf)
     c.send("".join("GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % server.url(host="origin.test") for _ in range(20)))
     assert [c.response().status for _ in range(20)] == [200] * 20
-    assert dns.count("origin.test") == 1
+    assert dns.count("origin.test") == 1 and (protocol == "h1" or server.accepted == 1)
     dns.stop()
 
 

@@ -229,7 +229,7 @@ class Lane(Conn):
     def __init__(self, link, number):
         super().__init__(link.server, link.sock, number)
         self.link = link
-        self.sni, self.resumed = link.conn.sni, link.conn.resumed
+        self.sni, self.resumed, self.alpn = link.conn.sni, link.conn.resumed, link.conn.alpn
         self.changed = threading.Condition(link.lock)
         self.stream, self.next, self.answer = None, None, None
         self.hanging = self.ended = False
@@ -627,7 +627,7 @@ class H2Server(Server):
         super().__init__(handler, tls, **kw)
 
     def handle(self, conn):
-        if isinstance(conn.sock, ssl.SSLSocket) and conn.sock.selected_alpn_protocol() == "h2":
+        if conn.alpn == "h2":
             Link(self, conn).run()
         else:
             self.handler(conn)

@@ -38,6 +38,7 @@ class Conn:
         self.requests = []
         self.sni = None
         self.resumed = False
+        self.alpn = None  # what was agreed on in the handshake
         self.closed = False  # the peer ended its side, or this side did
 
     def recv(self, size=65536):
@@ -193,6 +194,7 @@ class Server:
     def __init__(self, handler, tls=None, host="127.0.0.1", port=0, raw=False):
         self.handler, self.tls, self.raw = handler, tls, raw
         self.requests, self.conns, self.tls_errors, self.errors = [], [], [], []
+        self.accepted = 0  # connections of TCP
         self.heard = 0  # bytes of all connections, as they came in TLS
         self.stopping = threading.Event()
         self.lock = threading.Lock()  # of conns
@@ -216,6 +218,7 @@ class Server:
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self.lock:
+                self.accepted += 1
                 conn = Conn(self, sock, len(self.conns))
                 self.conns.append(conn)
             threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
@@ -255,6 +258,7 @@ class Server:
         conn.sock.settimeout(None)
         conn.sni = self.names.get(id(conn.sock))
         conn.resumed = bool(conn.sock.session_reused)
+        conn.alpn = conn.sock.selected_alpn_protocol()
 
     @property
     def received(self):
