@@ -81,7 +81,6 @@ server.listen({port: +port, host: '127.0.0.1', backlog: 511});
 class NodeH2(_Process):
     """/body/N, /unknown/N (no length), /delay/MS, /trailers, /cookies/N, /hints, /reset/CODE, /half/CODE, /goaway,
     /close, /destroy, /settings, /ping; anything else tells as JSON what arrived."""
-    /destroy, /settings, /ping; anything else tells as JSON what arrived."""
 
     def __init__(self, directory, leaf):
         self.port = free_port()
