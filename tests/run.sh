@@ -250,6 +250,7 @@ if ! "$quick"; then
     sanitized_steps
     if build release; then
         one bench 180 "$src/tests/bench/quick" --tlsfan "$builds/release/tlsfan"
+        one bench-h2 180 "$src/tests/bench/h2" --tlsfan "$builds/release/tlsfan"
         one instructions 300 "$src/tests/bench/instructions" --tlsfan "$builds/release/tlsfan"
     fi
 fi

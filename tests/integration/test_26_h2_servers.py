@@ -118,6 +118,13 @@ def test_nginx_files(one, nginx2):
     assert all(r.body == whole for r in got)
 
 
+def test_nginx_by_rule(one, nginx2):
+    c, p = one('rule "a.localhost" { http2 = off }\nrule "b.localhost" { http2 = on }\n')
+    for name, version in (("a.localhost", "1.1"), ("b.localhost", "2.0"), ("localhost", "2.0")):
+        assert c.get(nginx2.h2("/small/x", name)).text == "/small/x HTTP/%s \n" % version
+    assert [x["protocol"] for x in p.wait_access(lambda x: True, 3)] == ["h1", "h2", "h2"]
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_nginx_says_goaway_in_mid_fan_out(one, nginx2, method):
     """Every connection takes 20 requests: the rest of a fan-out of 100 goes on over others, unsafe requests too."""
@@ -328,13 +335,6 @@ def test_node_changes_its_settings(one, node2):
             assert json.loads(r.text)["sha256"] == hashlib.sha256(body).hexdigest()
         got = pipeline(c, [node2.url("/delay/5") for _ in range(50)])
         assert [r.text for r in got] == ["late"] * 50
-
-
-def test_node_websocket_and_http1(one, node2):
-    """With http/1.1 the same server answers as well."""
-    c, _ = one('rule "a.localhost" { http2 = off }\n')
-    assert c.get(node2.url("/old", "a.localhost")).get("X-Version") == "1.1"
-    assert c.get(node2.url("/new")).get("X-Version") is None
 
 
 # --- python3-h2

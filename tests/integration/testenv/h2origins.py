@@ -17,7 +17,7 @@ NODE = """
 const http2 = require('http2'), fs = require('fs'), crypto = require('crypto');
 const [,, port, cert, key] = process.argv;
 const seen = {sessions: 0, streams: 0};
-const server = http2.createSecureServer({cert: fs.readFileSync(cert), key: fs.readFileSync(key), allowHTTP1: true,
+const server = http2.createSecureServer({cert: fs.readFileSync(cert), key: fs.readFileSync(key),
   settings: {maxConcurrentStreams: 1000, maxHeaderListSize: 65535}});
 const block = Buffer.alloc(65536, (() => { const b = Buffer.alloc(256); for (let i = 0; i < 256; i++) b[i] = i;
   return b; })());
@@ -71,8 +71,6 @@ server.on('stream', (stream, headers) => {
   const [, word, rest] = headers[':path'].split('/');
   if (paths[word]) paths[word](stream, rest); else echo(stream, headers);
 });
-server.on('request', (req, res) => {
-  if (req.httpVersionMajor === 1) { res.setHeader('x-version', req.httpVersion); res.end(req.url); } });
 server.on('sessionError', () => {});
 server.listen({port: +port, host: '127.0.0.1', backlog: 511});
 """
