@@ -17,6 +17,7 @@ static const struct fault_info infos[FAULT_COUNT] = {
     [FAULT_TLS_ALERT] = {502, "tls_alert_received", "Bad Gateway"},
     [FAULT_UP_CLOSED] = {502, "connection_terminated", "Bad Gateway"},
     [FAULT_UP_PROTOCOL] = {502, "http_protocol_error", "Bad Gateway"},
+    [FAULT_UP_WANTS_H1] = {502, "http_protocol_error", "Bad Gateway"},
     [FAULT_RESPONSE_TIMEOUT] = {504, "http_response_timeout", "Gateway Timeout"},
     [FAULT_RESPONSE_INCOMPLETE] = {0, "http_response_incomplete", ""},
     [FAULT_RESPONSE_SIZE] = {502, "http_response_body_size", "Bad Gateway"},

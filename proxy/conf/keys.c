@@ -109,6 +109,8 @@ static const struct key global_keys[] = {
      .help = "status line and fields of a response"},
     {"upstream.retries", NUMBER(0, 10), IN_CONF(upstream.retries), .def = "1",
      .help = "of idempotent requests lost on a reused connection"},
+    {"upstream.http2", BOOL, IN_BASE(http2), .def = "on",
+     .help = "HTTP/2 is offered to origins: many requests on one connection"},
     {"upstream.bind", .type = KEY_BIND, IN_CONF(upstream), .def = "",
      .help = "source address; one of each family, divided by a comma"},
 
@@ -199,6 +201,7 @@ static const struct key rule_keys[] = {
     {"min_version", .type = KEY_CHOICE, IN_RULE(tls.min_version), .inherits = true, .def = "",
      .choices = versions, .help = "as in tls"},
     {"ciphers", TEXT, IN_RULE(tls.ciphers), .inherits = true, .def = "", .help = "as in tls"},
+    {"http2", BOOL, IN_RULE(http2), .inherits = true, .def = "", .help = "as in upstream"},
     {"max_per_host", NUMBER(0, 1000000), IN_RULE(max_per_host), .inherits = true, .def = "0",
      .help = "0: as in upstream"},
     {"response_timeout", TIME, IN_RULE(response_timeout), .inherits = true, .def = "",

@@ -46,6 +46,7 @@ struct rule {
     uint16_t connect_port;
     char *sni; /* "" = the host */
     unsigned max_per_host;
+    bool http2;                                             /* offered in ALPN */
     int64_t response_timeout, read_timeout, tunnel_timeout; /* ms */
     struct header_edit *edits;
     unsigned n_edits;

@@ -167,9 +167,29 @@ static void exchange_switch(struct exchange *x, struct h1_head *head)
     x->source->on_tunnel(x, head, up, slot);
 }
 
+static void exchange_go(struct exchange *x);
+
+/* 421 on a connection that others use, too: once more, on one of its own (RFC 9110 §15.5.20). */
+static bool exchange_is_misdirected(struct exchange *x, const struct h1_head *head)
+{
+    if (head->status != 421 || !x->facts.is_shared || x->is_misdirected || !x->replayable)
+        return false;
+    struct ustream *us = x->us;
+    x->us = NULL;
+    us->ops->cancel(us);
+    timeout_clear(&x->timeout);
+    x->is_misdirected = true;
+    x->want.is_alone = true;
+    x->retries++;
+    exchange_go(x);
+    return true;
+}
+
 static void on_head(void *arg, struct h1_head *head, const struct h1_body *body)
 {
     struct exchange *x = arg;
+    if (exchange_is_misdirected(x, head))
+        return;
     x->t.head = loop_now();
     x->status = head->status;
     if (x->rewrite.is_upgraded || x->rewrite.forward != NULL)
@@ -210,10 +230,9 @@ static void on_drain(void *arg)
     x->source->on_drain(x);
 }
 
-static void exchange_go(struct exchange *x);
-
-/* Tries a request again that was lost on a connection that had been used before. */
-static bool exchange_retry(struct exchange *x, bool is_fresh, bool is_unsent)
+/* Tries a request again that was lost on a connection that had been used before, or that the origin
+ * has refused to begin. */
+static bool exchange_retry(struct exchange *x, const struct fault *f, bool is_fresh, bool is_unsent)
 {
     unsigned limit = x->conf->upstream.retries;
     if (is_unsent && limit == 0)
@@ -223,7 +242,8 @@ static bool exchange_retry(struct exchange *x, bool is_fresh, bool is_unsent)
         return false;
     x->retries++;
     timeout_clear(&x->timeout);
-    x->want.no_reuse = true;
+    x->want.not_before = loop_now();
+    x->want.h1_only = x->want.h1_only || f->code == FAULT_UP_WANTS_H1;
     exchange_go(x);
     return true;
 }
@@ -236,7 +256,7 @@ static void on_fault(void *arg, const struct fault *f, bool is_fresh, bool is_un
         exchange_cut(x, f);
         return;
     }
-    if (exchange_retry(x, is_fresh, is_unsent))
+    if (exchange_retry(x, f, is_fresh, is_unsent))
         return;
     struct fault told = *f;
     if (!is_unsent && !x->head.method.is_safe && f->code == FAULT_UP_CLOSED)
@@ -272,7 +292,7 @@ static void exchange_launch(struct exchange *x, struct ustream *us, struct str b
     exchange_note(x, &us->facts);
     bool whole = x->req == HALF_DONE;
     if (whole && body.len > 0 && x->replay.p == NULL && body.len <= REPLAY_MAX &&
-        us->facts.is_reused)
+        (us->facts.is_reused || us->facts.is_shared))
         x->replay = arena_dup(&x->arena, body);
     x->replayable = whole && x->trailers == NULL && (body.len == 0 || x->replay.p != NULL);
     ustream_attach(us, &events, x);

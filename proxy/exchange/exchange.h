@@ -76,6 +76,7 @@ struct exchange {
     struct evbuffer *pending;      /* request body that waits for a connection; NULL: none */
     struct str replay;             /* the whole body, kept for another try; p NULL: none was kept */
     const struct fields *trailers; /* of the request; the source's, outlive X; NULL: none */
+    bool is_misdirected;           /* 421 has come once */
     bool replayable;               /* the whole body is in `replay`, or there is none */
     bool paused;                   /* the source takes no more */
     bool body_waits;               /* the upstream takes no more request body for now */

@@ -293,6 +293,7 @@ static void route_head(struct exchange *x)
     route_request_head(x);
     x->rq.te_trailers = x->hop.te_trailers;
     x->rq.is_upgrade = x->hop.is_websocket;
+    x->want.h1_only = x->hop.is_websocket;
 }
 
 /* Form and destination, for all but CONNECT on a proxy listener. */

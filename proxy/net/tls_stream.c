@@ -503,6 +503,15 @@ static SSL *new_ssl(struct tls *t, const struct tls_ctx *ctx)
     return ssl;
 }
 
+/* The context offers HTTP/1.1 alone. */
+static void offer_h2(SSL *ssl)
+{
+    static const unsigned char both[] = "\x02h2\x08http/1.1";
+    /* 0 is success here. */
+    if (SSL_set_alpn_protos(ssl, both, sizeof(both) - 1) != 0)
+        abort();
+}
+
 /* SNI and what is verified. False when the name cannot be used. */
 static bool set_name(struct tls *t, const struct tls_peer *peer)
 {
@@ -525,6 +534,8 @@ struct stream *tls_stream_new(struct loop *l, int fd, const struct addr *addr,
     t->sessions = peer->sessions;
     t->ssl = new_ssl(t, peer->ctx);
     SSL_set_app_data(t->ssl, peer->sessions);
+    if (peer->http2)
+        offer_h2(t->ssl);
     if (!set_name(t, peer)) {
         char name[256];
         stream_set_fault(&t->s, FAULT_TLS_CERTIFICATE, "\"%s\" cannot be the name of a TLS server",
@@ -540,6 +551,15 @@ struct stream *tls_stream_new(struct loop *l, int fd, const struct addr *addr,
 const char *tls_stream_version(const struct stream *s)
 {
     return s->ops == &tls_ops ? SSL_get_version(tls_of(s)->ssl) : "";
+}
+
+bool tls_stream_is_h2(const struct stream *s)
+{
+    const unsigned char *name = NULL;
+    unsigned len = 0;
+    if (s->ops == &tls_ops)
+        SSL_get0_alpn_selected(tls_of(s)->ssl, &name, &len);
+    return len == 2 && memcmp(name, "h2", 2) == 0;
 }
 
 bool tls_stream_is_resumed(const struct stream *s)

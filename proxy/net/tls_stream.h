@@ -27,6 +27,7 @@ struct tls_peer {
     struct str name;           /* server name for SNI and verification, or an IP literal; copied */
     bool is_ip;
     bool verify;
+    bool http2;                    /* HTTP/2 is offered besides HTTP/1.1 */
     struct tls_sessions *sessions; /* borrowed, outlives the stream; NULL: no resumption */
 };
 
@@ -41,6 +42,8 @@ struct stream *tls_stream_new(struct loop *l, int fd, const struct addr *addr,
 
 /* "TLSv1.3"; static. "" for a plain stream. */
 const char *tls_stream_version(const struct stream *s);
+/* True when the peer has chosen HTTP/2 (RFC 7301). */
+bool tls_stream_is_h2(const struct stream *s);
 bool tls_stream_is_resumed(const struct stream *s);
 /* notAfter of the peer's certificate, seconds since 1970. 0 for a plain stream, and where it cannot
  * be read. */

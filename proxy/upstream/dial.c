@@ -58,7 +58,7 @@ struct dial {
     char *host;    /* of the request: named in faults, and verified */
     char *connect; /* where to connect: a name or an address */
     uint16_t port;
-    bool tls;
+    bool tls, http2;
     struct policy_who who;
     struct family families[2];
     unsigned turn;   /* the family whose address is next */
@@ -243,6 +243,7 @@ static void dial_connected(struct dial *d, int fd, const struct addr *a)
         .ctx = d->rule->tls.ctx,
         .name = str_from(d->rule->sni[0] != '\0' ? d->rule->sni : d->host),
         .verify = d->rule->tls.verify,
+        .http2 = d->http2,
         .sessions = d->sessions,
     };
     peer.is_ip = addr_parse_ip(&literal, peer.name, 0);
@@ -455,6 +456,7 @@ struct dial *dial_start(struct dns *dns, const struct up_want *want, struct tls_
     d->fn = fn;
     d->arg = arg;
     d->tls = want->tls;
+    d->http2 = want->rule->http2 && !want->h1_only;
     d->host = xstrndup(want->host.p, want->host.len);
     d->who.is_local = want->is_local;
     d->families[0].dial = d;

@@ -12,6 +12,9 @@
 #include "upstream/tally.h"
 #include "upstream/upstream.h"
 
+/* What its last handshake has agreed on, where HTTP/2 was offered. */
+enum origin_speaks { ORIGIN_SPEAKS_UNKNOWN, ORIGIN_SPEAKS_H1, ORIGIN_SPEAKS_H2 };
+
 /* Owner: struct origins. Freed some time after nothing uses it any more. */
 struct origin {
     UT_hash_handle hh;
@@ -24,11 +27,14 @@ struct origin {
     struct list groups;  /* struct wait_group: who waits for a slot, the next one's turn first */
     void *groups_by_client;
     struct list ready; /* struct pool_wait with a slot, for a connection, first come first */
-    struct list idle;  /* struct pool_conn, most recently used first */
+    struct list open;  /* struct pool_conn that take a request, most recently used first */
     struct list dials; /* dials that run */
     struct post serve; /* a connection or a slot has come free while somebody waits */
     unsigned conns;    /* idle and busy ones */
     unsigned slots;    /* held by this worker */
+    enum origin_speaks speaks;
+    unsigned streams;    /* by HTTP/2: how many its connections take at once, as far as known */
+    unsigned n_settling; /* connections that have yet to say so */
     struct tls_sessions sessions;
     struct tally_place *place; /* that of TALLY_OTHER until it was reached */
     bool is_named;             /* has its own place, or has asked for one in vain */

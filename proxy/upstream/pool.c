@@ -1,46 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who gets which connection. A request needs two things, in this order: a slot under max_per_host
- * (process-wide, limit.h), then a connection: a warm one, or the one that is dialled for it.
- * Waiters therefore stand in one of two places of their origin:
+ * (process-wide, limit.h), then a place on a connection: on one that is there, or on one that is
+ * dialled for it. Waiters therefore stand in one of two places of their origin:
  *
  *     groups   no slot yet; clients take turns; queue_timeout runs
- *     ready    a slot, no connection: the first one that comes serves it, given back or dialled
+ *     ready    a slot, no connection: the first one that comes serves it, given back or dialled;
+ *              without a dial of its own while another's may turn out to carry both (pool_dial.c)
  *
  * Nobody is called back from inside another exchange's callback: what has come free posts `serve`
- * of the origin. A dial whose waiter was served otherwise goes on; the next one that needs a
- * connection adopts it, else its connection becomes idle. */
-#include "upstream/pool.h"
-
+ * of the origin. */
 #include <stdlib.h>
 
-#include "upstream/dial.h"
-#include "upstream/up_h1.h"
-
-enum { IDLE_MAX = 2048 }; /* connections kept by one worker; the oldest goes */
-
-/* Owner: the worker. Closed by pool_close(). */
-struct pool {
-    struct loop *loop;
-    struct dns *dns; /* borrowed, like the next two */
-    const struct forward_id *id;
-    struct budget *budget;
-    struct origins origins;
-    struct limit_member member;
-    struct list waiting;    /* struct origin with waiters for a slot */
-    struct list idle;       /* struct pool_conn by_age, longest idle first */
-    struct deadline expiry; /* of the front of `idle`, or sooner */
-    unsigned n_idle, n_busy;
-    unsigned generation; /* connections of older snapshots are not kept */
-    struct reap reap;
-};
-
-/* A dial under way. Owner: its origin. Ended by on_dialled() or pool_dial_cancel(). */
-struct pool_dial {
-    struct list link; /* in origin->dials */
-    struct dial *token;
-    struct origin *origin;
-    struct pool_wait *wait; /* borrowed, wait->dial points back; NULL: for whoever comes */
-};
+#include "upstream/pool_impl.h"
 
 /* ---- slots */
 
@@ -63,7 +34,7 @@ static bool slot_take(struct origin *o)
     return true;
 }
 
-static void slot_give(struct origin *o)
+void pool_slot_give(struct origin *o)
 {
     struct pool *p = o->pool;
     o->slots--;
@@ -72,101 +43,6 @@ static void slot_give(struct origin *o)
     if (turn != NULL)
         loop_post(p->loop, &container_of(turn, struct origin, seat)->serve);
     origins_settle(&p->origins, o);
-}
-
-/* ---- connections */
-
-static void conn_unidle(struct pool_conn *c)
-{
-    list_remove(&c->link);
-    list_remove(&c->by_age);
-    c->pool->n_idle--;
-    counter_sub(&c->origin->place->idle, 1);
-}
-
-static bool conn_is_old(const struct pool_conn *c, int64_t now)
-{
-    const struct origin *o = c->origin;
-    return (o->max_age > 0 && now - c->born >= o->max_age) ||
-           (o->idle_timeout > 0 && now - c->idle_since >= o->idle_timeout);
-}
-
-static void arm_expiry(struct pool *p)
-{
-    struct list *it = list_first(&p->idle);
-    if (it == NULL || deadline_is_set(&p->expiry))
-        return;
-    const struct pool_conn *c = container_of(it, struct pool_conn, by_age);
-    int64_t us = c->idle_since + c->origin->idle_timeout - loop_now();
-    if (c->origin->idle_timeout > 0)
-        deadline_set(&p->expiry, us < 1000 ? 1 : us / 1000 + 1);
-}
-
-static void on_expiry(void *arg)
-{
-    struct pool *p = arg;
-    int64_t now = loop_now();
-    struct list *it;
-    while ((it = list_first(&p->idle)) != NULL) {
-        struct pool_conn *c = container_of(it, struct pool_conn, by_age);
-        if (!conn_is_old(c, now))
-            break;
-        c->close(c);
-    }
-    arm_expiry(p);
-}
-
-/* Puts C, which carries nothing, where the next request finds it first. */
-static void conn_keep(struct pool_conn *c)
-{
-    struct pool *p = c->pool;
-    struct origin *o = c->origin;
-    c->idle_since = loop_now();
-    list_push_front(&o->idle, &c->link);
-    list_push_back(&p->idle, &c->by_age);
-    p->n_idle++;
-    counter_add(&o->place->idle, 1);
-    if (!list_is_empty(&o->ready))
-        loop_post(p->loop, &o->serve);
-    else if (o->generation < p->generation)
-        c->close(c);
-    else if (p->n_idle > IDLE_MAX) {
-        struct pool_conn *oldest = container_of(list_first(&p->idle), struct pool_conn, by_age);
-        oldest->close(oldest);
-    }
-    arm_expiry(p);
-}
-
-static struct ustream *conn_use(struct pool_conn *c)
-{
-    c->is_busy = true;
-    c->pool->n_busy++;
-    return &c->us;
-}
-
-/* The most recently used connection of O that is fit for WANT. The kernel is asked each time: bytes
- * that came behind an answer must not become the answer to somebody else, and one that has ended
- * would lose a request. One that merely has something buffered is left to its own event handler,
- * which may be on the stack now. */
-static struct ustream *conn_find(struct origin *o, const struct up_want *want)
-{
-    if (want->no_reuse || list_is_empty(&o->idle))
-        return NULL;
-    int64_t now = loop_now();
-    struct list *next;
-    for (struct list *it = o->idle.next; it != &o->idle; it = next) {
-        struct pool_conn *c = container_of(it, struct pool_conn, link);
-        next = it->next;
-        bool is_old = conn_is_old(c, now);
-        if (!is_old && !stream_is_quiet(c->stream, false))
-            continue;
-        if (!is_old && stream_is_quiet(c->stream, true)) {
-            conn_unidle(c);
-            return conn_use(c);
-        }
-        c->close(c);
-    }
-    return NULL;
 }
 
 /* ---- waiting */
@@ -184,6 +60,14 @@ static void wait_unqueue(struct origin *o, struct pool_wait *wait)
     limit_leave(&o->seat);
 }
 
+/* WAIT does not count on the dial of somebody else any more. */
+static void wait_unhold(struct pool_wait *wait)
+{
+    if (wait->is_held)
+        deadline_close(&wait->deadline);
+    wait->is_held = false;
+}
+
 /* WAIT is over, served or not: no link to it is left but the slot it may hold. */
 static void wait_end(struct pool_wait *wait)
 {
@@ -192,26 +76,29 @@ static void wait_end(struct pool_wait *wait)
         list_remove(&wait->link);
     else
         wait_unqueue(wait->origin, wait);
+    wait_unhold(wait);
     if (d != NULL)
         d->wait = NULL;
     wait->dial = NULL;
     wait->origin = NULL;
 }
 
-static void wait_serve(struct pool_wait *wait, struct ustream *us)
+void pool_wait_serve(struct pool_wait *wait, struct ustream *us)
 {
     wait_end(wait);
+    if (!wait->had_dial)
+        wait->queued_us = loop_now() - wait->since;
     wait->on_ready(wait->arg, us);
 }
 
-static void wait_fail(struct pool_wait *wait, const struct fault *f)
+void pool_wait_fail(struct pool_wait *wait, const struct fault *f)
 {
     struct origin *o = wait->origin;
     bool has_slot = wait->has_slot;
     wait_end(wait);
     wait->failed.place = o->place;
     if (has_slot)
-        slot_give(o);
+        pool_slot_give(o);
     else
         origins_settle(&o->pool->origins, o);
     wait->on_fault(wait->arg, f);
@@ -226,86 +113,27 @@ static void on_queue_timeout(void *arg)
               "%u requests to %.*s are under way already (max_per_host), and none ended within "
               "upstream.queue_timeout",
               o->max_requests, STR_ARG(wait->want.host));
-    wait_fail(wait, &f);
+    pool_wait_fail(wait, &f);
 }
 
-/* ---- dials */
-
-/* What only an origin that is there can do. */
-static bool dial_reached(const struct dial_result *r)
+static void on_hold_timeout(void *arg)
 {
-    return r->stream != NULL || r->fault->code == FAULT_TLS_CERTIFICATE ||
-           r->fault->code == FAULT_TLS_PROTOCOL || r->fault->code == FAULT_TLS_ALERT;
+    struct pool_wait *wait = arg;
+    struct fault f;
+    fault_set(&f, FAULT_CONNECT_TIMEOUT,
+              "no connection to %.*s was made within %lld ms (upstream.connect_timeout)",
+              STR_ARG(wait->want.host), (long long)wait->want.conf->upstream.connect_timeout);
+    pool_wait_fail(wait, &f);
 }
 
-/* The connection or the fault of D. Its waiter may be gone. */
-static void on_dialled(void *arg, const struct dial_result *r)
+/* WAIT counts on the dial of somebody else, as long as its own might take. */
+static void wait_hold(struct origin *o, struct pool_wait *wait)
 {
-    struct pool_dial *d = arg;
-    struct origin *o = d->origin;
-    struct pool_wait *wait = d->wait;
-    struct pool *p = o->pool;
-    list_remove(&d->link);
-    free(d);
-    if (wait != NULL)
-        wait->dial = NULL;
-    if (dial_reached(r))
-        origin_reached(&p->origins, o);
-    if (r->stream == NULL) {
-        origins_settle(&p->origins, o);
-        if (wait != NULL)
-            wait->failed = (struct up_facts){.peer = r->peer,
-                                             .dns_us = r->dns_us,
-                                             .connect_us = r->connect_us,
-                                             .tls_us = r->tls_us};
-        if (wait != NULL)
-            wait_fail(wait, r->fault);
+    if (wait->is_held)
         return;
-    }
-    origin_connected(&p->origins, o, tls_stream_expiry(r->stream));
-    struct up_h1_from from = {p, o, r->stream, p->id, p->budget};
-    struct pool_conn *c = up_h1_new(p->loop, &from);
-    c->born = loop_now();
-    c->us.facts.dns_us = r->dns_us;
-    c->us.facts.connect_us = r->connect_us;
-    c->us.facts.tls_us = r->tls_us;
-    c->us.facts.place = o->place;
-    o->conns++;
-    counter_add(&o->place->conns, 1);
-    if (wait != NULL)
-        wait_serve(wait, conn_use(c));
-    else
-        conn_keep(c);
-}
-
-/* Gets a connection under way for WAIT, which holds a slot. */
-static void dial_for(struct origin *o, struct pool_wait *wait)
-{
-    struct pool *p = o->pool;
-    list_foreach (it, &o->dials) {
-        struct pool_dial *orphan = container_of(it, struct pool_dial, link);
-        if (orphan->wait != NULL)
-            continue;
-        orphan->wait = wait;
-        wait->dial = orphan;
-        return;
-    }
-    struct pool_dial *d = xcalloc(1, sizeof(*d));
-    d->origin = o;
-    d->wait = wait;
-    wait->dial = d;
-    list_push_back(&o->dials, &d->link);
-    struct tls_sessions *sessions = wait->want.rule->tls.session_resumption ? &o->sessions : NULL;
-    d->token = dial_start(p->dns, &wait->want, sessions, on_dialled, d);
-}
-
-static void pool_dial_cancel(struct pool_dial *d)
-{
-    if (d->wait != NULL)
-        d->wait->dial = NULL;
-    list_remove(&d->link);
-    dial_cancel(d->token);
-    free(d);
+    wait->is_held = true;
+    deadline_init(&wait->deadline, o->pool->loop, on_hold_timeout, wait);
+    deadline_set(&wait->deadline, wait->want.conf->upstream.connect_timeout);
 }
 
 /* ---- serving those who wait */
@@ -327,20 +155,41 @@ static void serve_slots(struct origin *o)
     }
 }
 
-/* One idle connection to the first who may have it; false when that cannot be. */
+/* A place on a connection to the first who may have it; false when that cannot be. */
 static bool serve_one(struct origin *o)
 {
-    if (list_is_empty(&o->idle))
+    if (list_is_empty(&o->open))
         return false;
     list_foreach (it, &o->ready) {
         struct pool_wait *wait = container_of(it, struct pool_wait, link);
-        struct ustream *us = conn_find(o, &wait->want);
+        struct ustream *us = pool_conn_find(o, &wait->want);
         if (us != NULL) {
-            wait_serve(wait, us);
+            pool_wait_serve(wait, us);
             return true; /* the list may be another one now */
         }
     }
     return false;
+}
+
+/* Dials for those whom no connection in the making will carry. */
+static void serve_dials(struct origin *o)
+{
+    unsigned n_held = 0;
+    unsigned room = pool_dial_room(o);
+    list_foreach (it, &o->ready) {
+        struct pool_wait *wait = container_of(it, struct pool_wait, link);
+        if (wait->dial != NULL)
+            continue;
+        bool suits = pool_dial_suits(o, &wait->want);
+        if (suits && n_held < room) {
+            n_held++;
+            wait_hold(o, wait);
+            continue;
+        }
+        wait_unhold(wait);
+        pool_dial_for(o, wait);
+        room = pool_dial_room(o);
+    }
 }
 
 /* Something of O has come free. O itself stays at least as long as callbacks are on the stack. */
@@ -350,58 +199,7 @@ static void serve(void *arg)
     serve_slots(o);
     while (serve_one(o))
         serve_slots(o);
-    list_foreach (it, &o->ready) {
-        struct pool_wait *wait = container_of(it, struct pool_wait, link);
-        if (wait->dial == NULL)
-            dial_for(o, wait);
-    }
-}
-
-/* ---- what transports tell */
-
-void pool_conn_idle(struct pool_conn *c)
-{
-    c->is_busy = false;
-    c->pool->n_busy--;
-    conn_keep(c);
-    slot_give(c->origin);
-}
-
-/* C is no connection of the pool's any more. */
-static void conn_forget(struct pool_conn *c)
-{
-    if (c->is_busy)
-        c->pool->n_busy--;
-    else if (!list_is_empty(&c->link))
-        conn_unidle(c);
-    c->origin->conns--;
-    counter_sub(&c->origin->place->conns, 1);
-}
-
-void pool_conn_gone(struct pool_conn *c)
-{
-    struct origin *o = c->origin;
-    bool had_slot = c->is_busy;
-    conn_forget(c);
-    c->is_busy = false;
-    if (had_slot)
-        slot_give(o);
-    else
-        origins_settle(&o->pool->origins, o);
-}
-
-void *pool_conn_taken(struct pool_conn *c)
-{
-    conn_forget(c);
-    c->is_busy = false;
-    return c->origin;
-}
-
-void pool_release_slot(struct pool *p, void *slot)
-{
-    (void)p;
-    if (slot != NULL)
-        slot_give(slot);
+    serve_dials(o);
 }
 
 /* ---- what requests ask for */
@@ -413,6 +211,8 @@ static void wait_begin(struct origin *o, const struct up_want *want, struct pool
     wait->group = NULL;
     wait->dial = NULL;
     wait->has_slot = false;
+    wait->is_held = false;
+    wait->had_dial = false;
     wait->since = loop_now();
     wait->queued_us = 0;
     memset(&wait->failed, 0, sizeof(wait->failed));
@@ -441,20 +241,35 @@ struct ustream *pool_get(struct pool *p, const struct up_want *want, struct pool
     wait->queued_us = 0;
     /* A second try goes before who waits: it takes back the slot that the first one has just lost.
      * What its client asked for next may hold the others until this one is answered. */
-    bool has_slot = (want->no_reuse || list_is_empty(&o->groups)) && slot_take(o);
+    bool is_retry = want->not_before != 0 || want->is_alone;
+    bool has_slot = (is_retry || list_is_empty(&o->groups)) && slot_take(o);
     if (has_slot) {
-        struct ustream *us = conn_find(o, want);
+        struct ustream *us = pool_conn_find(o, want);
         if (us != NULL)
             return us;
     }
     wait_begin(o, want, wait);
     if (has_slot) {
         wait_ready(o, wait);
-        dial_for(o, wait);
+        if (pool_dial_suits(o, want))
+            loop_post(p->loop, &o->serve);
+        else
+            pool_dial_for(o, wait);
     } else {
         wait_queue(o, wait);
     }
     return NULL;
+}
+
+/* Somebody else waits for what D will bring. */
+static bool is_counted_on(const struct origin *o, const struct pool_dial *d)
+{
+    list_foreach (it, &o->ready) {
+        const struct pool_wait *wait = container_of(it, struct pool_wait, link);
+        if (d->offers_h2 && wait->dial == NULL)
+            return true;
+    }
+    return false;
 }
 
 void pool_cancel(struct pool_wait *wait)
@@ -466,10 +281,10 @@ void pool_cancel(struct pool_wait *wait)
     bool has_slot = wait->has_slot;
     wait_end(wait);
     wait->failed.place = o->place;
-    if (d != NULL)
+    if (d != NULL && !is_counted_on(o, d))
         pool_dial_cancel(d);
     if (has_slot)
-        slot_give(o);
+        pool_slot_give(o);
     else
         origins_settle(&o->pool->origins, o);
 }
@@ -485,8 +300,15 @@ void pool_retire(struct pool *p, unsigned generation)
         struct pool_conn *c = container_of(it, struct pool_conn, by_age);
         list_push_back(&p->idle, it);
         if (c->origin->generation < generation)
-            c->close(c);
+            c->ops->close(c);
     }
+}
+
+void pool_release_slot(struct pool *p, void *slot)
+{
+    (void)p;
+    if (slot != NULL)
+        pool_slot_give(slot);
 }
 
 void pool_count(const struct pool *p, unsigned *idle, unsigned *busy)
@@ -507,7 +329,7 @@ struct pool *pool_new(struct loop *l, struct dns *dns, const struct forward_id *
     list_init(&p->idle);
     origins_init(&p->origins, p, serve);
     p->origins.tally = tally;
-    deadline_init(&p->expiry, l, on_expiry, p);
+    deadline_init(&p->expiry, l, pool_conn_expire, p);
     limit_join(&p->member, l, on_turn, p);
     return p;
 }
@@ -528,7 +350,7 @@ void pool_close(struct pool *p)
         return;
     while ((it = list_first(&p->idle)) != NULL) {
         struct pool_conn *c = container_of(it, struct pool_conn, by_age);
-        c->close(c);
+        c->ops->close(c);
     }
     HASH_ITER (hh, p->origins.table, o, tmp) {
         loop_unpost(&o->serve);

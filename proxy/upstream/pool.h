@@ -1,33 +1,64 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Between the pool and the transports; nobody else includes it. A transport embeds struct pool_conn
- * first in its connection and tells the pool when a request is over. */
+ * first in its connection, and tells the pool when a request on it is over. */
 #ifndef TLSFAN_UPSTREAM_POOL_H
 #define TLSFAN_UPSTREAM_POOL_H
 
 #include "upstream/origin.h"
 
-/* One connection. Owner: the pool while idle, whoever holds its ustream while busy. Closed by
- * close(). */
-struct pool_conn {
-    struct ustream us;
-    struct list link;   /* in origin->idle; in no list while busy */
-    struct list by_age; /* in pool->idle */
-    struct pool *pool;  /* borrowed, outlives it */
-    struct origin *origin;
-    struct stream *stream;       /* owned */
-    const struct forward_id *id; /* borrowed: for Via */
-    int64_t born;                /* µs */
-    int64_t idle_since;          /* µs */
-    bool is_busy;
-    void (*close)(
-        struct pool_conn *c); /* closes it at once, telling nobody; ends in pool_conn_gone() */
+struct pool_conn;
+
+struct pool_conn_ops {
+    /* A place for one more request. Only while there is room. */
+    struct ustream *(*open)(struct pool_conn *c);
+    /* Closes C, which carries nothing, telling nobody; ends in pool_conn_gone(). */
+    void (*close)(struct pool_conn *c);
 };
 
-/* The request on C is over and C can take another one: it is idle from now on, or closed. Its slot
- * is free. */
-void pool_conn_idle(struct pool_conn *c);
-/* C is closed: idle or busy, its slot is free. */
+/* One connection. Owner: the pool while it carries no request, else the requests together. It is in
+ * origin->open exactly while n_requests < room, and in pool->idle exactly while n_requests is 0. */
+struct pool_conn {
+    const struct pool_conn_ops *ops;
+    struct list link;            /* in origin->open */
+    struct list by_age;          /* in pool->idle */
+    struct pool *pool;           /* borrowed, outlives it */
+    struct origin *origin;       /* borrowed, outlives it */
+    struct stream *stream;       /* owned */
+    const struct forward_id *id; /* borrowed: for Via */
+    struct up_facts facts;       /* of its first request, and then of the others */
+    unsigned n_requests;         /* that it carries */
+    unsigned room;               /* how many it may carry at once: 1 by HTTP/1 */
+    bool is_shared;              /* HTTP/2 */
+    bool is_settling;            /* HTTP/2: `room` is a guess until the peer has said it */
+    bool is_going;               /* takes no other request, and is closed behind the last one */
+    bool is_reading;             /* what came is being taken in, so it is alive */
+    int64_t born;                /* µs */
+    int64_t idle_since;          /* µs, 0: it carries its first requests */
+};
+
+/* What a transport makes a connection of; STREAM is its own from then on. FACTS: peer and times. */
+struct pool_made {
+    struct loop *loop;
+    struct pool *pool;
+    struct origin *origin;
+    struct stream *stream; /* connected, as struct dial_result gives it */
+    const struct forward_id *id;
+    struct budget *budget; /* NULL allowed */
+    struct up_facts facts;
+};
+
+/* Fills in what all transports have in common. C->room is 1. */
+void pool_conn_init(struct pool_conn *c, const struct pool_made *made);
+
+/* A request on C is over and C lives on. Its slot is free; C without another one is idle from now
+ * on, or closed. */
+void pool_conn_done(struct pool_conn *c);
+/* C is closed: the slots of all that it carried are free. */
 void pool_conn_gone(struct pool_conn *c);
+/* C may carry ROOM requests at once from now on, as its peer says: it is not settling any more. */
+void pool_conn_room(struct pool_conn *c, unsigned room);
+/* C takes no other request; it is closed behind the last one, which may be at once. */
+void pool_conn_retire(struct pool_conn *c);
 /* C's stream goes its own way and keeps the slot: a token for pool_release_slot(). Then C is as
  * gone. */
 void *pool_conn_taken(struct pool_conn *c);

@@ -35,6 +35,7 @@ enum up_h1_half { UP_H1_HEAD, UP_H1_BODY, UP_H1_DONE };
 /* Owner: see struct pool_conn. Closed by up_h1_close(). */
 struct up_h1 {
     struct pool_conn conn;
+    struct ustream us;
     struct loop *loop;
     enum up_h1_state state;
     enum up_h1_half req, res;
@@ -54,7 +55,7 @@ struct up_h1 {
 
 static struct up_h1 *up_h1_of(struct ustream *us)
 {
-    return container_of(container_of(us, struct pool_conn, us), struct up_h1, conn);
+    return container_of(us, struct up_h1, us);
 }
 
 static void up_h1_free(void *object)
@@ -68,7 +69,7 @@ static void up_h1_free(void *object)
 static void up_h1_drop(struct up_h1 *c)
 {
     c->state = UP_H1_CLOSED;
-    c->conn.us.events = NULL;
+    c->us.events = NULL;
     c->conn.stream = NULL;
     loop_reap(c->loop, &c->reap, up_h1_free, c);
 }
@@ -82,7 +83,7 @@ static void up_h1_close(struct up_h1 *c)
     up_h1_drop(c);
 }
 
-static void close_conn(struct pool_conn *conn)
+static void conn_close(struct pool_conn *conn)
 {
     up_h1_close(container_of(conn, struct up_h1, conn));
 }
@@ -90,8 +91,8 @@ static void close_conn(struct pool_conn *conn)
 /* The one way in which an exchange fails here. */
 static void up_h1_fail(struct up_h1 *c, const struct fault *f)
 {
-    const struct ustream_events *events = c->conn.us.events;
-    void *arg = c->conn.us.arg;
+    const struct ustream_events *events = c->us.events;
+    void *arg = c->us.arg;
     bool is_fresh = c->conn.idle_since != 0 && !c->has_answered;
     bool is_unsent = !c->has_answered && c->conn.stream->bytes_out == c->sent_before;
     up_h1_close(c);
@@ -108,19 +109,16 @@ static void up_h1_fail_parse(struct up_h1 *c, const struct h1_error *e)
 
 static void up_h1_give_back(struct up_h1 *c)
 {
-    struct up_facts *facts = &c->conn.us.facts;
-    facts->is_reused = true;
-    facts->dns_us = facts->connect_us = facts->tls_us = 0;
     if (c->conn.stream->paused)
         stream_resume(c->conn.stream);
-    pool_conn_idle(&c->conn);
+    pool_conn_done(&c->conn);
 }
 
 /* The response is complete. SURPLUS: bytes came behind it. */
 static void up_h1_finish(struct up_h1 *c, bool surplus)
 {
-    const struct ustream_events *events = c->conn.us.events;
-    void *arg = c->conn.us.arg;
+    const struct ustream_events *events = c->us.events;
+    void *arg = c->us.arg;
     bool reusable = c->req == UP_H1_DONE && c->body.framing != H1_FRAMING_CLOSE && c->keep_alive &&
                     !surplus && stream_pending(c->conn.stream) == 0;
     /* The connection may carry the next request before on_end() has returned, so what on_end()
@@ -133,7 +131,7 @@ static void up_h1_finish(struct up_h1 *c, bool surplus)
     fields_init(&trailers, &arena, first, sizeof(first) / sizeof(first[0]));
     bool valid = body.framing != H1_FRAMING_CHUNKED || h1_body_trailers(&body, &trailers);
     memset(&c->body, 0, sizeof(c->body));
-    c->conn.us.events = NULL;
+    c->us.events = NULL;
     c->state = UP_H1_IDLE;
     if (reusable && valid)
         up_h1_give_back(c);
@@ -154,13 +152,13 @@ static void up_h1_finish(struct up_h1 *c, bool surplus)
 static bool up_h1_info(struct up_h1 *c, struct h1_head *head)
 {
     struct fault f;
-    const struct ustream_events *events = c->conn.us.events;
+    const struct ustream_events *events = c->us.events;
     if (head->status == 101 && c->is_upgrade) {
         struct h1_body none = {.framing = H1_FRAMING_NONE};
         c->state = UP_H1_SWITCHED;
         c->res = UP_H1_DONE;
         stream_pause(c->conn.stream);
-        events->on_head(c->conn.us.arg, head, &none);
+        events->on_head(c->us.arg, head, &none);
         return false;
     }
     c->infos++;
@@ -171,7 +169,7 @@ static bool up_h1_info(struct up_h1 *c, struct h1_head *head)
         up_h1_fail(c, &f);
         return false;
     }
-    events->on_info(c->conn.us.arg, head);
+    events->on_info(c->us.arg, head);
     return c->state == UP_H1_ACTIVE;
 }
 
@@ -191,7 +189,7 @@ static bool up_h1_take_head(struct up_h1 *c, struct h1_head *head)
     forward_response(head, c->conn.id, c->conn.origin->via, &keep_alive);
     c->keep_alive = keep_alive;
     c->res = h1_body_is_done(&c->body) ? UP_H1_DONE : UP_H1_BODY;
-    c->conn.us.events->on_head(c->conn.us.arg, head, &c->body);
+    c->us.events->on_head(c->us.arg, head, &c->body);
     return c->state == UP_H1_ACTIVE;
 }
 
@@ -241,7 +239,7 @@ static size_t up_h1_read_body(struct up_h1 *c, const char *p, size_t n, bool *go
     if (h1_body_is_done(&c->body))
         c->res = UP_H1_DONE;
     if (data.len > 0)
-        c->conn.us.events->on_body(c->conn.us.arg, data.p, data.len);
+        c->us.events->on_body(c->us.arg, data.p, data.len);
     *go_on = c->state == UP_H1_ACTIVE;
     return (size_t)used;
 }
@@ -309,7 +307,7 @@ static void on_drain(void *arg)
         return;
     c->wants_drain = false;
     if (c->req == UP_H1_BODY)
-        c->conn.us.events->on_drain(c->conn.us.arg);
+        c->us.events->on_drain(c->us.arg);
 }
 
 static const struct stream_user stream_user = {
@@ -427,8 +425,8 @@ static void op_cancel(struct ustream *us)
 {
     struct up_h1 *c = up_h1_of(us);
     us->events = NULL;
-    if (c->state == UP_H1_IDLE && c->conn.is_busy)
-        pool_conn_idle(&c->conn); /* given out, never started: as good as before */
+    if (c->state == UP_H1_IDLE && c->conn.n_requests > 0)
+        pool_conn_done(&c->conn); /* given out, never started: as good as before */
     else
         up_h1_close(c);
 }
@@ -451,26 +449,33 @@ static const struct ustream_ops ops = {
     .take = op_take,
 };
 
-struct pool_conn *up_h1_new(struct loop *l, const struct up_h1_from *from)
+static struct ustream *conn_open(struct pool_conn *conn)
+{
+    struct up_h1 *c = container_of(conn, struct up_h1, conn);
+    struct up_facts *facts = &conn->facts;
+    c->us.facts = *facts;
+    facts->is_reused = true;
+    facts->dns_us = facts->connect_us = facts->tls_us = 0;
+    return &c->us;
+}
+
+static const struct pool_conn_ops conn_ops = {
+    .open = conn_open,
+    .close = conn_close,
+};
+
+struct pool_conn *up_h1_new(const struct pool_made *made)
 {
     struct up_h1 *c = xcalloc(1, sizeof(*c));
-    struct stream *s = from->stream;
-    c->loop = l;
-    c->conn.us.ops = &ops;
-    c->conn.us.facts.peer = s->peer;
-    c->conn.us.facts.protocol = "h1";
-    c->conn.us.facts.tls_version = from->origin->tls ? tls_stream_version(s) : "";
-    c->conn.pool = from->pool;
-    c->conn.origin = from->origin;
-    c->conn.stream = s;
-    c->conn.id = from->id;
-    c->conn.close = close_conn;
-    list_init(&c->conn.link);
-    list_init(&c->conn.by_age);
-    s->budget = from->budget;
-    s->rest_max = from->origin->max_head + l->rcap;
+    struct stream *s = made->stream;
+    c->loop = made->loop;
+    c->us.ops = &ops;
+    c->conn.ops = &conn_ops;
+    pool_conn_init(&c->conn, made);
+    c->conn.facts.protocol = "h1";
+    s->rest_max = made->origin->max_head + made->loop->rcap;
     stream_set_user(s, &stream_user, c);
-    if (!from->origin->tls)
+    if (!made->origin->tls)
         stream_start(s);
     stream_resume(s);
     return &c->conn;

@@ -45,9 +45,10 @@ struct ustream_events {
     void (*on_body)(void *arg, const char *p, size_t n);
     /* TRAILERS may be NULL. */
     void (*on_end)(void *arg, const struct fields *trailers);
-    /* IS_FRESH: not a byte of an answer had come and the connection had been idle before: may be
+    /* IS_FRESH: not a byte of an answer had come and the connection had been used before: may be
      * tried again elsewhere if the method allows. IS_UNSENT: not even a byte of the request was
-     * written: any method may. */
+     * written, or the origin says that it was not processed: any method may; by HTTP/1.1 alone when
+     * F is FAULT_UP_WANTS_H1. */
     void (*on_fault)(void *arg, const struct fault *f, bool is_fresh, bool is_unsent);
     /* Request body may go on after body() said false. */
     void (*on_drain)(void *arg);
@@ -65,17 +66,17 @@ struct ustream_ops {
     void (*cancel)(struct ustream *us);
     /* After on_head() with 101, inside it or later: hands over the connection as a stream (bytes
      * behind the head are kept in its rest; it is paused), and the ustream is gone. The slot is
-     * given back by pool_release_slot(TOKEN) at the end of the tunnel. NULL where it cannot
-     * (HTTP/2). */
+     * given back by pool_release_slot(TOKEN) at the end of the tunnel. */
     struct stream *(*take)(struct ustream *us, void **slot);
 };
 
 /* Facts for the log. Valid while the ustream is ours. */
 struct up_facts {
     struct addr peer;
-    const char *protocol;               /* "h1" */
+    const char *protocol;               /* "h1" or "h2" */
     const char *tls_version;            /* "TLSv1.3" or "" */
     bool is_reused;                     /* this connection carried a request before */
+    bool is_shared;                     /* and may carry others at the same time: HTTP/2 */
     int64_t dns_us, connect_us, tls_us; /* of making it; 0 when reused */
     struct tally_place *place;          /* where the origin's requests are counted; NULL: nowhere */
 };
@@ -102,12 +103,15 @@ struct up_want {
     uint16_t port;   /* the rule's port applied */
     bool is_ip;
     bool tls;
-    bool is_local;   /* the client is on loopback or unix: part of the key, for it decides which
+    bool is_local;      /* the client is on loopback or unix: part of the key, for it decides which
                          addresses are allowed */
-    bool is_patient; /* waits for a slot without queue_timeout */
-    bool exempt;     /* `to` of a forward listener: an address that the operator wrote */
-    bool no_reuse;   /* a connection of its own, and before others: second try */
-    uint64_t client; /* whose turn: waiters of one origin are served client by client */
+    bool is_patient;    /* waits for a slot without queue_timeout */
+    bool exempt;        /* `to` of a forward listener: an address that the operator wrote */
+    int64_t not_before; /* µs; a second try: on a connection made since then, and before others; 0:
+                           on any */
+    bool is_alone;      /* on a connection that is made for it: after 421 */
+    bool h1_only;       /* only by HTTP/1.1: for an Upgrade, or as the origin wants it */
+    uint64_t client;    /* whose turn: waiters of one origin are served client by client */
 };
 
 /* A request that waits for a connection or a slot. Embedded in its owner, zero-initialised. */
@@ -116,11 +120,13 @@ struct pool_wait {
     void *origin;             /* NULL: not waiting */
     void *group;              /* while it waits for a slot */
     void *dial;               /* the dial this waiter started, if it is still running */
-    struct deadline deadline; /* queue_timeout, until a slot is held */
+    struct deadline deadline; /* queue_timeout, until it has a slot */
     bool has_slot;
+    bool is_held;           /* counts on the dial of another; `deadline` is connect_timeout then */
+    bool had_dial;          /* one was made for it, or adopted */
     int64_t since;          /* µs */
     struct up_facts failed; /* of the dial whose fault is told; `place` after pool_cancel(), too */
-    int64_t queued_us;      /* how long it waited for a slot */
+    int64_t queued_us;      /* how long it waited for a slot, or for another's connection */
     struct up_want want;    /* slices point into the owner's memory, which outlives the wait */
     void (*on_ready)(void *arg, struct ustream *us);
     void (*on_fault)(void *arg, const struct fault *f);

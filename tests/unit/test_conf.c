@@ -191,7 +191,7 @@ static void faults_have_lines(void **state)
     (void)state;
     BAD("^:2: unknown key \"client.alow\"\n", .file = "client {\nalow = {} }\nworkers = x");
     BAD("^:1: unknown key \"nothing\"\n", .file = "nothing = \"127.0.0.1:3129\"");
-    BAD("^:4: unknown key \"rule.http2\"\n", .file = "/* a\n */\nrule x {\nhttp2 = on }");
+    BAD("^:4: unknown key \"rule.http3\"\n", .file = "/* a\n */\nrule x {\nhttp3 = on }");
 }
 
 static void many_faults_at_once(void **state)

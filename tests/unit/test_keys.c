@@ -48,7 +48,7 @@ static void names_are_found(void **state)
     }
     assert_null(key_find(KEY_GLOBAL, STR("client")));
     assert_null(key_find(KEY_GLOBAL, STR("nothing")));
-    assert_null(key_find(KEY_RULE, STR("http2")));
+    assert_null(key_find(KEY_RULE, STR("http3")));
 }
 
 static void environment_names(void **state)

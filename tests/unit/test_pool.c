@@ -152,7 +152,7 @@ static void test_most_recent_first(void **state)
     assert_true(a.ready);
     assert_true(a.us->facts.is_reused);
     perform(&a, fd_a);
-    want.no_reuse = true;
+    want.not_before = loop_now();
     begin(&b, &want);
     assert_false(b.ready);
     fixture_until(&fix, &b.ready);
@@ -227,7 +227,7 @@ static void test_retry_goes_first(void **state)
     assert_false(a.ready);
     close(fd);
     b.us->ops->cancel(b.us);
-    want.no_reuse = true;
+    want.not_before = loop_now();
     begin(&again, &want);
     fixture_until(&fix, &again.ready);
     assert_non_null(again.us);

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Connections of the pool: which one a request gets, how long they are kept, and what transports
+ * tell of them. One that carries requests and takes no more is in no list: those requests hold it.
+ */
+#include "upstream/pool_impl.h"
+
+enum { IDLE_MAX = 2048 }; /* connections kept by one worker; the oldest goes */
+
+/* ---- lists */
+
+static void conn_unlist(struct pool_conn *c)
+{
+    list_remove(&c->link);
+    if (list_is_empty(&c->by_age))
+        return;
+    list_remove(&c->by_age);
+    c->pool->n_idle--;
+    counter_sub(&c->origin->place->idle, 1);
+}
+
+/* Serves those who wait for a connection of O, later. */
+static void call_serve(struct origin *o)
+{
+    if (!list_is_empty(&o->ready))
+        loop_post(o->pool->loop, &o->serve);
+}
+
+static bool conn_is_old(const struct pool_conn *c, int64_t now)
+{
+    const struct origin *o = c->origin;
+    if (o->max_age > 0 && now - c->born >= o->max_age)
+        return true;
+    return c->n_requests == 0 && o->idle_timeout > 0 && now - c->idle_since >= o->idle_timeout;
+}
+
+static void arm_expiry(struct pool *p)
+{
+    struct list *it = list_first(&p->idle);
+    if (it == NULL || deadline_is_set(&p->expiry))
+        return;
+    const struct pool_conn *c = container_of(it, struct pool_conn, by_age);
+    int64_t us = c->idle_since + c->origin->idle_timeout - loop_now();
+    if (c->origin->idle_timeout > 0)
+        deadline_set(&p->expiry, us < 1000 ? 1 : us / 1000 + 1);
+}
+
+void pool_conn_expire(void *pool)
+{
+    struct pool *p = pool;
+    int64_t now = loop_now();
+    struct list *it;
+    while ((it = list_first(&p->idle)) != NULL) {
+        struct pool_conn *c = container_of(it, struct pool_conn, by_age);
+        if (!conn_is_old(c, now))
+            break;
+        c->ops->close(c);
+    }
+    arm_expiry(p);
+}
+
+/* C carries nothing: it is put where the next request finds it first. */
+void pool_conn_keep(struct pool_conn *c)
+{
+    struct pool *p = c->pool;
+    struct origin *o = c->origin;
+    c->idle_since = loop_now();
+    list_remove(&c->link);
+    if (c->room > 0)
+        list_push_front(&o->open, &c->link);
+    list_push_back(&p->idle, &c->by_age);
+    p->n_idle++;
+    counter_add(&o->place->idle, 1);
+    bool is_wanted = !list_is_empty(&o->ready);
+    if (c->is_going || (!is_wanted && o->generation < p->generation))
+        c->ops->close(c);
+    else if (is_wanted)
+        call_serve(o);
+    else if (p->n_idle > IDLE_MAX) {
+        struct pool_conn *oldest = container_of(list_first(&p->idle), struct pool_conn, by_age);
+        oldest->ops->close(oldest);
+    }
+    arm_expiry(p);
+}
+
+struct ustream *pool_conn_use(struct pool_conn *c)
+{
+    if (c->n_requests == 0) {
+        conn_unlist(c);
+        c->pool->n_busy++;
+    } else {
+        list_remove(&c->link);
+    }
+    c->n_requests++;
+    if (c->n_requests < c->room)
+        list_push_front(&c->origin->open, &c->link);
+    return c->ops->open(c);
+}
+
+/* ---- finding one */
+
+enum fitness {
+    FIT,   /* a request may go on it */
+    UNFIT, /* not now: leave it */
+    DEAD   /* close it */
+};
+
+/* Of a connection that carries nothing, the kernel is asked each time: bytes that came behind an
+ * answer must not become the answer to somebody else, and one that has ended would lose a request.
+ * One that merely has something buffered is left to its own event handler, which may be on the
+ * stack now. By HTTP/2 what comes belongs to nobody but the connection. */
+static enum fitness conn_fitness(const struct pool_conn *c, int64_t now)
+{
+    bool is_old = conn_is_old(c, now);
+    if (c->n_requests > 0)
+        return is_old ? UNFIT : FIT;
+    if (is_old)
+        return DEAD;
+    if (c->is_shared && (c->is_reading || stream_pending(c->stream) > 0))
+        return FIT;
+    if (!stream_is_quiet(c->stream, false))
+        return UNFIT;
+    if (stream_is_quiet(c->stream, true))
+        return FIT;
+    return c->is_shared ? UNFIT : DEAD;
+}
+
+struct ustream *pool_conn_find(struct origin *o, const struct up_want *want)
+{
+    if (want->is_alone || list_is_empty(&o->open))
+        return NULL;
+    int64_t now = loop_now();
+    struct list *next;
+    for (struct list *it = o->open.next; it != &o->open; it = next) {
+        struct pool_conn *c = container_of(it, struct pool_conn, link);
+        next = it->next;
+        if (c->born < want->not_before || (c->is_shared && want->h1_only))
+            continue;
+        enum fitness fitness = conn_fitness(c, now);
+        if (fitness == FIT)
+            return pool_conn_use(c);
+        if (fitness == DEAD)
+            c->ops->close(c);
+        else if (c->n_requests > 0)
+            pool_conn_retire(c); /* too old */
+    }
+    return NULL;
+}
+
+/* ---- what transports tell */
+
+void pool_conn_init(struct pool_conn *c, const struct pool_made *made)
+{
+    c->pool = made->pool;
+    c->origin = made->origin;
+    c->stream = made->stream;
+    c->id = made->id;
+    c->facts = made->facts;
+    c->room = 1;
+    c->born = loop_now();
+    list_init(&c->link);
+    list_init(&c->by_age);
+    c->stream->budget = made->budget;
+}
+
+void pool_conn_done(struct pool_conn *c)
+{
+    struct origin *o = c->origin;
+    c->n_requests--;
+    if (c->n_requests == 0) {
+        c->pool->n_busy--;
+        pool_conn_keep(c);
+    } else if (c->n_requests < c->room && list_is_empty(&c->link)) {
+        list_push_front(&o->open, &c->link);
+        call_serve(o);
+    }
+    pool_slot_give(o);
+}
+
+/* C is no connection of the pool's any more. */
+static void conn_forget(struct pool_conn *c)
+{
+    if (c->n_requests > 0)
+        c->pool->n_busy--;
+    if (c->is_settling)
+        c->origin->n_settling--;
+    conn_unlist(c);
+    c->origin->conns--;
+    counter_sub(&c->origin->place->conns, 1);
+}
+
+void pool_conn_gone(struct pool_conn *c)
+{
+    struct origin *o = c->origin;
+    unsigned n = c->n_requests;
+    conn_forget(c);
+    c->n_requests = 0;
+    call_serve(o);
+    while (n-- > 0)
+        pool_slot_give(o);
+    origins_settle(&o->pool->origins, o);
+}
+
+void pool_conn_room(struct pool_conn *c, unsigned room)
+{
+    struct origin *o = c->origin;
+    if (c->is_settling)
+        o->n_settling--;
+    c->is_settling = false;
+    c->room = room;
+    list_remove(&c->link);
+    if (c->n_requests < room)
+        list_push_front(&o->open, &c->link);
+    call_serve(o);
+}
+
+void pool_conn_retire(struct pool_conn *c)
+{
+    c->is_going = true;
+    pool_conn_room(c, 0);
+    if (c->n_requests == 0)
+        c->ops->close(c);
+}
+
+void *pool_conn_taken(struct pool_conn *c)
+{
+    struct origin *o = c->origin;
+    conn_forget(c);
+    c->n_requests = 0;
+    return o;
+}

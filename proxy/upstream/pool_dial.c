@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Connections in the making. A dial whose waiter was served otherwise goes on; the next one that
+ * needs a connection adopts it, else its connection becomes idle.
+ *
+ * What offers HTTP/2 may turn out to carry many: while it is not known what an origin speaks, one
+ * dial is made and everybody else waits for what its handshake says. Where HTTP/2 is known, as many
+ * are made as it takes. By HTTP/1 each has a dial of its own, all at once. */
+#include <stdlib.h>
+
+#include "upstream/pool_impl.h"
+#include "upstream/up_h1.h"
+#include "upstream/up_h2.h"
+
+bool pool_dial_suits(const struct origin *o, const struct up_want *want)
+{
+    return o->tls && o->speaks != ORIGIN_SPEAKS_H1 && want->rule->http2 && !want->h1_only &&
+           !want->is_alone;
+}
+
+unsigned pool_dial_room(const struct origin *o)
+{
+    uint64_t room = 0;
+    if (o->n_settling > 0)
+        return UINT32_MAX;
+    list_foreach (it, &o->dials) {
+        const struct pool_dial *d = container_of(it, struct pool_dial, link);
+        if (!d->offers_h2)
+            continue;
+        if (o->speaks != ORIGIN_SPEAKS_H2)
+            return UINT32_MAX;
+        room += o->streams - (d->wait != NULL ? 1 : 0);
+    }
+    return room < UINT32_MAX ? (unsigned)room : UINT32_MAX;
+}
+
+/* What only an origin that is there can do. */
+static bool dial_reached(const struct dial_result *r)
+{
+    return r->stream != NULL || r->fault->code == FAULT_TLS_CERTIFICATE ||
+           r->fault->code == FAULT_TLS_PROTOCOL || r->fault->code == FAULT_TLS_ALERT;
+}
+
+/* Nothing that is under way will serve those who have waited for the dial that failed as R says.
+ * What it found out holds for them as well; only time is everybody's own, and the next one's dial
+ * is started for the others. */
+static void fail_others(struct origin *o, const struct dial_result *r)
+{
+    struct list told;
+    struct list *next;
+    bool is_late = r->fault->code == FAULT_CONNECT_TIMEOUT || r->fault->code == FAULT_DNS_TIMEOUT;
+    if (!list_is_empty(&o->ready))
+        loop_post(o->pool->loop, &o->serve);
+    if (is_late || pool_dial_room(o) > 0)
+        return;
+    list_init(&told);
+    for (struct list *it = o->ready.next; it != &o->ready; it = next) {
+        struct pool_wait *wait = container_of(it, struct pool_wait, link);
+        next = it->next;
+        if (wait->dial != NULL || !wait->is_held)
+            continue;
+        list_remove(it);
+        list_push_back(&told, it);
+    }
+    while (!list_is_empty(&told)) {
+        struct pool_wait *wait = container_of(list_first(&told), struct pool_wait, link);
+        wait->failed = (struct up_facts){.peer = r->peer};
+        pool_wait_fail(wait, r->fault);
+    }
+}
+
+static struct pool_conn *make_conn(struct origin *o, const struct dial_result *r)
+{
+    struct pool *p = o->pool;
+    struct pool_made made = {
+        .loop = p->loop,
+        .pool = p,
+        .origin = o,
+        .stream = r->stream,
+        .id = p->id,
+        .budget = p->budget,
+        .facts = {.peer = r->peer,
+                  .tls_version = o->tls ? tls_stream_version(r->stream) : "",
+                  .dns_us = r->dns_us,
+                  .connect_us = r->connect_us,
+                  .tls_us = r->tls_us,
+                  .place = o->place},
+    };
+    struct pool_conn *c = tls_stream_is_h2(r->stream) ? up_h2_new(&made) : up_h1_new(&made);
+    o->conns++;
+    if (c->is_settling)
+        o->n_settling++;
+    counter_add(&o->place->conns, 1);
+    return c;
+}
+
+/* The connection or the fault of D. Its waiter may be gone. */
+static void on_dialled(void *arg, const struct dial_result *r)
+{
+    struct pool_dial *d = arg;
+    struct origin *o = d->origin;
+    struct pool_wait *wait = d->wait;
+    struct pool *p = o->pool;
+    bool offers_h2 = d->offers_h2;
+    list_remove(&d->link);
+    free(d);
+    if (wait != NULL)
+        wait->dial = NULL;
+    if (dial_reached(r))
+        origin_reached(&p->origins, o);
+    if (r->stream == NULL) {
+        fail_others(o, r);
+        origins_settle(&p->origins, o);
+        if (wait == NULL)
+            return;
+        wait->failed = (struct up_facts){
+            .peer = r->peer, .dns_us = r->dns_us, .connect_us = r->connect_us, .tls_us = r->tls_us};
+        pool_wait_fail(wait, r->fault);
+        return;
+    }
+    origin_connected(&p->origins, o, tls_stream_expiry(r->stream));
+    struct pool_conn *c = make_conn(o, r);
+    if (offers_h2)
+        o->speaks = c->is_shared ? ORIGIN_SPEAKS_H2 : ORIGIN_SPEAKS_H1;
+    if (!list_is_empty(&o->ready))
+        loop_post(p->loop, &o->serve);
+    if (wait != NULL)
+        pool_wait_serve(wait, pool_conn_use(c));
+    else
+        pool_conn_keep(c);
+}
+
+/* A dial that nobody waits for and that may serve WANT. */
+static struct pool_dial *find_orphan(const struct origin *o, const struct up_want *want)
+{
+    list_foreach (it, &o->dials) {
+        struct pool_dial *d = container_of(it, struct pool_dial, link);
+        if (d->wait == NULL && !want->is_alone && !(want->h1_only && d->offers_h2))
+            return d;
+    }
+    return NULL;
+}
+
+void pool_dial_for(struct origin *o, struct pool_wait *wait)
+{
+    struct pool *p = o->pool;
+    struct pool_dial *d = find_orphan(o, &wait->want);
+    wait->had_dial = true;
+    if (d != NULL) {
+        d->wait = wait;
+        wait->dial = d;
+        return;
+    }
+    d = xcalloc(1, sizeof(*d));
+    d->origin = o;
+    d->wait = wait;
+    d->offers_h2 = o->tls && wait->want.rule->http2 && !wait->want.h1_only;
+    wait->dial = d;
+    list_push_back(&o->dials, &d->link);
+    struct tls_sessions *sessions = wait->want.rule->tls.session_resumption ? &o->sessions : NULL;
+    d->token = dial_start(p->dns, &wait->want, sessions, on_dialled, d);
+}
+
+void pool_dial_cancel(struct pool_dial *d)
+{
+    if (d->wait != NULL)
+        d->wait->dial = NULL;
+    list_remove(&d->link);
+    dial_cancel(d->token);
+    free(d);
+}

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One HTTP/2 connection: bytes in and out of nghttp2, what that recorded told to the streams, and
+ * how long the connection may be used.
+ *
+ * What streams say in one turn leaves together at its end; while the kernel takes nothing, nothing
+ * is taken out of nghttp2, whose bound on answers to the peer then holds. A silent connection is
+ * asked by PING whether it is alive. A connection that GOAWAY, an error or a flood has ended serves
+ * nobody else: GOAWAY lets the streams below its id finish (RFC 9113 §6.8). */
+#include "upstream/up_h2.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "upstream/up_h2_impl.h"
+
+enum {
+    STREAMS_MAX = 1000,   /* at once on one connection, whatever the peer allows */
+    WATCH_QUIET = 15000,  /* ms without a byte until PING is sent */
+    WATCH_ANSWER = 10000, /* ms for its answer, or for the first SETTINGS */
+    GATHER = 2 * 16384,   /* bytes written at once: two TLS records */
+    CREDIT_EVERY = 10000, /* µs after which one more frame that carries nothing may come */
+    EVENTS_KEPT = 64      /* room for events that is kept between reads */
+};
+
+static struct up_h2 *up_h2_of(struct pool_conn *conn)
+{
+    return container_of(conn, struct up_h2, conn);
+}
+
+/* ---- the end */
+
+static void drop_events(struct up_h2 *c)
+{
+    for (unsigned i = 0; i < c->n_events; i++)
+        up_h2_block_free(c->events[i].block);
+    c->n_events = 0;
+}
+
+static void up_h2_free(void *object)
+{
+    struct up_h2 *c = object;
+    nghttp2_session_del(c->session);
+    drop_events(c);
+    free(c->events);
+    free(c);
+}
+
+/* Everything that waits in nghttp2 into the kernel's hands, as far as it takes it. */
+static void write_out(struct up_h2 *c)
+{
+    char gathered[GATHER];
+    size_t n = 0;
+    while (stream_pending(c->conn.stream) == 0) {
+        const uint8_t *p;
+        ssize_t len = nghttp2_session_mem_send(c->session, &p);
+        if (len <= 0)
+            break;
+        if (n + (size_t)len > sizeof(gathered)) {
+            stream_put(c->conn.stream, gathered, n);
+            n = 0;
+        }
+        if ((size_t)len > sizeof(gathered)) {
+            stream_put(c->conn.stream, (const char *)p, (size_t)len);
+            continue;
+        }
+        memcpy(gathered + n, p, (size_t)len);
+        n += (size_t)len;
+    }
+    stream_put(c->conn.stream, gathered, n);
+}
+
+/* Lets go of everything but the memory. CODE is what the peer is told. */
+static void shut(struct up_h2 *c, uint32_t code)
+{
+    c->state = UP_H2_CLOSED;
+    loop_unpost(&c->flush);
+    deadline_close(&c->watch);
+    if (!c->is_broken && nghttp2_session_terminate_session(c->session, code) == 0)
+        write_out(c);
+    stream_close(c->conn.stream);
+    pool_conn_gone(&c->conn);
+    c->conn.stream = NULL;
+    loop_reap(c->loop, &c->reap, up_h2_free, c);
+}
+
+void up_h2_close(struct up_h2 *c)
+{
+    if (c->state != UP_H2_CLOSED)
+        shut(c, NGHTTP2_NO_ERROR);
+}
+
+/* The connection is lost, and with it all that it carries. */
+static void up_h2_fail(struct up_h2 *c, uint32_t code, const struct fault *f)
+{
+    struct list lost;
+    struct list *it;
+    if (c->state == UP_H2_CLOSED)
+        return;
+    list_init(&lost);
+    list_move(&lost, &c->streams);
+    shut(c, code);
+    while ((it = list_pop(&lost)) != NULL)
+        up_h2_stream_lost(container_of(it, struct up_h2_stream, link), f);
+}
+
+/* nghttp2 has had enough of the peer, or both have said all that they had to say. */
+static void fail_session(struct up_h2 *c)
+{
+    struct fault f;
+    if (c->is_flood) {
+        fault_set(&f, FAULT_UP_PROTOCOL,
+                  "the origin floods its HTTP/2 connection with frames that carry nothing, or with "
+                  "fields far beyond upstream.max_head (%zu bytes)",
+                  c->conn.origin->max_head);
+        up_h2_fail(c, NGHTTP2_ENHANCE_YOUR_CALM, &f);
+        return;
+    }
+    if (c->has_goaway && c->why == NULL)
+        fault_set(&f, FAULT_UP_CLOSED, "the origin ended the HTTP/2 connection (GOAWAY)");
+    else
+        fault_set(&f, FAULT_UP_PROTOCOL, "the origin does not keep to HTTP/2: %s",
+                  c->why == NULL ? "protocol error" : c->why);
+    up_h2_fail(c, NGHTTP2_PROTOCOL_ERROR, &f);
+}
+
+/* ---- out */
+
+static void up_h2_dispatch(struct up_h2 *c);
+
+static bool is_over(struct up_h2 *c)
+{
+    return nghttp2_session_want_read(c->session) == 0 &&
+           nghttp2_session_want_write(c->session) == 0 && stream_pending(c->conn.stream) == 0;
+}
+
+static void on_flush(void *arg)
+{
+    struct up_h2 *c = arg;
+    write_out(c);
+    up_h2_dispatch(c);
+    if (c->state == UP_H2_OPEN && is_over(c))
+        fail_session(c);
+}
+
+void up_h2_want_flush(struct up_h2 *c)
+{
+    if (c->state == UP_H2_OPEN)
+        loop_post(c->loop, &c->flush);
+}
+
+/* ---- in */
+
+/* SETTINGS and GOAWAY: what they mean for requests to come, before anything else is told. May close
+ * C when it carries nothing. */
+static void tell_pool(struct up_h2 *c)
+{
+    struct pool_conn *conn = &c->conn;
+    if (c->has_goaway) {
+        c->has_settings = false;
+        if (!conn->is_going)
+            pool_conn_retire(conn);
+        return;
+    }
+    if (!c->has_settings)
+        return;
+    c->has_settings = false;
+    uint32_t allowed =
+        nghttp2_session_get_remote_settings(c->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    unsigned room = allowed < STREAMS_MAX ? allowed : STREAMS_MAX;
+    conn->origin->streams = room > 0 ? room : 1;
+    pool_conn_room(conn, room);
+}
+
+static void dispatch_one(struct up_h2_event *event)
+{
+    struct up_h2_block *block = event->block;
+    event->block = NULL;
+    switch (event->kind) {
+    case UP_H2_HEADERS:
+        up_h2_stream_headers(event->s, block);
+        break;
+    case UP_H2_DATA:
+        up_h2_stream_data(event->s, event->data);
+        break;
+    case UP_H2_END:
+        up_h2_stream_end(event->s, NULL);
+        break;
+    case UP_H2_RESET:
+        up_h2_stream_reset(event->s, event->code);
+        break;
+    }
+}
+
+/* Tells what was recorded, in the order in which it came. Streams that are over stay in memory
+ * until the end of the turn, and do not listen. */
+static void up_h2_dispatch(struct up_h2 *c)
+{
+    for (unsigned i = 0; i < c->n_events && c->state == UP_H2_OPEN; i++)
+        dispatch_one(&c->events[i]);
+    drop_events(c);
+    if (c->cap_events > EVENTS_KEPT) {
+        free(c->events);
+        c->events = NULL;
+        c->cap_events = 0;
+    }
+}
+
+/* What is of use is counted frame by frame; time gives credit as well, so that a connection that
+ * says little for long is not taken for a flood. */
+static void count_time(struct up_h2 *c)
+{
+    int64_t now = loop_now();
+    int64_t more = (now - c->counted) / CREDIT_EVERY;
+    if (more <= 0)
+        return;
+    c->counted = now;
+    c->credit = more > UP_H2_CREDIT - c->credit ? UP_H2_CREDIT : c->credit + (int)more;
+}
+
+static void watch_reset(struct up_h2 *c)
+{
+    c->is_asked = false;
+    deadline_set(&c->watch, WATCH_QUIET);
+}
+
+static size_t on_data(void *arg, const char *p, size_t n)
+{
+    struct up_h2 *c = arg;
+    count_time(c);
+    watch_reset(c);
+    c->conn.is_reading = true;
+    ssize_t used = nghttp2_session_mem_recv(c->session, (const uint8_t *)p, n);
+    if (c->taken > 0)
+        nghttp2_session_consume_connection(c->session, c->taken);
+    c->taken = 0;
+    tell_pool(c);
+    if (c->state == UP_H2_OPEN)
+        up_h2_dispatch(c);
+    c->conn.is_reading = false;
+    if (c->state != UP_H2_OPEN)
+        return n;
+    c->is_broken = used < 0;
+    c->is_flood = c->is_flood || used == NGHTTP2_ERR_FLOODED;
+    if (c->is_broken || c->is_flood || is_over(c))
+        fail_session(c);
+    else if (nghttp2_session_want_write(c->session))
+        up_h2_want_flush(c);
+    return n;
+}
+
+static void on_eof(void *arg, bool clean)
+{
+    struct up_h2 *c = arg;
+    struct fault f;
+    fault_set(&f, FAULT_UP_CLOSED, "the origin closed the HTTP/2 connection%s",
+              clean ? "" : " (without a TLS close_notify)");
+    up_h2_fail(c, NGHTTP2_NO_ERROR, &f);
+}
+
+static void on_fault(void *arg, const struct fault *cause)
+{
+    up_h2_fail(arg, NGHTTP2_NO_ERROR, cause);
+}
+
+static void on_drain(void *arg)
+{
+    up_h2_want_flush(arg);
+}
+
+static const struct stream_user stream_user = {
+    .on_data = on_data,
+    .on_eof = on_eof,
+    .on_drain = on_drain,
+    .on_fault = on_fault,
+};
+
+/* Nothing has come for a while. */
+static void on_watch(void *arg)
+{
+    struct up_h2 *c = arg;
+    if (!c->is_asked) {
+        c->is_asked = true;
+        nghttp2_submit_ping(c->session, NGHTTP2_FLAG_NONE, NULL);
+        up_h2_want_flush(c);
+        deadline_set(&c->watch, WATCH_ANSWER);
+        return;
+    }
+    struct fault f;
+    fault_set(&f, FAULT_UP_CLOSED, "the origin's HTTP/2 connection is dead: %s within %d ms",
+              c->conn.is_settling ? "no SETTINGS came" : "a PING was not answered", WATCH_ANSWER);
+    up_h2_fail(c, NGHTTP2_NO_ERROR, &f);
+}
+
+/* ---- the pool's side */
+
+static struct ustream *conn_open(struct pool_conn *conn)
+{
+    struct up_h2 *c = up_h2_of(conn);
+    struct up_h2_stream *s = up_h2_stream_new(c);
+    struct up_facts *facts = &conn->facts;
+    s->us.facts = *facts;
+    facts->is_reused = true;
+    facts->dns_us = facts->connect_us = facts->tls_us = 0;
+    return &s->us;
+}
+
+static void conn_close(struct pool_conn *conn)
+{
+    up_h2_close(up_h2_of(conn));
+}
+
+static const struct pool_conn_ops conn_ops = {
+    .open = conn_open,
+    .close = conn_close,
+};
+
+struct pool_conn *up_h2_new(const struct pool_made *made)
+{
+    struct up_h2 *c = xcalloc(1, sizeof(*c));
+    struct stream *s = made->stream;
+    c->loop = made->loop;
+    c->budget = made->budget;
+    c->credit = UP_H2_CREDIT;
+    c->counted = loop_now();
+    list_init(&c->streams);
+    post_init(&c->flush, on_flush, c);
+    deadline_init(&c->watch, c->loop, on_watch, c);
+    c->conn.ops = &conn_ops;
+    pool_conn_init(&c->conn, made);
+    c->conn.facts.protocol = "h2";
+    c->conn.is_shared = true;
+    c->conn.facts.is_shared = true;
+    c->conn.is_settling = true;
+    c->conn.room = made->origin->streams;
+    up_h2_session_open(c, made->origin->max_head);
+    c->is_asked = true; /* for SETTINGS */
+    deadline_set(&c->watch, WATCH_ANSWER);
+    stream_set_user(s, &stream_user, c);
+    stream_resume(s);
+    up_h2_want_flush(c);
+    return &c->conn;
+}

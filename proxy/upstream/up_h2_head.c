@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Fields between HTTP/1 and HTTP/2 (RFC 9113 §8). Up: pseudo fields first, names in lower case,
+ * nothing about the connection; secrets are never put into HPACK's table, which all requests on a
+ * connection share (RFC 7541 §7.1.3). Down: names are written Like-This, as old clients know them.
+ */
+#include "upstream/up_h2_head.h"
+
+#include <stdlib.h>
+
+enum {
+    FIELD_OVERHEAD = 32, /* bytes that a field counts besides name and value, §6.5.2 */
+    LENGTH_TEXT = 24,
+    REQUEST_PSEUDO = 4,
+    REQUEST_EXTRA = 2 /* content-length and te */
+};
+
+/* Fields that say something about one connection, or that stand elsewhere. */
+static bool is_left_out(enum field_id id)
+{
+    switch (id) {
+    case FIELD_CONNECTION:
+    case FIELD_CONTENT_LENGTH:
+    case FIELD_HOST:
+    case FIELD_HTTP2_SETTINGS:
+    case FIELD_KEEP_ALIVE:
+    case FIELD_PROXY_CONNECTION:
+    case FIELD_TE:
+    case FIELD_TRANSFER_ENCODING:
+    case FIELD_UPGRADE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static nghttp2_nv make_nv(struct str name, struct str value)
+{
+    return (nghttp2_nv){(uint8_t *)name.p, (uint8_t *)value.p, name.len, value.len,
+                        NGHTTP2_NV_FLAG_NONE};
+}
+
+/* FIELD with its name in lower case at DST. */
+static nghttp2_nv lower_nv(char *dst, const struct field *f)
+{
+    for (size_t i = 0; i < f->name.len; i++) {
+        char c = f->name.p[i];
+        dst[i] = c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+    }
+    nghttp2_nv nv = make_nv(str_make(dst, f->name.len), f->value);
+    if (f->id == FIELD_AUTHORIZATION || f->id == FIELD_COOKIE)
+        nv.flags |= NGHTTP2_NV_FLAG_NO_INDEX;
+    return nv;
+}
+
+nghttp2_nv *up_h2_head_request(struct arena *arena, const struct up_request *rq, size_t *n)
+{
+    const struct fields *fields = rq->fields;
+    nghttp2_nv *v = arena_alloc(arena, (fields->n + REQUEST_PSEUDO + REQUEST_EXTRA) * sizeof(*v));
+    nghttp2_nv *to = v;
+    *to++ = make_nv(STR(":method"), rq->method.name);
+    *to++ = make_nv(STR(":scheme"), STR("https"));
+    *to++ = make_nv(STR(":authority"), rq->host);
+    *to++ = make_nv(STR(":path"), rq->target);
+    for (unsigned i = 0; i < fields->n; i++) {
+        const struct field *f = &fields->v[i];
+        if (f->name.p != NULL && !is_left_out(f->id))
+            *to++ = lower_nv(arena_alloc(arena, f->name.len), f);
+    }
+    if (rq->framing == H1_FRAMING_LENGTH)
+        *to++ = make_nv(STR("content-length"),
+                        arena_printf(arena, "%llu", (unsigned long long)rq->length));
+    if (rq->te_trailers)
+        *to++ = make_nv(STR("te"), STR("trailers"));
+    *n = (size_t)(to - v);
+    return v;
+}
+
+nghttp2_nv *up_h2_head_trailers(const struct fields *trailers, size_t *n)
+{
+    size_t room = 0;
+    *n = 0;
+    for (unsigned i = 0; trailers != NULL && i < trailers->n; i++)
+        room += sizeof(nghttp2_nv) + trailers->v[i].name.len + trailers->v[i].value.len;
+    if (room == 0)
+        return NULL;
+    nghttp2_nv *v = xmalloc(room);
+    char *text = (char *)(v + trailers->n);
+    for (unsigned i = 0; i < trailers->n; i++) {
+        const struct field *f = &trailers->v[i];
+        if (f->name.p == NULL || is_left_out(f->id))
+            continue;
+        nghttp2_nv *nv = &v[(*n)++];
+        *nv = lower_nv(text, f);
+        text += f->name.len;
+        memcpy(text, f->value.p, f->value.len);
+        nv->value = (uint8_t *)text;
+        text += f->value.len;
+    }
+    if (*n > 0)
+        return v;
+    free(v);
+    return NULL;
+}
+
+struct up_h2_block *up_h2_block_new(void)
+{
+    struct up_h2_block *b = xmalloc(sizeof(*b));
+    b->status = 0;
+    b->size = 0;
+    b->is_end = false;
+    arena_init(&b->arena, b->first_bytes, sizeof(b->first_bytes));
+    fields_init(&b->fields, &b->arena, b->first_fields,
+                sizeof(b->first_fields) / sizeof(b->first_fields[0]));
+    return b;
+}
+
+void up_h2_block_free(struct up_h2_block *b)
+{
+    if (b == NULL)
+        return;
+    arena_clear(&b->arena);
+    free(b);
+}
+
+/* Three digits that are a status; else 0. */
+static unsigned parse_status(struct str value)
+{
+    unsigned status = 0;
+    for (size_t i = 0; i < value.len; i++) {
+        if (value.len != 3 || value.p[i] < '0' || value.p[i] > '9')
+            return 0;
+        status = status * 10 + (unsigned)(value.p[i] - '0');
+    }
+    return status >= 100 ? status : 0;
+}
+
+/* NAME with a capital letter at the beginning and behind every hyphen. */
+static struct str title_case(struct arena *arena, struct str name)
+{
+    char *p = arena_alloc(arena, name.len);
+    bool is_first = true;
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.p[i];
+        p[i] = is_first && c >= 'a' && c <= 'z' ? (char)(c - ('a' - 'A')) : c;
+        is_first = c == '-';
+    }
+    return str_make(p, name.len);
+}
+
+void up_h2_block_add(struct up_h2_block *b, struct str name, struct str value, size_t max)
+{
+    b->size += name.len + value.len + FIELD_OVERHEAD;
+    if (b->size > max || b->fields.n >= H1_MAX_FIELDS) {
+        b->size = b->size > max ? b->size : max + 1;
+        return;
+    }
+    if (name.len > 0 && name.p[0] == ':') {
+        if (str_eq(name, STR(":status")))
+            b->status = parse_status(value);
+        return;
+    }
+    fields_put(&b->fields, title_case(&b->arena, name), arena_dup(&b->arena, str_trim(value)));
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the HTTP/2 transport share: up_h2.c (the connection), up_h2_stream.c (one
+ * request on it), up_h2_head.c (fields both ways), up_h2_session.c (nghttp2's callbacks, which only
+ * record). Nobody else includes it.
+ *
+ * In:   bytes -> nghttp2 -> callbacks record events -> up_h2_dispatch() tells the streams
+ * Out:  streams -> nghttp2's queue -> up_h2_flush(), once a turn, in as few writes as fit */
+#ifndef TLSFAN_UPSTREAM_UP_H2_IMPL_H
+#define TLSFAN_UPSTREAM_UP_H2_IMPL_H
+
+#include <event2/buffer.h>
+
+#include "upstream/up_h2.h"
+#include "upstream/up_h2_head.h"
+
+enum {
+    UP_H2_WINDOW = 256 * 1024, /* bytes of a body that may come before they are asked for */
+    UP_H2_WINDOW_MAX = 2 * 1024 * 1024, /* and while its reader keeps up */
+    UP_H2_CREDIT = 1000                 /* frames that carry nothing, ahead of those that do */
+};
+
+enum up_h2_kind {
+    UP_H2_HEADERS, /* `block` */
+    UP_H2_DATA,    /* `data`, inside what was read */
+    UP_H2_END,     /* END_STREAM of DATA */
+    UP_H2_RESET    /* the stream is closed, by either side, with `code` */
+};
+
+/* What a callback of nghttp2 has seen. */
+struct up_h2_event {
+    enum up_h2_kind kind;
+    struct up_h2_stream *s;
+    struct up_h2_block *block; /* owned */
+    struct str data;
+    uint32_t code;
+};
+
+enum up_h2_state {
+    UP_H2_OPEN,
+    UP_H2_CLOSED /* waits for the reaper */
+};
+
+/* Owner: see struct pool_conn. Closed by up_h2_close(). */
+struct up_h2 {
+    struct pool_conn conn;
+    struct loop *loop;
+    struct budget *budget;
+    nghttp2_session *session; /* until the reaper */
+    enum up_h2_state state;
+    struct list streams; /* struct up_h2_stream with a place here */
+    struct up_h2_event *events;
+    unsigned n_events, cap_events;
+    struct post flush;
+    struct deadline watch; /* silence: then PING; after it the end */
+    bool is_asked;         /* PING, or our settings, have no answer yet */
+    bool has_settings;     /* the peer's have come or changed */
+    bool has_goaway;
+    bool is_broken;  /* nghttp2 cannot go on */
+    bool is_flood;   /* too many frames that carry nothing */
+    size_t taken;    /* bytes of DATA that came and are not yet given back to the window */
+    int credit;      /* frames that carry nothing and may still come */
+    int64_t counted; /* µs: when `credit` was last topped up */
+    const char *why; /* static: what was wrong with a frame; NULL: nothing */
+    struct reap reap;
+};
+
+enum up_h2_stream_state {
+    UP_H2_NEW,    /* given out, not started */
+    UP_H2_ACTIVE, /* on the connection */
+    UP_H2_TAIL,   /* all has come, and what waits is still to be told; no connection any more */
+    UP_H2_OVER    /* waits for the reaper */
+};
+
+/* One request. Owner: whoever holds its ustream. Ended by up_h2_stream_*(). */
+struct up_h2_stream {
+    struct ustream us;
+    struct up_h2 *c; /* NULL from TAIL on */
+    struct loop *loop;
+    struct budget *budget;
+    struct list link; /* in c->streams */
+    enum up_h2_stream_state state;
+    int32_t id;
+    enum method_id method;
+    /* Out. */
+    struct evbuffer *out; /* body that waits; NULL: none */
+    size_t buffer;        /* bytes of it that may wait */
+    nghttp2_nv *trailers; /* with their text in one piece of heap; NULL: none */
+    size_t n_trailers;
+    bool out_end;     /* nothing is added to `out` any more */
+    bool is_deferred; /* nghttp2 waits for body */
+    bool is_out_done; /* END_STREAM was written */
+    bool wants_drain; /* body() said false */
+    bool is_drained;  /* and there is room again */
+    bool is_sent;     /* HEADERS were written */
+    /* In. */
+    struct up_h2_block *block;  /* that is being received */
+    struct up_h2_block *ending; /* trailers, until they are told */
+    struct evbuffer *in;        /* body that waits while paused; NULL: none */
+    int32_t window;             /* bytes */
+    uint64_t received;          /* bytes since `window` was last changed */
+    unsigned infos;             /* interim responses so far */
+    bool paused;
+    bool has_answered;   /* a byte of an answer has come */
+    bool has_head;       /* the final head was told */
+    bool has_ended;      /* END_STREAM has come: the end is told when nothing waits */
+    bool by_peer;        /* RST_STREAM has come */
+    bool is_refused;     /* it was never processed: GOAWAY, or it could not be sent */
+    const char *why;     /* static: what was wrong with the response; NULL: nothing */
+    struct fault *fault; /* heap: told when nothing waits; NULL: none */
+    struct post deliver;
+    struct reap reap;
+};
+
+/* ---- up_h2.c */
+
+/* What waits in nghttp2 leaves later in this turn. */
+void up_h2_want_flush(struct up_h2 *c);
+/* Closes C at once; streams on it are told nothing. */
+void up_h2_close(struct up_h2 *c);
+
+/* ---- up_h2_session.c */
+
+/* The session of C; the preface and our settings are queued. */
+void up_h2_session_open(struct up_h2 *c, size_t max_head);
+/* Where nghttp2 gets the body of a request: up_h2_stream_read() of its stream. */
+nghttp2_data_provider up_h2_session_body(void);
+
+/* ---- up_h2_stream.c */
+
+struct up_h2_stream *up_h2_stream_new(struct up_h2 *c);
+/* What callbacks recorded for S. Each may close S and its connection. */
+void up_h2_stream_headers(struct up_h2_stream *s, struct up_h2_block *block);
+void up_h2_stream_data(struct up_h2_stream *s, struct str data);
+void up_h2_stream_end(struct up_h2_stream *s, struct up_h2_block *trailers);
+void up_h2_stream_reset(struct up_h2_stream *s, uint32_t code);
+/* The connection of S is gone because of F. */
+void up_h2_stream_lost(struct up_h2_stream *s, const struct fault *f);
+/* nghttp2 takes up to N bytes of S's body to DST; gives what its data provider gives. */
+ssize_t up_h2_stream_read(struct up_h2_stream *s, uint8_t *dst, size_t n, uint32_t *flags);
+
+#endif

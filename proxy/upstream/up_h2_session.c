@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* nghttp2 and its callbacks. These only record, for nghttp2 must not be called again from inside
+ * them: what there is to tell is told by up_h2.c when nghttp2 has returned.
+ *
+ * nghttp2 checks the frames, their order, flow control, HPACK, pseudo fields and content-length
+ * (RFC 9113 §8.1.1). What is counted here is how much of what comes is of use, so that an origin
+ * cannot keep us busy for nothing. */
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "upstream/up_h2_impl.h"
+
+enum {
+    CONNECTION_WINDOW = 16 * 1024 * 1024, /* bytes; each stream is held back by its own window */
+    HEAD_SEND_MAX = 4 * 1024 * 1024,      /* bytes: above client.max_head */
+    CREDIT_HEAD = 8,                      /* for a header section of a request of ours, or to one */
+    CREDIT_DATA = 2,                      /* for a DATA frame, either way */
+    BOMB = 4                              /* times max_head: no accident any more */
+};
+
+static nghttp2_session_callbacks *callbacks;
+static nghttp2_option *options;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void add_event(struct up_h2 *c, struct up_h2_event event)
+{
+    if (c->n_events == c->cap_events) {
+        c->cap_events = c->cap_events == 0 ? 16 : 2 * c->cap_events;
+        c->events = xrealloc(c->events, c->cap_events * sizeof(c->events[0]));
+    }
+    c->events[c->n_events++] = event;
+}
+
+static struct up_h2_stream *find(nghttp2_session *session, int32_t id)
+{
+    return nghttp2_session_get_stream_user_data(session, id);
+}
+
+static void credit(struct up_h2 *c, int n)
+{
+    c->credit = c->credit + n < UP_H2_CREDIT ? c->credit + n : UP_H2_CREDIT;
+}
+
+/* Every frame costs; what is of use gives more back. */
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *arg)
+{
+    struct up_h2 *c = arg;
+    (void)session;
+    (void)hd;
+    c->credit--;
+    c->is_flood = c->is_flood || c->credit < 0;
+    return 0;
+}
+
+static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+{
+    struct up_h2_stream *s = find(session, frame->hd.stream_id);
+    (void)arg;
+    if (s == NULL || frame->hd.type != NGHTTP2_HEADERS)
+        return 0;
+    s->has_answered = true;
+    up_h2_block_free(s->block);
+    s->block = up_h2_block_new();
+    return 0;
+}
+
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
+                     void *arg)
+{
+    struct up_h2 *c = arg;
+    struct up_h2_stream *s = find(session, frame->hd.stream_id);
+    size_t max = c->conn.origin->max_head;
+    (void)flags;
+    if (s == NULL || s->block == NULL)
+        return 0;
+    up_h2_block_add(s->block, str_make((const char *)name, name_len),
+                    str_make((const char *)value, value_len), max);
+    c->is_flood = c->is_flood || s->block->size / BOMB > max;
+    return 0;
+}
+
+/* The stream is reset for it. */
+static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame,
+                             const uint8_t *name, size_t name_len, const uint8_t *value,
+                             size_t value_len, uint8_t flags, void *arg)
+{
+    struct up_h2_stream *s = find(session, frame->hd.stream_id);
+    (void)name;
+    (void)name_len;
+    (void)value;
+    (void)value_len;
+    (void)flags;
+    (void)arg;
+    if (s != NULL)
+        s->why = "a field with a name or value that HTTP does not allow";
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+}
+
+static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int code,
+                            void *arg)
+{
+    struct up_h2 *c = arg;
+    struct up_h2_stream *s = find(session, frame->hd.stream_id);
+    if (s != NULL && s->why == NULL)
+        s->why = code == NGHTTP2_ERR_HTTP_HEADER
+                     ? "a field, or a :status, that HTTP/2 does not allow"
+                     : nghttp2_strerror(code);
+    if (c->why == NULL)
+        c->why = nghttp2_strerror(code);
+    return 0;
+}
+
+static void take_headers(struct up_h2 *c, struct up_h2_stream *s, bool is_end)
+{
+    struct up_h2_block *block = s->block;
+    s->block = NULL;
+    if (block == NULL)
+        return;
+    if (block->status == 0 || block->status >= 200)
+        credit(c, CREDIT_HEAD);
+    block->is_end = is_end;
+    add_event(c, (struct up_h2_event){.kind = UP_H2_HEADERS, .s = s, .block = block});
+}
+
+static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+{
+    struct up_h2 *c = arg;
+    bool is_end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
+    struct up_h2_stream *s;
+    switch (frame->hd.type) {
+    case NGHTTP2_HEADERS:
+        s = find(session, frame->hd.stream_id);
+        if (s != NULL)
+            take_headers(c, s, is_end);
+        break;
+    case NGHTTP2_DATA:
+        s = find(session, frame->hd.stream_id);
+        if (s != NULL && is_end)
+            add_event(c, (struct up_h2_event){.kind = UP_H2_END, .s = s});
+        break;
+    case NGHTTP2_RST_STREAM:
+        s = find(session, frame->hd.stream_id);
+        if (s != NULL)
+            s->by_peer = true;
+        break;
+    case NGHTTP2_SETTINGS:
+        c->has_settings = c->has_settings || (frame->hd.flags & NGHTTP2_FLAG_ACK) == 0;
+        break;
+    case NGHTTP2_GOAWAY:
+        c->has_goaway = true;
+        break;
+    default:
+        break;
+    }
+    return 0;
+}
+
+/* What nobody wants any more has used the connection's window all the same. */
+static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
+                         size_t len, void *arg)
+{
+    struct up_h2 *c = arg;
+    struct up_h2_stream *s = find(session, id);
+    (void)flags;
+    c->taken += len;
+    if (s == NULL)
+        return 0;
+    credit(c, CREDIT_DATA);
+    s->has_answered = true;
+    add_event(c, (struct up_h2_event){
+                     .kind = UP_H2_DATA, .s = s, .data = str_make((const char *)data, len)});
+    return 0;
+}
+
+static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, void *arg)
+{
+    struct up_h2 *c = arg;
+    struct up_h2_stream *s = find(session, id);
+    if (s == NULL || c->state == UP_H2_CLOSED)
+        return 0;
+    s->is_refused = s->is_refused || code == NGHTTP2_REFUSED_STREAM;
+    add_event(c, (struct up_h2_event){.kind = UP_H2_RESET, .s = s, .code = code});
+    return 0;
+}
+
+static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+{
+    struct up_h2 *c = arg;
+    struct up_h2_stream *s = find(session, frame->hd.stream_id);
+    if (s == NULL)
+        return 0;
+    if (frame->hd.type == NGHTTP2_HEADERS)
+        s->is_sent = true;
+    if (frame->hd.type == NGHTTP2_HEADERS)
+        credit(c, CREDIT_HEAD);
+    if (frame->hd.type == NGHTTP2_DATA)
+        credit(c, CREDIT_DATA);
+    if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
+        s->is_out_done = true;
+    return 0;
+}
+
+/* GOAWAY has come before the request could leave. */
+static int on_frame_not_sent(nghttp2_session *session, const nghttp2_frame *frame, int code,
+                             void *arg)
+{
+    struct up_h2_stream *s = find(session, frame->hd.stream_id);
+    (void)code;
+    (void)arg;
+    if (s != NULL && frame->hd.type == NGHTTP2_HEADERS)
+        s->is_refused = true;
+    return 0;
+}
+
+static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *dst, size_t n,
+                       uint32_t *flags, nghttp2_data_source *source, void *arg)
+{
+    struct up_h2_stream *s = find(session, id);
+    (void)source;
+    (void)arg;
+    if (s == NULL)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    return up_h2_stream_read(s, dst, n, flags);
+}
+
+static void make_callbacks(void)
+{
+    if (nghttp2_session_callbacks_new(&callbacks) != 0 || nghttp2_option_new(&options) != 0)
+        abort();
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
+    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
+    nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data_chunk);
+    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+    nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, on_frame_not_sent);
+    /* Windows open as far as bodies are passed on. How many streams there may be is the pool's
+     * affair. Nothing may be pushed. White space around a value is cut off by us. */
+    nghttp2_option_set_no_auto_window_update(options, 1);
+    nghttp2_option_set_peer_max_concurrent_streams(options, UINT32_MAX);
+    nghttp2_option_set_max_reserved_remote_streams(options, 0);
+    nghttp2_option_set_max_send_header_block_length(options, HEAD_SEND_MAX);
+    nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(options, 1);
+}
+
+void up_h2_session_open(struct up_h2 *c, size_t max_head)
+{
+    nghttp2_settings_entry settings[] = {
+        {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, UP_H2_WINDOW},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)max_head},
+    };
+    size_t n = sizeof(settings) / sizeof(settings[0]);
+    pthread_once(&once, make_callbacks);
+    if (nghttp2_session_client_new2(&c->session, callbacks, c, options) != 0 ||
+        nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, settings, n) != 0 ||
+        nghttp2_session_set_local_window_size(c->session, NGHTTP2_FLAG_NONE, 0,
+                                              CONNECTION_WINDOW) != 0)
+        abort();
+}
+
+nghttp2_data_provider up_h2_session_body(void)
+{
+    return (nghttp2_data_provider){.read_callback = on_read};
+}

@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One request on an HTTP/2 connection, as a ustream. It leaves its place on the connection as soon
+ * as all has come, even if its reader is slow: what waits is told from memory, at most a window of
+ * it. The window is opened by what the reader has taken, so a slow one holds back its own stream
+ * and no other.
+ *
+ *     NEW -> ACTIVE -> [TAIL] -> OVER */
+#include <stdlib.h>
+
+#include "http/forward.h"
+#include "http/h1_write.h"
+#include "upstream/up_h2_impl.h"
+
+enum {
+    INFOS_MAX = 32, /* interim responses to one request */
+    NV_ON_STACK = 6144
+};
+
+static struct up_h2_stream *stream_of(struct ustream *us)
+{
+    return container_of(us, struct up_h2_stream, us);
+}
+
+/* The session while S is on it, else NULL. */
+static nghttp2_session *session_of(const struct up_h2_stream *s)
+{
+    return s->c != NULL && s->c->state == UP_H2_OPEN ? s->c->session : NULL;
+}
+
+/* ---- the end */
+
+static void drop_buffer(struct up_h2_stream *s, struct evbuffer **buf)
+{
+    if (*buf == NULL)
+        return;
+    if (s->budget != NULL)
+        budget_add(s->budget, -(int64_t)evbuffer_get_length(*buf));
+    evbuffer_free(*buf);
+    *buf = NULL;
+}
+
+static void add_to(struct up_h2_stream *s, struct evbuffer **buf, struct str data)
+{
+    if (*buf == NULL)
+        *buf = evbuffer_new();
+    if (*buf == NULL || evbuffer_add(*buf, data.p, data.len) < 0)
+        abort();
+    if (s->budget != NULL)
+        budget_add(s->budget, (int64_t)data.len);
+}
+
+static void stream_free(void *object)
+{
+    struct up_h2_stream *s = object;
+    up_h2_block_free(s->block);
+    up_h2_block_free(s->ending);
+    free(s->trailers);
+    free(s->fault);
+    free(s);
+}
+
+/* S leaves its connection. CODE: what the origin is told where one side has not ended. */
+static void leave(struct up_h2_stream *s, uint32_t code, bool is_closed)
+{
+    struct up_h2 *c = s->c;
+    nghttp2_session *session = session_of(s);
+    s->c = NULL;
+    list_remove(&s->link);
+    drop_buffer(s, &s->out);
+    if (session == NULL)
+        return;
+    if (s->state == UP_H2_ACTIVE) {
+        nghttp2_session_set_stream_user_data(session, s->id, NULL);
+        if (!is_closed && !(s->has_ended && s->is_out_done))
+            nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, s->id, code);
+        up_h2_want_flush(c);
+    }
+    pool_conn_done(&c->conn);
+}
+
+static void over(struct up_h2_stream *s)
+{
+    s->state = UP_H2_OVER;
+    s->us.events = NULL;
+    loop_unpost(&s->deliver);
+    drop_buffer(s, &s->in);
+    loop_reap(s->loop, &s->reap, stream_free, s);
+}
+
+/* Tells the end, or what broke S, when nothing waits before it. */
+static void tell_end(struct up_h2_stream *s)
+{
+    const struct ustream_events *events = s->us.events;
+    void *arg = s->us.arg;
+    struct up_h2_block *ending = s->ending;
+    struct fault *f = s->fault;
+    s->ending = NULL;
+    s->fault = NULL;
+    over(s);
+    if (f != NULL)
+        events->on_fault(arg, f, false, false);
+    else
+        events->on_end(arg, ending != NULL && ending->fields.n > 0 ? &ending->fields : NULL);
+    free(f);
+    up_h2_block_free(ending);
+}
+
+static bool has_waiting(const struct up_h2_stream *s)
+{
+    return s->paused || s->in != NULL;
+}
+
+/* S fails with F. What came before is told first. */
+static void fail(struct up_h2_stream *s, const struct fault *f, bool is_unsent, bool is_fresh)
+{
+    const struct ustream_events *events = s->us.events;
+    void *arg = s->us.arg;
+    struct fault told = *f;
+    if (s->has_head)
+        fault_set(&told, FAULT_RESPONSE_INCOMPLETE, "inside the response body: %s", f->text);
+    if (s->has_head && has_waiting(s)) {
+        s->state = UP_H2_TAIL;
+        s->fault = xmalloc(sizeof(*s->fault));
+        *s->fault = told;
+        return;
+    }
+    over(s);
+    if (events != NULL)
+        events->on_fault(arg, &told, is_fresh, is_unsent);
+}
+
+/* The response is not what it should be; S ends, its connection goes on. */
+static void fail_response(struct up_h2_stream *s, const char *what)
+{
+    struct fault f;
+    fault_set(&f, FAULT_UP_PROTOCOL, "the origin's response is not valid HTTP: %s", what);
+    leave(s, NGHTTP2_PROTOCOL_ERROR, false);
+    fail(s, &f, false, false);
+}
+
+/* ---- what came */
+
+static bool is_live(const struct up_h2_stream *s)
+{
+    return s->state == UP_H2_ACTIVE && !s->has_ended;
+}
+
+/* All has come. */
+static void finish(struct up_h2_stream *s, struct up_h2_block *trailers)
+{
+    s->has_ended = true;
+    s->ending = trailers;
+    leave(s, NGHTTP2_CANCEL, false);
+    s->state = UP_H2_TAIL;
+    if (!has_waiting(s))
+        tell_end(s);
+}
+
+void up_h2_stream_end(struct up_h2_stream *s, struct up_h2_block *trailers)
+{
+    if (!is_live(s)) {
+        up_h2_block_free(trailers);
+        return;
+    }
+    if (!s->has_head) {
+        up_h2_block_free(trailers);
+        fail_response(s, "it ends before its head");
+        return;
+    }
+    /* As in a chunked message: nothing that frames, routes, authenticates or is rewritten. */
+    for (unsigned id = FIELD_OTHER + 1; trailers != NULL && id < FIELD_COUNT; id++)
+        fields_remove(&trailers->fields, id);
+    finish(s, trailers);
+}
+
+static void take_info(struct up_h2_stream *s, struct h1_head *head)
+{
+    bool keep_alive;
+    const struct pool_conn *conn = &s->c->conn;
+    s->infos++;
+    if (head->status == 101) {
+        fail_response(s, "it is 101, which HTTP/2 does not know");
+        return;
+    }
+    if (s->infos > INFOS_MAX) {
+        fail_response(s, "more than 32 interim responses");
+        return;
+    }
+    forward_response(head, conn->id, conn->origin->via, &keep_alive);
+    s->us.events->on_info(s->us.arg, head);
+}
+
+static void take_head(struct up_h2_stream *s, struct h1_head *head, bool is_end)
+{
+    struct h1_body body;
+    struct h1_error e = {0};
+    bool keep_alive;
+    const struct pool_conn *conn = &s->c->conn;
+    if (!h1_body_of_response(&body, head, s->method, &e)) {
+        fail_response(s, e.reason);
+        return;
+    }
+    if (is_end && body.framing == H1_FRAMING_CLOSE) {
+        body.framing = H1_FRAMING_LENGTH;
+        body.length = body.left = 0;
+    }
+    forward_response(head, conn->id, conn->origin->via, &keep_alive);
+    s->has_head = true;
+    s->us.events->on_head(s->us.arg, head, &body);
+    if (is_end && is_live(s))
+        finish(s, NULL);
+}
+
+void up_h2_stream_headers(struct up_h2_stream *s, struct up_h2_block *block)
+{
+    if (!is_live(s)) {
+        up_h2_block_free(block);
+        return;
+    }
+    size_t max = s->c->conn.origin->max_head;
+    if (block->size > max) {
+        char text[120];
+        snprintf(text, sizeof(text), "its head is larger than upstream.max_head (%zu bytes)", max);
+        up_h2_block_free(block);
+        fail_response(s, text);
+        return;
+    }
+    if (s->has_head) {
+        up_h2_stream_end(s, block);
+        return;
+    }
+    struct h1_head head = {
+        .status = block->status,
+        .reason = h1_reason(block->status),
+        .minor = 1,
+        .fields = block->fields,
+    };
+    if (head.status == 0)
+        fail_response(s, "its :status is no number of three digits");
+    else if (head.status < 200)
+        take_info(s, &head);
+    else
+        take_head(s, &head, block->is_end);
+    up_h2_block_free(block);
+}
+
+/* N bytes were taken by the reader: as many may come again, and more than that to one who keeps
+ * up. */
+static void give_window(struct up_h2_stream *s, size_t n)
+{
+    nghttp2_session *session = session_of(s);
+    if (session == NULL || s->state != UP_H2_ACTIVE)
+        return;
+    nghttp2_session_consume_stream(session, s->id, n);
+    s->received += n;
+    if (s->received > 2 * (uint64_t)s->window && s->window < UP_H2_WINDOW_MAX && !s->paused) {
+        s->window *= 2;
+        s->received = 0;
+        nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, s->id, s->window);
+    }
+    if (nghttp2_session_want_write(session))
+        up_h2_want_flush(s->c);
+}
+
+void up_h2_stream_data(struct up_h2_stream *s, struct str data)
+{
+    if (!is_live(s) || !s->has_head)
+        return;
+    if (has_waiting(s)) {
+        add_to(s, &s->in, data);
+        return;
+    }
+    s->us.events->on_body(s->us.arg, data.p, data.len);
+    give_window(s, data.len);
+}
+
+void up_h2_stream_reset(struct up_h2_stream *s, uint32_t code)
+{
+    struct fault f;
+    if (!is_live(s))
+        return;
+    const char *name = nghttp2_http2_strerror(code);
+    if (s->why != NULL && !s->by_peer)
+        fault_set(&f, FAULT_UP_PROTOCOL, "the origin's response is not valid HTTP: %s", s->why);
+    else if (s->by_peer && code == NGHTTP2_HTTP_1_1_REQUIRED)
+        fault_set(&f, FAULT_UP_WANTS_H1, "the origin wants HTTP/1.1 for this request");
+    else if (s->by_peer)
+        fault_set(&f, FAULT_UP_CLOSED, "the origin reset the HTTP/2 stream (%s)", name);
+    else if (s->is_refused)
+        fault_set(&f, FAULT_UP_CLOSED, "the origin ended the HTTP/2 connection (GOAWAY)");
+    else
+        fault_set(&f, FAULT_UP_PROTOCOL, "the origin's response is not valid HTTP: %s", name);
+    bool is_unsent = !s->has_answered && (s->is_refused || f.code == FAULT_UP_WANTS_H1);
+    leave(s, code, true);
+    fail(s, &f, is_unsent, false);
+}
+
+void up_h2_stream_lost(struct up_h2_stream *s, const struct fault *f)
+{
+    bool is_fresh = s->us.facts.is_reused && !s->has_answered;
+    s->c = NULL;
+    drop_buffer(s, &s->out);
+    fail(s, f, !s->is_sent && !s->has_answered, is_fresh);
+}
+
+/* ---- what waits */
+
+static void deliver_body(struct up_h2_stream *s)
+{
+    while (s->in != NULL && !s->paused && s->state != UP_H2_OVER) {
+        struct evbuffer_iovec v;
+        if (evbuffer_peek(s->in, -1, NULL, &v, 1) < 1 || v.iov_len == 0) {
+            drop_buffer(s, &s->in);
+            return;
+        }
+        s->us.events->on_body(s->us.arg, v.iov_base, v.iov_len);
+        if (s->state == UP_H2_OVER)
+            return;
+        evbuffer_drain(s->in, v.iov_len);
+        if (s->budget != NULL)
+            budget_add(s->budget, -(int64_t)v.iov_len);
+        if (evbuffer_get_length(s->in) == 0)
+            drop_buffer(s, &s->in);
+        give_window(s, v.iov_len);
+    }
+}
+
+static void on_deliver(void *arg)
+{
+    struct up_h2_stream *s = arg;
+    if (s->is_drained && s->state == UP_H2_ACTIVE && s->us.events != NULL) {
+        s->is_drained = false;
+        s->us.events->on_drain(s->us.arg);
+    }
+    if (s->state == UP_H2_OVER || s->us.events == NULL)
+        return;
+    if (s->state == UP_H2_ACTIVE && s->id < 0) {
+        struct fault f;
+        fault_set(&f, FAULT_UP_CLOSED, "the HTTP/2 connection takes no other request");
+        leave(s, NGHTTP2_NO_ERROR, true);
+        fail(s, &f, true, false);
+        return;
+    }
+    deliver_body(s);
+    if (s->state == UP_H2_TAIL && !has_waiting(s))
+        tell_end(s);
+}
+
+/* ---- out */
+
+ssize_t up_h2_stream_read(struct up_h2_stream *s, uint8_t *dst, size_t n, uint32_t *flags)
+{
+    size_t left = s->out == NULL ? 0 : evbuffer_get_length(s->out);
+    if (left == 0 && !s->out_end) {
+        s->is_deferred = true;
+        return NGHTTP2_ERR_DEFERRED;
+    }
+    n = n < left ? n : left;
+    if (n > 0 && evbuffer_remove(s->out, dst, n) < 0)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    if (s->budget != NULL)
+        budget_add(s->budget, -(int64_t)n);
+    left -= n;
+    if (s->wants_drain && left <= s->buffer / 2) {
+        s->wants_drain = false;
+        s->is_drained = true;
+        loop_post(s->loop, &s->deliver);
+    }
+    if (left > 0 || !s->out_end)
+        return (ssize_t)n;
+    *flags |= NGHTTP2_DATA_FLAG_EOF;
+    if (s->trailers != NULL &&
+        nghttp2_submit_trailer(s->c->session, s->id, s->trailers, s->n_trailers) == 0)
+        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+    return (ssize_t)n;
+}
+
+/* nghttp2 may go on with the body. */
+static void wake(struct up_h2_stream *s)
+{
+    if (s->is_deferred)
+        nghttp2_session_resume_data(s->c->session, s->id);
+    s->is_deferred = false;
+    up_h2_want_flush(s->c);
+}
+
+static void op_start(struct ustream *us, const struct up_request *rq, struct str body, bool end)
+{
+    struct up_h2_stream *s = stream_of(us);
+    uint64_t memory[NV_ON_STACK / sizeof(uint64_t)];
+    struct arena arena;
+    size_t n;
+    nghttp2_data_provider provider = up_h2_session_body();
+    if (session_of(s) == NULL)
+        return; /* lost already: its fault is being told */
+    arena_init(&arena, memory, sizeof(memory));
+    nghttp2_nv *nv = up_h2_head_request(&arena, rq, &n);
+    s->method = rq->method.id;
+    s->buffer = rq->buffer;
+    s->out_end = end;
+    if (body.len > 0)
+        add_to(s, &s->out, body);
+    bool is_bare = end && body.len == 0;
+    s->state = UP_H2_ACTIVE;
+    s->id = nghttp2_submit_request(s->c->session, NULL, nv, n, is_bare ? NULL : &provider, s);
+    arena_clear(&arena);
+    if (s->id < 0) {
+        /* Its numbers are used up: that is told later, and another connection serves. */
+        if (!s->c->conn.is_going)
+            pool_conn_retire(&s->c->conn);
+        loop_post(s->loop, &s->deliver);
+        return;
+    }
+    up_h2_want_flush(s->c);
+}
+
+static bool op_body(struct ustream *us, struct str data)
+{
+    struct up_h2_stream *s = stream_of(us);
+    if (session_of(s) == NULL || s->state != UP_H2_ACTIVE || data.len == 0)
+        return true;
+    add_to(s, &s->out, data);
+    wake(s);
+    s->wants_drain = evbuffer_get_length(s->out) > s->buffer;
+    return !s->wants_drain;
+}
+
+static void op_end(struct ustream *us, const struct fields *trailers)
+{
+    struct up_h2_stream *s = stream_of(us);
+    if (session_of(s) == NULL || s->state != UP_H2_ACTIVE || s->out_end)
+        return;
+    s->out_end = true;
+    s->trailers = up_h2_head_trailers(trailers, &s->n_trailers);
+    wake(s);
+}
+
+static void op_pause(struct ustream *us, bool paused)
+{
+    struct up_h2_stream *s = stream_of(us);
+    s->paused = paused;
+    if (!paused && (s->in != NULL || s->state == UP_H2_TAIL))
+        loop_post(s->loop, &s->deliver);
+}
+
+static void op_cancel(struct ustream *us)
+{
+    struct up_h2_stream *s = stream_of(us);
+    leave(s, NGHTTP2_CANCEL, false);
+    over(s);
+}
+
+static struct stream *op_take(struct ustream *us, void **slot)
+{
+    (void)us;
+    (void)slot;
+    return NULL;
+}
+
+static const struct ustream_ops ops = {
+    .start = op_start,
+    .body = op_body,
+    .end = op_end,
+    .pause = op_pause,
+    .cancel = op_cancel,
+    .take = op_take,
+};
+
+struct up_h2_stream *up_h2_stream_new(struct up_h2 *c)
+{
+    struct up_h2_stream *s = xcalloc(1, sizeof(*s));
+    s->us.ops = &ops;
+    s->c = c;
+    s->loop = c->loop;
+    s->budget = c->budget;
+    s->window = UP_H2_WINDOW;
+    post_init(&s->deliver, on_deliver, s);
+    list_push_back(&c->streams, &s->link);
+    return s;
+}
