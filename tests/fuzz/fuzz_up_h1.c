@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "http/forward.h"
+#include "upstream/pool_impl.h"
 #include "upstream/up_h1.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -96,19 +97,22 @@ static void on_drain(void *arg)
 static const struct ustream_events events = {on_info, on_head, on_body, on_end, on_fault, on_drain};
 
 /* A busy connection over FD, as the pool would have given it out. */
-static struct pool_conn *connect_fd(int fd)
+static struct ustream *connect_fd(int fd)
 {
     struct up_want want = {.conf = &conf, .rule = &rule, .host = STR("h"), .port = 80};
     struct origin *o = origins_get(&origins, &want);
     struct addr nowhere = {0};
-    struct up_h1_from from = {pool, o, stream_new(&loop, fd, &nowhere), &id, NULL};
-    struct pool_conn *c = up_h1_new(&loop, &from);
+    struct pool_made made = {.loop = &loop,
+                             .pool = pool,
+                             .origin = o,
+                             .stream = stream_new(&loop, fd, &nowhere),
+                             .id = &id};
+    struct pool_conn *c = up_h1_new(&made);
     o->conns++;
     o->slots++;
     if (!limit_take(o->limit, 0))
         abort();
-    c->is_busy = true;
-    return c;
+    return pool_conn_use(c);
 }
 
 static void start(struct probe *p)
@@ -152,8 +156,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2 || size > 32768 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds) != 0)
         return 0;
     size_t step = data[0] < 8 ? data[0] + 1U : data[0] * 16U;
-    struct pool_conn *c = connect_fd(fds[0]);
-    struct probe p = {.us = &c->us, .flags = data[1]};
+    struct probe p = {.us = connect_fd(fds[0]), .flags = data[1]};
     start(&p);
     bool is_open = true;
     for (size_t at = 2; at < size && is_open; at += step) {
