@@ -189,7 +189,7 @@ class Stream:
         self.fields, self.trailers = [], []
         self.body, self.received, self.digest = bytearray(), 0, hashlib.sha256()
         self.window = conn.peer[INITIAL_WINDOW_SIZE]
-        self.credit = conn.server.settings.get(INITIAL_WINDOW_SIZE, 65535)
+        self.credit = conn.own[INITIAL_WINDOW_SIZE]
         self.reset = None  # the peer's RST_STREAM code
         self.ended = False  # the request is whole
         self.done = False  # END_STREAM or RST_STREAM was sent
@@ -280,8 +280,8 @@ class H2Conn:
         self.last = 0
         self.auto = {"settings", "ping", "window", "stream window"}  # what is answered without being told
         self.peer = {HEADER_TABLE_SIZE: 4096, INITIAL_WINDOW_SIZE: 65535, MAX_FRAME_SIZE: 16384}
-        self.limits = [(0, NO_LIMIT)]  # of streams, with how many SETTINGS the peer must have acknowledged
-        self.told = 0
+        self.told = deque()  # SETTINGS that the peer has not acknowledged
+        self.own = {MAX_CONCURRENT_STREAMS: NO_LIMIT, INITIAL_WINDOW_SIZE: 65535}  # those in force
         self.window, self.credit = 65535, 65535
         self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder(max_header_list_size=1 << 20)
         self.lock = threading.RLock()
@@ -309,9 +309,7 @@ class H2Conn:
 
     def set(self, values):
         with self.lock:
-            self.told += 1
-            if MAX_CONCURRENT_STREAMS in values:
-                self.limits.append((self.told, values[MAX_CONCURRENT_STREAMS]))
+            self.told.append(values)
             if HEADER_TABLE_SIZE in values:
                 self.decoder.max_allowed_table_size = max(4096, values[HEADER_TABLE_SIZE])
             self.raw(settings(values))
@@ -501,19 +499,13 @@ class H2Conn:
         stream.fields = fields
         active = sum(1 for s in self.streams.values() if s.reset is None and not (s.done and s.ended))
         self.most = max(self.most, active)
-        limit = max(n for told, n in self._limits_in_force())
-        if active > limit:
-            self.fault("%d streams at once, %d allowed" % (active, limit))
+        if active > self.own[MAX_CONCURRENT_STREAMS]:
+            self.fault("%d streams at once, %d allowed" % (active, self.own[MAX_CONCURRENT_STREAMS]))
         self._judge(fields)
         self.requests.append(stream)
         self.server.requests.append(stream)
         if f.flags & END_STREAM:
             self._end(stream)
-
-    def _limits_in_force(self):
-        """What the peer was told last of what it has acknowledged, and all that came later."""
-        known = [x for x in self.limits if x[0] <= self.acks]
-        return [known[-1]] + [x for x in self.limits if x[0] > self.acks]
 
     def _judge_names(self, fields):
         for name, value in fields:
@@ -551,6 +543,11 @@ class H2Conn:
     def _on_4(self, f):
         if f.flags & ACK:
             self.acks += 1
+            values = self.told.popleft() if self.told else {}
+            more = values.get(INITIAL_WINDOW_SIZE, self.own[INITIAL_WINDOW_SIZE]) - self.own[INITIAL_WINDOW_SIZE]
+            for stream in self.streams.values():
+                stream.credit += more
+            self.own.update(values)
             return
         values = {k: v for k, v in struct.iter_unpack(">HI", f.payload)}
         if INITIAL_WINDOW_SIZE in values:
