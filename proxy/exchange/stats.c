@@ -62,6 +62,8 @@ static void count_upstream(struct stats *s, const struct exchange *x)
         counter_add(&place->failed, 1);
     if (x->facts.is_reused)
         counter_add(&place->reused, 1);
+    if (x->facts.protocol != NULL)
+        counter_add(x->facts.is_shared ? &s->h2 : &s->h1, 1);
     if (!x->want.tls)
         counter_add(&s->plain, 1);
     else if (!x->rule->tls.verify)
@@ -121,6 +123,8 @@ void stats_add(struct stats_sum *sum, const struct stats *s)
     sum->retries += counter_get(&s->retries);
     sum->unverified += counter_get(&s->unverified);
     sum->plain += counter_get(&s->plain);
+    sum->h1 += counter_get(&s->h1);
+    sum->h2 += counter_get(&s->h2);
     sum->tunnels += counter_get(&s->tunnels);
     for (unsigned i = 0; i < PHASE_COUNT; i++)
         add_histogram(&sum->phases[i], &s->phases[i]);

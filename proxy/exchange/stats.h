@@ -41,6 +41,7 @@ struct stats {
     struct counter retries;
     struct counter unverified; /* requests sent upstream under verify = off */
     struct counter plain;      /* and without TLS */
+    struct counter h1, h2;     /* requests that got a connection, by what it speaks */
     struct counter tunnels;    /* opened */
     struct histogram phases[PHASE_COUNT];
     struct tally tally;
@@ -53,7 +54,7 @@ struct stats_sum {
     uint64_t in_flight, exchanges, failed;
     uint64_t classes[STATS_CLASSES];
     uint64_t faults[FAULT_COUNT];
-    uint64_t bytes_in, bytes_out, retries, unverified, plain, tunnels;
+    uint64_t bytes_in, bytes_out, retries, unverified, plain, h1, h2, tunnels;
     struct phase_sum {
         uint64_t in[STATS_BOUNDS + 1];
         uint64_t count, sum; /* µs */

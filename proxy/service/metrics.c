@@ -158,6 +158,10 @@ static void print_exchanges(const struct sheet *s)
     put_counter(s, "tlsfan_sent_bytes_total", sum->bytes_out, "Bytes to clients.");
     put_counter(s, "tlsfan_retries_total", sum->retries,
                 "Requests sent again after a reused connection was lost.");
+    put_family(s, "tlsfan_upstream_requests_total", "counter",
+               "Requests that got a connection, by the protocol it speaks.");
+    put_labelled(s, "tlsfan_upstream_requests_total", "protocol", "h1", sum->h1);
+    put_labelled(s, "tlsfan_upstream_requests_total", "protocol", "h2", sum->h2);
     put_counter(s, "tlsfan_unverified_requests_total", sum->unverified,
                 "Requests under a rule with verify = off.");
     put_counter(s, "tlsfan_plain_requests_total", sum->plain, "Requests that went on without TLS.");

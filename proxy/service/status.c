@@ -125,6 +125,8 @@ void status_print(struct evbuffer *out, const struct watch *w)
     set_number(root, "bytes_in", sum->bytes_in);
     set_number(root, "bytes_out", sum->bytes_out);
     set_number(root, "retries", sum->retries);
+    set_number(root, "h1", sum->h1);
+    set_number(root, "h2", sum->h2);
     set_number(root, "unverified", sum->unverified);
     set_number(root, "plain", sum->plain);
     set_number(root, "tunnels", sum->tunnels);

@@ -79,6 +79,8 @@ static void one_that_ends_well(void **state)
     assert_int_equal(sum.bytes_out, 50);
     assert_int_equal(sum.plain, 1);
     assert_int_equal(sum.unverified, 0);
+    assert_int_equal(sum.h1, 1);
+    assert_int_equal(sum.h2, 0);
     assert_int_equal(sum.phases[PHASE_TOTAL].count, 2);
     assert_int_equal(sum.phases[PHASE_QUEUE].count, 1);
     assert_int_equal(sum.phases[PHASE_WAIT].count, 1);

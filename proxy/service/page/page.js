@@ -66,7 +66,7 @@ function makeRow(x) {
   const time = element("div", "time");
   time.append(span);
   row.append(element("span", "method", x.method), element("span", "url", x.url.replace(/^https?:\/\//, "")),
-    element("span", "status", x.status || "–"), element("span", "ms", ms(x.ms.total)), time);
+    element("span", "protocol", x.protocol), element("span", "status", x.status || "–"), element("span", "ms", ms(x.ms.total)), time);
   row.title = PHASES.filter((p) => x.ms[p] > 0).map((p) => p + " " + ms(x.ms[p])).join(", ") + (x.sentence ? "\n" + x.sentence : "");
   x.row = row;
   return row;
