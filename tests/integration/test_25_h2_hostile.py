@@ -697,6 +697,66 @@ def test_a_flood_is_ended(one, serve_h2, serve, name):
         raise AssertionError("ended after %.3f s, others waited %.3f s" % (flood.took, times[-1]))
 
 
+GIVEN_UP = {  # what an origin may say for ever about a stream that was reset: bytes, of the stream's number
+    "DATA": lambda n: frame(h2.DATA, 0, n, bytes(16000)),
+    "small DATA": lambda n: frame(h2.DATA, 0, n, b"x") * 1000,
+    "HEADERS": lambda n: frame(h2.HEADERS, 4, n, STATUS + block([("x", "y" * 100)])) * 100,
+    "bombs": lambda n: frame(h2.HEADERS, 4, n, STATUS + b"\x40\x01x\x7f\xa1\x1e" + b"y" * 4000 + b"\xbe" * 12000),
+    "RST_STREAM": lambda n: h2.rst(n) * 1000,
+    "WINDOW_UPDATE": lambda n: h2.window(n, 1) * 1000,
+}
+
+
+@pytest.mark.parametrize("name", GIVEN_UP)
+def test_a_flood_on_a_stream_that_was_given_up(one, serve_h2, serve, name):
+    """Its client has left, so nothing of it is of use any more; the windows are kept to."""
+    poured = {}
+
+    def pour(conn, stream):
+        part, begun, size = GIVEN_UP[name](stream.id), time.monotonic(), 0
+        cost = {"DATA": 16000, "small DATA": 1000}.get(name, 0)
+        try:
+            while not conn.closed and time.monotonic() - begun < 2 * SLOW:
+                wait_until(lambda: conn.closed or conn.window > cost, 2)
+                conn.window -= cost
+                conn.raw(part)
+                size += len(part)
+        except (OSError, AssertionError):
+            pass
+        poured["took"], poured["size"] = time.monotonic() - begun, size
+
+    def handler(conn):
+        while True:
+            for stream in conn.incoming():
+                if stream.target == "/left":
+                    break
+                stream.respond(stream.target)
+            else:
+                return
+            while stream.reset is None and conn.next_frame() is not None:
+                pass
+            threading.Thread(target=pour, args=(conn, stream), daemon=True).start()
+
+    server = serve_h2(handler, judge=False)
+    other = serve(answering(lambda r, c: ok("fine")))
+    c, p = one()
+    assert c.get(server.url("/warm")).text == "/warm"
+    before = peak(p)
+    with p.client() as gone:
+        gone.request("GET", server.url("/left"))
+        server.wait_requests(2)
+    times = []
+    while not poured and len(times) < 20000:
+        times.append(timed(c, other.url()))
+    print(
+        "%s: ended after %.3f s, %d KiB; slowest of %d others %.1f ms"
+        % (name, poured["took"], poured["size"] // 1024, len(times), max(times) * 1000)
+    )
+    assert SANITIZED or peak(p) - before <= 8 * 1024
+    assert poured["took"] < 1 * SLOW
+    assert c.get(server.url("/next")).text == "/next"
+
+
 def timed(c, url):
     begun = time.monotonic()
     assert c.get(url).text == "fine"
