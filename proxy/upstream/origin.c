@@ -73,6 +73,7 @@ static struct origin *origin_new(struct origins *t, const struct up_want *want, 
     o->idle_timeout = u->idle_timeout * 1000;
     o->max_age = u->max_age * 1000;
     o->max_head = u->max_head;
+    o->buffer = want->conf->client.buffer;
     o->max_requests = want->rule->max_per_host;
     o->tls = want->tls;
     o->streams = ORIGIN_STREAMS;

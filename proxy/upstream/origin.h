@@ -43,6 +43,7 @@ struct origin {
     int64_t idle_timeout; /* µs, 0 = none */
     int64_t max_age;      /* µs, 0 = none */
     size_t max_head;
+    size_t buffer;         /* client.buffer: what of a body may come before the client takes it */
     unsigned max_requests; /* max_per_host of the rule; 0 = none */
     bool tls, via;
     size_t key_len;

@@ -133,7 +133,8 @@ struct ustream *pool_conn_find(struct origin *o, const struct up_want *want)
     for (struct list *it = o->open.next; it != &o->open; it = next) {
         struct pool_conn *c = container_of(it, struct pool_conn, link);
         next = it->next;
-        if (c->born < want->not_before || (c->is_shared && want->h1_only))
+        bool is_stale = want->not_before != 0 && (!c->is_shared || c->born < want->not_before);
+        if (is_stale || (c->is_shared && want->h1_only))
             continue;
         enum fitness fitness = conn_fitness(c, now);
         if (fitness == FIT)

@@ -14,13 +14,23 @@
 #include "upstream/up_h2_impl.h"
 
 enum {
-    STREAMS_MAX = 1000,   /* at once on one connection, whatever the peer allows */
+    STREAMS_MAX = 1000,           /* at once on one connection, whatever the peer allows */
+    WINDOW_MIN = 65535,           /* bytes: what every peer begins with */
+    WINDOW_FAR = 2 * 1024 * 1024, /* bytes of one body under way at most */
+    BYTES_PER_US = 25,
     WATCH_QUIET = 15000,  /* ms without a byte until PING is sent */
     WATCH_ANSWER = 10000, /* ms for its answer, or for the first SETTINGS */
     GATHER = 2 * 16384,   /* bytes written at once: two TLS records */
     CREDIT_EVERY = 10000, /* µs after which one more frame that carries nothing may come */
     EVENTS_KEPT = 64      /* room for events that is kept between reads */
 };
+
+/* Bytes that are under way at 25 MB/s when there and back takes as long as connecting did. */
+static int32_t far_window(int32_t near, int64_t connect_us)
+{
+    int64_t far = connect_us < WINDOW_FAR / BYTES_PER_US ? connect_us * BYTES_PER_US : WINDOW_FAR;
+    return far > near ? (int32_t)far : near;
+}
 
 static struct up_h2 *up_h2_of(struct pool_conn *conn)
 {
@@ -332,6 +342,10 @@ struct pool_conn *up_h2_new(const struct pool_made *made)
     c->conn.facts.is_shared = true;
     c->conn.is_settling = true;
     c->conn.room = made->origin->streams;
+    c->window = made->origin->buffer < WINDOW_MIN   ? WINDOW_MIN
+                : made->origin->buffer > WINDOW_FAR ? WINDOW_FAR
+                                                    : (int32_t)made->origin->buffer;
+    c->window_max = far_window(c->window, made->facts.connect_us);
     up_h2_session_open(c, made->origin->max_head);
     c->is_asked = true; /* for SETTINGS */
     deadline_set(&c->watch, WATCH_ANSWER);

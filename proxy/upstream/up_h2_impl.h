@@ -14,9 +14,7 @@
 #include "upstream/up_h2_head.h"
 
 enum {
-    UP_H2_WINDOW = 256 * 1024, /* bytes of a body that may come before they are asked for */
-    UP_H2_WINDOW_MAX = 2 * 1024 * 1024, /* and while its reader keeps up */
-    UP_H2_CREDIT = 1000                 /* frames that carry nothing, ahead of those that do */
+    UP_H2_CREDIT = 1000 /* frames that carry nothing, ahead of those that do */
 };
 
 enum up_h2_kind {
@@ -55,12 +53,14 @@ struct up_h2 {
     bool is_asked;         /* PING, or our settings, have no answer yet */
     bool has_settings;     /* the peer's have come or changed */
     bool has_goaway;
-    bool is_broken;  /* nghttp2 cannot go on */
-    bool is_flood;   /* too many frames that carry nothing */
-    size_t taken;    /* bytes of DATA that came and are not yet given back to the window */
-    int credit;      /* frames that carry nothing and may still come */
-    int64_t counted; /* µs: when `credit` was last topped up */
-    const char *why; /* static: what was wrong with a frame; NULL: nothing */
+    bool is_broken;     /* nghttp2 cannot go on */
+    bool is_flood;      /* too many frames that carry nothing */
+    int32_t window;     /* bytes of a body that may come unasked */
+    int32_t window_max; /* and while its reader keeps up */
+    size_t taken;       /* bytes of DATA that came and are not yet given back to the window */
+    int credit;         /* frames that carry nothing and may still come */
+    int64_t counted;    /* µs: when `credit` was last topped up */
+    const char *why;    /* static: what was wrong with a frame; NULL: nothing */
     struct reap reap;
 };
 

@@ -2,7 +2,8 @@
 /* One request on an HTTP/2 connection, as a ustream. It leaves its place on the connection as soon
  * as all has come, even if its reader is slow: what waits is told from memory, at most a window of
  * it. The window is opened by what the reader has taken, so a slow one holds back its own stream
- * and no other.
+ * and no other. It is client.buffer; a reader that keeps up with an origin far away gets a larger
+ * one, or the way there and back would be its speed.
  *
  *     NEW -> ACTIVE -> [TAIL] -> OVER */
 #include <stdlib.h>
@@ -253,8 +254,8 @@ static void give_window(struct up_h2_stream *s, size_t n)
         return;
     nghttp2_session_consume_stream(session, s->id, n);
     s->received += n;
-    if (s->received > 2 * (uint64_t)s->window && s->window < UP_H2_WINDOW_MAX && !s->paused) {
-        s->window *= 2;
+    if (s->received > 2 * (uint64_t)s->window && s->window < s->c->window_max && !s->paused) {
+        s->window = s->window < s->c->window_max / 2 ? 2 * s->window : s->c->window_max;
         s->received = 0;
         nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, s->id, s->window);
     }
@@ -473,7 +474,7 @@ struct up_h2_stream *up_h2_stream_new(struct up_h2 *c)
     s->c = c;
     s->loop = c->loop;
     s->budget = c->budget;
-    s->window = UP_H2_WINDOW;
+    s->window = c->window;
     post_init(&s->deliver, on_deliver, s);
     list_push_back(&c->streams, &s->link);
     return s;
