@@ -1276,7 +1276,7 @@ def test_a_burst_leaves_in_few_records(one, serve_h2):
     assert [r.status for r in got] == [200] * CROWD
     took = conn.channel.records - records
     print("100 requests: %d records, %d frames" % (took, len(conn.frames) - frames))
-    assert took <= 12, took
+    assert took <= 6, took
 
 
 def test_uploads_leave_in_full_records(one, serve_h2):
@@ -1321,10 +1321,9 @@ def test_the_protocol_is_to_be_seen(make_proxy, serve_h2, serve):
     told = json.loads(fetch(p, "/exchanges"))["exchanges"]
     assert sorted(x["protocol"] for x in told) == ["h1"] * 5 + ["h2"] * 10
     status = json.loads(fetch(p, "/status"))
-    assert "h2" in json.dumps(status), status
+    assert (status["h1"], status["h2"]) == (5, 10), status
     (origin,) = [o for o in status["origins"] if o["origin"] == "localhost:%d" % new.port]
     assert origin["requests"] == 10 and origin["opened"] == 1
-    assert "protocol" in fetch(p, "/page.js") or "protocol" in fetch(p, "/")
 
 
 def test_a_batch_is_one_connection(make_proxy, serve_h2):
