@@ -394,6 +394,18 @@ def test_interim_responses(one, serve_h2):
     assert hints.get("Link") == "</a>; rel=preload"
 
 
+def test_many_interim_responses(one, serve_h2):
+    def app(stream):
+        for _ in range(20):
+            stream.head(status=102)
+        stream.respond(stream.target)
+
+    server = serve_h2(each(app))
+    c, _ = one()
+    fan_out(c, server, 20)
+    assert len(server.conns) == 1
+
+
 def test_expect_100_continue(one, serve_h2):
     def app(stream):
         stream.head(status=100)
@@ -422,6 +434,30 @@ def test_trailers_both_ways(one, serve_h2):
     assert stream.get("transfer-encoding") is None and stream.get("content-length") is None
 
 
+def test_trailers_without_a_body(one, serve_h2):
+    def app(stream):
+        stream.head()
+        stream.trailer("x-sum: 42")
+
+    server = serve_h2(each(app))
+    c, p = one()
+    c.send("POST %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Up: 7\r\n\r\n" % server.url())
+    r = c.response()
+    assert r.body == b"" and r.trailers == [("X-Sum", "42")] and ("x-up", "7") in server.requests[0].trailers
+    with p.client() as old:
+        r = old.get(server.url(), version="1.0")
+        assert r.status == 200 and r.body == b"" and old.closed()
+
+
+def test_connections_of_clients_are_not_those_of_origins(one, serve_h2):
+    server = serve_h2(each(echo))
+    _, p = one()
+    for i in range(5):
+        with p.client() as c:
+            assert c.get(server.url("/%d" % i), "Connection: close").text == "/%d" % i and c.closed()
+    assert len(server.conns) == 1
+
+
 def test_bare_answers(one, serve_h2):
     def app(stream):
         if stream.method == "HEAD":
@@ -437,6 +473,22 @@ def test_bare_answers(one, serve_h2):
         assert c.get(server.url("/204")).status == 204
         assert c.get(server.url("/304")).status == 304
         assert c.get(server.url("/200")).body == b""
+    assert len(server.conns) == 1
+
+
+def test_bare_answers_that_end_with_an_empty_frame(one, serve_h2):
+    """Many servers know only afterwards that there is no body."""
+
+    def app(stream):
+        stream.head("content-length: 9", status=200 if stream.method == "HEAD" else int(stream.target[1:]))
+        stream.data(b"", end=True)
+
+    server = serve_h2(each(app))
+    c, _ = one()
+    for _ in range(3):
+        r = c.exchange("HEAD", server.url("/x"))
+        assert r.status == 200 and r.get("Content-Length") == "9"
+        assert c.get(server.url("/304")).status == 304
     assert len(server.conns) == 1
 
 
@@ -547,6 +599,67 @@ def test_answered_before_the_request_is_whole(one, serve_h2):
         r = d.response()
         assert r.status == 413 and r.text == "too much"
     assert c.get(server.url("/after")).text == "/after" and len(server.conns) == 1
+
+
+@pytest.mark.parametrize("size", [0, 3000000])
+def test_answered_whole_before_the_request_is(one, serve_h2, size):
+    """Without a reset: the rest of the body is given up, or taken; the stream ends and the others go on."""
+    server = serve_h2(each(lambda s: s.respond("early") if s.method == "POST" else echo(s), "head"), keep=False)
+    c, p = one()
+    assert c.get(server.url("/warm")).text == "/warm"
+    with p.client() as d:
+        d.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n" % server.url("/up"))
+        server.wait_requests(2)
+        try:
+            d.send(bytes(size))
+        except OSError:
+            pass
+        r = d.response()
+        assert r.status == 200 and r.text == "early"
+    stream = server.requests[1]
+    wait_until(lambda: stream.reset is not None, 5, "the stream to end")
+    fan_out(c, server, 10)
+    assert len(server.conns) == 1
+
+
+@pytest.mark.parametrize("size", [1000, 100000, 3000000])
+@pytest.mark.parametrize("how", ["refused", "goaway", "421", "http/1.1"])
+def test_a_body_is_sent_whole_again_or_not_at_all(one, serve_h2, how, size):
+    """What is retried has its whole body; where that is gone, the client hears it."""
+    body = (hashlib.sha512(b"%d" % size).digest() * (size // 64 + 1))[:size]
+
+    def app(stream):
+        if stream.method == "GET":
+            echo(stream)
+        elif server.paths().count("/up") > 1:
+            wait_until(lambda: stream.ended or stream.reset is not None, 10)
+            stream.respond(stream.digest.hexdigest())
+        elif how == "goaway":
+            stream.conn.goaway(stream.id - 2)
+        elif how == "421":
+            stream.respond("no", status=421)
+        else:
+            stream.refuse(h2.REFUSED_STREAM if how == "refused" else h2.HTTP_1_1_REQUIRED)
+
+    def later(stream):
+        threading.Thread(target=app, args=(stream,), daemon=True).start()
+
+    h1 = answering(lambda r, c: ok(hashlib.sha256(r.body).hexdigest()))
+    server = serve_h2(each(later, "head"), h1=h1)
+    c, p = one()
+    assert c.get(server.url("/warm")).text == "/warm"
+    with p.client(timeout=20) as d:
+        d.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (server.url("/up"), size))
+        try:
+            d.send(body)
+        except OSError:
+            pass
+        r = d.response()
+    if r.status == 200:
+        assert r.text == hashlib.sha256(body).hexdigest()
+    else:
+        assert size > 1000 and (r.status in (502, 503) and r.error or r.status == 421), r
+    assert c.get(server.url("/next")).text == "/next" or how == "http/1.1"
 
 
 # --- flow control
@@ -739,6 +852,33 @@ def test_the_client_leaves_and_only_its_stream_ends(one, serve_h2):
 
 
 # --- what the origin says about the connection
+
+
+def test_large_settings(one, serve_h2):
+    """Frames of a MiB and a table of 64 KiB are offered; nobody has to use them."""
+    wide = {h2.MAX_FRAME_SIZE: MIB, h2.HEADER_TABLE_SIZE: 65536, h2.INITIAL_WINDOW_SIZE: h2.MAX_WINDOW}
+    server = serve_h2(each(lambda s: s.respond("%d" % s.received)), settings=wide)
+    c, _ = one()
+    for i in range(5):
+        fields = ["X-%d: %s" % (n, "v" * n) for n in range(50)]
+        assert c.exchange("POST", server.url(), *fields, body=bytes(MIB * i)).text == "%d" % (MIB * i)
+    assert len(server.conns) == 1
+
+
+def test_an_idle_connection_answers(one, serve_h2):
+    server = serve_h2(each(echo))
+    c, _ = one()
+    fan_out(c, server, 2)
+    conn = server.conns[0]
+    for i in range(10):
+        conn.ping(b"number %d" % i)
+        wait_until(lambda i=i: b"number %d" % i in conn.pongs, 5, "the answer")
+    with conn.lock:
+        conn.set({h2.HEADER_TABLE_SIZE: 100})
+        conn.encoder.header_table_size = 0  # the next block begins with a change of its table
+    wait_until(lambda: conn.acks == 2, 5, "the acknowledgement")
+    fan_out(c, server, 5)
+    assert len(server.conns) == 1
 
 
 def test_other_settings_and_frames(one, serve_h2):
@@ -1008,6 +1148,28 @@ def test_unsafe_requests_are_not_retried(one, serve_h2, ending):
     assert c.get(server.url("/next")).text == "/next"
 
 
+def test_what_was_answered_before_the_end_is_whole(one, serve_h2):
+    """Five of ten are answered in the same breath as the end of the connection: the others are asked again."""
+
+    def handler(conn):
+        waiting = []
+        for stream in conn.incoming():
+            if conn.number > 0 or stream.target == "/warm":
+                echo(stream)
+                continue
+            waiting.append(stream)
+            if len(waiting) == 10:
+                for s in waiting[:5]:
+                    s.respond(s.target, length=False)
+                return conn.finish()
+
+    server = serve_h2(handler)
+    c, _ = one()
+    assert c.get(server.url("/warm")).text == "/warm"
+    fan_out(c, server, 10)
+    assert len(server.requests) == 16
+
+
 def test_not_retried_on_a_fresh_connection(one, serve_h2):
     def handler(conn):
         for stream in conn.incoming():
@@ -1156,7 +1318,7 @@ def test_a_quiet_connection_is_asked(make_proxy, serve_h2):
     with p.client(timeout=60) as c, p.client(timeout=60) as d, p.client(timeout=60) as e:
         for client, host in ((c, "a.localhost"), (d, "b.localhost"), (e, "c.localhost")):
             assert client.get(server.url("/x", host)).text == "/x"
-        e.request("GET", server.url("/hang", "c.localhost"))
+        e.request("POST", server.url("/hang", "c.localhost"), "Content-Length: 0")
         begun = time.monotonic()
         first, second, third = server.conns
         wait_until(lambda: all(x.count(h2.PING) for x in server.conns), 20 / SLOW, "PINGs")
@@ -1243,6 +1405,21 @@ def test_the_first_handshake_fails_for_all(one, serve_h2):
     pipeline(c, [server.url("/%d" % i) for i in range(20)])
     assert {(r.status, r.error) for r in answers(c, 20)} == {(502, "tls_certificate_error")}
     assert c.get(server.url()).error == "tls_certificate_error"
+
+
+@pytest.mark.parametrize("how", ["hangs", "cuts", "refuses"])
+def test_those_who_wait_do_not_wait_one_after_the_other(one, serve, how):
+    """The handshake that all wait for never ends, or ends badly: all are told in the time of one."""
+    server = serve(lambda conn: conn.hang() if how == "hangs" else conn.cut(), tls=False)
+    if how == "refuses":
+        server.stop()
+    c, _ = one("upstream { connect_timeout = 500ms }\n")
+    begun = time.monotonic()
+    pipeline(c, [server.url("/%d" % i) for i in range(20)])
+    expected = {"hangs": (504, "connection_timeout"), "refuses": (502, "connection_refused")}
+    for r in answers(c, 20):
+        assert (r.status, r.error) == expected.get(how, (502, r.error)) and r.error, r
+    assert time.monotonic() - begun < 3 * SLOW
 
 
 def test_those_who_wait_may_leave(one, serve_h2):
