@@ -233,6 +233,24 @@ def test_http2_on_and_off(one, serve_h2, conf, protocol):
         assert conn.protocol != "h2" and "h2" not in conn.offered
 
 
+def test_hup_switches_and_streams_finish(make_proxy, serve_h2):
+    """What is under way by h2 ends there, what comes after the reload goes by http/1.1, and back."""
+    streams = []
+    app = each(lambda s: streams.append(s) if s.target == "/slow" else s.respond("h2"))
+    server = serve_h2(app, h1=answering(lambda r, c: ok("h1")))
+    p = make_proxy("workers = 1\n")
+    with p.client() as c, p.client() as slow:
+        assert c.get(server.url()).text == "h2"
+        slow.request("GET", server.url("/slow"))
+        wait_until(lambda: streams, 5, "the slow one")
+        for conf, word in (("workers = 1\nupstream { http2 = off }\n", "h1"), ("workers = 1\n", "h2")):
+            p.write(conf)
+            p.signal(signal.SIGHUP)
+            wait_until(lambda word=word: c.get(server.url()).text == word, 5, "the reload")
+        streams[0].respond("slow")
+        assert slow.response().text == "slow"
+
+
 @pytest.mark.parametrize("alpn", [("http/1.1",), ()])
 def test_an_origin_without_h2(one, serve_h2, alpn):
     server = serve_h2(each(echo), alpn=alpn, h1=answering(lambda r, c: ok(r.target)))
@@ -649,9 +667,9 @@ def test_a_body_is_sent_whole_again_or_not_at_all(one, serve_h2, how, size):
     c, p = one()
     assert c.get(server.url("/warm")).text == "/warm"
     with p.client(timeout=20) as d:
-        d.send("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (server.url("/up"), size))
+        head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (server.url("/up").encode(), size)
         try:
-            d.send(body)
+            d.send(head + body)
         except OSError:
             pass
         r = d.response()
@@ -977,7 +995,7 @@ def test_no_streams_at_all(one, serve_h2):
     c.request("GET", server.url())
     r = c.response()
     assert r.status in (502, 503, 504) and r.error, r
-    assert server.accepted <= 8 and not p.dead()
+    assert 1 <= len(server.h2) <= server.accepted <= 8 and not p.dead()
 
 
 # --- retries
@@ -1534,6 +1552,45 @@ def test_term_lets_streams_finish(make_proxy, serve_h2):
         assert [r.text for r in answers(c, 10)] == ["/%d" % i for i in range(10)]
     wait_until(p.dead, 5, "the end")
     wait_until(lambda: server.conns[0].closed, 5, "the connection to end")
+
+
+@pytest.mark.soak
+def test_nothing_is_left_after_much_more(one, serve_h2):
+    """The same with every kind of ending, for a hundred thousand requests."""
+
+    def app(stream):
+        kind = int(stream.target[1:]) % 10
+        if kind == 0 and server.paths().count(stream.target) == 1:
+            stream.refuse()
+        elif kind == 1:
+            stream.conn.headers(stream.id, [(":status", "200"), ("X", "upper")], h2.END_STREAM)
+        elif kind == 2 and stream.conn.number % 2 == 0 and stream.id > 200:
+            stream.conn.goaway(stream.id)
+            echo(stream)
+        else:
+            stream.respond(stream.target, trailers=("x: y",) if kind == 3 else ())
+        stream.conn.frames.clear() if len(stream.conn.frames) > 1000 else None
+
+    server = serve_h2(each(app), judge=False)
+    c, p = one("upstream { idle_timeout = 300ms }\n")
+
+    def turn():
+        del server.requests[:]
+        pipeline(c, [server.url("/%d" % i) for i in range(CROWD)])
+        assert {r.status for r in answers(c, CROWD)} == {200, 502}
+
+    def settle():
+        wait_until(lambda: all(conn.closed for conn in server.conns), 5)
+        return p.fds(), p.rss()
+
+    for _ in range(100):
+        turn()
+    fds, rss = settle()
+    for _ in range(1000):
+        turn()
+    after = settle()
+    print("100,000 requests over %d connections: RSS %+d KiB" % (len(server.conns), after[1] - rss))
+    assert after[0] <= fds and (SANITIZED or after[1] - rss < 1024)
 
 
 def test_nothing_is_left(one, serve_h2):

@@ -470,7 +470,7 @@ def test_goaway_always(one, serve_h2):
     c, p = one()
     c.request("GET", server.url("/x"))
     r = c.response()
-    assert r.status in (502, 503) and r.error and server.accepted <= 10
+    assert r.status in (502, 503) and r.error and 1 <= len(server.h2) <= server.accepted <= 10
     assert not p.dead()
 
 
@@ -518,9 +518,11 @@ def test_ended_in_every_phase(one, serve_h2, phase, how):
 
 
 @pytest.mark.parametrize("how", ["cut", "reset", "finish"])
-@pytest.mark.parametrize("say", [b"", b"\0\0\0", frame(h2.SETTINGS), h2.settings({3: 100})[:12]])
-def test_ended_before_a_request(one, serve_h2, how, say):
+@pytest.mark.parametrize("said", ["nothing", "three bytes", "settings", "a part of settings"])
+def test_ended_before_a_request(one, serve_h2, how, said):
     """TLS stands, and then the origin goes: with nothing, a part of SETTINGS or all of them."""
+
+    say = {"nothing": b"", "three bytes": bytes(3), "settings": frame(h2.SETTINGS)}.get(said, h2.settings({3: 9})[:12])
 
     def handler(conn):
         conn.raw(say) if say else None
@@ -531,7 +533,7 @@ def test_ended_before_a_request(one, serve_h2, how, say):
     c.request("POST", server.url("/x"), "Content-Length: 0")
     r = c.response()
     assert r.status == 502 and r.error in ("connection_terminated", "http_protocol_error"), r
-    assert server.accepted <= 3
+    assert 1 <= len(server.h2) <= server.accepted <= 3
 
 
 def test_ended_at_every_byte_of_an_answer(one, serve_h2):
