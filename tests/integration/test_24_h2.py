@@ -1583,7 +1583,7 @@ def test_nothing_is_left_after_much_more(one, serve_h2):
         wait_until(lambda: all(conn.closed for conn in server.conns), 5)
         return p.fds(), p.rss()
 
-    for _ in range(100):
+    for _ in range(300):
         turn()
     fds, rss = settle()
     for _ in range(1000):
