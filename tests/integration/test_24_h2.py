@@ -290,6 +290,7 @@ def test_a_request_in_h2(one, serve_h2):
         "Proxy-Connection: keep-alive",
         "Proxy-Authorization: Basic abc",
         "Upgrade: h2c",
+        "HTTP2-Settings: AAMAAABkAAQAAP__",
         "TE: deflate, trailers;q=0.5",
         "X-Stay: 1",
         "X-STAY: 2",
@@ -306,7 +307,10 @@ def test_a_request_in_h2(one, serve_h2):
     names = {n for n, _ in stream.fields}
     assert stream.all("x-stay") == ["1", "2"] and stream.get("accept-encoding") == "gzip"
     assert not names & {"x-mine", "keep-alive", "connection", "proxy-connection", "upgrade", "transfer-encoding"}
-    assert not names & {"proxy-authorization", "content-length"} and stream.get("te") in (None, "trailers")
+    assert not names & {"proxy-authorization", "content-length", "http2-settings"} and stream.get("te") in (
+        None,
+        "trailers",
+    )
     assert "1.1 tlsfan-" in stream.get("via")
 
 
@@ -1031,6 +1035,23 @@ def test_goaway_in_mid_fan_out(one, serve_h2):
             assert c.response().text == "/%d" % i
     wait_until(lambda: server.conns[0].closed, 5, "the old connection to end")
     assert {x["error"] for x in p.wait_access(lambda x: True, 20)} in ({""}, {None})
+
+
+@pytest.mark.parametrize("few", [20, 10])
+def test_an_origin_that_takes_few_requests_a_connection(one, serve_h2, few):
+    """The rest of a fan-out moves on from connection to connection; every one of them makes progress."""
+
+    def handler(conn):
+        for stream in conn.incoming():
+            if len(conn.requests) <= few:
+                echo(stream)
+            if len(conn.requests) == few:
+                conn.goaway(stream.id)
+
+    server = serve_h2(handler)
+    c, _ = one()
+    fan_out(c, server, 40)
+    assert len(server.conns) <= 2 * 40 // few
 
 
 def test_goaway_gently(one, serve_h2):
