@@ -53,13 +53,27 @@ static void exchange_leave(struct exchange *x)
     timeout_clear(&x->timeout);
 }
 
-static void exchange_drop_pending(struct exchange *x)
+static void exchange_drop(struct exchange *x, struct evbuffer **body)
 {
-    if (x->pending == NULL)
+    if (*body == NULL)
         return;
-    budget_add(x->engine->budget, -(int64_t)evbuffer_get_length(x->pending));
-    evbuffer_free(x->pending);
-    x->pending = NULL;
+    budget_add(x->engine->budget, -(int64_t)evbuffer_get_length(*body));
+    evbuffer_free(*body);
+    *body = NULL;
+}
+
+/* Keeps request body that an HTTP/2 connection gets: GOAWAY may say at any time before the answer
+ * that it was not processed. That is as much as a connection takes before its peer has begun with
+ * it; who gets more has begun. */
+static void exchange_keep(struct exchange *x, struct str data)
+{
+    if (evbuffer_get_length(x->kept) + data.len > 2 * x->conf->client.buffer) {
+        exchange_drop(x, &x->kept);
+        x->replayable = false;
+        return;
+    }
+    evbuffer_add(x->kept, data.p, data.len);
+    budget_add(x->engine->budget, (int64_t)data.len);
 }
 
 /* Keeps request body for when there is a connection. */
@@ -77,7 +91,8 @@ static bool exchange_hold(struct exchange *x, struct str data)
 static void exchange_done(struct exchange *x)
 {
     timeout_clear(&x->timeout);
-    exchange_drop_pending(x);
+    exchange_drop(x, &x->pending);
+    exchange_drop(x, &x->kept);
     if (x->req != HALF_DONE)
         x->must_close = true; /* the rest of the body is not read */
     x->res = HALF_DONE;
@@ -169,6 +184,14 @@ static void exchange_switch(struct exchange *x, struct h1_head *head)
 
 static void exchange_go(struct exchange *x);
 
+/* What was kept of the body waits for the next connection. */
+static void exchange_unkeep(struct exchange *x)
+{
+    x->pending = x->kept;
+    x->kept = NULL;
+    x->body_waits = false;
+}
+
 /* 421 on a connection that others use, too: once more, on one of its own (RFC 9110 §15.5.20). */
 static bool exchange_is_misdirected(struct exchange *x, const struct h1_head *head)
 {
@@ -181,6 +204,7 @@ static bool exchange_is_misdirected(struct exchange *x, const struct h1_head *he
     x->is_misdirected = true;
     x->want.is_alone = true;
     x->retries++;
+    exchange_unkeep(x);
     exchange_go(x);
     return true;
 }
@@ -198,6 +222,7 @@ static void on_head(void *arg, struct h1_head *head, const struct h1_body *body)
         exchange_switch(x, head);
         return;
     }
+    exchange_drop(x, &x->kept);
     x->res = HALF_BODY;
     x->res_is_bare = head->status == 304 || x->head.method.id == METHOD_HEAD;
     exchange_arm(x);
@@ -243,6 +268,7 @@ static bool exchange_retry(struct exchange *x, const struct fault *f, bool is_fr
     x->retries++;
     timeout_clear(&x->timeout);
     x->want.not_before = loop_now();
+    exchange_unkeep(x);
     x->want.h1_only = x->want.h1_only || f->code == FAULT_UP_WANTS_H1;
     exchange_go(x);
     return true;
@@ -295,6 +321,11 @@ static void exchange_launch(struct exchange *x, struct ustream *us, struct str b
         (us->facts.is_reused || us->facts.is_shared))
         x->replay = arena_dup(&x->arena, body);
     x->replayable = whole && x->trailers == NULL && (body.len == 0 || x->replay.p != NULL);
+    if (!x->replayable && us->facts.is_shared) {
+        x->kept = evbuffer_new();
+        x->replayable = true;
+        exchange_keep(x, body);
+    }
     ustream_attach(us, &events, x);
     x->t.sent = loop_now();
     x->rq.buffer = budget_bound(x->engine->budget, x->conf->client.buffer);
@@ -489,6 +520,8 @@ bool exchange_body(struct exchange *x, struct str data)
         return true;
     if (x->us == NULL)
         return exchange_hold(x, data);
+    if (x->kept != NULL)
+        exchange_keep(x, data);
     x->body_waits = !x->us->ops->body(x->us, data);
     if (x->body_waits)
         exchange_arm(x);
@@ -536,7 +569,8 @@ void exchange_close(struct exchange *x, enum fault_code fault)
     if (x->state == EXCHANGE_CLOSED)
         return;
     exchange_leave(x);
-    exchange_drop_pending(x);
+    exchange_drop(x, &x->pending);
+    exchange_drop(x, &x->kept);
     if (x->fault == FAULT_NONE)
         x->fault = fault;
     if (x->t.end == 0)

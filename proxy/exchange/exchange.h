@@ -74,10 +74,11 @@ struct exchange {
     struct auth_job *auth;
     struct up_facts facts;         /* copied when the ustream goes */
     struct evbuffer *pending;      /* request body that waits for a connection; NULL: none */
+    struct evbuffer *kept;         /* all of it that an HTTP/2 connection has got; NULL: not kept */
     struct str replay;             /* the whole body, kept for another try; p NULL: none was kept */
     const struct fields *trailers; /* of the request; the source's, outlive X; NULL: none */
     bool is_misdirected;           /* 421 has come once */
-    bool replayable;               /* the whole body is in `replay`, or there is none */
+    bool replayable;               /* the body is in `replay` or in `kept`, or there is none */
     bool paused;                   /* the source takes no more */
     bool body_waits;               /* the upstream takes no more request body for now */
     unsigned retries;

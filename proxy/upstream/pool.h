@@ -55,7 +55,8 @@ void pool_conn_init(struct pool_conn *c, const struct pool_made *made);
 void pool_conn_done(struct pool_conn *c);
 /* C is closed: the slots of all that it carried are free. */
 void pool_conn_gone(struct pool_conn *c);
-/* C may carry ROOM requests at once from now on, as its peer says: it is not settling any more. */
+/* C may carry ROOM requests at once from now on, as its peer says: it is not settling any more.
+ * With 0 it is closed when it carries nothing, which may be now. */
 void pool_conn_room(struct pool_conn *c, unsigned room);
 /* C takes no other request; it is closed behind the last one, which may be at once. */
 void pool_conn_retire(struct pool_conn *c);

@@ -71,7 +71,7 @@ void pool_conn_keep(struct pool_conn *c)
     p->n_idle++;
     counter_add(&o->place->idle, 1);
     bool is_wanted = !list_is_empty(&o->ready);
-    if (c->is_going || (!is_wanted && o->generation < p->generation))
+    if (c->is_going || c->room == 0 || (!is_wanted && o->generation < p->generation))
         c->ops->close(c);
     else if (is_wanted)
         call_serve(o);
@@ -212,14 +212,14 @@ void pool_conn_room(struct pool_conn *c, unsigned room)
     if (c->n_requests < room)
         list_push_front(&o->open, &c->link);
     call_serve(o);
+    if (room == 0 && c->n_requests == 0)
+        c->ops->close(c);
 }
 
 void pool_conn_retire(struct pool_conn *c)
 {
     c->is_going = true;
     pool_conn_room(c, 0);
-    if (c->n_requests == 0)
-        c->ops->close(c);
 }
 
 void *pool_conn_taken(struct pool_conn *c)

@@ -14,22 +14,26 @@
 #include "upstream/up_h2_impl.h"
 
 enum {
-    STREAMS_MAX = 1000,           /* at once on one connection, whatever the peer allows */
-    WINDOW_MIN = 65535,           /* bytes: what every peer begins with */
-    WINDOW_FAR = 2 * 1024 * 1024, /* bytes of one body under way at most */
+    STREAMS_MAX = 1000,            /* at once on one connection, whatever the peer allows */
+    WINDOW_MOST = 2 * 1024 * 1024, /* bytes */
     BYTES_PER_US = 25,
-    WATCH_QUIET = 15000,  /* ms without a byte until PING is sent */
-    WATCH_ANSWER = 10000, /* ms for its answer, or for the first SETTINGS */
-    GATHER = 2 * 16384,   /* bytes written at once: two TLS records */
+    WATCH_QUIET = 15000,               /* ms without a byte until PING is sent */
+    WATCH_ANSWER = 10000,              /* ms for its answer, or for the first SETTINGS */
+    IGNORED_MOST = 65536,              /* bytes that nobody asked for */
+    IGNORED_STEP = 640,                /* bytes of them that are forgotten in CREDIT_EVERY */
+    IGNORED_LEAST = -16 * 1024 * 1024, /* bytes that may come for streams given up */
+    GATHER = 2 * 16384,                /* bytes written at once: two TLS records */
     CREDIT_EVERY = 10000, /* µs after which one more frame that carries nothing may come */
     EVENTS_KEPT = 64      /* room for events that is kept between reads */
 };
 
-/* Bytes that are under way at 25 MB/s when there and back takes as long as connecting did. */
-static int32_t far_window(int32_t near, int64_t connect_us)
+/* What a stream's window may grow to: BUFFER, which is client.buffer, or what is under way at 25
+ * MB/s when there and back takes as long as connecting did. */
+static int32_t choose_window(size_t buffer, int64_t connect_us)
 {
-    int64_t far = connect_us < WINDOW_FAR / BYTES_PER_US ? connect_us * BYTES_PER_US : WINDOW_FAR;
-    return far > near ? (int32_t)far : near;
+    int64_t far = connect_us < WINDOW_MOST / BYTES_PER_US ? connect_us * BYTES_PER_US : WINDOW_MOST;
+    int64_t near = buffer < WINDOW_MOST ? (int64_t)buffer : WINDOW_MOST;
+    return (int32_t)(far > near ? far : near);
 }
 
 static struct up_h2 *up_h2_of(struct pool_conn *conn)
@@ -224,7 +228,14 @@ static void count_time(struct up_h2 *c)
     if (more <= 0)
         return;
     c->counted = now;
+    if (c->ignored > 0)
+        c->ignored = c->ignored > more * IGNORED_STEP ? c->ignored - more * IGNORED_STEP : 0;
     c->credit = more > UP_H2_CREDIT - c->credit ? UP_H2_CREDIT : c->credit + (int)more;
+}
+
+void up_h2_excuse(struct up_h2 *c, size_t n)
+{
+    c->ignored = c->ignored - (int64_t)n > IGNORED_LEAST ? c->ignored - (int64_t)n : IGNORED_LEAST;
 }
 
 static void watch_reset(struct up_h2 *c)
@@ -238,6 +249,7 @@ static size_t on_data(void *arg, const char *p, size_t n)
     struct up_h2 *c = arg;
     count_time(c);
     watch_reset(c);
+    c->ignored += (int64_t)n;
     c->conn.is_reading = true;
     ssize_t used = nghttp2_session_mem_recv(c->session, (const uint8_t *)p, n);
     if (c->taken > 0)
@@ -250,7 +262,7 @@ static size_t on_data(void *arg, const char *p, size_t n)
     if (c->state != UP_H2_OPEN)
         return n;
     c->is_broken = used < 0;
-    c->is_flood = c->is_flood || used == NGHTTP2_ERR_FLOODED;
+    c->is_flood = c->is_flood || used == NGHTTP2_ERR_FLOODED || c->ignored > IGNORED_MOST;
     if (c->is_broken || c->is_flood || is_over(c))
         fail_session(c);
     else if (nghttp2_session_want_write(c->session))
@@ -284,21 +296,29 @@ static const struct stream_user stream_user = {
     .on_fault = on_fault,
 };
 
-/* Nothing has come for a while. */
+/* Nothing has come for a while. A connection that does not answer is given up when it carries
+ * nothing; what is under way has timeouts of its own, and an origin may be busy with just that. */
 static void on_watch(void *arg)
 {
     struct up_h2 *c = arg;
-    if (!c->is_asked) {
+    struct fault f;
+    bool is_blocked = stream_pending(c->conn.stream) > 0;
+    if (!c->is_asked && !is_blocked) {
         c->is_asked = true;
         nghttp2_submit_ping(c->session, NGHTTP2_FLAG_NONE, NULL);
         up_h2_want_flush(c);
         deadline_set(&c->watch, WATCH_ANSWER);
         return;
     }
-    struct fault f;
-    fault_set(&f, FAULT_UP_CLOSED, "the origin's HTTP/2 connection is dead: %s within %d ms",
-              c->conn.is_settling ? "no SETTINGS came" : "a PING was not answered", WATCH_ANSWER);
-    up_h2_fail(c, NGHTTP2_NO_ERROR, &f);
+    if (c->conn.n_requests == 0 || c->conn.is_settling) {
+        fault_set(&f, FAULT_UP_CLOSED, "the origin's HTTP/2 connection is dead: %s within %d ms",
+                  c->conn.is_settling ? "no SETTINGS came" : "PING was not answered", WATCH_ANSWER);
+        up_h2_fail(c, NGHTTP2_NO_ERROR, &f);
+        return;
+    }
+    deadline_set(&c->watch, WATCH_QUIET);
+    if (!c->conn.is_going)
+        pool_conn_retire(&c->conn);
 }
 
 /* ---- the pool's side */
@@ -342,10 +362,7 @@ struct pool_conn *up_h2_new(const struct pool_made *made)
     c->conn.facts.is_shared = true;
     c->conn.is_settling = true;
     c->conn.room = made->origin->streams;
-    c->window = made->origin->buffer < WINDOW_MIN   ? WINDOW_MIN
-                : made->origin->buffer > WINDOW_FAR ? WINDOW_FAR
-                                                    : (int32_t)made->origin->buffer;
-    c->window_max = far_window(c->window, made->facts.connect_us);
+    c->window_max = choose_window(made->origin->buffer, made->facts.connect_us);
     up_h2_session_open(c, made->origin->max_head);
     c->is_asked = true; /* for SETTINGS */
     deadline_set(&c->watch, WATCH_ANSWER);

@@ -14,7 +14,8 @@
 #include "upstream/up_h2_head.h"
 
 enum {
-    UP_H2_CREDIT = 1000 /* frames that carry nothing, ahead of those that do */
+    UP_H2_WINDOW = 65535, /* bytes of a body that come unasked, until its reader has kept up */
+    UP_H2_CREDIT = 1000   /* frames that carry nothing, ahead of those that do */
 };
 
 enum up_h2_kind {
@@ -55,9 +56,10 @@ struct up_h2 {
     bool has_goaway;
     bool is_broken;     /* nghttp2 cannot go on */
     bool is_flood;      /* too many frames that carry nothing */
-    int32_t window;     /* bytes of a body that may come unasked */
-    int32_t window_max; /* and while its reader keeps up */
+    int32_t window_max; /* bytes of a body that may come before its reader takes them */
     size_t taken;       /* bytes of DATA that came and are not yet given back to the window */
+    int64_t ignored;    /* bytes of frames that nghttp2 passed over, less those that may come */
+    unsigned updates;   /* WINDOW_UPDATE that what we sent accounts for */
     int credit;         /* frames that carry nothing and may still come */
     int64_t counted;    /* µs: when `credit` was last topped up */
     const char *why;    /* static: what was wrong with a frame; NULL: nothing */
@@ -115,6 +117,8 @@ struct up_h2_stream {
 
 /* What waits in nghttp2 leaves later in this turn. */
 void up_h2_want_flush(struct up_h2 *c);
+/* N bytes of a stream that was given up may still come. */
+void up_h2_excuse(struct up_h2 *c, size_t n);
 /* Closes C at once; streams on it are told nothing. */
 void up_h2_close(struct up_h2 *c);
 

@@ -15,7 +15,10 @@ enum {
     HEAD_SEND_MAX = 4 * 1024 * 1024,      /* bytes: above client.max_head */
     CREDIT_HEAD = 8,                      /* for a header section of a request of ours, or to one */
     CREDIT_DATA = 2,                      /* for a DATA frame, either way */
-    BOMB = 4                              /* times max_head: no accident any more */
+    FRAME_HEAD = 9,                       /* bytes */
+    UPDATE_STEP = 512,                    /* bytes of body that account for a WINDOW_UPDATE */
+    UPDATES_MAX = 65536,
+    BOMB = 4 /* times max_head: no accident any more */
 };
 
 static nghttp2_session_callbacks *callbacks;
@@ -41,13 +44,17 @@ static void credit(struct up_h2 *c, int n)
     c->credit = c->credit + n < UP_H2_CREDIT ? c->credit + n : UP_H2_CREDIT;
 }
 
-/* Every frame costs; what is of use gives more back. */
+/* Every frame costs; what is of use gives more back. Body that was sent accounts for the windows
+ * that are opened for it, in however small steps. Frames that nghttp2 passes over are not told. */
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *arg)
 {
     struct up_h2 *c = arg;
     (void)session;
-    (void)hd;
-    c->credit--;
+    c->ignored -= FRAME_HEAD + (int64_t)hd->length;
+    if (hd->type == NGHTTP2_WINDOW_UPDATE && c->updates > 0)
+        c->updates--;
+    else
+        c->credit--;
     c->is_flood = c->is_flood || c->credit < 0;
     return 0;
 }
@@ -76,8 +83,9 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
         return 0;
     up_h2_block_add(s->block, str_make((const char *)name, name_len),
                     str_make((const char *)value, value_len), max);
+    /* What is left of it is not even decoded. */
     c->is_flood = c->is_flood || s->block->size / BOMB > max;
-    return 0;
+    return c->is_flood ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
 /* The stream is reset for it. */
@@ -184,6 +192,13 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
     return 0;
 }
 
+static void count_sent(struct up_h2 *c, size_t n)
+{
+    unsigned more = (unsigned)(n / UPDATE_STEP);
+    credit(c, CREDIT_DATA);
+    c->updates = more < UPDATES_MAX - c->updates ? c->updates + more : UPDATES_MAX;
+}
+
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
     struct up_h2 *c = arg;
@@ -195,7 +210,7 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
     if (frame->hd.type == NGHTTP2_HEADERS)
         credit(c, CREDIT_HEAD);
     if (frame->hd.type == NGHTTP2_DATA)
-        credit(c, CREDIT_DATA);
+        count_sent(c, frame->hd.length);
     if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
         s->is_out_done = true;
     return 0;
@@ -251,7 +266,6 @@ void up_h2_session_open(struct up_h2 *c, size_t max_head)
 {
     nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
-        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)c->window},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)max_head},
     };
     size_t n = sizeof(settings) / sizeof(settings[0]);

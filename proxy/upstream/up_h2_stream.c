@@ -2,8 +2,8 @@
 /* One request on an HTTP/2 connection, as a ustream. It leaves its place on the connection as soon
  * as all has come, even if its reader is slow: what waits is told from memory, at most a window of
  * it. The window is opened by what the reader has taken, so a slow one holds back its own stream
- * and no other. It is client.buffer; a reader that keeps up with an origin far away gets a larger
- * one, or the way there and back would be its speed.
+ * and no other. It grows to client.buffer while the reader keeps up, and further where an origin is
+ * far away, or the way there and back would be its speed.
  *
  *     NEW -> ACTIVE -> [TAIL] -> OVER */
 #include <stdlib.h>
@@ -72,8 +72,10 @@ static void leave(struct up_h2_stream *s, uint32_t code, bool is_closed)
         return;
     if (s->state == UP_H2_ACTIVE) {
         nghttp2_session_set_stream_user_data(session, s->id, NULL);
-        if (!is_closed && !(s->has_ended && s->is_out_done))
+        if (!is_closed && !(s->has_ended && s->is_out_done)) {
             nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, s->id, code);
+            up_h2_excuse(c, (size_t)s->window);
+        }
         up_h2_want_flush(c);
     }
     pool_conn_done(&c->conn);
@@ -245,8 +247,24 @@ void up_h2_stream_headers(struct up_h2_stream *s, struct up_h2_block *block)
     up_h2_block_free(block);
 }
 
-/* N bytes were taken by the reader: as many may come again, and more than that to one who keeps
- * up. */
+/* A stream's window follows its reader: larger when it keeps up, smaller when memory is short. */
+static void fit_window(struct up_h2_stream *s, nghttp2_session *session)
+{
+    size_t bound =
+        s->budget == NULL ? (size_t)s->window : budget_bound(s->budget, (size_t)s->window);
+    int32_t window = s->window;
+    if (bound < (size_t)window)
+        window = bound > UP_H2_WINDOW ? (int32_t)bound : UP_H2_WINDOW;
+    else if (s->received > 2 * (uint64_t)window && window < s->c->window_max && !s->paused)
+        window = window < s->c->window_max / 2 ? 2 * window : s->c->window_max;
+    if (window == s->window)
+        return;
+    s->window = window;
+    s->received = 0;
+    nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, s->id, window);
+}
+
+/* N bytes were taken by the reader: as many may come again. */
 static void give_window(struct up_h2_stream *s, size_t n)
 {
     nghttp2_session *session = session_of(s);
@@ -254,11 +272,7 @@ static void give_window(struct up_h2_stream *s, size_t n)
         return;
     nghttp2_session_consume_stream(session, s->id, n);
     s->received += n;
-    if (s->received > 2 * (uint64_t)s->window && s->window < s->c->window_max && !s->paused) {
-        s->window = s->window < s->c->window_max / 2 ? 2 * s->window : s->c->window_max;
-        s->received = 0;
-        nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, s->id, s->window);
-    }
+    fit_window(s, session);
     if (nghttp2_session_want_write(session))
         up_h2_want_flush(s->c);
 }
@@ -474,7 +488,7 @@ struct up_h2_stream *up_h2_stream_new(struct up_h2 *c)
     s->c = c;
     s->loop = c->loop;
     s->budget = c->budget;
-    s->window = c->window;
+    s->window = UP_H2_WINDOW;
     post_init(&s->deliver, on_deliver, s);
     list_push_back(&c->streams, &s->link);
     return s;
