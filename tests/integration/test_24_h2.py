@@ -1343,14 +1343,14 @@ def test_max_age(one, serve_h2):
 
 @pytest.mark.soak
 def test_a_quiet_connection_is_asked(make_proxy, serve_h2):
-    """After 15 s a PING, on an idle connection and under a request alike; 10 s later it is given up."""
+    """After 15 s a PING. 10 s later one that is idle is given up; one that carries a request gets no other one."""
+    hung = []
 
     def handler(conn):
         if conn.number > 0:
             conn.auto.discard("ping")
         for stream in conn.incoming():
-            if stream.target != "/hang":
-                echo(stream)
+            hung.append(stream) if stream.target == "/hang" else echo(stream)
 
     server = serve_h2(handler)
     p = make_proxy("workers = 1\n")
@@ -1362,13 +1362,17 @@ def test_a_quiet_connection_is_asked(make_proxy, serve_h2):
         first, second, third = server.conns
         wait_until(lambda: all(x.count(h2.PING) for x in server.conns), 20 / SLOW, "PINGs")
         assert 13 < time.monotonic() - begun < 18
-        wait_until(lambda: second.closed and third.closed, 15 / SLOW, "the silent ones to be given up")
+        wait_until(lambda: second.closed, 15 / SLOW, "the silent one to be given up")
         assert 22 < time.monotonic() - begun < 30
-        r = e.response()
-        assert r.status in (502, 504)
-        assert not first.closed and c.get(server.url("/y", "a.localhost")).text == "/y"
-        assert d.get(server.url("/y", "b.localhost")).text == "/y"
-    assert len(server.conns) == 4
+        assert not first.closed and not third.closed
+        assert c.get(server.url("/y", "a.localhost")).text == "/y" and len(server.conns) == 3
+        wait_until(
+            lambda: d.get(server.url("/y", "c.localhost")).text == "/y" and len(server.conns) > 3, 3, "another one"
+        )
+        assert d.get(server.url("/y", "b.localhost")).text == "/y" and len(server.conns) == 5
+        hung[0].respond("at last")
+        assert e.response().text == "at last"
+        wait_until(lambda: third.closed, 5, "it to be closed now")
 
 
 # --- handshakes

@@ -334,8 +334,8 @@ def test_more_data_than_the_windows_allow(one, serve_h2, which):
 
     def misbehave(stream):
         conn = stream.conn
-        conn.headers(stream.id, [OK])
         try:
+            conn.headers(stream.id, [OK])
             for _ in range(4000):
                 conn.raw(frame(h2.DATA, 0, stream.id, bytes(16384)))
         except OSError:

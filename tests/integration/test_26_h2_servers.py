@@ -155,6 +155,23 @@ def test_nginx_sees_cookies_and_names(one, nginx2):
     assert r.text == "%s|localhost:%d|localhost||\n" % (cookie, nginx2.plain)
 
 
+def test_clients_that_leave_large_files_of_nginx(one, nginx2):
+    """What was under way when they left is no flood: a download beside them goes on, on the same connection."""
+    c, p = one()
+    assert c.get(nginx2.h2("/small/x")).status == 200
+    whole = bytes(range(256)) * 40960
+    for turn in range(5):
+        c.request("GET", nginx2.h2("/big.bin"))
+        assert c.head().status == 200  # and its body waits for its reader
+        for _ in range(20):
+            with p.client() as gone:
+                gone.request("GET", nginx2.h2("/big.bin"))
+                gone.exactly(100000)
+        assert c.exactly(len(whole)) == whole
+    lines = p.wait_access(lambda x: x["url"].endswith("/big.bin") and x["status"] == 200 and not x["error"], 5)
+    assert all(x["reused"] for x in p.access()[1:]), lines
+
+
 def test_nginx_burst(make_proxy, nginx2, compile_c):
     """Thousands of requests of 64 clients, and of clients that come anew each time."""
     load = compile_c(os.path.join(ROOT, "tests", "bench", "load.c"))
