@@ -7,7 +7,6 @@
 
 enum {
     KEY_ON_STACK = 320,      /* bytes: any DNS name fits */
-    ORIGIN_STREAMS = 100,    /* RFC 9113 section 6.5.2 asks peers to take that many */
     UNUSED_MANY = 512,       /* beyond it unused records go early */
     UNUSED_SHORT = 10000000, /* µs an unused record stays in any case */
     UNUSED_LONG = 600000000  /* µs, for its TLS sessions */
@@ -76,7 +75,7 @@ static struct origin *origin_new(struct origins *t, const struct up_want *want, 
     o->buffer = want->conf->client.buffer;
     o->max_requests = want->rule->max_per_host;
     o->tls = want->tls;
-    o->streams = ORIGIN_STREAMS;
+    o->streams = 1; /* until it has said how many */
     o->via = want->conf->via;
     o->key_len = len;
     memcpy(o->key, key, len);

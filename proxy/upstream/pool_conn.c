@@ -207,12 +207,12 @@ void pool_conn_room(struct pool_conn *c, unsigned room)
     if (c->is_settling)
         o->n_settling--;
     c->is_settling = false;
-    c->room = room;
+    c->room = c->is_going ? 0 : room;
     list_remove(&c->link);
-    if (c->n_requests < room)
+    if (c->n_requests < c->room)
         list_push_front(&o->open, &c->link);
     call_serve(o);
-    if (room == 0 && c->n_requests == 0)
+    if (c->room == 0 && c->n_requests == 0)
         c->ops->close(c);
 }
 

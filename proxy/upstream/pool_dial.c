@@ -40,29 +40,37 @@ static bool dial_reached(const struct dial_result *r)
            r->fault->code == FAULT_TLS_PROTOCOL || r->fault->code == FAULT_TLS_ALERT;
 }
 
-/* Nothing that is under way will serve those who have waited for the dial that failed as R says.
- * What it found out holds for them as well; only time is everybody's own, and the next one's dial
- * is started for the others. */
-static void fail_others(struct origin *o, const struct dial_result *r)
+/* What no other dial would find otherwise. */
+static bool is_definite(enum fault_code code)
 {
-    struct list told;
+    return code == FAULT_TLS_CERTIFICATE || code == FAULT_DNS || code == FAULT_ADDRESS_DENIED;
+}
+
+/* Those who waited for a dial that failed as R says. What is definite holds for them as well. When
+ * time has run out, the next one's dial is started for the others; else each has its own, for what
+ * happened to one connection need not happen to the next. */
+static void tell_others(struct origin *o, const struct dial_result *r)
+{
+    struct list held;
     struct list *next;
-    bool is_late = r->fault->code == FAULT_CONNECT_TIMEOUT || r->fault->code == FAULT_DNS_TIMEOUT;
+    enum fault_code code = r->fault->code;
     if (!list_is_empty(&o->ready))
         loop_post(o->pool->loop, &o->serve);
-    if (is_late || pool_dial_room(o) > 0)
+    if (code == FAULT_CONNECT_TIMEOUT || code == FAULT_DNS_TIMEOUT || pool_dial_room(o) > 0)
         return;
-    list_init(&told);
+    list_init(&held);
     for (struct list *it = o->ready.next; it != &o->ready; it = next) {
         struct pool_wait *wait = container_of(it, struct pool_wait, link);
         next = it->next;
         if (wait->dial != NULL || !wait->is_held)
             continue;
         list_remove(it);
-        list_push_back(&told, it);
+        list_push_back(is_definite(code) ? &held : &o->ready, it);
+        if (!is_definite(code))
+            pool_dial_for(o, wait);
     }
-    while (!list_is_empty(&told)) {
-        struct pool_wait *wait = container_of(list_first(&told), struct pool_wait, link);
+    while (!list_is_empty(&held)) {
+        struct pool_wait *wait = container_of(list_first(&held), struct pool_wait, link);
         wait->failed = (struct up_facts){.peer = r->peer};
         pool_wait_fail(wait, r->fault);
     }
@@ -93,6 +101,17 @@ static struct pool_conn *make_conn(struct origin *o, const struct dial_result *r
     return c;
 }
 
+static void fail_dial(struct origin *o, struct pool_wait *wait, const struct dial_result *r)
+{
+    if (wait != NULL) {
+        wait->failed = (struct up_facts){
+            .peer = r->peer, .dns_us = r->dns_us, .connect_us = r->connect_us, .tls_us = r->tls_us};
+        pool_wait_fail(wait, r->fault);
+    }
+    tell_others(o, r);
+    origins_settle(&o->pool->origins, o);
+}
+
 /* The connection or the fault of D. Its waiter may be gone. */
 static void on_dialled(void *arg, const struct dial_result *r)
 {
@@ -108,19 +127,14 @@ static void on_dialled(void *arg, const struct dial_result *r)
     if (dial_reached(r))
         origin_reached(&p->origins, o);
     if (r->stream == NULL) {
-        fail_others(o, r);
-        origins_settle(&p->origins, o);
-        if (wait == NULL)
-            return;
-        wait->failed = (struct up_facts){
-            .peer = r->peer, .dns_us = r->dns_us, .connect_us = r->connect_us, .tls_us = r->tls_us};
-        pool_wait_fail(wait, r->fault);
+        fail_dial(o, wait, r);
         return;
     }
     origin_connected(&p->origins, o, tls_stream_expiry(r->stream));
     struct pool_conn *c = make_conn(o, r);
     if (offers_h2)
         o->speaks = c->is_shared ? ORIGIN_SPEAKS_H2 : ORIGIN_SPEAKS_H1;
+    c->is_going = wait != NULL && wait->want.is_alone;
     if (!list_is_empty(&o->ready))
         loop_post(p->loop, &o->serve);
     if (wait != NULL)
