@@ -140,18 +140,17 @@ def test_concurrent_streams_are_respected_and_the_rest_goes_elsewhere(one, serve
 
 
 def test_a_limit_that_comes_only_with_the_settings(one, serve_h2):
-    """A cold fan-out meets a small limit: what was sent before it was known may be refused, nothing is lost."""
-
-    def handler(conn):
-        for stream in conn.incoming():
-            if conn.number == 0 and stream.id > 2 * 5:
-                stream.refuse()
-            else:
-                echo(stream)
-
+    """A cold fan-out waits for it, so that nothing has to be refused and sent again."""
+    handler, streams = held()
     server = serve_h2(handler, settings={h2.MAX_CONCURRENT_STREAMS: 5})
     c, _ = one()
-    fan_out(c, server, 40)
+    pipeline(c, [server.url("/%d" % i) for i in range(40)])
+    wait_until(lambda: len(streams) == 40, 10, "all to be under way")
+    assert all(conn.most <= 5 for conn in server.conns)
+    for stream in streams:
+        echo(stream)
+    assert [r.text for r in answers(c, 40)] == ["/%d" % i for i in range(40)]
+    assert len(server.requests) == 40 and len(server.conns) <= 16
 
 
 def test_max_per_host_counts_streams(one, serve_h2):
