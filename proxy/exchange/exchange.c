@@ -18,7 +18,10 @@
 #include "exchange/stats.h"
 #include "upstream/dial.h"
 
-enum { REPLAY_MAX = 16384 };
+enum {
+    REPLAY_MAX = 16384,
+    RETRIES_UNSENT = 10 /* of what the origin has not processed */
+};
 
 static void exchange_set_state(struct exchange *x, enum exchange_state to)
 {
@@ -260,8 +263,9 @@ static void on_drain(void *arg)
 static bool exchange_retry(struct exchange *x, const struct fault *f, bool is_fresh, bool is_unsent)
 {
     unsigned limit = x->conf->upstream.retries;
-    if (is_unsent && limit == 0)
-        limit = 1;
+    /* An origin may take a few requests by each HTTP/2 connection and then send the rest on. */
+    if (is_unsent && limit < (x->facts.is_shared ? RETRIES_UNSENT : 1))
+        limit = x->facts.is_shared ? RETRIES_UNSENT : 1;
     bool may = is_unsent || (is_fresh && x->head.method.is_idempotent);
     if (!may || x->res != HALF_HEAD || !x->replayable || x->retries >= limit)
         return false;

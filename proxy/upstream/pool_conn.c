@@ -126,6 +126,7 @@ static enum fitness conn_fitness(const struct pool_conn *c, int64_t now)
 
 struct ustream *pool_conn_find(struct origin *o, const struct up_want *want)
 {
+    bool is_h1_only = want->h1_only || o->wants_h1;
     if (want->is_alone || list_is_empty(&o->open))
         return NULL;
     int64_t now = loop_now();
@@ -134,7 +135,7 @@ struct ustream *pool_conn_find(struct origin *o, const struct up_want *want)
         struct pool_conn *c = container_of(it, struct pool_conn, link);
         next = it->next;
         bool is_stale = want->not_before != 0 && (!c->is_shared || c->born < want->not_before);
-        if (is_stale || (c->is_shared && want->h1_only))
+        if (is_stale || (c->is_shared && is_h1_only))
             continue;
         enum fitness fitness = conn_fitness(c, now);
         if (fitness == FIT)

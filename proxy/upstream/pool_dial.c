@@ -13,8 +13,8 @@
 
 bool pool_dial_suits(const struct origin *o, const struct up_want *want)
 {
-    return o->tls && o->speaks != ORIGIN_SPEAKS_H1 && want->rule->http2 && !want->h1_only &&
-           !want->is_alone;
+    return o->tls && !o->wants_h1 && o->speaks != ORIGIN_SPEAKS_H1 && want->rule->http2 &&
+           !want->h1_only && !want->is_alone;
 }
 
 unsigned pool_dial_room(const struct origin *o)
@@ -148,7 +148,7 @@ static struct pool_dial *find_orphan(const struct origin *o, const struct up_wan
 {
     list_foreach (it, &o->dials) {
         struct pool_dial *d = container_of(it, struct pool_dial, link);
-        if (d->wait == NULL && !want->is_alone && !(want->h1_only && d->offers_h2))
+        if (d->wait == NULL && !want->is_alone && !((want->h1_only || o->wants_h1) && d->offers_h2))
             return d;
     }
     return NULL;
@@ -167,7 +167,7 @@ void pool_dial_for(struct origin *o, struct pool_wait *wait)
     d = xcalloc(1, sizeof(*d));
     d->origin = o;
     d->wait = wait;
-    d->offers_h2 = o->tls && wait->want.rule->http2 && !wait->want.h1_only;
+    d->offers_h2 = o->tls && wait->want.rule->http2 && !wait->want.h1_only && !o->wants_h1;
     wait->dial = d;
     list_push_back(&o->dials, &d->link);
     struct tls_sessions *sessions = wait->want.rule->tls.session_resumption ? &o->sessions : NULL;

@@ -183,6 +183,8 @@ static void tell_pool(struct up_h2 *c)
     unsigned room = allowed < STREAMS_MAX ? allowed : STREAMS_MAX;
     conn->origin->streams = room > 0 ? room : 1;
     pool_conn_room(conn, room);
+    while (c->state == UP_H2_OPEN && conn->n_requests > room && up_h2_stream_give_back(c))
+        continue;
 }
 
 static void dispatch_one(struct up_h2_event *event)

@@ -132,6 +132,8 @@ nghttp2_data_provider up_h2_session_body(void);
 /* ---- up_h2_stream.c */
 
 struct up_h2_stream *up_h2_stream_new(struct up_h2 *c);
+/* The last request that has not left goes elsewhere; false when all have. */
+bool up_h2_stream_give_back(struct up_h2 *c);
 /* What callbacks recorded for S. Each may close S and its connection. */
 void up_h2_stream_headers(struct up_h2_stream *s, struct up_h2_block *block);
 void up_h2_stream_data(struct up_h2_stream *s, struct str data);

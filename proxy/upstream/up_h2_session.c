@@ -157,6 +157,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         break;
     case NGHTTP2_GOAWAY:
         c->has_goaway = true;
+        if (frame->goaway.error_code == NGHTTP2_HTTP_1_1_REQUIRED)
+            c->conn.origin->wants_h1 = true;
         break;
     default:
         break;

@@ -310,6 +310,23 @@ void up_h2_stream_reset(struct up_h2_stream *s, uint32_t code)
     fail(s, &f, is_unsent, false);
 }
 
+bool up_h2_stream_give_back(struct up_h2 *c)
+{
+    struct fault f;
+    struct up_h2_stream *s = NULL;
+    list_foreach (it, &c->streams) {
+        struct up_h2_stream *one = container_of(it, struct up_h2_stream, link);
+        if (one->state == UP_H2_ACTIVE && !one->is_sent)
+            s = one;
+    }
+    if (s == NULL)
+        return false;
+    fault_set(&f, FAULT_UP_CLOSED, "the origin takes fewer HTTP/2 streams than before");
+    leave(s, NGHTTP2_CANCEL, false);
+    fail(s, &f, true, false);
+    return true;
+}
+
 void up_h2_stream_lost(struct up_h2_stream *s, const struct fault *f)
 {
     bool is_fresh = s->us.facts.is_reused && !s->has_answered;
