@@ -2,6 +2,7 @@
 """HTTP/2 origins that break the protocol, end at every point, or flood: a clean error, nothing to anybody else.
 
 TLSFAN_STRESS_SEED changes the run of the random ones."""
+import collections
 import os
 import random
 import re
@@ -800,6 +801,67 @@ def test_a_body_in_single_bytes_is_no_flood(one, serve_h2):
     for _ in range(3):
         assert c.get(server.url()).body == b"x" * 20000
     assert len(server.conns) == 1
+
+
+# --- anything at all
+
+
+def random_frame(rng, number):
+    """Mostly a frame that makes sense somewhere, on some stream, of some length."""
+    kind = rng.choice([*range(10), 0xBE])
+    fields = block(
+        [("x-%d" % rng.randrange(9), "y" * rng.randrange(200)), ("content-length", "%d" % rng.randrange(9))]
+    )
+    payloads = {
+        h2.DATA: b"z" * rng.choice([0, 1, 500, 16384]),
+        h2.HEADERS: rng.choice([STATUS, STATUS + fields, fields, block([(":status", "102")]), b"\xbe\x20\x88"]),
+        h2.CONTINUATION: fields,
+        h2.SETTINGS: struct.pack(">HI", rng.randrange(8), rng.choice([0, 1, 100, 16384, 65535, 2**31])),
+        h2.PUSH_PROMISE: b"\0\0\0\x02" + STATUS,
+        h2.PING: b"12345678",
+        h2.GOAWAY: struct.pack(">II", rng.choice([0, number, h2.MAX_WINDOW]), rng.randrange(14)),
+    }
+    payload = payloads.get(kind, struct.pack(">I", rng.choice([0, 1, 7, 8, 65535, h2.MAX_WINDOW])))
+    if rng.random() < 0.1:
+        payload = rng.choice([payload[:-1], payload + b"\0", rng.randbytes(rng.randrange(40))])
+    flags = rng.choice([0, 1, 4, 4, 5, 5, 8, 32, rng.randrange(256)])
+    stream = rng.choice([number, number, number, number, 0, 0, number + 2, max(1, number - 2), 2])
+    if kind in (h2.SETTINGS, h2.PING, h2.GOAWAY) and rng.random() < 0.9:
+        flags, stream = rng.choice([0, 0, 0, 1]), 0
+    return frame(kind, flags, stream, payload)
+
+
+@pytest.mark.concurrent
+def test_random_frames(make_proxy, serve_h2, serve):
+    """Each request ends: with an answer, an error or a cut; the proxy lives, and another origin is served."""
+    rng = random.Random(SEED)
+
+    def app(stream):
+        for _ in range(rng.choice([0, 0, 1, 1, 2, 3, 12])):
+            stream.conn.raw(random_frame(rng, stream.id))
+        if rng.random() < 0.7:
+            stream.respond(stream.target)
+        elif rng.random() < 0.3:
+            stream.conn.cut()
+
+    server = serve_h2(each(app), judge=False)
+    other = serve(answering(lambda r, c: ok("fine")))
+    p = make_proxy("workers = 2\nupstream { response_timeout = 300ms read_timeout = 300ms }\n")
+    seen = collections.Counter()
+    with p.client() as control:
+        for _ in range(30):
+            clients = [p.client(timeout=15) for _ in range(20)]
+            for i, c in enumerate(clients):
+                c.request(("GET", "POST")[i % 2], server.url("/r"), "Content-Length: 0", "Connection: close")
+            for c in clients:
+                with c:
+                    got = c.rest()  # which ends, or is a time-out that fails the test
+                assert got == b"" or re.match(rb"HTTP/1\.1 [1-5]\d\d ", got), got[:100]
+                seen[got[9:12]] += 1
+            timed(control, other.url())
+            assert not p.dead(), p.log()[-3000:]
+    print(dict(seen))
+    assert {b"200", b"502"} <= set(seen)
 
 
 # --- no answer to another request
