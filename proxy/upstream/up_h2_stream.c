@@ -301,6 +301,9 @@ void up_h2_stream_reset(struct up_h2_stream *s, uint32_t code)
         fault_set(&f, FAULT_UP_WANTS_H1, "the origin wants HTTP/1.1 for this request");
     else if (s->by_peer)
         fault_set(&f, FAULT_UP_CLOSED, "the origin reset the HTTP/2 stream (%s)", name);
+    else if (s->is_refused && !s->c->has_goaway)
+        fault_set(&f, FAULT_UP_PROTOCOL, "the origin does not keep to HTTP/2: %s",
+                  s->c->why == NULL ? name : s->c->why);
     else if (s->is_refused)
         fault_set(&f, FAULT_UP_CLOSED, "the origin ended the HTTP/2 connection (GOAWAY)");
     else

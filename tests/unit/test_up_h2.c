@@ -1,0 +1,608 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* upstream/up_h2*.c against an origin that the test plays with nghttp2's server side, frame by
+ * frame, on a socket pair. */
+#include "upstream_fixture.h"
+
+#include <nghttp2/nghttp2.h>
+#include <sys/socket.h>
+
+#include "http/forward.h"
+#include "upstream/pool_impl.h"
+#include "upstream/up_h2.h"
+
+enum { PROBES = 8 };
+
+static struct fixture fix;
+static struct pool *pool;
+static struct tally tally;
+static struct budget budget;
+static struct forward_id id;
+static struct origin *origin;
+static struct pool_conn *conn;
+
+/* ---- the origin */
+
+static struct origin_side {
+    int fd;
+    nghttp2_session *session;
+    char heads[65536]; /* "1:name=value;" of all requests */
+    size_t body[64];   /* bytes by stream */
+    bool ended[64];
+    uint32_t reset[64], goaway;
+    bool has_goaway, is_closed;
+    unsigned pings, writes;
+    size_t to_send[64]; /* bytes of response body still to be sent */
+    bool trailers[64];
+} side;
+
+static int side_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                       size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
+                       void *arg)
+{
+    size_t len = strlen(side.heads);
+    (void)session;
+    (void)flags;
+    (void)arg;
+    snprintf(side.heads + len, sizeof(side.heads) - len, "%d:%.*s=%.*s;", frame->hd.stream_id,
+             (int)name_len, name, (int)value_len, value);
+    return 0;
+}
+
+static int side_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+{
+    int32_t stream = frame->hd.stream_id;
+    (void)session;
+    (void)arg;
+    if (stream < 64 && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
+        (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS))
+        side.ended[stream] = true;
+    if (frame->hd.type == NGHTTP2_RST_STREAM)
+        side.reset[stream] = frame->rst_stream.error_code;
+    if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK) == 0)
+        side.pings++;
+    if (frame->hd.type == NGHTTP2_GOAWAY) {
+        side.has_goaway = true;
+        side.goaway = frame->goaway.error_code;
+    }
+    return 0;
+}
+
+static int side_data(nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *data,
+                     size_t len, void *arg)
+{
+    (void)session;
+    (void)flags;
+    (void)data;
+    (void)arg;
+    side.body[stream] += len;
+    return 0;
+}
+
+static ssize_t side_read(nghttp2_session *session, int32_t stream, uint8_t *buf, size_t n,
+                         uint32_t *flags, nghttp2_data_source *source, void *arg)
+{
+    static const nghttp2_nv trailer = {(uint8_t *)"x-sum", (uint8_t *)"42", 5, 2, 0};
+    (void)source;
+    (void)arg;
+    n = n < side.to_send[stream] ? n : side.to_send[stream];
+    memset(buf, 'a' + stream % 26, n);
+    side.to_send[stream] -= n;
+    if (side.to_send[stream] > 0)
+        return (ssize_t)n;
+    *flags = NGHTTP2_DATA_FLAG_EOF;
+    if (side.trailers[stream]) {
+        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+        assert_int_equal(nghttp2_submit_trailer(session, stream, &trailer, 1), 0);
+    }
+    return (ssize_t)n;
+}
+
+/* Reads and writes what there is. */
+static void side_pump(void)
+{
+    static uint8_t buf[65536];
+    ssize_t n;
+    const uint8_t *p;
+    while ((n = recv(side.fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0) {
+        side.writes++;
+        assert_int_equal(nghttp2_session_mem_recv(side.session, buf, (size_t)n), n);
+    }
+    side.is_closed = side.is_closed || n == 0;
+    while (!side.is_closed && (n = nghttp2_session_mem_send(side.session, &p)) > 0)
+        assert_int_equal(send(side.fd, p, (size_t)n, MSG_NOSIGNAL), n);
+}
+
+static void settle(void)
+{
+    for (int i = 0; i < 50; i++) {
+        loop_turn(&fix.loop, false);
+        side_pump();
+    }
+}
+
+static void side_open(int fd, uint32_t max_streams)
+{
+    nghttp2_session_callbacks *callbacks;
+    nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, max_streams}};
+    memset(&side, 0, sizeof(side));
+    side.fd = fd;
+    assert_int_equal(nghttp2_session_callbacks_new(&callbacks), 0);
+    nghttp2_session_callbacks_set_on_header_callback(callbacks, side_header);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, side_frame);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, side_data);
+    assert_int_equal(nghttp2_session_server_new(&side.session, callbacks, NULL), 0);
+    nghttp2_session_callbacks_del(callbacks);
+    nghttp2_submit_settings(side.session, NGHTTP2_FLAG_NONE, settings, 1);
+}
+
+static nghttp2_nv nv(const char *name, const char *value)
+{
+    return (nghttp2_nv){(uint8_t *)name, (uint8_t *)value, strlen(name), strlen(value), 0};
+}
+
+/* A response with N bytes of body. */
+static void answer(int32_t stream, const char *status, size_t n)
+{
+    nghttp2_nv head[] = {nv(":status", status), nv("x-stream-id", "kept")};
+    nghttp2_data_provider body = {.read_callback = side_read};
+    side.to_send[stream] = n;
+    bool is_bare = n == 0 && !side.trailers[stream];
+    assert_int_equal(nghttp2_submit_response(side.session, stream, head, 2, is_bare ? NULL : &body),
+                     0);
+}
+
+/* ---- exchanges */
+
+static struct probe {
+    struct ustream *us;
+    unsigned status, infos, drains, heads;
+    size_t body;
+    bool over, failed, is_fresh, is_unsent, pauses, cancels_in_head, asks_again;
+    enum fault_code code;
+    enum h1_framing framing;
+    uint64_t length;
+    char last, text[512], name[64], trailer[64];
+} probes[PROBES];
+
+static struct probe *ask(unsigned i, const char *method, bool end);
+
+static void on_info(void *arg, struct h1_head *head)
+{
+    struct probe *p = arg;
+    (void)head;
+    p->infos++;
+}
+
+static void on_head(void *arg, struct h1_head *head, const struct h1_body *body)
+{
+    struct probe *p = arg;
+    p->heads++;
+    p->status = head->status;
+    p->framing = body->framing;
+    p->length = body->length;
+    if (head->fields.n > 0)
+        snprintf(p->name, sizeof(p->name), "%.*s %.*s", STR_ARG(head->reason),
+                 STR_ARG(head->fields.v[0].name));
+    if (p->cancels_in_head)
+        p->us->ops->cancel(p->us);
+}
+
+static void on_body(void *arg, const char *bytes, size_t n)
+{
+    struct probe *p = arg;
+    assert_false(p->over);
+    for (size_t i = 1; i < n; i++)
+        assert_int_equal(bytes[i], bytes[0]);
+    p->last = bytes[0];
+    p->body += n;
+    if (p->pauses)
+        p->us->ops->pause(p->us, true);
+}
+
+static void on_end(void *arg, const struct fields *trailers)
+{
+    struct probe *p = arg;
+    assert_false(p->over);
+    p->over = true;
+    if (trailers != NULL)
+        snprintf(p->trailer, sizeof(p->trailer), "%.*s=%.*s", STR_ARG(trailers->v[0].name),
+                 STR_ARG(trailers->v[0].value));
+    if (p->asks_again)
+        ask(PROBES - 1, "GET", true);
+}
+
+static void on_fault(void *arg, const struct fault *f, bool is_fresh, bool is_unsent)
+{
+    struct probe *p = arg;
+    assert_false(p->over);
+    p->over = p->failed = true;
+    p->is_fresh = is_fresh;
+    p->is_unsent = is_unsent;
+    p->code = f->code;
+    memcpy(p->text, f->text, sizeof(p->text));
+}
+
+static void on_drain(void *arg)
+{
+    struct probe *p = arg;
+    p->drains++;
+}
+
+static const struct ustream_events events = {on_info, on_head, on_body, on_end, on_fault, on_drain};
+
+static struct probe *ask(unsigned i, const char *method, bool end)
+{
+    struct probe *p = &probes[i];
+    struct fields fields;
+    fields_init(&fields, NULL, NULL, 0);
+    struct up_request rq = {.method = method_lookup(str_from(method)),
+                            .target = STR("/x"),
+                            .host = STR("h"),
+                            .fields = &fields,
+                            .framing = end ? H1_FRAMING_NONE : H1_FRAMING_CHUNKED,
+                            .buffer = 100000};
+    assert_true(limit_take(origin->limit, 0));
+    origin->slots++;
+    p->us = pool_conn_use(conn);
+    ustream_attach(p->us, &events, p);
+    p->us->ops->start(p->us, &rq, (struct str){0}, end);
+    return p;
+}
+
+static void connect_side(uint32_t max_streams)
+{
+    int fds[2];
+    int size = 1 << 20;
+    struct addr nowhere = {0};
+    struct up_want want = fixture_want(&fix, "127.0.0.1", 1);
+    memset(probes, 0, sizeof(probes));
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    side_open(fds[1], max_streams);
+    origin = origins_get(&pool->origins, &want);
+    struct stream *s = stream_new(&fix.loop, fds[0], &nowhere);
+    stream_start(s);
+    struct pool_made made = {.loop = &fix.loop,
+                             .pool = pool,
+                             .origin = origin,
+                             .stream = s,
+                             .id = &id,
+                             .budget = &budget};
+    conn = up_h2_new(&made);
+    origin->conns++;
+    origin->n_settling++;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    fixture_open(&fix);
+    fix.conf.client.buffer = 262144;
+    atomic_store(&budget.max, 1 << 30);
+    atomic_store(&budget.used, 0);
+    memset(&tally, 0, sizeof(tally));
+    forward_id_init(&id);
+    fixture_open_dns(&fix);
+    pool = pool_new(&fix.loop, fix.dns, &id, &budget, &tally);
+    connect_side(100);
+    return 0;
+}
+
+/* Whatever happened, every place and every byte has been given back. */
+static int tear_down(void **state)
+{
+    (void)state;
+    settle();
+    assert_int_equal(origin->slots, 0);
+    assert_int_equal(origin->n_settling, 0);
+    assert_int_equal(atomic_load(&budget.used), 0);
+    pool_close(pool);
+    settle();
+    nghttp2_session_del(side.session);
+    close(side.fd);
+    fixture_close(&fix);
+    return 0;
+}
+
+/* ---- tests */
+
+static void a_request(void **state)
+{
+    (void)state;
+    struct probe *p = ask(0, "GET", true);
+    settle();
+    assert_string_equal(side.heads, "1::method=GET;1::scheme=https;1::authority=h;1::path=/x;");
+    assert_true(side.ended[1]);
+    side.trailers[1] = true;
+    answer(1, "200", 5);
+    settle();
+    assert_true(p->over && !p->failed);
+    assert_int_equal(p->status, 200);
+    assert_int_equal(p->body, 5);
+    assert_string_equal(p->name, "OK X-Stream-Id");
+    assert_string_equal(p->trailer, "X-Sum=42");
+    assert_int_equal(p->framing, H1_FRAMING_CLOSE); /* not known before the end */
+    assert_int_equal(origin->streams, 100);
+    assert_int_equal(conn->n_requests, 0);
+}
+
+static void no_body(void **state)
+{
+    (void)state;
+    struct probe *p = ask(0, "GET", true);
+    struct probe *q = ask(1, "HEAD", true);
+    settle();
+    answer(1, "200", 0);
+    answer(3, "404", 0);
+    settle();
+    assert_true(p->over && p->framing == H1_FRAMING_LENGTH && p->length == 0);
+    assert_true(q->over && q->status == 404 && q->framing == H1_FRAMING_NONE);
+}
+
+/* What they say in one turn comes in one piece, and answers find whom they are for. */
+static void many_at_once(void **state)
+{
+    (void)state;
+    settle();
+    side.writes = 0;
+    for (unsigned i = 0; i < 7; i++)
+        ask(i, "GET", true);
+    settle();
+    assert_int_equal(side.writes, 1);
+    for (int i = 6; i >= 0; i--)
+        answer(2 * i + 1, "200", 30000 + (size_t)i);
+    settle();
+    for (unsigned i = 0; i < 7; i++) {
+        assert_true(probes[i].over && !probes[i].failed);
+        assert_int_equal(probes[i].body, 30000 + i);
+        assert_int_equal(probes[i].last, 'a' + (2 * i + 1) % 26);
+    }
+}
+
+/* A reader that takes nothing holds back its own stream, to a window; the others go on. */
+static void a_slow_reader(void **state)
+{
+    (void)state;
+    struct probe *p = ask(0, "GET", true);
+    struct probe *q = ask(1, "GET", true);
+    p->pauses = true;
+    settle();
+    answer(1, "200", 1000000);
+    answer(3, "200", 1000000);
+    settle();
+    assert_true(q->over && q->body == 1000000);
+    assert_true(!p->over && p->body < 65536);
+    assert_true(atomic_load(&budget.used) <= 65535);
+    assert_true(side.to_send[1] >= 1000000 - 65535);
+    p->pauses = false;
+    p->us->ops->pause(p->us, false);
+    settle();
+    assert_true(p->over && p->body == 1000000);
+}
+
+/* All of it has come, and so has the end of the connection, before the reader wants it. */
+static void a_slow_reader_outlives_the_connection(void **state)
+{
+    (void)state;
+    struct probe *p = ask(0, "GET", true);
+    p->pauses = true;
+    settle();
+    answer(1, "200", 40000);
+    settle();
+    shutdown(side.fd, SHUT_WR);
+    settle();
+    assert_false(p->over);
+    assert_int_equal(origin->conns, 0);
+    p->pauses = false;
+    p->us->ops->pause(p->us, false);
+    settle();
+    assert_true(p->over && !p->failed && p->body == 40000);
+}
+
+static void an_upload(void **state)
+{
+    (void)state;
+    static char block[50000];
+    struct probe *p = ask(0, "POST", false);
+    size_t sent = 0;
+    while (p->us->ops->body(p->us, str_make(block, sizeof(block))))
+        sent += sizeof(block);
+    sent += sizeof(block);
+    assert_true(sent >= 100000 && sent <= 200000);
+    settle();
+    assert_int_equal(p->drains, 1);
+    assert_true(p->us->ops->body(p->us, STR("end")));
+    p->us->ops->end(p->us, NULL);
+    settle();
+    assert_true(side.ended[1]);
+    assert_int_equal(side.body[1], sent + 3);
+    answer(1, "200", 0);
+    settle();
+    assert_true(p->over && !p->failed);
+}
+
+/* The answer does not wait for the whole request: what is left of that is not sent. */
+static void an_early_answer(void **state)
+{
+    (void)state;
+    struct probe *p = ask(0, "POST", false);
+    p->us->ops->body(p->us, STR("begun"));
+    settle();
+    answer(1, "413", 3);
+    settle();
+    assert_true(p->over && !p->failed && p->status == 413);
+    assert_int_equal(side.reset[1], NGHTTP2_CANCEL);
+    assert_false(side.ended[1]);
+    assert_int_equal(conn->n_requests, 0);
+}
+
+static void goaway(void **state)
+{
+    (void)state;
+    struct probe *p = ask(0, "GET", true);
+    struct probe *q = ask(1, "POST", true);
+    settle();
+    nghttp2_submit_goaway(side.session, NGHTTP2_FLAG_NONE, 1, NGHTTP2_NO_ERROR, NULL, 0);
+    settle();
+    assert_true(q->failed && q->is_unsent);
+    assert_false(p->over);
+    assert_true(conn->is_going);
+    answer(1, "200", 10);
+    settle();
+    assert_true(p->over && !p->failed && p->body == 10);
+    assert_int_equal(origin->conns, 0);
+}
+
+static void resets(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t code;
+        bool is_unsent;
+        enum fault_code fault;
+    } cases[] = {
+        {NGHTTP2_REFUSED_STREAM, true, FAULT_UP_CLOSED},
+        {NGHTTP2_HTTP_1_1_REQUIRED, true, FAULT_UP_WANTS_H1},
+        {NGHTTP2_INTERNAL_ERROR, false, FAULT_UP_CLOSED},
+        {NGHTTP2_NO_ERROR, false, FAULT_UP_CLOSED},
+    };
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct probe *p = ask(i, "GET", true);
+        settle();
+        nghttp2_submit_rst_stream(side.session, NGHTTP2_FLAG_NONE, (int32_t)(2 * i + 1),
+                                  cases[i].code);
+        settle();
+        assert_true(p->failed && !p->is_fresh);
+        assert_int_equal(p->is_unsent, cases[i].is_unsent);
+        assert_int_equal(p->code, cases[i].fault);
+    }
+    assert_int_equal(origin->conns, 1);
+}
+
+static void cut_inside_the_body(void **state)
+{
+    (void)state;
+    struct probe *p = ask(0, "GET", true);
+    struct probe *q = ask(1, "GET", true);
+    settle();
+    answer(1, "200", 200000);
+    p->pauses = true;
+    settle();
+    shutdown(side.fd, SHUT_WR);
+    settle();
+    assert_true(q->failed && q->is_fresh && !q->is_unsent && q->code == FAULT_UP_CLOSED);
+    assert_false(p->over); /* what came is told first */
+    p->pauses = false;
+    p->us->ops->pause(p->us, false);
+    settle();
+    assert_true(p->failed && p->code == FAULT_RESPONSE_INCOMPLETE && p->body > 0);
+}
+
+static void cancelled(void **state)
+{
+    (void)state;
+    struct probe *p = ask(0, "GET", true);
+    p->us->ops->cancel(p->us); /* it has not left */
+    struct probe *q = ask(1, "GET", true);
+    q->cancels_in_head = true;
+    settle();
+    assert_null(strstr(side.heads, "1::path"));
+    answer(3, "200", 100000);
+    settle();
+    assert_true(q->heads == 1 && q->body == 0 && !q->over);
+    assert_int_equal(side.reset[3], NGHTTP2_CANCEL);
+    assert_int_equal(conn->n_requests, 0);
+    assert_int_equal(origin->conns, 1);
+}
+
+static void another_inside_the_end(void **state)
+{
+    (void)state;
+    struct probe *p = ask(0, "GET", true);
+    p->asks_again = true;
+    settle();
+    answer(1, "200", 3);
+    settle();
+    assert_true(p->over);
+    answer(3, "200", 4);
+    settle();
+    assert_true(probes[PROBES - 1].over && probes[PROBES - 1].body == 4);
+}
+
+static void fewer_streams(void **state)
+{
+    (void)state;
+    settle();
+    nghttp2_settings_entry fewer = {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 2};
+    ask(0, "GET", true);
+    ask(1, "GET", true);
+    settle();
+    nghttp2_submit_settings(side.session, NGHTTP2_FLAG_NONE, &fewer, 1);
+    side_pump();
+    struct probe *late = ask(2, "POST", true); /* has not left when SETTINGS is read */
+    loop_turn(&fix.loop, false);
+    settle();
+    assert_int_equal(conn->room, 2);
+    assert_int_equal(origin->streams, 2);
+    assert_true(!late->failed || late->is_unsent);
+    answer(1, "200", 0);
+    answer(3, "200", 0);
+    settle();
+    if (!late->over) {
+        answer(5, "200", 0);
+        settle();
+    }
+    assert_true(probes[0].over && probes[1].over && late->over);
+}
+
+static void a_flood(void **state)
+{
+    (void)state;
+    struct probe *p = ask(0, "GET", true);
+    settle();
+    for (int i = 0; i < 3000 && !side.is_closed; i++) {
+        nghttp2_submit_ping(side.session, NGHTTP2_FLAG_NONE, NULL);
+        if (i % 100 == 0)
+            settle();
+    }
+    settle();
+    assert_true(side.is_closed && side.has_goaway);
+    assert_int_equal(side.goaway, NGHTTP2_ENHANCE_YOUR_CALM);
+    assert_true(p->failed && p->code == FAULT_UP_PROTOCOL);
+}
+
+static void not_http2(void **state)
+{
+    (void)state;
+    struct probe *p = ask(0, "GET", true);
+    fixture_write(side.fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    for (int i = 0; i < 10; i++)
+        loop_turn(&fix.loop, false);
+    side.is_closed = true;
+    assert_true(p->failed && p->code == FAULT_UP_PROTOCOL);
+    assert_non_null(strstr(p->text, "does not keep to HTTP/2"));
+    assert_int_equal(origin->conns, 0);
+}
+
+int main(void)
+{
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_request),
+        TEST(no_body),
+        TEST(many_at_once),
+        TEST(a_slow_reader),
+        TEST(a_slow_reader_outlives_the_connection),
+        TEST(an_upload),
+        TEST(an_early_answer),
+        TEST(goaway),
+        TEST(resets),
+        TEST(cut_inside_the_body),
+        TEST(cancelled),
+        TEST(another_inside_the_end),
+        TEST(fewer_streams),
+        TEST(a_flood),
+        TEST(not_http2),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
