@@ -19,6 +19,7 @@ from testenv.wait import wait_until
 
 MIB = 1 << 20
 CROWD = 100
+TRIES = 11  # what an origin has not processed is asked again ten times at most
 
 
 def echo(stream):
@@ -998,7 +999,7 @@ def test_no_streams_at_all(one, serve_h2):
     c.request("GET", server.url())
     r = c.response()
     assert r.status in (502, 503, 504) and r.error, r
-    assert 1 <= len(server.h2) <= server.accepted <= 8 and not p.dead()
+    assert 1 <= len(server.h2) <= server.accepted <= TRIES and not p.dead()
 
 
 # --- retries
@@ -1108,7 +1109,7 @@ def test_refused_for_ever(one, serve_h2):
     assert c.get(server.url("/a")).text == "/a"
     r = c.get(server.url("/never"))
     assert r.status in (502, 503) and r.error, r
-    assert server.paths().count("/never") <= 10
+    assert server.paths().count("/never") <= TRIES
     assert c.get(server.url("/b")).text == "/b"
 
 
@@ -1125,7 +1126,7 @@ def test_half_of_a_fan_out_is_refused(one, serve_h2):
     server = serve_h2(each(app))
     c, _ = one()
     fan_out(c, server)
-    assert len(server.requests) == CROWD + CROWD // 2
+    assert len(server.requests) == CROWD + CROWD // 2 and len(server.conns) <= 2
 
 
 @pytest.mark.parametrize("second", [200, 421])
