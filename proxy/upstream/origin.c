@@ -75,7 +75,6 @@ static struct origin *origin_new(struct origins *t, const struct up_want *want, 
     o->buffer = want->conf->client.buffer;
     o->max_requests = want->rule->max_per_host;
     o->tls = want->tls;
-    o->streams = 1; /* until it has said how many */
     o->via = want->conf->via;
     o->key_len = len;
     memcpy(o->key, key, len);

@@ -34,7 +34,7 @@ struct origin {
     unsigned slots;    /* held by this worker */
     enum origin_speaks speaks;
     bool wants_h1;       /* it has said so by HTTP/2: that is not offered to it any more */
-    unsigned streams;    /* by HTTP/2: how many its connections take at once, as far as known */
+    unsigned streams;    /* by HTTP/2: how many its connections take at once; 0: it has not said */
     unsigned n_settling; /* connections that have yet to say so */
     struct tls_sessions sessions;
     struct tally_place *place; /* that of TALLY_OTHER until it was reached */

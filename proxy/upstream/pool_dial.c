@@ -26,7 +26,7 @@ unsigned pool_dial_room(const struct origin *o)
         const struct pool_dial *d = container_of(it, struct pool_dial, link);
         if (!d->offers_h2)
             continue;
-        if (o->speaks != ORIGIN_SPEAKS_H2)
+        if (o->speaks != ORIGIN_SPEAKS_H2 || o->streams == 0)
             return UINT32_MAX;
         room += o->streams - (d->wait != NULL ? 1 : 0);
     }

@@ -64,11 +64,12 @@ static void write_out(struct up_h2 *c)
 {
     char gathered[GATHER];
     size_t n = 0;
-    while (stream_pending(c->conn.stream) == 0) {
+    while (stream_pending(c->conn.stream) == 0 && c->conn.stream->fault == NULL) {
         const uint8_t *p;
         ssize_t len = nghttp2_session_mem_send(c->session, &p);
         if (len <= 0)
             break;
+        c->out += (uint64_t)len;
         if (n + (size_t)len > sizeof(gathered)) {
             stream_put(c->conn.stream, gathered, n);
             n = 0;
@@ -112,6 +113,7 @@ static void up_h2_fail(struct up_h2 *c, uint32_t code, const struct fault *f)
         return;
     list_init(&lost);
     list_move(&lost, &c->streams);
+    c->out_left = c->conn.stream->bytes_out;
     shut(c, code);
     while ((it = list_pop(&lost)) != NULL)
         up_h2_stream_lost(container_of(it, struct up_h2_stream, link), f);
@@ -134,7 +136,7 @@ static void fail_session(struct up_h2 *c)
     else
         fault_set(&f, FAULT_UP_PROTOCOL, "the origin does not keep to HTTP/2: %s",
                   c->why == NULL ? "protocol error" : c->why);
-    up_h2_fail(c, NGHTTP2_PROTOCOL_ERROR, &f);
+    up_h2_fail(c, f.code == FAULT_UP_CLOSED ? NGHTTP2_NO_ERROR : NGHTTP2_PROTOCOL_ERROR, &f);
 }
 
 /* ---- out */
@@ -181,7 +183,8 @@ static void tell_pool(struct up_h2 *c)
     uint32_t allowed =
         nghttp2_session_get_remote_settings(c->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
     unsigned room = allowed < STREAMS_MAX ? allowed : STREAMS_MAX;
-    conn->origin->streams = room > 0 ? room : 1;
+    if (room > 0)
+        conn->origin->streams = room;
     pool_conn_room(conn, room);
     while (c->state == UP_H2_OPEN && conn->n_requests > room && up_h2_stream_give_back(c))
         continue;
@@ -253,6 +256,7 @@ static size_t on_data(void *arg, const char *p, size_t n)
     watch_reset(c);
     c->ignored += (int64_t)n;
     c->conn.is_reading = true;
+    c->headers = 0;
     ssize_t used = nghttp2_session_mem_recv(c->session, (const uint8_t *)p, n);
     if (c->taken > 0)
         nghttp2_session_consume_connection(c->session, c->taken);
@@ -363,7 +367,7 @@ struct pool_conn *up_h2_new(const struct pool_made *made)
     c->conn.is_shared = true;
     c->conn.facts.is_shared = true;
     c->conn.is_settling = true;
-    c->conn.room = made->origin->streams;
+    c->conn.room = made->origin->streams > 0 ? made->origin->streams : 1;
     c->window_max = choose_window(made->origin->buffer, made->facts.connect_us);
     up_h2_session_open(c, made->origin->max_head);
     c->is_asked = true; /* for SETTINGS */

@@ -52,19 +52,42 @@ static nghttp2_nv lower_nv(char *dst, const struct field *f)
     return nv;
 }
 
+/* All that the client says in Cookie fields, as one (§8.2.3 joins them in this way). */
+static struct str join_cookies(struct arena *arena, const struct fields *fields)
+{
+    size_t room = 0;
+    const struct field *f = NULL;
+    while ((f = fields_find(fields, FIELD_COOKIE, f)) != NULL)
+        room += f->value.len + 2;
+    char *joined = arena_alloc(arena, room);
+    size_t n = 0;
+    while ((f = fields_find(fields, FIELD_COOKIE, f)) != NULL) {
+        memcpy(joined + n, f->value.p, f->value.len);
+        memcpy(joined + n + f->value.len, "; ", 2);
+        n += f->value.len + 2;
+    }
+    return str_make(joined, n - 2);
+}
+
 nghttp2_nv *up_h2_head_request(struct arena *arena, const struct up_request *rq, size_t *n)
 {
     const struct fields *fields = rq->fields;
     nghttp2_nv *v = arena_alloc(arena, (fields->n + REQUEST_PSEUDO + REQUEST_EXTRA) * sizeof(*v));
     nghttp2_nv *to = v;
+    bool has_cookie = false;
     *to++ = make_nv(STR(":method"), rq->method.name);
     *to++ = make_nv(STR(":scheme"), STR("https"));
     *to++ = make_nv(STR(":authority"), rq->host);
     *to++ = make_nv(STR(":path"), rq->target);
     for (unsigned i = 0; i < fields->n; i++) {
         const struct field *f = &fields->v[i];
-        if (f->name.p != NULL && !is_left_out(f->id))
-            *to++ = lower_nv(arena_alloc(arena, f->name.len), f);
+        if (f->name.p == NULL || is_left_out(f->id) || (f->id == FIELD_COOKIE && has_cookie))
+            continue;
+        struct field out = *f;
+        if (f->id == FIELD_COOKIE)
+            out.value = join_cookies(arena, fields);
+        has_cookie = has_cookie || f->id == FIELD_COOKIE;
+        *to++ = lower_nv(arena_alloc(arena, f->name.len), &out);
     }
     if (rq->framing == H1_FRAMING_LENGTH)
         *to++ = make_nv(STR("content-length"),

@@ -14,6 +14,7 @@
 #include "upstream/up_h2_head.h"
 
 enum {
+    UP_H2_INFOS = 32,     /* interim responses to one request */
     UP_H2_WINDOW = 65535, /* bytes of a body that come unasked, until its reader has kept up */
     UP_H2_CREDIT = 1000   /* frames that carry nothing, ahead of those that do */
 };
@@ -57,6 +58,9 @@ struct up_h2 {
     bool is_broken;     /* nghttp2 cannot go on */
     bool is_flood;      /* too many frames that carry nothing */
     int32_t window_max; /* bytes of a body that may come before its reader takes them */
+    uint64_t out;       /* bytes that nghttp2 has given out */
+    uint64_t out_left;  /* how many of them had left when the connection was lost */
+    size_t headers;     /* bytes of fields recorded since the last read */
     size_t taken;       /* bytes of DATA that came and are not yet given back to the window */
     int64_t ignored;    /* bytes of frames that nghttp2 passed over, less those that may come */
     unsigned updates;   /* WINDOW_UPDATE that what we sent accounts for */
@@ -93,14 +97,15 @@ struct up_h2_stream {
     bool is_out_done; /* END_STREAM was written */
     bool wants_drain; /* body() said false */
     bool is_drained;  /* and there is room again */
-    bool is_sent;     /* HEADERS were written */
+    bool is_sent;     /* HEADERS were given out */
+    uint64_t sent_at; /* and what had been, with them: c->out */
     /* In. */
     struct up_h2_block *block;  /* that is being received */
     struct up_h2_block *ending; /* trailers, until they are told */
     struct evbuffer *in;        /* body that waits while paused; NULL: none */
     int32_t window;             /* bytes */
     uint64_t received;          /* bytes since `window` was last changed */
-    unsigned infos;             /* interim responses so far */
+    unsigned infos;             /* interim responses that have come */
     bool paused;
     bool has_answered;   /* a byte of an answer has come */
     bool has_head;       /* the final head was told */

@@ -15,6 +15,9 @@ enum {
     HEAD_SEND_MAX = 4 * 1024 * 1024,      /* bytes: above client.max_head */
     CREDIT_HEAD = 8,                      /* for a header section of a request of ours, or to one */
     CREDIT_DATA = 2,                      /* for a DATA frame, either way */
+    HEADERS_AT_ONCE = 2 * 1024 * 1024,    /* bytes of fields in one read */
+    FRAME_MAX = 16384,                    /* bytes, SETTINGS_MAX_FRAME_SIZE as it is */
+    CONTINUATIONS = 8,                    /* more than what a head is cut into at least */
     FRAME_HEAD = 9,                       /* bytes */
     UPDATE_STEP = 512,                    /* bytes of body that account for a WINDOW_UPDATE */
     UPDATES_MAX = 65536,
@@ -22,7 +25,6 @@ enum {
 };
 
 static nghttp2_session_callbacks *callbacks;
-static nghttp2_option *options;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void add_event(struct up_h2 *c, struct up_h2_event event)
@@ -81,10 +83,12 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     (void)flags;
     if (s == NULL || s->block == NULL)
         return 0;
+    c->headers += name_len + value_len;
     up_h2_block_add(s->block, str_make((const char *)name, name_len),
                     str_make((const char *)value, value_len), max);
     /* What is left of it is not even decoded. */
-    c->is_flood = c->is_flood || s->block->size / BOMB > max;
+    c->is_flood = c->is_flood || s->block->size / BOMB > max ||
+                  (c->headers > HEADERS_AT_ONCE && c->headers / BOMB > max);
     return c->is_flood ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
@@ -114,7 +118,7 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
         s->why = code == NGHTTP2_ERR_HTTP_HEADER
                      ? "a field, or a :status, that HTTP/2 does not allow"
                      : nghttp2_strerror(code);
-    if (c->why == NULL)
+    if (s == NULL && c->why == NULL)
         c->why = nghttp2_strerror(code);
     return 0;
 }
@@ -125,6 +129,13 @@ static void take_headers(struct up_h2 *c, struct up_h2_stream *s, bool is_end)
     s->block = NULL;
     if (block == NULL)
         return;
+    bool is_info = block->status >= 100 && block->status < 200;
+    s->infos += is_info;
+    /* The first one too many ends the stream, when it is told. */
+    if (c->is_flood || (is_info && s->infos > UP_H2_INFOS + 1)) {
+        up_h2_block_free(block);
+        return;
+    }
     if (block->status == 0 || block->status >= 200)
         credit(c, CREDIT_HEAD);
     block->is_end = is_end;
@@ -174,7 +185,7 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, co
     struct up_h2_stream *s = find(session, id);
     (void)flags;
     c->taken += len;
-    if (s == NULL)
+    if (s == NULL || c->is_flood)
         return 0;
     credit(c, CREDIT_DATA);
     s->has_answered = true;
@@ -207,10 +218,11 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
     struct up_h2_stream *s = find(session, frame->hd.stream_id);
     if (s == NULL)
         return 0;
-    if (frame->hd.type == NGHTTP2_HEADERS)
+    if (frame->hd.type == NGHTTP2_HEADERS) {
+        s->sent_at = s->is_sent ? s->sent_at : c->out;
         s->is_sent = true;
-    if (frame->hd.type == NGHTTP2_HEADERS)
         credit(c, CREDIT_HEAD);
+    }
     if (frame->hd.type == NGHTTP2_DATA)
         count_sent(c, frame->hd.length);
     if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
@@ -243,7 +255,7 @@ static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *dst, size_
 
 static void make_callbacks(void)
 {
-    if (nghttp2_session_callbacks_new(&callbacks) != 0 || nghttp2_option_new(&options) != 0)
+    if (nghttp2_session_callbacks_new(&callbacks) != 0)
         abort();
     nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
@@ -255,13 +267,23 @@ static void make_callbacks(void)
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
     nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, on_frame_not_sent);
-    /* Windows open as far as bodies are passed on. How many streams there may be is the pool's
-     * affair. Nothing may be pushed. White space around a value is cut off by us. */
-    nghttp2_option_set_no_auto_window_update(options, 1);
-    nghttp2_option_set_peer_max_concurrent_streams(options, UINT32_MAX);
-    nghttp2_option_set_max_reserved_remote_streams(options, 0);
-    nghttp2_option_set_max_send_header_block_length(options, HEAD_SEND_MAX);
-    nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(options, 1);
+}
+
+/* Windows open as far as bodies are passed on. How many streams there may be is the pool's affair.
+ * Nothing may be pushed. White space around a value is cut off by us. Heads may be as large as
+ * upstream.max_head says, though in many frames. */
+static nghttp2_option *make_options(size_t max_head)
+{
+    nghttp2_option *o;
+    if (nghttp2_option_new(&o) != 0)
+        abort();
+    nghttp2_option_set_no_auto_window_update(o, 1);
+    nghttp2_option_set_peer_max_concurrent_streams(o, UINT32_MAX);
+    nghttp2_option_set_max_reserved_remote_streams(o, 0);
+    nghttp2_option_set_max_send_header_block_length(o, HEAD_SEND_MAX);
+    nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(o, 1);
+    nghttp2_option_set_max_continuations(o, max_head / FRAME_MAX + CONTINUATIONS);
+    return o;
 }
 
 void up_h2_session_open(struct up_h2 *c, size_t max_head)
@@ -272,11 +294,13 @@ void up_h2_session_open(struct up_h2 *c, size_t max_head)
     };
     size_t n = sizeof(settings) / sizeof(settings[0]);
     pthread_once(&once, make_callbacks);
+    nghttp2_option *options = make_options(max_head);
     if (nghttp2_session_client_new2(&c->session, callbacks, c, options) != 0 ||
         nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, settings, n) != 0 ||
         nghttp2_session_set_local_window_size(c->session, NGHTTP2_FLAG_NONE, 0,
                                               CONNECTION_WINDOW) != 0)
         abort();
+    nghttp2_option_del(options);
 }
 
 nghttp2_data_provider up_h2_session_body(void)

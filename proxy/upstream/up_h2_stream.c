@@ -12,10 +12,7 @@
 #include "http/h1_write.h"
 #include "upstream/up_h2_impl.h"
 
-enum {
-    INFOS_MAX = 32, /* interim responses to one request */
-    NV_ON_STACK = 6144
-};
+enum { NV_ON_STACK = 6144 };
 
 static struct up_h2_stream *stream_of(struct ustream *us)
 {
@@ -180,12 +177,11 @@ static void take_info(struct up_h2_stream *s, struct h1_head *head)
 {
     bool keep_alive;
     const struct pool_conn *conn = &s->c->conn;
-    s->infos++;
     if (head->status == 101) {
         fail_response(s, "it is 101, which HTTP/2 does not know");
         return;
     }
-    if (s->infos > INFOS_MAX) {
+    if (s->infos > UP_H2_INFOS) {
         fail_response(s, "more than 32 interim responses");
         return;
     }
@@ -333,9 +329,11 @@ bool up_h2_stream_give_back(struct up_h2 *c)
 void up_h2_stream_lost(struct up_h2_stream *s, const struct fault *f)
 {
     bool is_fresh = s->us.facts.is_reused && !s->has_answered;
+    /* Before its HEADERS are complete the origin cannot have begun with it. */
+    bool is_unsent = !s->has_answered && (!s->is_sent || s->c->out_left < s->sent_at);
     s->c = NULL;
     drop_buffer(s, &s->out);
-    fail(s, f, !s->is_sent && !s->has_answered, is_fresh);
+    fail(s, f, is_unsent, is_fresh);
 }
 
 /* ---- what waits */

@@ -52,7 +52,7 @@ static void requests(void **state)
     nghttp2_nv *v = up_h2_head_request(&arena, &rq, &n);
     assert_string_equal(
         print(v, n), ":method=POST;:scheme=https;:authority=h.example:8443;:path=/a?b;user-agent=x;"
-                     "authorization=Basic x!;cookie=a=1!;cookie=b=2!;x-odd_name=Kept Case;"
+                     "authorization=Basic x!;cookie=a=1; b=2!;x-odd_name=Kept Case;"
                      "content-length=12;te=trailers;");
     rq.framing = H1_FRAMING_CHUNKED;
     rq.te_trailers = false;
