@@ -1126,7 +1126,24 @@ def test_half_of_a_fan_out_is_refused(one, serve_h2):
     server = serve_h2(each(app))
     c, _ = one()
     fan_out(c, server)
-    assert len(server.requests) == CROWD + CROWD // 2 and len(server.conns) <= 2
+    assert len(server.requests) == CROWD + CROWD // 2 and len(server.conns) <= 10
+
+
+def test_refusals_make_no_storm_of_connections(one, serve_h2):
+    """An origin that sheds load a stream at a time is asked again, on few connections."""
+    seen = set()
+
+    def app(stream):
+        if stream.target in seen:
+            return echo(stream)
+        seen.add(stream.target)
+        stream.refuse()
+
+    server = serve_h2(each(app))
+    c, _ = one()
+    for i in range(300):
+        assert c.get(server.url("/%d" % i)).text == "/%d" % i
+    assert server.accepted <= 30, server.accepted
 
 
 @pytest.mark.parametrize("second", [200, 421])
