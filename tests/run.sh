@@ -229,9 +229,9 @@ finish()
 run_began=$(date +%s)
 # shellcheck disable=SC2086 # a list
 set -- $BUILD_PACKAGES nginx haproxy openssl curl wget git clang clang-format \
-    libclang-rt-14-dev libcmocka-dev dpkg-dev apache2-utils python3 python3-pytest python3-httpbin \
-    gunicorn python3-gevent python3-requests python3-urllib3 python3-openssl python3-h2 python3-selenium \
-    chromium chromium-driver prometheus valgrind
+    libclang-rt-14-dev libcmocka-dev dpkg-dev apache2-utils nghttp2-server python3 python3-pytest \
+    python3-httpbin gunicorn python3-gevent python3-h2 python3-requests python3-urllib3 \
+    python3-openssl python3-selenium chromium chromium-driver prometheus valgrind
 command -v node >/dev/null || set -- "$@" nodejs
 need_packages "$@"
 mkdir -p "$builds/logs"
@@ -250,6 +250,7 @@ if ! "$quick"; then
     sanitized_steps
     if build release; then
         one bench 180 "$src/tests/bench/quick" --tlsfan "$builds/release/tlsfan"
+        one bench-h2 180 "$src/tests/bench/h2" --tlsfan "$builds/release/tlsfan"
         one instructions 300 "$src/tests/bench/instructions" --tlsfan "$builds/release/tlsfan"
     fi
 fi

@@ -10,7 +10,8 @@ import pytest
 
 from testenv.ca import CA
 from testenv.client import Client
-from testenv.h2front import H2Server
+from testenv.h2front import H2Front
+from testenv.h2server import H2Server
 from testenv.httpbin import Httpbin, NodeOrigin
 from testenv.nginx import Nginx
 from testenv.proxy import Proxy, binary, clean_env
@@ -64,7 +65,7 @@ def scripted(ca, protocol, handler, kind="good", tls=True, context=None, gentle=
     if not tls:
         return Server(handler, None, **kw)
     context = context or ca.server_context(kind)
-    return H2Server(handler, context, gentle, **kw) if protocol == "h2" else Server(handler, context, **kw)
+    return H2Front(handler, context, gentle, **kw) if protocol == "h2" else Server(handler, context, **kw)
 
 
 @pytest.fixture(scope="session")
@@ -178,6 +179,24 @@ def servers(ca, protocol):
     yield make
     for server in made:
         server.stop()
+
+
+@pytest.fixture
+def serve_h2(ca):
+    """serve_h2(handler, alpn=("h2", "http/1.1"), judge=True, ...): a scripted HTTP/2 server that ends with the test.
+
+    With judge, the test fails where the proxy did what a client may not do."""
+    made = []
+
+    def make(handler, kind="good", alpn=("h2", "http/1.1"), judge=True, **kw):
+        server = H2Server(handler, ca.server_context(kind, alpn), **kw)
+        made.append((server, judge))
+        return server
+    yield make
+    for server, _ in made:
+        server.stop()
+    faults = [f for server, judge in made if judge for f in server.faults]
+    assert not faults, faults[:10]
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from h2.events import (
 from testenv import SLOW
 from testenv.client import Client
 from testenv.dns import Dns, encode_name
-from testenv.h2front import Frames, H2Server
+from testenv.h2front import Frames, H2Front
 from testenv.scripted import answering, ok
 from testenv.wait import wait_until
 
@@ -128,7 +128,7 @@ def h2_serve(ca):
     made = []
 
     def make(handler, **kw):
-        made.append(H2Server(handler, ca.server_context(), **kw))
+        made.append(H2Front(handler, ca.server_context(), **kw))
         return made[-1]
     yield make
     for server in made:

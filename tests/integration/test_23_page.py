@@ -10,6 +10,7 @@ import pytest
 
 from testenv import SLOW
 from testenv.client import Client
+from testenv.h2server import each
 from testenv.scripted import answering, ok
 from testenv.wait import wait_until
 
@@ -187,6 +188,15 @@ def test_a_certificate_fault_shows_its_sentence(make_proxy, serve, page):
     assert answer.text.strip() in shown[0] and "expired" in shown[0]
     chrome.execute_script("document.querySelector('#rows li').click()")
     assert answer.text.strip() in chrome.find_element(By.ID, "details").text
+
+
+def test_it_tells_h1_from_h2(make_proxy, serve, serve_h2, page):
+    new, old = serve_h2(each(lambda s: s.respond("x"))), serve(answering(lambda r, c: ok()))
+    proxy = make_proxy(service=True)
+    chrome = page(proxy)
+    serial(proxy, [new.url("/a"), new.url("/b"), old.url("/c")])
+    rows(chrome, 3)
+    assert [e.text for e in chrome.find_elements(By.CSS_SELECTOR, "#rows .protocol")] == ["h2", "h2", "h1"]
 
 
 def test_no_credentials_and_no_query(make_proxy, serve, page):

@@ -618,7 +618,7 @@ class Link:
         self.flush()
 
 
-class H2Server(Server):
+class H2Front(Server):
     """Offers HTTP/2, and serves HTTP/1 to whoever does not want it."""
 
     def __init__(self, handler, tls, gentle=False, max_streams=100, **kw):
