@@ -16,6 +16,7 @@ static const struct fault_info infos[FAULT_COUNT] = {
     [FAULT_TLS_PROTOCOL] = {502, "tls_protocol_error", "Bad Gateway"},
     [FAULT_TLS_ALERT] = {502, "tls_alert_received", "Bad Gateway"},
     [FAULT_UP_CLOSED] = {502, "connection_terminated", "Bad Gateway"},
+    [FAULT_UP_REFUSED] = {502, "connection_terminated", "Bad Gateway"},
     [FAULT_UP_PROTOCOL] = {502, "http_protocol_error", "Bad Gateway"},
     [FAULT_UP_WANTS_H1] = {502, "http_protocol_error", "Bad Gateway"},
     [FAULT_RESPONSE_TIMEOUT] = {504, "http_response_timeout", "Gateway Timeout"},

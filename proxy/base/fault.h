@@ -20,6 +20,7 @@ enum fault_code {
     FAULT_TLS_PROTOCOL,        /* 502 tls_protocol_error */
     FAULT_TLS_ALERT,           /* 502 tls_alert_received */
     FAULT_UP_CLOSED,           /* 502 connection_terminated */
+    FAULT_UP_REFUSED,          /* 502 connection_terminated: the origin did not begin with it */
     FAULT_UP_PROTOCOL,         /* 502 http_protocol_error */
     FAULT_UP_WANTS_H1,         /* 502 http_protocol_error: HTTP/2 was refused for this request */
     FAULT_RESPONSE_TIMEOUT,    /* 504 http_response_timeout */

@@ -271,7 +271,9 @@ static bool exchange_retry(struct exchange *x, const struct fault *f, bool is_fr
         return false;
     x->retries++;
     timeout_clear(&x->timeout);
-    x->want.not_before = loop_now();
+    /* A connection whose origin merely has enough for the moment is asked once more. */
+    if (f->code != FAULT_UP_REFUSED || x->retries > 1)
+        x->want.not_before = loop_now();
     exchange_unkeep(x);
     x->want.h1_only = x->want.h1_only || f->code == FAULT_UP_WANTS_H1;
     exchange_go(x);

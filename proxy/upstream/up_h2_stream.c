@@ -296,7 +296,8 @@ void up_h2_stream_reset(struct up_h2_stream *s, uint32_t code)
     else if (s->by_peer && code == NGHTTP2_HTTP_1_1_REQUIRED)
         fault_set(&f, FAULT_UP_WANTS_H1, "the origin wants HTTP/1.1 for this request");
     else if (s->by_peer)
-        fault_set(&f, FAULT_UP_CLOSED, "the origin reset the HTTP/2 stream (%s)", name);
+        fault_set(&f, code == NGHTTP2_REFUSED_STREAM ? FAULT_UP_REFUSED : FAULT_UP_CLOSED,
+                  "the origin reset the HTTP/2 stream (%s)", name);
     else if (s->is_refused && !s->c->has_goaway)
         fault_set(&f, FAULT_UP_PROTOCOL, "the origin does not keep to HTTP/2: %s",
                   s->c->why == NULL ? name : s->c->why);

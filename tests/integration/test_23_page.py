@@ -190,6 +190,7 @@ def test_a_certificate_fault_shows_its_sentence(make_proxy, serve, page):
     assert answer.text.strip() in chrome.find_element(By.ID, "details").text
 
 
+@pytest.mark.h1_only("it asks an origin of either protocol")
 def test_it_tells_h1_from_h2(make_proxy, serve, serve_h2, page):
     new, old = serve_h2(each(lambda s: s.respond("x"))), serve(answering(lambda r, c: ok()))
     proxy = make_proxy(service=True)

@@ -1539,6 +1539,7 @@ def test_small_answers_cost_few_frames(one, serve_h2):
 # --- to be seen
 
 
+@pytest.mark.h1_only("it asks an origin of either protocol")
 def test_the_protocol_is_to_be_seen(make_proxy, serve_h2, serve):
     new = serve_h2(each(echo))
     old = serve(answering(lambda r, c: ok(r.target)))

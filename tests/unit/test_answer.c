@@ -37,6 +37,7 @@ static const struct {
     {FAULT_UP_PROTOCOL, "502 Bad Gateway", "http_protocol_error", ""},
     {FAULT_RESPONSE_TIMEOUT, "504 Gateway Timeout", "http_response_timeout", ""},
     {FAULT_RESPONSE_SIZE, "502 Bad Gateway", "http_response_body_size", ""},
+    {FAULT_UP_REFUSED, "502 Bad Gateway", "connection_terminated", ""},
     {FAULT_UP_WANTS_H1, "502 Bad Gateway", "http_protocol_error", ""},
     {FAULT_ADDRESS_DENIED, "403 Forbidden", "destination_ip_prohibited", ""},
     {FAULT_DENIED, "403 Forbidden", "http_request_denied", ""},

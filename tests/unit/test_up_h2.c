@@ -461,7 +461,7 @@ static void resets(void **state)
         bool is_unsent;
         enum fault_code fault;
     } cases[] = {
-        {NGHTTP2_REFUSED_STREAM, true, FAULT_UP_CLOSED},
+        {NGHTTP2_REFUSED_STREAM, true, FAULT_UP_REFUSED},
         {NGHTTP2_HTTP_1_1_REQUIRED, true, FAULT_UP_WANTS_H1},
         {NGHTTP2_INTERNAL_ERROR, false, FAULT_UP_CLOSED},
         {NGHTTP2_NO_ERROR, false, FAULT_UP_CLOSED},

@@ -626,6 +626,7 @@ class H2Server:
         self.handler, self.context, self.h1, self.keep, self.gate = handler, context, h1, keep, gate
         self.settings = {MAX_CONCURRENT_STREAMS: 1000, **(settings or {})}
         self.requests, self.conns, self.errors, self.faults, self.accepted = [], [], [], [], 0
+        self.heard = 0  # bytes of HTTP/1
         self.stopping, self.names = threading.Event(), {}
         self.listener = socket.create_server(("127.0.0.1", port), backlog=512)
         self.port = self.listener.getsockname()[1]
