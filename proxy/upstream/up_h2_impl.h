@@ -4,7 +4,7 @@
  * record). Nobody else includes it.
  *
  * In:   bytes -> nghttp2 -> callbacks record events -> up_h2_dispatch() tells the streams
- * Out:  streams -> nghttp2's queue -> up_h2_flush(), once a turn, in as few writes as fit */
+ * Out:  streams -> nghttp2's queue -> one flush a turn, in as few writes as fit */
 #ifndef TLSFAN_UPSTREAM_UP_H2_IMPL_H
 #define TLSFAN_UPSTREAM_UP_H2_IMPL_H
 
