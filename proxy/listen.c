@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening listeners. The first socket of an address is bound without SO_REUSEPORT, which fails when
  * any other process is there; then it gets the option, and the workers' further sockets join it.
- * Where the system does not let them, and for unix:, the workers share the first one. */
+ * Where the system does not let them, and for unix:, the workers share the first one. A socket that
+ * the service manager has passed is shared as well: it must be the same one when another tlsfan
+ * takes over, or who waits in its queue would be lost. */
 #include "listen.h"
 
 #include <errno.h>
@@ -10,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "manager.h"
 #include "net/sock.h"
 
 /* Never 0. */
@@ -68,16 +71,17 @@ static int bind_first(const struct listen_set *old, const struct addr *a)
 static void share_port(struct place *p)
 {
     int on = 1;
-    if (addr_family(&p->addr) != AF_UNIX)
-        (void)setsockopt(p->fds[0], SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+    (void)setsockopt(p->fds[0], SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
 }
 
 /* The sockets of the other workers. */
 static bool open_others(struct place *p, unsigned n_workers)
 {
-    share_port(p);
+    bool is_shared = p->is_passed || addr_family(&p->addr) == AF_UNIX;
+    if (!is_shared)
+        share_port(p);
     for (unsigned i = 1; i < n_workers; i++) {
-        int fd = addr_family(&p->addr) == AF_UNIX ? -1 : sock_listen(&p->addr, true);
+        int fd = is_shared ? -1 : sock_listen(&p->addr, true);
         if (fd < 0)
             fd = fcntl(p->fds[0], F_DUPFD_CLOEXEC, 3);
         if (fd < 0)
@@ -90,7 +94,7 @@ static bool open_others(struct place *p, unsigned n_workers)
 static void note_file(struct place *p)
 {
     struct stat st;
-    if (addr_family(&p->addr) != AF_UNIX || lstat(p->addr.un.sun_path, &st) < 0)
+    if (p->is_passed || addr_family(&p->addr) != AF_UNIX || lstat(p->addr.un.sun_path, &st) < 0)
         return;
     p->dev = st.st_dev;
     p->ino = st.st_ino;
@@ -103,7 +107,10 @@ static bool open_place(struct place *p, const struct listen_set *old, unsigned n
     p->n_fds = n_workers;
     for (unsigned i = 0; i < n_workers; i++)
         p->fds[i] = -1;
-    p->fds[0] = bind_first(old, &p->wanted);
+    p->fds[0] = manager_socket(&p->wanted);
+    p->is_passed = p->fds[0] >= 0;
+    if (!p->is_passed && errno == 0)
+        p->fds[0] = bind_first(old, &p->wanted);
     if (p->fds[0] < 0)
         return false;
     p->addr = p->wanted;

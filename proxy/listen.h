@@ -13,6 +13,7 @@ struct place {
     unsigned id;        /* the same in all sets that have this place */
     struct addr wanted; /* as written */
     bool is_forward, is_service;
+    bool is_passed;   /* the service manager's socket, which all workers share */
     struct addr addr; /* as bound: the port that was picked */
     dev_t dev; /* of the file of a unix: socket, which is removed only while it is still the same */
     ino_t ino;
@@ -27,7 +28,8 @@ struct listen_set {
     unsigned n;
 };
 
-/* Opens all listeners of C for N_WORKERS into S, taking over what OLD has too. Each address is
+/* Opens all listeners of C for N_WORKERS into S, taking over what OLD has too, and what the service
+ * manager has passed. Each address is
  * bound once without SO_REUSEPORT, and that socket is kept, so that at no time another process can
  * share it. False with a sentence in *WHY (heap, for the caller) when one cannot be opened; then S
  * is to be dropped. */

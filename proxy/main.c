@@ -51,6 +51,8 @@ static int serve(const struct conf_source *source)
 {
     struct signals_before before;
     enum exit_status status = STATUS_OK;
+    /* As process 1 of a container we get orphans: nobody waits for them. */
+    signal(SIGCHLD, SIG_IGN);
     server_take_signals(false, &before);
     struct server *s = server_start(source, &status);
     if (s == NULL)

@@ -13,6 +13,7 @@
 #include "net/tls_ctx.h"
 #include "exchange/auth.h"
 #include "listen.h"
+#include "manager.h"
 #include "worker.h"
 
 enum {
@@ -47,6 +48,7 @@ struct server {
     _Atomic unsigned connections;
     enum server_state state;
     struct deadline drain;
+    struct watchdog watchdog;
     int signal_fd;
     struct event signals;
     server_signal_fn on_signal; /* NULL: what a server does */
@@ -230,10 +232,12 @@ static void reload(struct server *s)
 static void begin_drain(struct server *s)
 {
     s->state = SERVER_DRAINING;
+    manager_tell("STOPPING=1\nSTATUS=Draining %u connections", atomic_load(&s->connections));
     log_info("draining: no new connections, and %u to finish", atomic_load(&s->connections));
     for (unsigned i = 0; i < s->n_made; i++)
         worker_drain(s->workers[i], IDLE_GRACE_MS);
     listen_drop(&s->places, NULL);
+    manager_close();
     deadline_set(&s->drain, s->conf->drain_timeout);
 }
 
@@ -265,10 +269,17 @@ static void on_end_signal(struct server *s)
     s->state = SERVER_DELAY;
     for (unsigned i = 0; i < s->n_made; i++)
         worker_announce_end(s->workers[i]);
-    if (s->conf->drain_delay > 0)
+    if (s->conf->drain_delay > 0) {
+        manager_tell("STOPPING=1\nSTATUS=Ending, and accepting for drain_delay");
         deadline_set(&s->drain, s->conf->drain_delay);
-    else
+    } else {
         begin_drain(s);
+    }
+}
+
+static void tell_serving(const struct server *s)
+{
+    manager_tell("READY=1\nSTATUS=Serving with %u workers", s->n_workers);
 }
 
 void server_quit(struct server *s)
@@ -282,9 +293,11 @@ static void on_server_signal(struct server *s, int number)
 {
     switch (number) {
     case SIGHUP:
-        if (s->state == SERVER_SERVING)
+        if (s->state == SERVER_SERVING) {
+            manager_tell_reload();
             reload(s);
-        else
+            tell_serving(s);
+        } else
             log_warning("ending: the configuration is not reloaded");
         break;
     case SIGUSR1:
@@ -411,6 +424,14 @@ static bool start(struct server *s, struct conf *c)
         conf_unref(&c);
         return false;
     }
+    char *unclaimed = manager_unclaimed();
+    if (unclaimed != NULL) {
+        log_error("%s", unclaimed);
+        free(unclaimed);
+        listen_drop(&places, NULL);
+        conf_unref(&c);
+        return false;
+    }
     install(s, c, &places);
     if (!start_workers(s)) {
         log_error("cannot start a thread: %s", strerror(errno));
@@ -432,6 +453,8 @@ struct server *server_start(const struct conf_source *source, enum exit_status *
     struct server *s = xcalloc(1, sizeof(*s));
     s->source = source;
     s->signal_fd = -1;
+    if (!source->is_run)
+        manager_adopt();
     if (!start(s, c)) {
         server_stop(s);
         *status = STATUS_NOT_STARTED;
@@ -439,6 +462,10 @@ struct server *server_start(const struct conf_source *source, enum exit_status *
     }
     log_info("tlsfan " TLSFAN_VERSION " has started: %u worker%s", s->n_workers,
              s->n_workers == 1 ? "" : "s");
+    if (!source->is_run) {
+        watchdog_start(&s->watchdog, &s->loop, s->workers, s->n_made);
+        tell_serving(s);
+    }
     return s;
 }
 
@@ -467,8 +494,10 @@ static void stop_workers(struct server *s)
 
 void server_stop(struct server *s)
 {
+    watchdog_close(&s->watchdog);
     stop_workers(s);
     listen_drop(&s->places, NULL);
+    manager_close();
     policy_set_own(NULL, 0);
     conf_unref(&s->conf);
     if (s->signal_fd >= 0) {

@@ -240,6 +240,11 @@ void worker_update(struct worker *w, struct worker_update *u)
     take_places(w, u);
 }
 
+void worker_call(struct worker *w, void (*fn)(void *arg), void *arg)
+{
+    loop_send(&w->loop, fn, arg);
+}
+
 static void announce_end(void *arg)
 {
     struct worker *w = arg;

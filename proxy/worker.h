@@ -46,6 +46,9 @@ void worker_update(struct worker *w, struct worker_update *u);
 /* Starts the thread. False with errno. */
 MUST_CHECK bool worker_start(struct worker *w);
 
+/* Calls FN(ARG) on the worker's thread, later. */
+void worker_call(struct worker *w, void (*fn)(void *arg), void *arg);
+
 /* From now on answers carry Connection: close; accepting goes on. */
 void worker_announce_end(struct worker *w);
 /* Closes the listeners; idle connections get GRACE_MS. env->on_drained() tells when the last one is
