@@ -10,7 +10,7 @@ from testenv.wait import can_connect, wait_until
 
 ROUNDS = 2
 INTER = 100  # ms between two checks of the balancer, which wants two to fail
-DELAY = 700 * SLOW  # ms; more than the checks need
+DELAY = 500 * SLOW  # ms; more than the checks need
 
 
 @pytest.fixture(scope="module")

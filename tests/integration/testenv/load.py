@@ -81,16 +81,16 @@ class Load:
         return self.ask("slow", client, self.slowly)
 
     def pipelined(self, client):
-        head = "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % self.fast[0]
-        client.send(head * DEPTH)
+        host = self.fast[0].split("/")[2]
+        client.send("GET %s HTTP/1.1\r\nHost: %s\r\n\r\n" % (self.fast[0], host) * DEPTH)
         return [self.take("pipelined", client, self.fast[1], n == DEPTH - 1) for n in range(DEPTH)][-1]
 
     def everybody_goes_on(self):
-        """Waits until each kind of client has had further answers, or one has failed."""
+        """Waits until each kind of client has had two further answers, or one has failed."""
         with self.lock:
             before = Counter(self.done)
         wait_until(
-            lambda: self.failed or all(self.done[kind] > before[kind] + 3 for kind in self.KINDS),
+            lambda: self.failed or all(self.done[kind] > before[kind] + 1 for kind in self.KINDS),
             30,
             "answers: %s after %s" % (self.done, before),
         )
