@@ -9,7 +9,7 @@ from testenv.nginx import Nginx
 from testenv.wait import can_connect, wait_until
 
 ROUNDS = 2
-INTER = 100  # ms between two checks of the balancer, which wants two to fail
+INTER = 50  # ms between two checks of the balancer, which wants two to fail
 DELAY = 500 * SLOW  # ms; more than the checks need
 
 
