@@ -278,7 +278,7 @@ def test_systemd_socket_activate(ca, web, tmp_path):
         wait_until(lambda: b"Listening on" in log.read_bytes(), 10, "the socket")
         assert b"has started" not in log.read_bytes()
         assert asks(port, web), log.read_text()
-        assert b"has started" in log.read_bytes()
+        wait_until(lambda: b"has started" in log.read_bytes(), 10, "the line in the log")
         program.send_signal(signal.SIGTERM)
         assert program.wait(15 * SLOW) == 0, log.read_text()
     finally:
