@@ -231,9 +231,9 @@ run_began=$(date +%s)
 set -- $BUILD_PACKAGES nginx haproxy openssl curl wget git clang clang-format \
     libclang-rt-14-dev libcmocka-dev dpkg-dev apache2-utils nghttp2-server python3 python3-pytest \
     python3-httpbin gunicorn python3-gevent python3-h2 python3-requests python3-urllib3 \
-    python3-openssl python3-selenium python3-yaml python3-jsonschema chromium chromium-driver \
-    prometheus systemd valgrind
+    python3-openssl python3-selenium chromium chromium-driver prometheus valgrind
 command -v node >/dev/null || set -- "$@" nodejs
+set -- "$@" python3-yaml python3-jsonschema systemd
 command -v npm >/dev/null || set -- "$@" npm
 need_packages "$@"
 mkdir -p "$builds/logs"
