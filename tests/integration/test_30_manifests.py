@@ -208,19 +208,27 @@ def test_ports(one):
     env = container["env"]
     listens = {"proxy": env["TLSFAN_LISTEN"], "service": env["TLSFAN_SERVICE"]}
     assert {k: int(v.rsplit(":", 1)[1]) for k, v in listens.items()} == PORTS, name
-    image = os.path.join(ROOT, "Dockerfile")
-    if os.path.exists(image):
-        with open(image, encoding="utf-8") as f:
-            exposed = re.findall(r"(?m)^EXPOSE (.*)$", f.read())
-        assert not exposed or {int(re.match(r"\d+", p).group()) for p in " ".join(exposed).split()} <= set(
-            PORTS.values()
-        )
     if name == "compose.yaml":
         return
     declared = {p["name"]: p["containerPort"] for p in container["ports"]}
     assert "service" in declared and declared.items() <= PORTS.items()
     assert listens["service"].startswith("0.0.0.0:")  # the kubelet asks from outside
     assert ("proxy" in declared) == (not listens["proxy"].startswith("127."))
+
+
+def test_the_image_has_these_ports_and_this_user():
+    path = os.path.join(ROOT, "Dockerfile")
+    if not os.path.exists(path):
+        pytest.skip("no Dockerfile here")
+    with open(path, encoding="utf-8") as f:
+        image = f.read()
+    exposed = " ".join(re.findall(r"(?m)^EXPOSE (.*)$", image)).split()
+    assert sorted(int(port.split("/")[0]) for port in exposed) == sorted(PORTS.values())
+    user = re.findall(r"(?m)^USER (\S+)$", image)[-1]
+    for name, container, _ in proxies():
+        context = container.get("securityContext")
+        assert user == ("%(runAsUser)d:%(runAsGroup)d" % context if context else container["user"]), name
+    assert '"tlsfan"' in re.findall(r"(?m)^ENTRYPOINT (.*)$", image)[-1]
 
 
 def test_probes():
