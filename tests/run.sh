@@ -11,7 +11,7 @@ set -eu
 
 src=$(cd "$(dirname "$0")/.." && pwd -P)
 builds=${TLSFAN_BUILD_DIR:-$src/build}
-fuzz_seconds=60
+fuzz_seconds=40
 # shellcheck source=packaging/apt.sh
 . "$src/packaging/apt.sh"
 
