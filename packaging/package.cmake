@@ -5,6 +5,11 @@
 set(packed ${PROJECT_BINARY_DIR}/package)
 set(packaging ${PROJECT_SOURCE_DIR}/packaging)
 
+find_program(GZIP gzip)
+if(NOT GZIP)
+    return()
+endif()
+
 # ---- Completions know every key ----
 set(table ${PROJECT_SOURCE_DIR}/proxy/conf/keys.c)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${table})
@@ -20,7 +25,7 @@ configure_file(${packaging}/completions/tlsfan.zsh.in ${packed}/tlsfan.zsh @ONLY
 # ---- Files ----
 foreach(name tlsfan.8 tlsfan.conf.5 changelog)
     add_custom_command(OUTPUT ${packed}/${name}.gz
-        COMMAND gzip -9nc ${packaging}/${name} > ${packed}/${name}.gz
+        COMMAND ${GZIP} -9nc ${packaging}/${name} > ${packed}/${name}.gz
         DEPENDS ${packaging}/${name} VERBATIM)
     list(APPEND compressed ${packed}/${name}.gz)
 endforeach()
