@@ -58,9 +58,10 @@ set(CPACK_PACKAGE_NAME tlsfan)
 set(CPACK_PACKAGE_VENDOR tlsfan)
 set(CPACK_PACKAGE_CONTACT "tlsfan maintainers <maintainers@tlsfan.example>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "HTTPS forward proxy for programs that cannot do HTTPS well")
-set(CPACK_PACKAGE_DESCRIPTION "A program speaks plain HTTP to tlsfan. tlsfan makes every request \
-as a verified TLS request, many at once, and gives the answers back in order: any http:// URL to \
-any host, without a list of hosts.\n\n\
+set(CPACK_PACKAGE_DESCRIPTION "A program speaks plain HTTP to tlsfan, which makes every request
+as a verified TLS request, many at once, and gives the answers back in
+order: any http:// URL to any host, without a list of hosts.
+
 It runs as a service, or for one command: tlsfan run -- COMMAND.")
 
 # ---- Debian ----
@@ -79,6 +80,7 @@ set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${packaging}/deb/conffiles ${packaging}/d
 set(CPACK_RPM_FILE_NAME RPM-DEFAULT)
 set(CPACK_RPM_PACKAGE_LICENSE Apache-2.0)
 set(CPACK_RPM_PACKAGE_GROUP "System Environment/Daemons")
+set(CPACK_RPM_PACKAGE_RELOCATABLE OFF)
 set(CPACK_RPM_PACKAGE_AUTOREQ ON)
 set(CPACK_RPM_PACKAGE_REQUIRES "ca-certificates, /bin/kill")
 set(CPACK_RPM_PACKAGE_REQUIRES_PRE "/usr/sbin/useradd, /usr/sbin/groupadd")
