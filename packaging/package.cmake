@@ -88,12 +88,19 @@ set(CPACK_RPM_PRE_INSTALL_SCRIPT_FILE ${packaging}/rpm/pre)
 set(CPACK_RPM_POST_INSTALL_SCRIPT_FILE ${packaging}/rpm/post)
 set(CPACK_RPM_PRE_UNINSTALL_SCRIPT_FILE ${packaging}/rpm/preun)
 set(CPACK_RPM_POST_UNINSTALL_SCRIPT_FILE ${packaging}/rpm/postun)
+# CPack takes every absolute path for configuration unless it is named here.
 set(CPACK_RPM_USER_FILELIST "%config(noreplace) /etc/tlsfan/tlsfan.conf"
-    "%config(noreplace) /etc/logrotate.d/tlsfan" "%config(noreplace) /etc/apparmor.d/tlsfan")
+    "%config(noreplace) /etc/logrotate.d/tlsfan" "%config(noreplace) /etc/apparmor.d/tlsfan"
+    "%attr(0644,root,root) /lib/systemd/system/tlsfan.service"
+    "%attr(0644,root,root) /lib/systemd/system/tlsfan.socket"
+    "%attr(0644,root,root) /lib/systemd/system/tlsfan-service.socket")
 # Folders of other packages.
 set(CPACK_RPM_EXCLUDE_FROM_AUTO_FILELIST_ADDITION /etc/apparmor.d /etc/logrotate.d /lib
     /lib/systemd /lib/systemd/system /usr/share/man /usr/share/man/man5 /usr/share/man/man8
     /usr/share/bash-completion /usr/share/bash-completion/completions /usr/share/zsh
     /usr/share/zsh/vendor-completions)
-set(CPACK_RPM_SPEC_MORE_DEFINE "%define _build_id_links none\n%define debug_package %{nil}")
+# The files are finished: the same bytes go into both packages.
+set(CPACK_RPM_SPEC_MORE_DEFINE "%define _build_id_links none
+%define debug_package %{nil}
+%define __os_install_post %{nil}")
 include(CPack)
