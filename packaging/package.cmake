@@ -54,6 +54,7 @@ set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE
     GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
 set(CPACK_STRIP_FILES ON)
+set(CPACK_PACKAGE_RELOCATABLE OFF)
 set(CPACK_PACKAGE_NAME tlsfan)
 set(CPACK_PACKAGE_VENDOR tlsfan)
 set(CPACK_PACKAGE_CONTACT "tlsfan maintainers <maintainers@tlsfan.example>")
@@ -80,7 +81,7 @@ set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${packaging}/deb/conffiles ${packaging}/d
 set(CPACK_RPM_FILE_NAME RPM-DEFAULT)
 set(CPACK_RPM_PACKAGE_LICENSE Apache-2.0)
 set(CPACK_RPM_PACKAGE_GROUP "System Environment/Daemons")
-set(CPACK_RPM_PACKAGE_RELOCATABLE OFF)
+set(CPACK_RPM_PACKAGE_DESCRIPTION "${CPACK_PACKAGE_DESCRIPTION}")
 set(CPACK_RPM_PACKAGE_AUTOREQ ON)
 set(CPACK_RPM_PACKAGE_REQUIRES "ca-certificates, /bin/kill")
 set(CPACK_RPM_PACKAGE_REQUIRES_PRE "/usr/sbin/useradd, /usr/sbin/groupadd")
@@ -102,5 +103,6 @@ set(CPACK_RPM_EXCLUDE_FROM_AUTO_FILELIST_ADDITION /etc/apparmor.d /etc/logrotate
 # The files are finished: the same bytes go into both packages.
 set(CPACK_RPM_SPEC_MORE_DEFINE "%define _build_id_links none
 %define debug_package %{nil}
+%define _buildhost localhost
 %define __os_install_post %{nil}")
 include(CPack)

@@ -118,6 +118,12 @@ def test_the_rpm_keeps_configuration(packages):
     assert set(owners.split()) == {"root:root"}
 
 
+def test_both_packages_describe_the_program(packages):
+    deb = run("dpkg-deb", "-f", packages.deb, "Description")
+    rpm = run("rpm", "-qp", "--qf", "%{SUMMARY}\n%{DESCRIPTION}\n%{PREFIXES}\n", packages.rpm)
+    assert re.sub(r"(?m)^ \.?", "", deb).split() == rpm.replace("(none)", "").split()
+
+
 def test_the_rpm_names_what_it_needs(packages):
     needs = run("rpm", "-qp", "--requires", packages.rpm)
     for need in ("ca-certificates", "/usr/sbin/useradd", "libssl.so.3", "libnghttp2.so.14"):
