@@ -254,6 +254,8 @@ set -- $BUILD_PACKAGES nginx haproxy openssl curl wget git clang clang-format \
     python3-openssl python3-selenium chromium chromium-driver prometheus valgrind file lintian rpm \
     cpio systemd apparmor logrotate bash-completion zsh strace
 command -v node >/dev/null || set -- "$@" nodejs
+set -- "$@" python3-yaml python3-jsonschema systemd
+command -v npm >/dev/null || set -- "$@" npm
 need_packages "$@"
 mkdir -p "$builds/logs"
 PATH=$PATH:/usr/sbin:/sbin

