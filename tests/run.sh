@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Installs what the tests need, builds everything and runs all tests:
 #   sh tests/run.sh [--quick] [--soak]
-#       --quick   no sanitizer builds, fuzzing or benchmark
+#       --quick   no sanitizer builds, fuzzing, packages or benchmark
 #       --soak    the tests that run for long as well
 # A step that fails does not end the run. The last line is "N passed, N failed, N skipped" over all
 # steps, and the exit status is 0 only where nothing failed. Builds and logs go to
@@ -11,7 +11,7 @@ set -eu
 
 src=$(cd "$(dirname "$0")/.." && pwd -P)
 builds=${TLSFAN_BUILD_DIR:-$src/build}
-fuzz_seconds=60
+fuzz_seconds=40
 # shellcheck source=packaging/apt.sh
 . "$src/packaging/apt.sh"
 
@@ -103,15 +103,35 @@ count_suite()
     note "$name" "${closing:-no closing line} (status $status, $took)"
 }
 
-# pytests NAME SECONDS BINARY MARKS: the integration tests against one binary.
-pytests()
+# folder NAME SECONDS FOLDER ARGUMENT...: the pytest files of one folder below tests/.
+folder()
 {
-    step "$1" "$2" env TLSFAN_BIN="$3" PYTHONDONTWRITEBYTECODE=1 \
-        /usr/bin/python3 -m pytest "$src/tests/integration" -m "$4"
+    name=$1
+    limit=$2
+    shift 2
+    tests=$src/tests/$1
+    shift
+    step "$name" "$limit" env PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest "$tests" "$@"
     closing=$(grep -E '(passed|failed|errors?|skipped|deselected|tests ran).* in [0-9.]+s' "$log" |
         tail -n 1 | sed 's/^=* *//; s/ *=*$//')
     count_suite "$(number_of passed)" "$(($(number_of failed) + $(number_of error)))" \
         "$(($(number_of skipped) + $(number_of xfailed)))"
+}
+
+# pytests NAME SECONDS BINARY MARKS: the integration tests against one binary.
+pytests()
+{
+    export TLSFAN_BIN="$3"
+    folder "$1" "$2" integration -m "$4"
+    unset TLSFAN_BIN
+}
+
+# The packages are made from the release build.
+packages()
+{
+    export TLSFAN_PACKAGE_BUILD="$builds/release"
+    folder packages 180 packaging
+    unset TLSFAN_PACKAGE_BUILD
 }
 
 # ctests NAME SECONDS PRESET: the unit tests of one build.
@@ -231,7 +251,8 @@ run_began=$(date +%s)
 set -- $BUILD_PACKAGES nginx haproxy openssl curl wget git clang clang-format \
     libclang-rt-14-dev libcmocka-dev dpkg-dev apache2-utils nghttp2-server python3 python3-pytest \
     python3-httpbin gunicorn python3-gevent python3-h2 python3-requests python3-urllib3 \
-    python3-openssl python3-selenium chromium chromium-driver prometheus valgrind
+    python3-openssl python3-selenium chromium chromium-driver prometheus valgrind file lintian rpm \
+    cpio systemd apparmor logrotate bash-completion zsh strace
 command -v node >/dev/null || set -- "$@" nodejs
 set -- "$@" python3-yaml python3-jsonschema systemd
 command -v npm >/dev/null || set -- "$@" npm
@@ -251,6 +272,7 @@ fi
 if ! "$quick"; then
     sanitized_steps
     if build release; then
+        packages
         one bench 180 "$src/tests/bench/quick" --tlsfan "$builds/release/tlsfan"
         one bench-h2 180 "$src/tests/bench/h2" --tlsfan "$builds/release/tlsfan"
         one instructions 300 "$src/tests/bench/instructions" --tlsfan "$builds/release/tlsfan"

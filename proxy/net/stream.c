@@ -456,6 +456,14 @@ bool stream_is_quiet(const struct stream *s, bool peek)
     return s->ops->is_quiet == NULL ? sock_is_quiet(s->fd) : s->ops->is_quiet(asked);
 }
 
+void stream_poll(struct stream *s)
+{
+    if (!takes_data(s))
+        return;
+    s->drained = false;
+    pump(s);
+}
+
 /* From the reaper. */
 static void stream_free(void *object)
 {

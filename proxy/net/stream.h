@@ -140,6 +140,10 @@ struct str stream_rest(const struct stream *s);
  * or taken from it. PEEK also asks the kernel. */
 bool stream_is_quiet(const struct stream *s, bool peek);
 
+/* Takes in what has come, as when the event tells of it; nothing if it has told already. Not inside
+ * a callback of S. */
+void stream_poll(struct stream *s);
+
 /* Closes at once; what waits to be written is dropped. Idempotent; S may be NULL. */
 void stream_close(struct stream *s);
 /* Closes with RST: the peer must not take it for a proper end. */

@@ -23,7 +23,7 @@ struct pool_conn {
     struct list by_age;          /* in pool->idle */
     struct pool *pool;           /* borrowed, outlives it */
     struct origin *origin;       /* borrowed, outlives it */
-    struct stream *stream;       /* owned */
+    struct stream *stream;       /* owned; NULL: C is closed */
     const struct forward_id *id; /* borrowed: for Via */
     struct up_facts facts;       /* of its first request, and then of the others */
     unsigned n_requests;         /* that it carries */

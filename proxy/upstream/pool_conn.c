@@ -104,24 +104,36 @@ enum fitness {
     DEAD   /* close it */
 };
 
+/* By HTTP/2 what comes belongs to nobody but the connection, as long as that carries nothing: it is
+ * taken in, and may be the end. C is closed then. */
+static enum fitness shared_fitness(struct pool_conn *c)
+{
+    if (c->is_reading || stream_pending(c->stream) > 0)
+        return FIT;
+    if (stream_is_quiet(c->stream, false) && stream_is_quiet(c->stream, true))
+        return FIT;
+    stream_poll(c->stream);
+    if (c->stream == NULL || c->is_going || c->room == 0)
+        return UNFIT;
+    return stream_is_quiet(c->stream, false) || stream_pending(c->stream) > 0 ? FIT : UNFIT;
+}
+
 /* Of a connection that carries nothing, the kernel is asked each time: bytes that came behind an
  * answer must not become the answer to somebody else, and one that has ended would lose a request.
  * One that merely has something buffered is left to its own event handler, which may be on the
- * stack now. By HTTP/2 what comes belongs to nobody but the connection. */
-static enum fitness conn_fitness(const struct pool_conn *c, int64_t now)
+ * stack now. */
+static enum fitness conn_fitness(struct pool_conn *c, int64_t now)
 {
     bool is_old = conn_is_old(c, now);
     if (c->n_requests > 0)
         return is_old ? UNFIT : FIT;
     if (is_old)
         return DEAD;
-    if (c->is_shared && (c->is_reading || stream_pending(c->stream) > 0))
-        return FIT;
+    if (c->is_shared)
+        return shared_fitness(c);
     if (!stream_is_quiet(c->stream, false))
         return UNFIT;
-    if (stream_is_quiet(c->stream, true))
-        return FIT;
-    return c->is_shared ? UNFIT : DEAD;
+    return stream_is_quiet(c->stream, true) ? FIT : DEAD;
 }
 
 struct ustream *pool_conn_find(struct origin *o, const struct up_want *want)

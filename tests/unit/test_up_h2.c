@@ -571,6 +571,47 @@ static void a_flood(void **state)
     assert_true(p->failed && p->code == FAULT_UP_PROTOCOL);
 }
 
+/* What has come to an idle connection is taken in before the next request goes on it. */
+static void unread(void **state)
+{
+    (void)state;
+    struct up_want want = fixture_want(&fix, "127.0.0.1", 1);
+    struct probe *p = ask(0, "GET", true);
+    settle();
+    answer(1, "200", 0);
+    settle();
+    assert_true(p->over);
+    nghttp2_submit_ping(side.session, NGHTTP2_FLAG_NONE, NULL);
+    side_pump();
+    struct ustream *us = pool_conn_find(origin, &want);
+    assert_non_null(us);
+    assert_int_equal(conn->n_requests, 1);
+    assert_true(limit_take(origin->limit, 0));
+    origin->slots++;
+    us->ops->cancel(us); /* never started */
+    settle();
+    assert_int_equal(origin->conns, 1);
+    nghttp2_submit_goaway(side.session, NGHTTP2_FLAG_NONE, 1, NGHTTP2_NO_ERROR, NULL, 0);
+    side_pump();
+    assert_null(pool_conn_find(origin, &want));
+    assert_int_equal(origin->conns, 0);
+    side.is_closed = true;
+}
+
+static void unread_end(void **state)
+{
+    (void)state;
+    struct up_want want = fixture_want(&fix, "127.0.0.1", 1);
+    ask(0, "GET", true);
+    settle();
+    answer(1, "200", 0);
+    settle();
+    shutdown(side.fd, SHUT_WR);
+    assert_null(pool_conn_find(origin, &want));
+    assert_int_equal(origin->conns, 0);
+    side.is_closed = true;
+}
+
 static void not_http2(void **state)
 {
     (void)state;
@@ -602,6 +643,8 @@ int main(void)
         TEST(another_inside_the_end),
         TEST(fewer_streams),
         TEST(a_flood),
+        TEST(unread),
+        TEST(unread_end),
         TEST(not_http2),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
