@@ -1,9 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Installs what the tests need, builds everything and runs all tests:
-#   sh tests/run.sh [--quick] [--soak]
-#       --quick   no sanitizer builds, fuzzing or benchmark
-#       --soak    the tests that run for long as well
+#   sh tests/run.sh [--quick] [--soak] [--machines]
+#       --quick      no sanitizer builds, fuzzing or benchmark
+#       --soak       the tests that run for long as well
+#       --machines   as root: on a fresh Debian 12 the commands of the README and the package, and the
+#                    container image; see tests/machines/conftest.py
 # A step that fails does not end the run. The last line is "N passed, N failed, N skipped" over all
 # steps, and the exit status is 0 only where nothing failed. Builds and logs go to
 # ${TLSFAN_BUILD_DIR:-build}.
@@ -17,12 +19,14 @@ fuzz_seconds=60
 
 quick=false
 soak=false
+machines=false
 for argument in "$@"; do
     case $argument in
         --quick) quick=true ;;
         --soak) soak=true ;;
+        --machines) machines=true ;;
         *)
-            echo "usage: sh tests/run.sh [--quick] [--soak]" >&2
+            echo "usage: sh tests/run.sh [--quick] [--soak] [--machines]" >&2
             exit 2
             ;;
     esac
@@ -106,8 +110,14 @@ count_suite()
 # pytests NAME SECONDS BINARY MARKS: the integration tests against one binary.
 pytests()
 {
-    step "$1" "$2" env TLSFAN_BIN="$3" PYTHONDONTWRITEBYTECODE=1 \
+    pytest_step "$1" "$2" env TLSFAN_BIN="$3" PYTHONDONTWRITEBYTECODE=1 \
         /usr/bin/python3 -m pytest "$src/tests/integration" -m "$4"
+}
+
+# pytest_step NAME SECONDS COMMAND...: a step that counts as many tests as pytest says.
+pytest_step()
+{
+    step "$@"
     closing=$(grep -E '(passed|failed|errors?|skipped|deselected|tests ran).* in [0-9.]+s' "$log" |
         tail -n 1 | sed 's/^=* *//; s/ *=*$//')
     count_suite "$(number_of passed)" "$(($(number_of failed) + $(number_of error)))" \
@@ -232,6 +242,9 @@ set -- $BUILD_PACKAGES nginx haproxy openssl curl wget git clang clang-format \
     libclang-rt-14-dev libcmocka-dev dpkg-dev apache2-utils nghttp2-server python3 python3-pytest \
     python3-httpbin gunicorn python3-gevent python3-h2 python3-requests python3-urllib3 \
     python3-openssl python3-selenium chromium chromium-driver prometheus valgrind
+if "$machines"; then
+    set -- "$@" debootstrap buildah iproute2
+fi
 command -v node >/dev/null || set -- "$@" nodejs
 need_packages "$@"
 mkdir -p "$builds/logs"
@@ -245,6 +258,10 @@ if build dev; then
     if "$soak"; then
         pytests soak 7200 "$builds/dev/tlsfan" soak
     fi
+fi
+if "$machines"; then
+    pytest_step machines 3600 env PYTHONDONTWRITEBYTECODE=1 \
+        /usr/bin/python3 -m pytest -v "$src/tests/machines"
 fi
 if ! "$quick"; then
     sanitized_steps
