@@ -19,9 +19,10 @@ import pytest
 sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)),
                 os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "integration")]
 
-from debian import make_base  # noqa: E402
+from debian import Machine, make_base  # noqa: E402
 from image import PRIVATE, STRANGER, Buildah, Image  # noqa: E402
 from testenv.ca import CA  # noqa: E402
+from testenv.proxy import ROOT  # noqa: E402
 
 CLONE_NEWNET = 0x40000000
 
@@ -61,6 +62,22 @@ def image(tmp, base):
     buildah.build("tlsfan")
     yield Image(buildah, "tlsfan")
     buildah.clean()
+
+
+@pytest.fixture(scope="session")
+def fresh(base, ca, tmp):
+    """What a person has who comes to the README: git and curl, and the repository cloned to /root/tlsfan.
+
+    That is what was committed here. The tests' CA is in the machine's store, or will be with ca-certificates."""
+    root = str(tmp / "fresh")
+    machine = Machine.copy(base, root)
+    machine.trust(ca.root)
+    machine.install("git", "curl")
+    subprocess.run(["git", "-c", "safe.directory=*", "clone", "-q", "--bare", "--no-hardlinks", ROOT,
+                    root + "/srv/tlsfan.git"], check=True)
+    machine.run("git", "clone", "-q", "/srv/tlsfan.git", "/root/tlsfan")
+    yield machine
+    shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.fixture

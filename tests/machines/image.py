@@ -125,7 +125,7 @@ class Container:
     def exec(self, *command, timeout=20):
         """As `docker exec`: (status, text). What COMMAND leaves behind becomes process 1's."""
         user, group = self.image.config["User"].split(":")
-        done = subprocess.run(["nsenter", "--target", str(self.pid), "--mount", "--pid", "--root", "--wd=/", "--setuid",
+        done = subprocess.run(["nsenter", "--target", str(self.pid), "--mount", "--pid", "--root", "--wd", "--setuid",
                                user, "--setgid", group, *command], env=self.env, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout)
         return done.returncode, done.stdout

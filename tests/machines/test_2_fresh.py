@@ -4,14 +4,12 @@
 example.com is a server of the test's. Its CA is in the machine's store, as if it were a public one."""
 import os
 import re
-import shutil
 import signal
-import subprocess
 import time
 
 import pytest
 
-from debian import Machine, children
+from debian import children
 from testenv.ports import free_port
 from testenv.proxy import ROOT
 from testenv.scripted import Server, answering, ok
@@ -25,20 +23,6 @@ def commands():
     blocks = re.findall(r"^```sh\n(.*?)^```", section, re.S | re.M)
     use, = [x for x in blocks if "http://example.com/" in x]
     return blocks[0].strip(), use.strip()
-
-
-@pytest.fixture
-def machine(base, ca, tmp):
-    """What a person has who comes to the README: git and curl, and the repository at a place to clone it from."""
-    root = tmp / "fresh"
-    made = Machine.copy(base, root)
-    made.install("git", "curl")
-    os.makedirs(str(root / "usr/local/share/ca-certificates"), exist_ok=True)
-    shutil.copy(ca.root, str(root / "usr/local/share/ca-certificates/test.crt"))
-    subprocess.run(["git", "-c", "safe.directory=*", "clone", "-q", "--bare", "--no-hardlinks", ROOT,
-                    str(root / "srv/tlsfan.git")], check=True)
-    yield made
-    shutil.rmtree(str(root), ignore_errors=True)
 
 
 @pytest.fixture
@@ -56,9 +40,8 @@ def addresses():
     return port, {"TLSFAN_LISTEN": "127.0.0.1:%d" % port, "TLSFAN_SERVICE": "127.0.0.1:%d" % service}
 
 
-def test_the_two_commands_of_the_readme(machine, example, tmp, capsys):
+def test_the_two_commands_of_the_readme(fresh, example, tmp, capsys):
     start, use = commands()
-    machine.run("git", "clone", "-q", "/srv/tlsfan.git", "/root/tlsfan")
     port, variables = addresses()
     env = dict(variables, TLSFAN_CONNECT_TO="example.com:443:127.0.0.1:%d" % example.port,
                PATH=os.environ["PATH"], HOME="/root", LC_ALL="C.UTF-8")
@@ -67,13 +50,13 @@ def test_the_two_commands_of_the_readme(machine, example, tmp, capsys):
         began = time.monotonic()
         log = tmp / ("fresh%d.log" % len(took))
         with open(str(log), "wb") as f:
-            process = machine.start(["sh", "-c", start], env, cwd="/root/tlsfan", stdout=f, stderr=f)
+            process = fresh.start(["sh", "-c", start], env, cwd="/root/tlsfan", stdout=f, stderr=f)
         try:
             wait_until(lambda: process.poll() is not None or "has started" in log.read_text(errors="replace"), 1200,
                        "the proxy to start:\n" + log.read_text(errors="replace")[-4000:])
             assert process.poll() is None, log.read_text(errors="replace")[-6000:]
             took.append(time.monotonic() - began)
-            text = machine.run("sh", "-c", use.replace(":3128", ":%d" % port))
+            text = fresh.run("sh", "-c", use.replace(":3128", ":%d" % port))
             assert text.endswith("a page\n"), text
             assert example.last_asked().sni == "example.com"
             os.kill(children(process.pid)[0], signal.SIGINT)
