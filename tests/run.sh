@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Installs what the tests need, builds everything and runs all tests:
 #   sh tests/run.sh [--quick] [--soak] [--machines]
-#       --quick      no sanitizer builds, fuzzing or benchmark
+#       --quick      no sanitizer builds, fuzzing, packages or benchmark
 #       --soak       the tests that run for long as well
 #       --machines   as root: on a fresh Debian 12 the commands of the README and the package, and the
 #                    container image; see tests/machines/conftest.py
@@ -107,21 +107,35 @@ count_suite()
     note "$name" "${closing:-no closing line} (status $status, $took)"
 }
 
-# pytests NAME SECONDS BINARY MARKS: the integration tests against one binary.
-pytests()
+# folder NAME SECONDS FOLDER ARGUMENT...: the pytest files of one folder below tests/.
+folder()
 {
-    pytest_step "$1" "$2" env TLSFAN_BIN="$3" PYTHONDONTWRITEBYTECODE=1 \
-        /usr/bin/python3 -m pytest "$src/tests/integration" -m "$4"
-}
-
-# pytest_step NAME SECONDS COMMAND...: a step that counts as many tests as pytest says.
-pytest_step()
-{
-    step "$@"
+    name=$1
+    limit=$2
+    shift 2
+    tests=$src/tests/$1
+    shift
+    step "$name" "$limit" env PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest "$tests" "$@"
     closing=$(grep -E '(passed|failed|errors?|skipped|deselected|tests ran).* in [0-9.]+s' "$log" |
         tail -n 1 | sed 's/^=* *//; s/ *=*$//')
     count_suite "$(number_of passed)" "$(($(number_of failed) + $(number_of error)))" \
         "$(($(number_of skipped) + $(number_of xfailed)))"
+}
+
+# pytests NAME SECONDS BINARY MARKS: the integration tests against one binary.
+pytests()
+{
+    export TLSFAN_BIN="$3"
+    folder "$1" "$2" integration -m "$4"
+    unset TLSFAN_BIN
+}
+
+# The packages are made from the release build.
+packages()
+{
+    export TLSFAN_PACKAGE_BUILD="$builds/release"
+    folder packages 180 packaging
+    unset TLSFAN_PACKAGE_BUILD
 }
 
 # ctests NAME SECONDS PRESET: the unit tests of one build.
@@ -241,7 +255,8 @@ run_began=$(date +%s)
 set -- $BUILD_PACKAGES nginx haproxy openssl curl wget git clang clang-format \
     libclang-rt-14-dev libcmocka-dev dpkg-dev apache2-utils nghttp2-server python3 python3-pytest \
     python3-httpbin gunicorn python3-gevent python3-h2 python3-requests python3-urllib3 \
-    python3-openssl python3-selenium chromium chromium-driver prometheus valgrind
+    python3-openssl python3-selenium chromium chromium-driver prometheus valgrind file lintian rpm \
+    cpio systemd apparmor logrotate bash-completion zsh strace
 if "$machines"; then
     set -- "$@" debootstrap buildah iproute2
 fi
@@ -260,12 +275,12 @@ if build dev; then
     fi
 fi
 if "$machines"; then
-    pytest_step machines 3600 env PYTHONDONTWRITEBYTECODE=1 \
-        /usr/bin/python3 -m pytest -v "$src/tests/machines"
+    folder machines 3600 machines -v
 fi
 if ! "$quick"; then
     sanitized_steps
     if build release; then
+        packages
         one bench 180 "$src/tests/bench/quick" --tlsfan "$builds/release/tlsfan"
         one bench-h2 180 "$src/tests/bench/h2" --tlsfan "$builds/release/tlsfan"
         one instructions 300 "$src/tests/bench/instructions" --tlsfan "$builds/release/tlsfan"
