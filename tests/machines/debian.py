@@ -5,6 +5,7 @@ What apt needs to reach its packages (sources, proxy, keys) is taken from the ma
 import os
 import re
 import shutil
+import signal
 import subprocess
 
 RELEASE = "bookworm"
@@ -132,11 +133,20 @@ def make_base(cache, log):
     options = ["--keyring=" + keyring.group(1).rstrip("]")] if keyring else []
     logged(log, ["debootstrap", "--variant=minbase", *options, RELEASE, new, mirror], env=apt_proxy())
     give_apt_settings(new)
-    for name in os.listdir(new + "/var/cache/apt/archives"):
-        if name.endswith(".deb"):
-            os.unlink(new + "/var/cache/apt/archives/" + name)
+    Machine(new).run("apt-get", "clean")
+    shutil.rmtree(new + "/var/lib/apt/lists")
+    os.mkdir(new + "/var/lib/apt/lists")
     os.rename(new, base)
     return base
+
+
+def end(process):
+    """Ends what Machine.start() started, if that still runs. A process 1 of another user outlives its unshare."""
+    if process.poll() is None:
+        for pid in children(process.pid):
+            os.kill(pid, signal.SIGKILL)
+        process.kill()
+    process.wait()
 
 
 class Machine:
@@ -169,8 +179,7 @@ class Machine:
         try:
             text, _ = process.communicate(timeout=timeout)
         finally:
-            process.kill()
-            process.wait()
+            end(process)
         assert not check or process.returncode == 0, "%s: status %d\n%s" % (command, process.returncode, text[-6000:])
         return text
 

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 
-from debian import Machine, children, logged
+from debian import Machine, children, end, logged
 from testenv.proxy import ROOT
 from testenv.wait import wait_until
 
@@ -158,6 +158,5 @@ class Container:
             return f.read()
 
     def end(self):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.communicate()
+        end(self.process)
+        self.process.stdout.close()

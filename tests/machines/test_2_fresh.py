@@ -4,12 +4,13 @@
 example.com is a server of the test's. Its CA is in the machine's store, as if it were a public one."""
 import os
 import re
+import shlex
 import signal
 import time
 
 import pytest
 
-from debian import children
+from debian import children, end
 from testenv.ports import free_port
 from testenv.proxy import ROOT
 from testenv.scripted import Server, answering, ok
@@ -50,7 +51,7 @@ def test_the_two_commands_of_the_readme(fresh, example, tmp, capsys):
         began = time.monotonic()
         log = tmp / ("fresh%d.log" % len(took))
         with open(str(log), "wb") as f:
-            process = fresh.start(["sh", "-c", start], env, cwd="/root/tlsfan", stdout=f, stderr=f)
+            process = fresh.start(shlex.split(start), env, cwd="/root/tlsfan", stdout=f, stderr=f)
         try:
             wait_until(lambda: process.poll() is not None or "has started" in log.read_text(errors="replace"), 1200,
                        "the proxy to start:\n" + log.read_text(errors="replace")[-4000:])
@@ -62,8 +63,7 @@ def test_the_two_commands_of_the_readme(fresh, example, tmp, capsys):
             os.kill(children(process.pid)[0], signal.SIGINT)
             assert process.wait(20) == 0, log.read_text(errors="replace")[-4000:]
         finally:
-            process.kill()
-            process.wait()
+            end(process)
     with capsys.disabled():
         print("\nfrom clone to running: %.0f s; the second start: %.1f s; command: %s; %s" % (*took, start, use))
     assert took[1] < 10

@@ -10,7 +10,7 @@ import signal
 
 import pytest
 
-from debian import Machine, children
+from debian import Machine, children, end
 from testenv.client import Client
 from testenv.scripted import Server, answering, ok
 from testenv.wait import wait_until
@@ -92,8 +92,7 @@ def check_service(machine, origin, log):
         os.kill(children(process.pid)[0], signal.SIGTERM)
         assert process.wait(10) == 0, log.read_text()
     finally:
-        process.kill()
-        process.wait()
+        end(process)
 
 
 def differences(before, after):
