@@ -35,6 +35,29 @@ mount -o "remount,bind,$mode" "$root"
 exec chroot --userspec="$user" --groups= "$root" sh -c 'cd "$0" && exec "$@"' "$cwd" "$@"
 """
 
+# The same for systemd as process 1, with the network of whoever calls; nothing of it is written to $1.
+BOOT = r"""
+set -eu
+root=$1
+mount --bind "$root" "$root"
+mount -t proc proc "$root/proc"
+mount -t sysfs -o ro sysfs "$root/sys"
+mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
+mount -t tmpfs -o mode=755 tmpfs "$root/dev"
+for name in null zero full random urandom; do
+    : >"$root/dev/$name"
+    mount --bind "/dev/$name" "$root/dev/$name"
+done
+mkdir "$root/dev/shm" "$root/dev/pts"
+mount -t tmpfs -o mode=755 tmpfs "$root/run"
+mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
+mkdir "$root/run/old"
+cd "$root"
+pivot_root . run/old
+umount -l /run/old
+exec /lib/systemd/systemd --log-target=null --show-status=0
+"""
+
 
 def output(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
@@ -192,3 +215,35 @@ class Machine:
     def install(self, *packages):
         self.run("apt-get", "update", "-qq")
         return self.run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages)
+
+
+class Booted:
+    """A machine on which systemd runs. Its own network, if any, is that of whoever starts it."""
+
+    def __init__(self, machine):
+        self.root = machine.root
+        self.process = subprocess.Popen(["unshare", "--mount", "--pid", "--cgroup", "--uts", "--ipc", "--fork",
+                                         "--kill-child", "sh", "-c", BOOT, "sh", self.root],
+                                        env={"PATH": PATH, "container": "test"}, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def run(self, *command, check=True, timeout=120):
+        """Runs COMMAND beside systemd, and returns what it printed."""
+        inside = children(self.process.pid)
+        assert inside, "systemd has ended: " + self.process.stderr.read()
+        done = subprocess.run(["nsenter", "--target", str(inside[0]), "--all", "--root", "--wd", *command],
+                              env={"PATH": PATH, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"},
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              timeout=timeout)
+        assert not check or done.returncode == 0, "%s: status %d\n%s" % (command, done.returncode, done.stdout[-4000:])
+        return done.stdout
+
+    def state(self):
+        """What systemctl says of it."""
+        if self.process.poll() is not None:
+            return "dead"
+        return self.run("systemctl", "is-system-running", check=False).strip()
+
+    def end(self):
+        end(self.process)
+        self.process.stderr.close()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Debian package on a fresh Debian 12: installed, started, used, upgraded, purged.
 
-systemd does not run there: the test starts what the unit names, as the unit's user."""
+Once without systemd, where the test starts what the unit names as the unit's user, and once with it."""
 import hashlib
 import os
 import re
@@ -10,10 +10,10 @@ import signal
 
 import pytest
 
-from debian import Machine, children, end
+from debian import Booted, Machine, children, end
 from testenv.client import Client
 from testenv.scripted import Server, answering, ok
-from testenv.wait import wait_until
+from testenv.wait import can_connect, wait_until
 
 PROXY = 3128
 # What any installation changes, whatever is installed.
@@ -44,6 +44,27 @@ def machine(base, ca, packages, tmp):
     made.install(*(re.match(r"[^ :(|]+", x.strip()).group(0) for x in depends.split(",")))
     yield made
     shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def booted(machine, with_systemd, network):
+    made = Booted(machine)
+    try:
+        wait_until(lambda: made.state() in ("running", "degraded", "dead"), 60, "systemd")
+    except AssertionError:
+        pass
+    if made.state() not in ("running", "degraded"):
+        made.end()
+        pytest.skip("systemd does not start in a namespace here: " + made.state())
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def with_systemd(machine):
+    machine.install("systemd", "dbus")
+    # It would want a terminal.
+    os.symlink("/dev/null", machine.root + "/etc/systemd/system/console-getty.service")
 
 
 @pytest.fixture
@@ -124,6 +145,45 @@ def test_it_installs_serves_upgrades_and_purges(machine, origin, tmp_path, capsy
     with capsys.disabled():
         print("\ninstalling changed: %s" % " ".join(differences(before, installed)))
     assert differences(before, state(machine.root)) == []
+
+
+def get_page():
+    with Client(PROXY) as client:
+        return client.get("http://origin.test/page")
+
+
+def main_pid(booted):
+    """Of the service, when it is up."""
+    wait_until(lambda: booted.run("systemctl", "is-active", "tlsfan", check=False).strip() == "active", 20,
+               "the service:\n" + booted.run("systemctl", "status", "tlsfan", check=False))
+    return booted.run("systemctl", "show", "-p", "MainPID", "--value", "tlsfan").strip()
+
+
+def test_systemd_runs_it(booted, origin):
+    """Nobody has to start it, an upgrade restarts it with the changed configuration, and a purge ends it."""
+    before = state(booted.root)
+    booted.run("apt-get", "install", "-y", "/srv/1.deb")
+    first = main_pid(booted)
+    assert booted.run("systemctl", "is-enabled", "tlsfan").strip() == "enabled"
+    conf = booted.root + "/etc/tlsfan/tlsfan.conf"
+    with open(conf, "a") as f:
+        f.write('\nconnect_to = {"origin.test:443:127.0.0.1:%d"}\n' % origin.port)
+    with open(conf) as f:
+        changed = f.read()
+    booted.run("systemctl", "reload", "tlsfan")
+    wait_until(lambda: get_page().body == b"/page", 10, "the reload")
+    assert main_pid(booted) == first
+
+    booted.run("apt-get", "install", "-y", "/srv/2.deb")
+    assert main_pid(booted) != first
+    with open(conf) as f:
+        assert f.read() == changed
+    assert get_page().body == b"/page"
+
+    booted.run("apt-get", "purge", "-y", "tlsfan")
+    assert booted.run("systemctl", "is-active", "tlsfan", check=False).strip() == "inactive"
+    assert not can_connect("127.0.0.1", PROXY)
+    assert differences(before, state(booted.root)) == []
 
 
 def test_remove_keeps_what_is_the_administrators(machine):
