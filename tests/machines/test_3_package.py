@@ -10,7 +10,7 @@ import signal
 
 import pytest
 
-from debian import Booted, Machine, children, end
+from debian import PATH, Booted, Machine, children, end
 from testenv.client import Client
 from testenv.scripted import Server, answering, ok
 from testenv.wait import can_connect, wait_until
@@ -101,7 +101,7 @@ def check_service(machine, origin, log):
     service = unit(machine)
     user = ":".join(machine.run("id", option, service["User"]).strip() for option in ("-u", "-g"))
     assert not user.startswith("0:")
-    env = {"PATH": "/usr/bin:/bin", "TLSFAN_CONNECT_TO": "origin.test:443:127.0.0.1:%d" % origin.port}
+    env = {"PATH": PATH, "TLSFAN_CONNECT_TO": "origin.test:443:127.0.0.1:%d" % origin.port}
     with open(str(log), "ab") as f:
         process = machine.start(service["ExecStart"].split(), env, user, stdout=f, stderr=f)
     try:
