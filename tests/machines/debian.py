@@ -44,18 +44,19 @@ mount -t proc proc "$root/proc"
 mount -t sysfs -o ro sysfs "$root/sys"
 mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
 mount -t tmpfs -o mode=755 tmpfs "$root/dev"
-for name in null zero full random urandom; do
+for name in null zero full random urandom tty; do
     : >"$root/dev/$name"
     mount --bind "/dev/$name" "$root/dev/$name"
 done
 mkdir "$root/dev/shm" "$root/dev/pts"
+ln -s pts/ptmx "$root/dev/ptmx"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mkdir "$root/run/old"
 cd "$root"
 pivot_root . run/old
 umount -l /run/old
-exec /lib/systemd/systemd --log-target=null --show-status=0
+exec /lib/systemd/systemd --log-target=journal --show-status=0
 """
 
 

@@ -16,8 +16,11 @@ from testenv.scripted import Server, answering, ok
 from testenv.wait import can_connect, wait_until
 
 PROXY = 3128
-# What any installation changes, whatever is installed.
-CHANGES = re.compile(r"/(proc|dev|sys|tmp|run|root|var/lib/(dpkg|apt)|var/cache|var/log/(apt|\w+\.log))(/|$)|.*-$")
+# What any installation changes, whatever is installed, and a system that runs.
+CHANGES = re.compile(r"/(proc|dev|sys|tmp|run|root|var/(tmp|cache)|var/lib/(dpkg|apt)|var/lib/systemd/(timers|random-seed)"
+                     r"|var/log/(apt|journal|\w+\.log|[bw]tmp|lastlog))(/|$)|.*-$")
+# Services that would want a terminal, or apt's lock.
+MASKED = ("console-getty.service", "apt-daily.timer", "apt-daily-upgrade.timer")
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +66,8 @@ def booted(machine, with_systemd, network):
 @pytest.fixture
 def with_systemd(machine):
     machine.install("systemd", "dbus")
-    # It would want a terminal.
-    os.symlink("/dev/null", machine.root + "/etc/systemd/system/console-getty.service")
+    for name in MASKED:
+        os.symlink("/dev/null", machine.root + "/etc/systemd/system/" + name)
 
 
 @pytest.fixture
@@ -154,8 +157,10 @@ def get_page():
 
 def main_pid(booted):
     """Of the service, when it is up."""
-    wait_until(lambda: booted.run("systemctl", "is-active", "tlsfan", check=False).strip() == "active", 20,
-               "the service:\n" + booted.run("systemctl", "status", "tlsfan", check=False))
+    try:
+        wait_until(lambda: booted.run("systemctl", "is-active", "tlsfan", check=False).strip() == "active", 20, "it")
+    except AssertionError:
+        raise AssertionError(booted.run("journalctl", "--no-pager", "-u", "tlsfan"))
     return booted.run("systemctl", "show", "-p", "MainPID", "--value", "tlsfan").strip()
 
 
@@ -165,6 +170,8 @@ def test_systemd_runs_it(booted, origin):
     booted.run("apt-get", "install", "-y", "/srv/1.deb")
     first = main_pid(booted)
     assert booted.run("systemctl", "is-enabled", "tlsfan").strip() == "enabled"
+    assert booted.run("ps", "-o", "user=", "-p", first).strip() == "tlsfan"
+    booted.run("tlsfan", "--check-health")
     conf = booted.root + "/etc/tlsfan/tlsfan.conf"
     with open(conf, "a") as f:
         f.write('\nconnect_to = {"origin.test:443:127.0.0.1:%d"}\n' % origin.port)
