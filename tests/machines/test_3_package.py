@@ -17,7 +17,7 @@ from testenv.wait import can_connect, wait_until
 
 PROXY = 3128
 # What any installation changes, whatever is installed, and a system that runs.
-CHANGES = re.compile(r"/(proc|dev|sys|tmp|run|root|var/(tmp|cache)|var/lib/(dpkg|apt)|var/lib/systemd/(timers|random-seed)"
+CHANGES = re.compile(r"/(proc|dev|sys|tmp|run|root|var/(tmp|cache)|var/lib/(dpkg|apt|systemd/(timers|random-seed))"
                      r"|var/log/(apt|journal|\w+\.log|[bw]tmp|lastlog))(/|$)|.*-$")
 # Services that would want a terminal, or apt's lock.
 MASKED = ("console-getty.service", "apt-daily.timer", "apt-daily-upgrade.timer")
