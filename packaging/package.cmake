@@ -54,13 +54,15 @@ set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE
     GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
 set(CPACK_STRIP_FILES ON)
+set(CPACK_PACKAGE_RELOCATABLE OFF)
 set(CPACK_PACKAGE_NAME tlsfan)
 set(CPACK_PACKAGE_VENDOR tlsfan)
 set(CPACK_PACKAGE_CONTACT "tlsfan maintainers <maintainers@tlsfan.example>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "HTTPS forward proxy for programs that cannot do HTTPS well")
-set(CPACK_PACKAGE_DESCRIPTION "A program speaks plain HTTP to tlsfan. tlsfan makes every request \
-as a verified TLS request, many at once, and gives the answers back in order: any http:// URL to \
-any host, without a list of hosts.\n\n\
+set(CPACK_PACKAGE_DESCRIPTION "A program speaks plain HTTP to tlsfan, which makes every request
+as a verified TLS request, many at once, and gives the answers back in
+order: any http:// URL to any host, without a list of hosts.
+
 It runs as a service, or for one command: tlsfan run -- COMMAND.")
 
 # ---- Debian ----
@@ -79,6 +81,7 @@ set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${packaging}/deb/conffiles ${packaging}/d
 set(CPACK_RPM_FILE_NAME RPM-DEFAULT)
 set(CPACK_RPM_PACKAGE_LICENSE Apache-2.0)
 set(CPACK_RPM_PACKAGE_GROUP "System Environment/Daemons")
+set(CPACK_RPM_PACKAGE_DESCRIPTION "${CPACK_PACKAGE_DESCRIPTION}")
 set(CPACK_RPM_PACKAGE_AUTOREQ ON)
 set(CPACK_RPM_PACKAGE_REQUIRES "ca-certificates, /bin/kill")
 set(CPACK_RPM_PACKAGE_REQUIRES_PRE "/usr/sbin/useradd, /usr/sbin/groupadd")
@@ -86,12 +89,20 @@ set(CPACK_RPM_PRE_INSTALL_SCRIPT_FILE ${packaging}/rpm/pre)
 set(CPACK_RPM_POST_INSTALL_SCRIPT_FILE ${packaging}/rpm/post)
 set(CPACK_RPM_PRE_UNINSTALL_SCRIPT_FILE ${packaging}/rpm/preun)
 set(CPACK_RPM_POST_UNINSTALL_SCRIPT_FILE ${packaging}/rpm/postun)
+# CPack takes every absolute path for configuration unless it is named here.
 set(CPACK_RPM_USER_FILELIST "%config(noreplace) /etc/tlsfan/tlsfan.conf"
-    "%config(noreplace) /etc/logrotate.d/tlsfan" "%config(noreplace) /etc/apparmor.d/tlsfan")
+    "%config(noreplace) /etc/logrotate.d/tlsfan" "%config(noreplace) /etc/apparmor.d/tlsfan"
+    "%attr(0644,root,root) /lib/systemd/system/tlsfan.service"
+    "%attr(0644,root,root) /lib/systemd/system/tlsfan.socket"
+    "%attr(0644,root,root) /lib/systemd/system/tlsfan-service.socket")
 # Folders of other packages.
 set(CPACK_RPM_EXCLUDE_FROM_AUTO_FILELIST_ADDITION /etc/apparmor.d /etc/logrotate.d /lib
     /lib/systemd /lib/systemd/system /usr/share/man /usr/share/man/man5 /usr/share/man/man8
     /usr/share/bash-completion /usr/share/bash-completion/completions /usr/share/zsh
     /usr/share/zsh/vendor-completions)
-set(CPACK_RPM_SPEC_MORE_DEFINE "%define _build_id_links none\n%define debug_package %{nil}")
+# The files are finished: the same bytes go into both packages.
+set(CPACK_RPM_SPEC_MORE_DEFINE "%define _build_id_links none
+%define debug_package %{nil}
+%define _buildhost localhost
+%define __os_install_post %{nil}")
 include(CPack)

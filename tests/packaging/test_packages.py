@@ -70,9 +70,9 @@ def test_the_deb_depends_on_what_the_program_needs(packages, root):
     names = {re.split(r"[\s(]", part.strip())[0] for part in depends.split(",")}
     assert {"adduser", "ca-certificates", "procps", "libc6", "libssl3", "libnghttp2-14"} <= names
     needed = re.findall(r"\(NEEDED\).*\[(.*)\]", run("readelf", "-d", root / "usr/bin/tlsfan"))
+    owners = dict(reversed(line.split(": ")) for line in run("dpkg", "-S", *("*/" + x for x in needed)).splitlines())
     for library in needed:
-        owners = run("dpkg", "-S", "*/" + library).splitlines()
-        assert names & {owner.split(":")[0] for owner in owners}, library
+        assert names & {owner.split(":")[0] for path, owner in owners.items() if path.endswith("/" + library)}, library
 
 
 def test_versions_agree(packages, root):
@@ -116,6 +116,12 @@ def test_the_rpm_keeps_configuration(packages):
     assert {line.split()[0] for line in flags.splitlines() if line.endswith(" cn")} == CONFIGURATION
     owners = run("rpm", "-qp", "--qf", "[%{FILEUSERNAME}:%{FILEGROUPNAME}\n]", packages.rpm)
     assert set(owners.split()) == {"root:root"}
+
+
+def test_both_packages_describe_the_program(packages):
+    deb = run("dpkg-deb", "-f", packages.deb, "Description")
+    rpm = run("rpm", "-qp", "--qf", "%{SUMMARY}\n%{DESCRIPTION}\n%{PREFIXES}\n", packages.rpm)
+    assert re.sub(r"(?m)^ \.?", "", deb).split() == rpm.replace("(none)", "").split()
 
 
 def test_the_rpm_names_what_it_needs(packages):
