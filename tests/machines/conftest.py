@@ -6,7 +6,9 @@ buildah, iproute2 and what the integration tests need, and take some minutes:
     /usr/bin/python3 -m pytest tests/machines -v   these alone
 
 There is no container engine in it. buildah makes the image from the Dockerfile, in chroots, on a base that
-debootstrap made; then the tests do with the image's program what an engine would do, with unshare(1) and chroot(1).
+debootstrap made; then the tests do with the image's program what an engine would do, with unshare(1) and chroot(1):
+its user, variables, entry point and health check, a root that cannot be written, its own processes and mounts.
+Published ports, the engine's networks and its seccomp profile are therefore not tested.
 TLSFAN_MACHINES_DIR names a directory where the minimal Debian is kept for the next time."""
 import ctypes
 import os
