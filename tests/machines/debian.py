@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 
+from testenv.wait import wait_until
+
 RELEASE = "bookworm"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -226,12 +228,12 @@ class Booted:
         self.process = subprocess.Popen(["unshare", "--mount", "--pid", "--cgroup", "--uts", "--ipc", "--fork",
                                          "--kill-child", "sh", "-c", BOOT, "sh", self.root],
                                         env={"PATH": PATH, "container": "test"}, stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                                        stdout=subprocess.DEVNULL)
 
     def run(self, *command, check=True, timeout=120):
         """Runs COMMAND beside systemd, and returns what it printed."""
-        inside = children(self.process.pid)
-        assert inside, "systemd has ended: " + self.process.stderr.read()
+        inside = wait_until(lambda: self.process.poll() is not None or children(self.process.pid), 5, "systemd's process")
+        assert inside is not True, "systemd has ended"
         done = subprocess.run(["nsenter", "--target", str(inside[0]), "--all", "--root", "--wd", *command],
                               env={"PATH": PATH, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"},
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -247,4 +249,3 @@ class Booted:
 
     def end(self):
         end(self.process)
-        self.process.stderr.close()
