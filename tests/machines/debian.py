@@ -232,7 +232,7 @@ class Booted:
 
     def run(self, *command, check=True, timeout=120):
         """Runs COMMAND beside systemd, and returns what it printed."""
-        inside = wait_until(lambda: self.process.poll() is not None or children(self.process.pid), 5, "systemd's process")
+        inside = wait_until(lambda: self.process.poll() is not None or children(self.process.pid), 5, "systemd")
         assert inside is not True, "systemd has ended"
         done = subprocess.run(["nsenter", "--target", str(inside[0]), "--all", "--root", "--wd", *command],
                               env={"PATH": PATH, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"},
