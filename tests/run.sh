@@ -1,9 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Installs what the tests need, builds everything and runs all tests:
-#   sh tests/run.sh [--quick] [--soak]
-#       --quick   no sanitizer builds, fuzzing, packages or benchmark
-#       --soak    the tests that run for long as well
+#   sh tests/run.sh [--quick] [--soak] [--machines]
+#       --quick      no sanitizer builds, fuzzing, packages or benchmark
+#       --soak       the tests that run for long as well
+#       --machines   as root: on a fresh Debian 12 the commands of the README and the package, and the
+#                    container image; see tests/machines/conftest.py
 # A step that fails does not end the run. The last line is "N passed, N failed, N skipped" over all
 # steps, and the exit status is 0 only where nothing failed. Builds and logs go to
 # ${TLSFAN_BUILD_DIR:-build}.
@@ -17,12 +19,14 @@ fuzz_seconds=40
 
 quick=false
 soak=false
+machines=false
 for argument in "$@"; do
     case $argument in
         --quick) quick=true ;;
         --soak) soak=true ;;
+        --machines) machines=true ;;
         *)
-            echo "usage: sh tests/run.sh [--quick] [--soak]" >&2
+            echo "usage: sh tests/run.sh [--quick] [--soak] [--machines]" >&2
             exit 2
             ;;
     esac
@@ -253,6 +257,9 @@ set -- $BUILD_PACKAGES nginx haproxy openssl curl wget git clang clang-format \
     python3-httpbin gunicorn python3-gevent python3-h2 python3-requests python3-urllib3 \
     python3-openssl python3-selenium chromium chromium-driver prometheus valgrind file lintian rpm \
     cpio systemd apparmor logrotate bash-completion zsh strace
+if "$machines"; then
+    set -- "$@" debootstrap buildah iproute2
+fi
 command -v node >/dev/null || set -- "$@" nodejs
 set -- "$@" python3-yaml python3-jsonschema systemd
 command -v npm >/dev/null || set -- "$@" npm
@@ -268,6 +275,9 @@ if build dev; then
     if "$soak"; then
         pytests soak 7200 "$builds/dev/tlsfan" soak
     fi
+fi
+if "$machines"; then
+    folder machines 3600 machines -v
 fi
 if ! "$quick"; then
     sanitized_steps

@@ -127,6 +127,11 @@ def test_variables_of_the_readme_exist():
     assert set(re.findall(r"\bTLSFAN_[A-Z][A-Z_]*", read("README.md"))) <= names | {"TLSFAN_FORWARD", "TLSFAN_BIN"}
 
 
+def test_the_image_has_the_version_of_the_program():
+    version, = re.findall(r"project\(tlsfan VERSION ([0-9.]+)", read("CMakeLists.txt"))
+    assert "ARG VERSION=%s\n" % version in read("Dockerfile")
+
+
 def test_configurations_of_the_readme_are_good(tlsfan, ca, tmp_path):
     assert blocks("conf")
     for n, text in enumerate(blocks("conf")):

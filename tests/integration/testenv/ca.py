@@ -60,6 +60,7 @@ KINDS = {
     "revoked": ("origin.test", GOOD_SAN, None, None, "inter"),
     "unknown_root": ("origin.test", GOOD_SAN, None, None, "stranger"),
     "client": ("tlsfan client", "DNS:client.test", None, None, "inter"),
+    "example": ("example.com", "DNS:example.com", None, None, "inter"),
     "wildcard": ("*.wild.test", "DNS:*.wild.test", None, None, "inter"),
 }
 
