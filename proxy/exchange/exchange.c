@@ -70,7 +70,8 @@ static void exchange_drop(struct exchange *x, struct evbuffer **body)
  * it; who gets more has begun. */
 static void exchange_keep(struct exchange *x, struct str data)
 {
-    if (evbuffer_get_length(x->kept) + data.len > 2 * x->conf->client.buffer) {
+    size_t most = budget_bound(x->engine->budget, 2 * x->conf->client.buffer);
+    if (evbuffer_get_length(x->kept) + data.len > most) {
         exchange_drop(x, &x->kept);
         x->replayable = false;
         return;

@@ -20,6 +20,8 @@ from selenium.webdriver.chrome.options import Options  # noqa: E402
 from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 
+pytestmark = pytest.mark.unsanitized("drives Chromium; what it asks for, other tests ask for too")
+
 FLAGS = [
     "--headless=new",
     "--no-sandbox",

