@@ -78,6 +78,9 @@ struct field *fields_find(const struct fields *f, enum field_id id, const struct
 /* All values of ID joined by ", " (RFC 9110 §5.3) in the arena; p = NULL when there is none. */
 struct str fields_join(const struct fields *f, enum field_id id);
 void fields_remove(struct fields *f, enum field_id id);
+/* Removes every field whose name is in the table: what frames, routes, authenticates or is
+ * rewritten must not come in by a trailer section (RFC 9110 §6.5.1). */
+void fields_remove_known(struct fields *f);
 /* Removes every field called NAME, in any case. */
 void fields_remove_name(struct fields *f, struct str name);
 /* The first field of ID gets VALUE, further ones go; when there was none NAME is added. */

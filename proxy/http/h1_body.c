@@ -372,10 +372,7 @@ bool h1_body_trailers(struct h1_body *b, struct fields *trailers)
         return true;
     if (!h1_parse_fields(trailers, b->trailer, b->trailer_len, false, &b->error))
         return false;
-    /* Every name that tlsfan knows frames, routes, authenticates or is rewritten: none may come in
-     * by the back door. */
-    for (unsigned id = FIELD_OTHER + 1; id < FIELD_COUNT; id++)
-        fields_remove(trailers, id);
+    fields_remove_known(trailers);
     return true;
 }
 

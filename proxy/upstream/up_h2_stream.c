@@ -27,12 +27,17 @@ static nghttp2_session *session_of(const struct up_h2_stream *s)
 
 /* ---- the end */
 
+static void count(struct up_h2_stream *s, int64_t delta)
+{
+    if (s->budget != NULL)
+        budget_add(s->budget, delta);
+}
+
 static void drop_buffer(struct up_h2_stream *s, struct evbuffer **buf)
 {
     if (*buf == NULL)
         return;
-    if (s->budget != NULL)
-        budget_add(s->budget, -(int64_t)evbuffer_get_length(*buf));
+    count(s, -(int64_t)evbuffer_get_length(*buf));
     evbuffer_free(*buf);
     *buf = NULL;
 }
@@ -43,8 +48,7 @@ static void add_to(struct up_h2_stream *s, struct evbuffer **buf, struct str dat
         *buf = evbuffer_new();
     if (*buf == NULL || evbuffer_add(*buf, data.p, data.len) < 0)
         abort();
-    if (s->budget != NULL)
-        budget_add(s->budget, (int64_t)data.len);
+    count(s, (int64_t)data.len);
 }
 
 static void stream_free(void *object)
@@ -167,9 +171,8 @@ void up_h2_stream_end(struct up_h2_stream *s, struct up_h2_block *trailers)
         fail_response(s, "it ends before its head");
         return;
     }
-    /* As in a chunked message: nothing that frames, routes, authenticates or is rewritten. */
-    for (unsigned id = FIELD_OTHER + 1; trailers != NULL && id < FIELD_COUNT; id++)
-        fields_remove(&trailers->fields, id);
+    if (trailers != NULL)
+        fields_remove_known(&trailers->fields);
     finish(s, trailers);
 }
 
@@ -351,8 +354,7 @@ static void deliver_body(struct up_h2_stream *s)
         if (s->state == UP_H2_OVER)
             return;
         evbuffer_drain(s->in, v.iov_len);
-        if (s->budget != NULL)
-            budget_add(s->budget, -(int64_t)v.iov_len);
+        count(s, -(int64_t)v.iov_len);
         if (evbuffer_get_length(s->in) == 0)
             drop_buffer(s, &s->in);
         give_window(s, v.iov_len);
@@ -392,8 +394,7 @@ ssize_t up_h2_stream_read(struct up_h2_stream *s, uint8_t *dst, size_t n, uint32
     n = n < left ? n : left;
     if (n > 0 && evbuffer_remove(s->out, dst, n) < 0)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    if (s->budget != NULL)
-        budget_add(s->budget, -(int64_t)n);
+    count(s, -(int64_t)n);
     left -= n;
     if (s->wants_drain && left <= s->buffer / 2) {
         s->wants_drain = false;
