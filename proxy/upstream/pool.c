@@ -60,8 +60,7 @@ static void wait_unqueue(struct origin *o, struct pool_wait *wait)
     limit_leave(&o->seat);
 }
 
-/* WAIT does not count on the dial of somebody else any more. */
-static void wait_unhold(struct pool_wait *wait)
+void pool_wait_unhold(struct pool_wait *wait)
 {
     if (wait->is_held)
         deadline_close(&wait->deadline);
@@ -76,7 +75,7 @@ static void wait_end(struct pool_wait *wait)
         list_remove(&wait->link);
     else
         wait_unqueue(wait->origin, wait);
-    wait_unhold(wait);
+    pool_wait_unhold(wait);
     if (d != NULL)
         d->wait = NULL;
     wait->dial = NULL;
@@ -186,7 +185,6 @@ static void serve_dials(struct origin *o)
             wait_hold(o, wait);
             continue;
         }
-        wait_unhold(wait);
         pool_dial_for(o, wait);
         room = pool_dial_room(o);
     }

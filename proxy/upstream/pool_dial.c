@@ -64,10 +64,12 @@ static void tell_others(struct origin *o, const struct dial_result *r)
         next = it->next;
         if (wait->dial != NULL || !wait->is_held)
             continue;
-        list_remove(it);
-        list_push_back(is_definite(code) ? &held : &o->ready, it);
-        if (!is_definite(code))
+        if (!is_definite(code)) {
             pool_dial_for(o, wait);
+            continue;
+        }
+        list_remove(it);
+        list_push_back(&held, it);
     }
     while (!list_is_empty(&held)) {
         struct pool_wait *wait = container_of(list_first(&held), struct pool_wait, link);
@@ -158,6 +160,7 @@ void pool_dial_for(struct origin *o, struct pool_wait *wait)
 {
     struct pool *p = o->pool;
     struct pool_dial *d = find_orphan(o, &wait->want);
+    pool_wait_unhold(wait);
     wait->had_dial = true;
     if (d != NULL) {
         d->wait = wait;

@@ -36,6 +36,8 @@ struct pool_dial {
 
 /* One request of O has ended: its slot goes to whose turn it is. */
 void pool_slot_give(struct origin *o);
+/* WAIT does not count on the dial of somebody else any more. */
+void pool_wait_unhold(struct pool_wait *wait);
 /* WAIT gets US, or fails with F. */
 void pool_wait_serve(struct pool_wait *wait, struct ustream *us);
 void pool_wait_fail(struct pool_wait *wait, const struct fault *f);
