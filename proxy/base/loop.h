@@ -10,6 +10,7 @@
 #include <event2/event_struct.h>
 #include <pthread.h>
 
+#include "base/claim.h"
 #include "base/list.h"
 #include "base/str.h"
 
@@ -19,8 +20,9 @@ struct loop {
     struct list turns; /* struct turn */
     struct list reaps; /* struct reap */
     bool stopping;
-    char *rbuf;  /* what streams read into; contents last until the reading event handler returns */
-    size_t rcap; /* bytes */
+    char *rbuf;           /* what streams read into, one at a time */
+    size_t rcap;          /* bytes */
+    struct claim reading; /* from before a read until its bytes have been taken: guards `rbuf` */
     pthread_mutex_t lock; /* guards `sent` */
     struct list sent;     /* calls from other threads */
     int wake_fd;          /* eventfd */

@@ -13,6 +13,8 @@ enum {
     HEAD_ON_STACK = 8192
 };
 
+static const char joining[] = "the buffer that joins small writes";
+
 static struct ask *ask_of(struct exchange *x)
 {
     return container_of(x, struct ask, x);
@@ -26,7 +28,9 @@ void clients_flush(struct clients *cs)
     cs->gathered = 0;
     if (c == NULL || n == 0 || c->stream == NULL)
         return;
+    claim_take(&cs->joining, joining);
     stream_put(c->stream, cs->gather, n);
+    claim_give(&cs->joining, joining);
     client_mind_output(c);
 }
 
@@ -43,17 +47,20 @@ void client_write(struct client *c, const struct iovec *iov, int n)
         all[i + 1] = iov[i];
         total += iov[i].iov_len;
     }
-    if (cs->gathered + total > GATHER_MAX) {
+    claim_take(&cs->joining, joining);
+    bool is_full = cs->gathered + total > GATHER_MAX;
+    if (is_full) {
         all[0] = (struct iovec){cs->gather, cs->gathered};
         cs->gathered = 0;
         stream_write(c->stream, all, n + 1);
-        client_mind_output(c);
-        return;
     }
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n && !is_full; i++) {
         memcpy(cs->gather + cs->gathered, iov[i].iov_base, iov[i].iov_len);
         cs->gathered += iov[i].iov_len;
     }
+    claim_give(&cs->joining, joining);
+    if (is_full)
+        client_mind_output(c);
 }
 
 struct ask *ask_new(struct client *c)

@@ -18,6 +18,7 @@ struct clients {
     struct client *gathering; /* whose output waits in `gather` */
     size_t gathered;          /* bytes */
     char *gather;             /* heap: small writes of one turn, joined */
+    struct claim joining;     /* guards `gather` while bytes go in or out */
     struct turn flush;
 };
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/claim.h"
 #include "conf/build.h"
 #include "conf/policy.h"
 #include "conf/text.h"
@@ -27,6 +28,8 @@ struct reader {
 };
 
 static struct reader *reading;
+static struct claim parser; /* guards it */
+static const char parser_name[] = "the reader of configuration files";
 
 void conf_fault(struct conf_faults *f, const char *where, const char *fmt, ...)
 {
@@ -305,6 +308,7 @@ static void add_file(struct settings *s, const char *path, struct conf_faults *f
     cfg_set_error_function(cfg, on_error);
     struct reader r = {
         .settings = s, .faults = faults, .top = cfg, .file = path, .n_faults = faults->n};
+    claim_take(&parser, parser_name);
     reading = &r;
     if (read_file(cfg, path, path)) {
         struct text none = {0};
@@ -314,6 +318,7 @@ static void add_file(struct settings *s, const char *path, struct conf_faults *f
         s->is_partial = true;
     }
     reading = NULL;
+    claim_give(&parser, parser_name);
     cfg_free(cfg);
 }
 

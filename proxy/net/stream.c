@@ -19,6 +19,8 @@ enum {
     REST_MAX = 1024 * 1024
 };
 
+static const char reading[] = "the buffer that streams read into";
+
 /* Streams that belong to nobody: a loop has its thread, so the list needs no lock. */
 static _Thread_local struct list lingering;
 
@@ -181,8 +183,8 @@ static char *begin_read(struct stream *s, size_t *room)
     return s->rest;
 }
 
-/* Reads once and delivers. False: no more this turn, for whatever reason. */
-static bool read_once(struct stream *s, size_t *total)
+/* Reads once and delivers, the buffer being ours. */
+static bool read_claimed(struct stream *s, size_t *total)
 {
     size_t room;
     char *run = begin_read(s, &room);
@@ -215,8 +217,26 @@ static bool read_once(struct stream *s, size_t *total)
     return !s->drained || has_buffered(s);
 }
 
+/* Reads once and delivers. False: no more this turn, for whatever reason. */
+static bool read_once(struct stream *s, size_t *total)
+{
+    claim_take(&s->loop->reading, reading);
+    bool more = read_claimed(s, total);
+    claim_give(&s->loop->reading, reading);
+    return more;
+}
+
+/* Gives again what was kept. Not in the loop's buffer, but nobody may read in there, either. */
+static void give_rest(struct stream *s)
+{
+    claim_take(&s->loop->reading, reading);
+    give(s, s->rest, s->rest_len);
+    claim_give(&s->loop->reading, reading);
+}
+
 /* Reads what there is, as far as a turn allows. What a transport has buffered raises no event, so a
- * post sees to it; that asks the kernel for nothing, or it would take a turn of its own. */
+ * post sees to it; that asks the kernel for nothing, or it would take a turn of its own, unless
+ * that is wanted. */
 static void pump(struct stream *s)
 {
     size_t total = 0;
@@ -328,11 +348,12 @@ static void on_later(void *arg)
         return;
     }
     if (s->state == STREAM_OPEN && s->offer && s->rest_len > 0 && takes_data(s))
-        give(s, s->rest, s->rest_len);
+        give_rest(s);
     if (s->state != STREAM_LINGER && !takes_data(s))
         return;
-    if (!s->eof && has_buffered(s)) {
-        s->drained = true;
+    if (!s->eof && (s->is_due || has_buffered(s))) {
+        s->drained = !s->is_due;
+        s->is_due = false;
         pump(s);
     }
     bool has_more = s->offer && s->rest_len > 0;
@@ -456,12 +477,10 @@ bool stream_is_quiet(const struct stream *s, bool peek)
     return s->ops->is_quiet == NULL ? sock_is_quiet(s->fd) : s->ops->is_quiet(asked);
 }
 
-void stream_poll(struct stream *s)
+void stream_read_soon(struct stream *s)
 {
-    if (!takes_data(s))
-        return;
-    s->drained = false;
-    pump(s);
+    s->is_due = true;
+    loop_post(s->loop, &s->later);
 }
 
 /* From the reaper. */

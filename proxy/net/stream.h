@@ -2,9 +2,9 @@
 /* A connected byte stream, plain or TLS; nobody above knows which. Optimistic: a write is tried
  * at once, and an event to write is armed only when the kernel does not take everything.
  *
- * Input. All streams of a loop read into loop->rbuf; on_data() gets what is there and says how
- * much of it it has used. What it leaves is kept in `rest` and given again, in front of what
- * comes next; so a stream with nothing pending holds no memory. While paused no on_data() comes.
+ * Input. All streams of a loop read into loop->rbuf, never inside another's callback. on_data()
+ * gets what is there and says how much of it it has used; what it leaves is kept in `rest` and
+ * given again, in front of what comes next. While paused no on_data() comes.
  *     rest_len > 0   only between turns: on_data() left bytes, or the stream was paused midway
  * Output. stream_write() tries the kernel first; what it does not take goes to `out`, in order.
  *     out != NULL    exactly while the write event is armed, or the handshake is not done
@@ -78,6 +78,7 @@ struct stream {
     bool ended;      /* and it has been */
     bool want_write; /* TLS: the last read needs the socket to be writable */
     bool drained;    /* the last read of the socket was short: no use in reading again this turn */
+    bool is_due;     /* stream_read_soon() was called */
     bool failed;     /* dead: nothing is read or written any more */
     bool fail_fast;  /* set by the user: a failed write is told at once, not after reading on */
     bool reads_on;   /* a write failed; `fault` is told when reading ends too */
@@ -140,9 +141,8 @@ struct str stream_rest(const struct stream *s);
  * or taken from it. PEEK also asks the kernel. */
 bool stream_is_quiet(const struct stream *s, bool peek);
 
-/* Takes in what has come, as when the event tells of it; nothing if it has told already. Not inside
- * a callback of S. */
-void stream_poll(struct stream *s);
+/* Takes in what has come later in this turn, in front of what is posted from now on. */
+void stream_read_soon(struct stream *s);
 
 /* Closes at once; what waits to be written is dropped. Idempotent; S may be NULL. */
 void stream_close(struct stream *s);

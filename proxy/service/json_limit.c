@@ -7,9 +7,12 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "base/claim.h"
 #include "base/mem.h"
 
 static _Thread_local int64_t left = INT64_MAX; /* bytes */
+static _Thread_local struct claim bounded;     /* guards `left` */
+static const char bound[] = "the bound on what Jansson takes";
 
 static void *take(size_t n)
 {
@@ -35,12 +38,14 @@ void json_limit_install(void)
 
 void json_limit_set(size_t bytes)
 {
+    claim_take(&bounded, bound);
     left = (int64_t)bytes;
 }
 
 void json_limit_clear(void)
 {
     left = INT64_MAX;
+    claim_give(&bounded, bound);
 }
 
 void json_limit_free(char *text)

@@ -30,6 +30,8 @@ struct origin {
     struct list open;  /* struct pool_conn that take a request, most recently used first */
     struct list dials; /* dials that run */
     struct post serve; /* a connection or a slot has come free while somebody waits */
+    bool is_restless;  /* an idle connection is about to be read: then `serve` looks again */
+    bool has_looked;   /* it has, and did not find one at rest: no use in waiting for that */
     unsigned conns;    /* idle and busy ones */
     unsigned slots;    /* held by this worker */
     enum origin_speaks speaks;

@@ -190,14 +190,21 @@ static void serve_dials(struct origin *o)
     }
 }
 
-/* Something of O has come free. O itself stays at least as long as callbacks are on the stack. */
+/* Something of O has come free. O itself stays at least as long as callbacks are on the stack. What
+ * has come on idle connections is read, once, before anything is dialled in their place: an origin
+ * that never stops talking there is not waited for. */
 static void serve(void *arg)
 {
     struct origin *o = arg;
+    o->is_restless = false;
     serve_slots(o);
     while (serve_one(o))
         serve_slots(o);
-    serve_dials(o);
+    o->has_looked = o->is_restless && !o->has_looked;
+    if (o->has_looked)
+        loop_post(o->pool->loop, &o->serve);
+    else
+        serve_dials(o);
 }
 
 /* ---- what requests ask for */
@@ -249,7 +256,7 @@ struct ustream *pool_get(struct pool *p, const struct up_want *want, struct pool
     wait_begin(o, want, wait);
     if (has_slot) {
         wait_ready(o, wait);
-        if (pool_dial_suits(o, want))
+        if (pool_dial_suits(o, want) || o->is_restless)
             loop_post(p->loop, &o->serve);
         else
             pool_dial_for(o, wait);

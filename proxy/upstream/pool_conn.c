@@ -4,7 +4,10 @@
  */
 #include "upstream/pool_impl.h"
 
-enum { IDLE_MAX = 2048 }; /* connections kept by one worker; the oldest goes */
+enum {
+    IDLE_MAX = 2048, /* connections kept by one worker; the oldest goes */
+    RESTLESS_MAX = 8 /* that a look passes over before it gives up */
+};
 
 /* ---- lists */
 
@@ -99,23 +102,20 @@ struct ustream *pool_conn_use(struct pool_conn *c)
 /* ---- finding one */
 
 enum fitness {
-    FIT,   /* a request may go on it */
-    UNFIT, /* not now: leave it */
-    DEAD   /* close it */
+    FIT,      /* a request may go on it */
+    UNFIT,    /* not now: leave it */
+    RESTLESS, /* not before what has come was read */
+    DEAD      /* close it */
 };
 
 /* By HTTP/2 what comes belongs to nobody but the connection, as long as that carries nothing: it is
- * taken in, and may be the end. C is closed then. */
+ * taken in, and may be the end. Not here, where another stream's bytes may be in use. */
 static enum fitness shared_fitness(struct pool_conn *c)
 {
     if (c->is_reading || stream_pending(c->stream) > 0)
         return FIT;
-    if (stream_is_quiet(c->stream, false) && stream_is_quiet(c->stream, true))
-        return FIT;
-    stream_poll(c->stream);
-    if (c->stream == NULL || c->is_going || c->room == 0)
-        return UNFIT;
-    return stream_is_quiet(c->stream, false) || stream_pending(c->stream) > 0 ? FIT : UNFIT;
+    bool is_quiet = stream_is_quiet(c->stream, false) && stream_is_quiet(c->stream, true);
+    return is_quiet ? FIT : RESTLESS;
 }
 
 /* Of a connection that carries nothing, the kernel is asked each time: bytes that came behind an
@@ -136,14 +136,22 @@ static enum fitness conn_fitness(struct pool_conn *c, int64_t now)
     return stream_is_quiet(c->stream, true) ? FIT : DEAD;
 }
 
+/* C is read in its own turn, before `serve` looks once more. */
+static void calm(struct pool_conn *c)
+{
+    c->origin->is_restless = true;
+    stream_read_soon(c->stream);
+}
+
 struct ustream *pool_conn_find(struct origin *o, const struct up_want *want)
 {
     bool is_h1_only = want->h1_only || o->wants_h1;
+    unsigned n_restless = 0;
     if (want->is_alone || list_is_empty(&o->open))
         return NULL;
     int64_t now = loop_now();
     struct list *next;
-    for (struct list *it = o->open.next; it != &o->open; it = next) {
+    for (struct list *it = o->open.next; it != &o->open && n_restless < RESTLESS_MAX; it = next) {
         struct pool_conn *c = container_of(it, struct pool_conn, link);
         next = it->next;
         bool is_stale = want->not_before != 0 && (!c->is_shared || c->born < want->not_before);
@@ -156,6 +164,10 @@ struct ustream *pool_conn_find(struct origin *o, const struct up_want *want)
             c->ops->close(c);
         else if (c->n_requests > 0)
             pool_conn_retire(c); /* too old */
+        else if (fitness == RESTLESS) {
+            n_restless++;
+            calm(c);
+        }
     }
     return NULL;
 }

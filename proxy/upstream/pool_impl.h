@@ -44,7 +44,8 @@ void pool_wait_fail(struct pool_wait *wait, const struct fault *f);
 
 /* ---- pool_conn.c */
 
-/* A place on the most recently used connection of O that is fit for WANT, or NULL. */
+/* A place on the most recently used connection of O that is fit for WANT, or NULL. Reads nothing:
+ * an idle one that something has come on sets o->is_restless, and is read later in this turn. */
 struct ustream *pool_conn_find(struct origin *o, const struct up_want *want);
 /* C is new: gives a place on it, or keeps it for whoever comes. */
 struct ustream *pool_conn_use(struct pool_conn *c);

@@ -27,6 +27,8 @@ enum {
     EVENTS_KEPT = 64      /* room for events that is kept between reads */
 };
 
+static const char parsing[] = "an HTTP/2 session";
+
 /* What a stream's window may grow to: BUFFER, which is client.buffer, or what is under way at 25
  * MB/s when there and back takes as long as connecting did. */
 static int32_t choose_window(size_t buffer, int64_t connect_us)
@@ -64,6 +66,7 @@ static void write_out(struct up_h2 *c)
 {
     char gathered[GATHER];
     size_t n = 0;
+    claim_take(&c->parsing, parsing);
     while (stream_pending(c->conn.stream) == 0 && c->conn.stream->fault == NULL) {
         const uint8_t *p;
         ssize_t len = nghttp2_session_mem_send(c->session, &p);
@@ -82,6 +85,7 @@ static void write_out(struct up_h2 *c)
         n += (size_t)len;
     }
     stream_put(c->conn.stream, gathered, n);
+    claim_give(&c->parsing, parsing);
 }
 
 /* Lets go of everything but the memory. CODE is what the peer is told. */
@@ -257,7 +261,9 @@ static size_t on_data(void *arg, const char *p, size_t n)
     c->ignored += (int64_t)n;
     c->conn.is_reading = true;
     c->headers = 0;
+    claim_take(&c->parsing, parsing);
     ssize_t used = nghttp2_session_mem_recv(c->session, (const uint8_t *)p, n);
+    claim_give(&c->parsing, parsing);
     if (c->taken > 0)
         nghttp2_session_consume_connection(c->session, c->taken);
     c->taken = 0;

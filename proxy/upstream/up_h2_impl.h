@@ -46,6 +46,7 @@ struct up_h2 {
     struct loop *loop;
     struct budget *budget;
     nghttp2_session *session; /* until the reaper */
+    struct claim parsing;     /* nghttp2 reads or writes: its callbacks must not make it do so */
     enum up_h2_state state;
     struct list streams; /* struct up_h2_stream with a place here */
     struct up_h2_event *events;

@@ -54,6 +54,7 @@ static void add_to(struct up_h2_stream *s, struct evbuffer **buf, struct str dat
 static void stream_free(void *object)
 {
     struct up_h2_stream *s = object;
+    drop_buffer(s, &s->in); /* not before: on_body() may be looking at it */
     up_h2_block_free(s->block);
     up_h2_block_free(s->ending);
     free(s->trailers);
@@ -87,7 +88,6 @@ static void over(struct up_h2_stream *s)
     s->state = UP_H2_OVER;
     s->us.events = NULL;
     loop_unpost(&s->deliver);
-    drop_buffer(s, &s->in);
     loop_reap(s->loop, &s->reap, stream_free, s);
 }
 

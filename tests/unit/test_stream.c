@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "abort_fixture.h"
 #include "net/sock.h"
 #include "net/stream.h"
 
@@ -31,6 +32,7 @@ static struct user {
     size_t leave; /* bytes to leave of each on_data() */
     size_t most;  /* the longest run */
     bool pause_in_data, gone;
+    struct stream *nested; /* is made to read inside on_data() */
     enum callback close_in;
     enum verdict how;
     struct fault fault;
@@ -66,6 +68,8 @@ static size_t on_data(void *arg, const char *p, size_t n)
     size_t used = n > u.leave ? n - u.leave : 0;
     if (u.close_in == IN_DATA)
         close_how();
+    if (u.nested != NULL)
+        event_get_callback (&u.nested->rev)(u.nested->fd, EV_READ, u.nested);
     if (u.pause_in_data)
         stream_pause(u.s);
     /* Valid although the stream is closed: ASan would tell. */
@@ -543,6 +547,68 @@ static void reading_is_fair(void **state)
     assert_int_equal(u.n_got, SIZE);
 }
 
+/* Another stream that reads while this one's bytes are in use. */
+static void read_inside(void)
+{
+    u.leave = u.pause_in_data ? 3 : 0;
+    send_peer("abcde");
+}
+
+static void give_rest_and_read_inside(void)
+{
+    u.pause_in_data = false;
+    stream_resume(u.s);
+    turns(1);
+}
+
+/* Whatever its own bytes lie in, and whatever the other one does. */
+static void reading_inside_a_callback_is_the_end(void **state)
+{
+    char text[512];
+    int fd[2];
+    (void)state;
+    make_pair(fd);
+    struct stream *other = stream_new(&loop, fd[0], NULL);
+    stream_set_user(other, &user, &u);
+    stream_start(other);
+    start();
+    assert_int_equal(write(fd[1], "x", 1), 1);
+    u.nested = other;
+    assert_true(aborts(read_inside, text, sizeof(text)));
+    assert_non_null(
+        strstr(text, "the buffer that streams read into is claimed while it is in use"));
+    u.nested = NULL;
+    u.pause_in_data = true;
+    read_inside();
+    u.nested = other;
+    assert_true(aborts(give_rest_and_read_inside, text, sizeof(text)));
+    u.nested = NULL;
+    stream_close(other);
+    close(fd[1]);
+}
+
+/* What was asked for in a callback is read when that has returned. */
+static void reads_soon(void **state)
+{
+    (void)state;
+    start();
+    assert_int_equal(write(u.peer, "abc", 3), 3);
+    event_del(&u.s->rev); /* it is not the event that tells */
+    stream_read_soon(u.s);
+    assert_int_equal(u.n_got, 0);
+    turns(1);
+    assert_int_equal(u.n_got, 3);
+    stream_pause(u.s);
+    stream_read_soon(u.s);
+    assert_int_equal(write(u.peer, "def", 3), 3);
+    turns(2);
+    assert_int_equal(u.n_got, 3);
+    stream_read_soon(u.s);
+    close_how(); /* nothing comes after it */
+    turns(2);
+    assert_int_equal(u.n_got, 3);
+}
+
 /* Drives a stream until each callback has had its chance to close it. */
 static void drive(void)
 {
@@ -620,6 +686,8 @@ int main(void)
         TEST(abort_resets),
         TEST(linger_flushes_and_drops_input),
         TEST(reading_is_fair),
+        TEST(reading_inside_a_callback_is_the_end),
+        TEST(reads_soon),
         TEST(closes_in_every_callback),
         TEST(close_is_idempotent),
     };

@@ -157,7 +157,7 @@ static struct probe {
     struct ustream *us;
     unsigned status, infos, drains, heads;
     size_t body;
-    bool over, failed, is_fresh, is_unsent, pauses, cancels_in_head, asks_again;
+    bool over, failed, is_fresh, is_unsent, pauses, cancels_in_head, cancels_in_body, asks_again;
     enum fault_code code;
     enum h1_framing framing;
     uint64_t length;
@@ -191,6 +191,9 @@ static void on_body(void *arg, const char *bytes, size_t n)
 {
     struct probe *p = arg;
     assert_false(p->over);
+    if (p->cancels_in_body)
+        p->us->ops->cancel(p->us);
+    /* Valid all the same: ASan would tell. */
     for (size_t i = 1; i < n; i++)
         assert_int_equal(bytes[i], bytes[0]);
     p->last = bytes[0];
@@ -399,6 +402,24 @@ static void a_slow_reader_outlives_the_connection(void **state)
     assert_true(p->over && !p->failed && p->body == 40000);
 }
 
+/* What waits is given from a buffer that must outlive its reader's leaving. */
+static void a_slow_reader_leaves(void **state)
+{
+    (void)state;
+    struct probe *p = ask(0, "GET", true);
+    p->pauses = true;
+    settle();
+    answer(1, "200", 40000);
+    settle();
+    size_t before = p->body;
+    p->pauses = false;
+    p->cancels_in_body = true;
+    p->us->ops->pause(p->us, false);
+    settle();
+    assert_true(!p->over && p->body > before);
+    assert_int_equal(conn->n_requests, 0);
+}
+
 static void an_upload(void **state)
 {
     (void)state;
@@ -571,18 +592,33 @@ static void a_flood(void **state)
     assert_true(p->failed && p->code == FAULT_UP_PROTOCOL);
 }
 
-/* What has come to an idle connection is taken in before the next request goes on it. */
-static void unread(void **state)
+/* One that has been used, and is idle. */
+static void make_idle(void)
 {
-    (void)state;
-    struct up_want want = fixture_want(&fix, "127.0.0.1", 1);
     struct probe *p = ask(0, "GET", true);
     settle();
     answer(1, "200", 0);
     settle();
     assert_true(p->over);
+}
+
+/* What has come to an idle connection is taken in before the next request goes on it, but not by
+ * who looks for a connection: another stream's bytes may be in the loop's buffer then. */
+static void unread(void **state)
+{
+    (void)state;
+    struct up_want want = fixture_want(&fix, "127.0.0.1", 1);
+    make_idle();
     nghttp2_submit_ping(side.session, NGHTTP2_FLAG_NONE, NULL);
     side_pump();
+    uint64_t had = conn->stream->bytes_in;
+    memset(fix.loop.rbuf, 'x', fix.loop.rcap);
+    assert_null(pool_conn_find(origin, &want));
+    assert_int_equal(conn->stream->bytes_in, had);
+    for (size_t i = 0; i < fix.loop.rcap; i++)
+        assert_int_equal(fix.loop.rbuf[i], 'x');
+    loop_turn(&fix.loop, false);
+    assert_int_equal(conn->stream->bytes_in, had + 17);
     struct ustream *us = pool_conn_find(origin, &want);
     assert_non_null(us);
     assert_int_equal(conn->n_requests, 1);
@@ -594,20 +630,86 @@ static void unread(void **state)
     nghttp2_submit_goaway(side.session, NGHTTP2_FLAG_NONE, 1, NGHTTP2_NO_ERROR, NULL, 0);
     side_pump();
     assert_null(pool_conn_find(origin, &want));
+    assert_int_equal(origin->conns, 1);
+    loop_turn(&fix.loop, false);
     assert_int_equal(origin->conns, 0);
     side.is_closed = true;
+}
+
+static void on_place(void *arg, struct ustream *us)
+{
+    struct ustream **given = arg;
+    *given = us;
+}
+
+static void on_no_place(void *arg, const struct fault *f)
+{
+    (void)arg;
+    fail_msg("%s", f->text);
+}
+
+/* Who asked for a place then gets it in the same turn, and nothing is dialled for it. */
+static void unread_is_waited_for(void **state)
+{
+    (void)state;
+    struct ustream *given = NULL;
+    struct up_want want = fixture_want(&fix, "127.0.0.1", 1);
+    struct pool_wait wait = {.on_ready = on_place, .on_fault = on_no_place, .arg = &given};
+    make_idle();
+    for (int i = 0; i < 20; i++)
+        nghttp2_submit_ping(side.session, NGHTTP2_FLAG_NONE, NULL);
+    side_pump();
+    assert_null(pool_get(pool, &want, &wait));
+    assert_true(list_is_empty(&origin->dials));
+    loop_turn(&fix.loop, false);
+    assert_non_null(given);
+    assert_true(list_is_empty(&origin->dials));
+    assert_int_equal(conn->n_requests, 1);
+    given->ops->cancel(given);
+    settle();
+    assert_int_equal(origin->conns, 1);
+}
+
+/* `serve` looks, while something more has come behind what was read. */
+static void look(void)
+{
+    loop_unpost(&conn->stream->later);
+    loop_unpost(&origin->serve);
+    origin->serve.fn(origin);
+}
+
+/* An origin that never comes to rest is not waited for: the second look ends in a dial. */
+static void never_at_rest(void **state)
+{
+    (void)state;
+    struct ustream *given = NULL;
+    struct up_want want = fixture_want(&fix, "127.0.0.1", 1);
+    struct pool_wait wait = {.on_ready = on_place, .on_fault = on_no_place, .arg = &given};
+    make_idle();
+    nghttp2_submit_ping(side.session, NGHTTP2_FLAG_NONE, NULL);
+    side_pump();
+    assert_null(pool_get(pool, &want, &wait));
+    look();
+    assert_true(origin->has_looked);
+    assert_true(list_is_empty(&origin->dials));
+    look();
+    assert_false(list_is_empty(&origin->dials));
+    assert_null(given);
+    pool_cancel(&wait);
+    loop_post(&fix.loop, &conn->stream->later);
+    settle();
+    assert_int_equal(origin->conns, 1);
 }
 
 static void unread_end(void **state)
 {
     (void)state;
     struct up_want want = fixture_want(&fix, "127.0.0.1", 1);
-    ask(0, "GET", true);
-    settle();
-    answer(1, "200", 0);
-    settle();
+    make_idle();
     shutdown(side.fd, SHUT_WR);
     assert_null(pool_conn_find(origin, &want));
+    assert_int_equal(origin->conns, 1);
+    loop_turn(&fix.loop, false);
     assert_int_equal(origin->conns, 0);
     side.is_closed = true;
 }
@@ -634,6 +736,7 @@ int main(void)
         TEST(many_at_once),
         TEST(a_slow_reader),
         TEST(a_slow_reader_outlives_the_connection),
+        TEST(a_slow_reader_leaves),
         TEST(an_upload),
         TEST(an_early_answer),
         TEST(goaway),
@@ -644,6 +747,8 @@ int main(void)
         TEST(fewer_streams),
         TEST(a_flood),
         TEST(unread),
+        TEST(unread_is_waited_for),
+        TEST(never_at_rest),
         TEST(unread_end),
         TEST(not_http2),
     };
