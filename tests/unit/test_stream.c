@@ -58,6 +58,13 @@ static void on_ready(void *arg)
         close_how();
 }
 
+/* As if the loop called. */
+static void have_read(struct stream *s)
+{
+    event_callback_fn on_readable = event_get_callback(&s->rev);
+    on_readable(s->fd, EV_READ, s);
+}
+
 static size_t on_data(void *arg, const char *p, size_t n)
 {
     assert_ptr_equal(arg, &u);
@@ -69,7 +76,7 @@ static size_t on_data(void *arg, const char *p, size_t n)
     if (u.close_in == IN_DATA)
         close_how();
     if (u.nested != NULL)
-        event_get_callback (&u.nested->rev)(u.nested->fd, EV_READ, u.nested);
+        have_read(u.nested);
     if (u.pause_in_data)
         stream_pause(u.s);
     /* Valid although the stream is closed: ASan would tell. */
