@@ -469,12 +469,9 @@ bool stream_is_quiet(const struct stream *s, bool peek)
 {
     if (s->state != STREAM_OPEN || s->eof || s->fault != NULL || s->ending || s->rest_len > 0)
         return false;
-    struct stream *asked = (struct stream *)s;
-    if (s->out != NULL || has_buffered(asked))
+    if (s->is_due || s->out != NULL || has_buffered((struct stream *)s))
         return false;
-    if (!peek)
-        return true;
-    return s->ops->is_quiet == NULL ? sock_is_quiet(s->fd) : s->ops->is_quiet(asked);
+    return !peek || sock_is_quiet(s->fd);
 }
 
 void stream_read_soon(struct stream *s)

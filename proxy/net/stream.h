@@ -38,7 +38,6 @@ struct stream_ops {
     int (*handshake)(struct stream *s);     /* 0 done, AGAIN, FAIL; NULL: nothing to do */
     int (*shutdown)(struct stream *s);      /* says that no more is written: 0, AGAIN, FAIL */
     bool (*has_buffered)(struct stream *s); /* left the kernel, but not given to us; NULL: never */
-    bool (*is_quiet)(struct stream *s);     /* asks the kernel; NULL: sock_is_quiet() */
     void (*close)(struct stream *s);        /* last words before the fd is closed; NULL: none */
     void (*free)(struct stream *s);         /* from the reaper; NULL: nothing of its own */
 };

@@ -433,27 +433,6 @@ static int tls_shutdown(struct stream *s)
     return 0;
 }
 
-/* A connection at rest may have got session tickets: OpenSSL takes those in without giving a
- * byte. */
-static bool tls_is_quiet(struct stream *s)
-{
-    struct tls *t = tls_of(s);
-    char c;
-    if (sock_is_quiet(s->fd))
-        return true;
-    s->drained = false;
-    ERR_clear_error();
-    int r = SSL_peek(t->ssl, &c, 1);
-    int result = r > 0 ? 0 : read_result(t, r);
-    if (result == STREAM_AGAIN && !s->want_write)
-        return true;
-    /* The socket raises no event for what OpenSSL holds now. */
-    t->more = true;
-    t->end = result == STREAM_AGAIN ? 0 : result;
-    loop_post(s->loop, &s->later);
-    return false;
-}
-
 /* close_notify, if the kernel takes it (RFC 8446 §6.1). */
 static void tls_close(struct stream *s)
 {
@@ -483,7 +462,6 @@ static const struct stream_ops tls_ops = {
     .handshake = tls_handshake,
     .shutdown = tls_shutdown,
     .has_buffered = tls_has_buffered,
-    .is_quiet = tls_is_quiet,
     .close = tls_close,
     .free = tls_free,
 };

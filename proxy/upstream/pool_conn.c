@@ -103,25 +103,15 @@ struct ustream *pool_conn_use(struct pool_conn *c)
 
 enum fitness {
     FIT,      /* a request may go on it */
-    UNFIT,    /* not now: leave it */
+    UNFIT,    /* too old, and in use */
     RESTLESS, /* not before what has come was read */
-    DEAD      /* close it */
+    DEAD      /* too old */
 };
-
-/* By HTTP/2 what comes belongs to nobody but the connection, as long as that carries nothing: it is
- * taken in, and may be the end. Not here, where another stream's bytes may be in use. */
-static enum fitness shared_fitness(struct pool_conn *c)
-{
-    if (c->is_reading || stream_pending(c->stream) > 0)
-        return FIT;
-    bool is_quiet = stream_is_quiet(c->stream, false) && stream_is_quiet(c->stream, true);
-    return is_quiet ? FIT : RESTLESS;
-}
 
 /* Of a connection that carries nothing, the kernel is asked each time: bytes that came behind an
  * answer must not become the answer to somebody else, and one that has ended would lose a request.
- * One that merely has something buffered is left to its own event handler, which may be on the
- * stack now. */
+ * What has come may also be nothing of the kind (a session ticket, PING): it is taken in before
+ * anybody knows. Not here, where another stream's bytes, or its own, may be in use. */
 static enum fitness conn_fitness(struct pool_conn *c, int64_t now)
 {
     bool is_old = conn_is_old(c, now);
@@ -129,11 +119,10 @@ static enum fitness conn_fitness(struct pool_conn *c, int64_t now)
         return is_old ? UNFIT : FIT;
     if (is_old)
         return DEAD;
-    if (c->is_shared)
-        return shared_fitness(c);
-    if (!stream_is_quiet(c->stream, false))
-        return UNFIT;
-    return stream_is_quiet(c->stream, true) ? FIT : DEAD;
+    if (c->is_shared && (c->is_reading || stream_pending(c->stream) > 0))
+        return FIT;
+    bool is_quiet = stream_is_quiet(c->stream, false) && stream_is_quiet(c->stream, true);
+    return is_quiet ? FIT : RESTLESS;
 }
 
 /* C is read in its own turn, before `serve` looks once more. */
@@ -162,9 +151,9 @@ struct ustream *pool_conn_find(struct origin *o, const struct up_want *want)
             return pool_conn_use(c);
         if (fitness == DEAD)
             c->ops->close(c);
-        else if (c->n_requests > 0)
-            pool_conn_retire(c); /* too old */
-        else if (fitness == RESTLESS) {
+        else if (fitness == UNFIT)
+            pool_conn_retire(c);
+        else {
             n_restless++;
             calm(c);
         }
