@@ -224,6 +224,10 @@ void loop_remove_turn(struct turn *t)
 
 void loop_reap(struct loop *l, struct reap *r, void (*free_fn)(void *), void *object)
 {
+    if (r->link.next != NULL && !list_is_empty(&r->link)) {
+        log_error("a defect of tlsfan: an object is to be freed twice; ending");
+        abort();
+    }
     r->free = free_fn;
     r->object = object;
     list_push_back(&l->reaps, &r->link);

@@ -88,7 +88,8 @@ void loop_unpost(struct post *p);
 void loop_add_turn(struct loop *l, struct turn *t, void (*fn)(void *), void *arg);
 void loop_remove_turn(struct turn *t);
 
-/* Calls FREE(OBJECT) when no callback is on the stack any more. Once for each object. */
+/* Calls FREE(OBJECT) when no callback is on the stack any more. Once for each object, whose R was
+ * zero: a second time ends the process, or two owners would share what is made of its memory. */
 void loop_reap(struct loop *l, struct reap *r, void (*free)(void *), void *object);
 
 /* From any thread: calls FN(ARG) on the loop's thread, in order. Pass values or ids, not closable

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "abort_fixture.h"
 #include "base/loop.h"
 #include "base/mem.h"
 
@@ -265,6 +266,21 @@ static void test_clear_frees_what_is_left(void **state)
     assert_true(loop_init(&loop));
 }
 
+static void reap_twice(void)
+{
+    struct thing t = {0};
+    loop_reap(&loop, &t.reap, mark_freed, &t);
+    loop_reap(&loop, &t.reap, mark_freed, &t);
+}
+
+static void test_reaping_twice_is_the_end(void **state)
+{
+    char text[512];
+    (void)state;
+    assert_true(aborts(reap_twice, text, sizeof(text)));
+    assert_non_null(strstr(text, "an object is to be freed twice"));
+}
+
 static void test_list_move(void **state)
 {
     struct list a;
@@ -297,6 +313,7 @@ int main(void)
         LOOP_TEST(test_deadline_moves),
         LOOP_TEST(test_calls_from_threads),
         LOOP_TEST(test_clear_frees_what_is_left),
+        LOOP_TEST(test_reaping_twice_is_the_end),
         cmocka_unit_test(test_list_move),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
