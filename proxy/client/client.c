@@ -38,8 +38,8 @@ static void client_request_ended(struct client *c, const struct ask *a)
     c->state = said_last || a->x.must_close ? CLIENT_LAST : CLIENT_HEAD;
 }
 
-/* The body of `reading` is whole. */
-static void client_body_ended(struct client *c)
+/* The body of `reading` is whole; LAST has not been given yet. */
+static void client_body_ended(struct client *c, struct str last)
 {
     struct ask *a = c->reading;
     struct fields *trailers = NULL;
@@ -55,7 +55,7 @@ static void client_body_ended(struct client *c)
         }
         trailers = &a->trailers;
     }
-    exchange_end(&a->x, trailers);
+    exchange_end(&a->x, last, trailers);
 }
 
 /* The body that is being read is bad or too slow: F is the answer, and nothing more is read. */
@@ -67,12 +67,13 @@ static void client_stop_body(struct client *c, const struct fault *f)
     exchange_refuse(&a->x, f);
 }
 
-/* Takes the next run of the body that is being read off c->in. False: it is bad and was refused. */
-static bool client_feed_body(struct client *c, struct str *data)
+/* Takes as much of the body that is being read off c->in as ROOM has a place for: what a read has
+ * brought leaves together. False: it is bad and was refused. */
+static bool client_feed_body(struct client *c, char *room, struct str *data)
 {
     struct ask *a = c->reading;
     struct h1_body *body = &a->x.body;
-    ssize_t used = h1_body_feed(body, c->in.p, c->in.len, data);
+    ssize_t used = h1_body_feed_joined(body, &c->in, room, data);
     if (used < 0) {
         struct fault f;
         fault_set(&f, body->fault, "%s", body->error.reason);
@@ -90,14 +91,13 @@ static void ask_start(struct ask *a)
 {
     struct client *c = a->c;
     struct h1_body *body = &a->x.body;
+    char room[H1_BODY_JOIN];
     struct str data = {NULL, 0};
-    while (c->reading == a && c->in.len > 0 && data.len == 0 && !h1_body_is_done(body)) {
-        if (!client_feed_body(c, &data))
-            return;
-    }
+    if (c->reading == a && c->in.len > 0 && !client_feed_body(c, room, &data))
+        return;
     exchange_start(&a->x, data, h1_body_is_done(body) && body->trailer_len == 0);
     if (c->reading == a && h1_body_is_done(body))
-        client_body_ended(c);
+        client_body_ended(c, str_make(NULL, 0));
 }
 
 /* ---- reading */
@@ -205,15 +205,14 @@ static void client_read_body(struct client *c)
 {
     struct ask *a = c->reading;
     struct h1_body *body = &a->x.body;
+    char room[H1_BODY_JOIN];
     struct str data = {NULL, 0};
-    if (!h1_body_is_done(body)) {
-        if (!client_feed_body(c, &data))
-            return;
-        if (!exchange_body(&a->x, data))
-            c->body_full = true;
-    }
-    if (h1_body_is_done(body) && c->reading == a)
-        client_body_ended(c);
+    if (!h1_body_is_done(body) && !client_feed_body(c, room, &data))
+        return;
+    if (h1_body_is_done(body))
+        client_body_ended(c, data);
+    else if (!exchange_body(&a->x, data))
+        c->body_full = true;
 }
 
 /* ---- flow */

@@ -59,7 +59,8 @@ struct ustream_ops {
     void (*start)(struct ustream *us, const struct up_request *rq, struct str body, bool end);
     /* More body (copied if it must wait). False: enough for now, wait for on_drain(). */
     bool (*body)(struct ustream *us, struct str data);
-    void (*end)(struct ustream *us, const struct fields *trailers);
+    /* LAST, which may be empty, is the end of it: it leaves together with TRAILERS (NULL: none). */
+    void (*end)(struct ustream *us, struct str last, const struct fields *trailers);
     /* While paused no on_body() comes and the origin is slowed down. */
     void (*pause)(struct ustream *us, bool paused);
     /* No event comes any more; the connection goes back or closes as it must. */

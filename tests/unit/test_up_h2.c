@@ -412,7 +412,7 @@ static void an_upload(void **state)
     settle();
     assert_int_equal(p->drains, 1);
     assert_true(p->us->ops->body(p->us, STR("end")));
-    p->us->ops->end(p->us, NULL);
+    p->us->ops->end(p->us, STR(""), NULL);
     settle();
     assert_true(side.ended[1]);
     assert_int_equal(side.body[1], sent + 3);
