@@ -325,7 +325,8 @@ struct pool *pool_new(struct loop *l, struct dns *dns, const struct forward_id *
     p->budget = budget;
     list_init(&p->waiting);
     list_init(&p->idle);
-    origins_init(&p->origins, p, serve);
+    origins_init(&p->origins, l, serve);
+    p->origins.pool = p;
     p->origins.tally = tally;
     deadline_init(&p->expiry, l, pool_conn_expire, p);
     limit_join(&p->member, l, on_turn, p);
