@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Hash tables: uthash, with a hash function under a key that is made anew at each start. Clients and
- * origins choose names that become keys (hosts, users, addresses); with a function that everybody
- * can compute they could choose thousands that fall into one bucket, and each look-up would walk
- * them all. Whoever needs a table includes this file and never <uthash.h> itself (tests/lint).
+/* Hash tables: uthash, with a hash function under a key that is made anew at each start. Clients
+ * and origins choose names that become keys (hosts, users, addresses); with a function that
+ * everybody can compute they could choose thousands that fall into one bucket, and each look-up
+ * would walk them all. Whoever needs a table includes this file and never <uthash.h> (tests/lint).
  *
  * With chains that are long all the same uthash stops making a table larger ("noexpand"): with a
- * keyed hash that is chance, and has no need of a remedy. */
+ * keyed hash that is chance, and needs no remedy. */
 #ifndef TLSFAN_BASE_HASH_H
 #define TLSFAN_BASE_HASH_H
 

@@ -12,7 +12,8 @@ static inline uint64_t sip_rotate(uint64_t x, int bits)
     return x << bits | x >> (64 - bits);
 }
 
-/* One round over the state V. */
+/* One round over the state V, which the callers set up, feed and read, for they differ in that: how
+ * many rounds, and how many bits of output. */
 static inline void sip_round(uint64_t v[4])
 {
     v[0] += v[1];

@@ -287,6 +287,35 @@ static void test_list_move(void **state)
 
 #define LOOP_TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
+static void post_next(void *arg)
+{
+    struct thing *t = arg;
+    note(LETTER('n'));
+    if (++t->calls < 3)
+        loop_post_next(&loop, &t->post);
+}
+
+/* Once in each turn, behind the events of that turn, and without waiting for any. */
+static void test_work_in_parts(void **state)
+{
+    struct thing t = {0};
+    (void)state;
+    post_init(&t.post, post_next, &t);
+    post_init(&t.second, note, LETTER('s'));
+    loop_post_next(&loop, &t.post);
+    loop_post_next(&loop, &t.second);
+    loop_unpost(&t.second);
+    loop_send(&loop, note, LETTER('e'));
+    loop_turn(&loop, true);
+    assert_string_equal(trace, "en");
+    loop_send(&loop, note, LETTER('e'));
+    loop_turn(&loop, true);
+    assert_string_equal(trace, "enen");
+    loop_turn(&loop, true);
+    assert_string_equal(trace, "enenn");
+    assert_int_equal(t.calls, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {

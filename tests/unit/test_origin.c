@@ -115,7 +115,7 @@ static void test_unused(void **state)
     assert_int_equal(HASH_COUNT(origins.table), 1);
 }
 
-/* Thousands that have become unused are forgotten a few in each turn, so that nobody waits for it. */
+/* Thousands that have become unused are forgotten a few in each turn: nobody waits for it. */
 static void test_forgets_in_parts(void **state)
 {
     (void)state;

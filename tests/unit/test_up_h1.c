@@ -433,8 +433,9 @@ static void test_end_of_body(void **state)
     get(p);
     int fd = fixture_accept(&fix, listener);
     p->us->ops->start(p->us, &rq, STR(""), false);
-    fixture_read(&fix, fd, buf, strlen("POST /x HTTP/1.1\r\nHost: example.com\r\nX-Case: kEpt\r\n"
-                                       "Transfer-Encoding: chunked\r\n\r\n"));
+    fixture_read(&fix, fd, buf,
+                 strlen("POST /x HTTP/1.1\r\nHost: example.com\r\nX-Case: kEpt\r\n"
+                        "Transfer-Encoding: chunked\r\n\r\n"));
     fields_init(&trailers, &p->arena, NULL, 0);
     fields_put(&trailers, STR("A"), STR("b"));
     p->us->ops->end(p->us, STR("last"), &trailers);
