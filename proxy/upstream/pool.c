@@ -289,17 +289,8 @@ void pool_cancel(struct pool_wait *wait)
 
 void pool_retire(struct pool *p, unsigned generation)
 {
-    struct list all;
-    struct list *it;
     p->generation = generation;
-    list_init(&all);
-    list_move(&all, &p->idle);
-    while ((it = list_pop(&all)) != NULL) {
-        struct pool_conn *c = container_of(it, struct pool_conn, by_age);
-        list_push_back(&p->idle, it);
-        if (c->origin->generation < generation)
-            c->ops->close(c);
-    }
+    pool_conn_expire(p);
 }
 
 void pool_release_slot(struct pool *p, void *slot)

@@ -139,8 +139,8 @@ struct forward_id;
 /* The pool of one worker. ID for Via; BUDGET for buffers; it counts in TALLY. All borrowed. */
 struct pool *pool_new(struct loop *l, struct dns *dns, const struct forward_id *id,
                       struct budget *budget, struct tally *tally);
-/* Closes idle connections of snapshots older than GENERATION, and all others when they come back.
- */
+/* Closes idle connections of snapshots older than GENERATION, some now and the rest in the next
+ * milliseconds, and busy ones when they come back. */
 void pool_retire(struct pool *p, unsigned generation);
 /* Closes everything; no request may be under way. */
 void pool_close(struct pool *p);

@@ -319,13 +319,10 @@ static void test_work_in_parts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        LOOP_TEST(test_order_of_a_turn),
-        LOOP_TEST(test_removal_while_called),
-        LOOP_TEST(test_endless_posts),
-        LOOP_TEST(test_deadline_is_never_early),
-        LOOP_TEST(test_deadline_moves),
-        LOOP_TEST(test_calls_from_threads),
-        LOOP_TEST(test_clear_frees_what_is_left),
+        LOOP_TEST(test_order_of_a_turn),         LOOP_TEST(test_work_in_parts),
+        LOOP_TEST(test_removal_while_called),    LOOP_TEST(test_endless_posts),
+        LOOP_TEST(test_deadline_is_never_early), LOOP_TEST(test_deadline_moves),
+        LOOP_TEST(test_calls_from_threads),      LOOP_TEST(test_clear_frees_what_is_left),
         cmocka_unit_test(test_list_move),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
