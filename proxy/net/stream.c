@@ -216,7 +216,7 @@ static bool read_once(struct stream *s, size_t *total)
 }
 
 /* Reads what there is, as far as a turn allows. What a transport has buffered raises no event, so a
- * post sees to it; that asks the kernel for nothing, or it would take a turn of its own. */
+ * post sees to it in the next turn; that asks the kernel for nothing, which raises its own. */
 static void pump(struct stream *s)
 {
     size_t total = 0;
@@ -225,7 +225,7 @@ static void pump(struct stream *s)
             return;
     }
     if (has_buffered(s))
-        loop_post(s->loop, &s->later);
+        loop_post_next(s->loop, &s->later);
 }
 
 /* ---- events ---- */

@@ -278,7 +278,7 @@ static void give_window(struct up_h2_stream *s, size_t n)
 
 void up_h2_stream_data(struct up_h2_stream *s, struct str data)
 {
-    if (!is_live(s) || !s->has_head)
+    if (!is_live(s) || !s->has_head || data.len == 0)
         return;
     if (has_waiting(s)) {
         add_to(s, &s->in, data);
