@@ -126,10 +126,14 @@ static void test_forgets_in_parts(void **state)
         struct up_want w = fixture_want(&fix, name, 443);
         struct origin *o = origins_get(&origins, &w);
         origins_settle(&origins, o);
-        o->since -= INT64_C(20) * 1000000;
     }
+    list_foreach (it, &origins.unused) {
+        container_of(it, struct origin, link)->since -= INT64_C(20) * 1000000;
+    }
+    struct up_want another = fixture_want(&fix, "another.test", 443);
+    origins_get(&origins, &another);
     unsigned turns = 0;
-    unsigned most = 0;
+    unsigned most = MANY - origins.n_unused;
     while (origins.n_unused > 1000 && turns < MANY) {
         unsigned before = origins.n_unused;
         loop_turn(&fix.loop, false);
