@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening listeners. The first socket of an address is bound without SO_REUSEPORT, which fails when
  * any other process is there; then it gets the option, and the workers' further sockets join it.
- * Where the system does not let them, and for unix:, the workers share the first one. A socket that
- * the service manager has passed is shared as well: it must be the same one when another tlsfan
- * takes over, or who waits in its queue would be lost. */
+ * Where the system does not let them, and for unix:, the first one is shared (shared.h). A socket
+ * that the service manager has passed is shared as well: it must be the same one when another
+ * tlsfan takes over, or who waits in its queue would be lost. */
 #include "listen.h"
 
 #include <errno.h>
@@ -74,21 +74,32 @@ static void share_port(struct place *p)
     (void)setsockopt(p->fds[0], SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
 }
 
-/* The sockets of the other workers. */
-static bool open_others(struct place *p, unsigned n_workers)
+/* All workers are served by the first socket. */
+static void share(struct place *p)
 {
-    bool is_shared = p->is_passed || addr_family(&p->addr) == AF_UNIX;
-    if (!is_shared)
-        share_port(p);
-    for (unsigned i = 1; i < n_workers; i++) {
-        int fd = is_shared ? -1 : sock_listen(&p->addr, true);
-        if (fd < 0)
-            fd = fcntl(p->fds[0], F_DUPFD_CLOEXEC, 3);
-        if (fd < 0)
-            return false;
-        p->fds[i] = fd;
+    for (unsigned i = 1; i < p->n_fds; i++) {
+        if (p->fds[i] >= 0)
+            close(p->fds[i]);
     }
-    return true;
+    p->n_fds = 1;
+    p->is_shared = true;
+}
+
+/* The sockets of the other workers. */
+static void open_others(struct place *p)
+{
+    if (p->n_fds == 1)
+        return;
+    if (p->is_passed || addr_family(&p->addr) == AF_UNIX) {
+        share(p);
+        return;
+    }
+    share_port(p);
+    for (unsigned i = 1; i < p->n_fds && !p->is_shared; i++) {
+        p->fds[i] = sock_listen(&p->addr, true);
+        if (p->fds[i] < 0)
+            share(p);
+    }
 }
 
 static void note_file(struct place *p)
@@ -117,7 +128,8 @@ static bool open_place(struct place *p, const struct listen_set *old, unsigned n
     if (addr_family(&p->wanted) != AF_UNIX && !sock_local(p->fds[0], &p->addr))
         return false;
     note_file(p);
-    return open_others(p, n_workers);
+    open_others(p);
+    return true;
 }
 
 static char *explain(const struct listener *l, int cause)

@@ -13,12 +13,13 @@ struct place {
     unsigned id;        /* the same in all sets that have this place */
     struct addr wanted; /* as written */
     bool is_forward, is_service;
-    bool is_passed;   /* the service manager's socket, which all workers share */
+    bool is_passed;   /* the service manager's socket */
+    bool is_shared;   /* one socket for all workers (shared.h) */
     struct addr addr; /* as bound: the port that was picked */
     dev_t dev; /* of the file of a unix: socket, which is removed only while it is still the same */
     ino_t ino;
-    int *fds; /* heap: a socket for each worker, one for the service; -1 once it was taken; NULL:
-                 taken over */
+    int *fds; /* heap: a socket for each worker, one for the service or for all; -1 once it was
+                 taken; NULL: taken over */
     unsigned n_fds;
 };
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "health.h"
 #include "options.h"
 #include "run.h"
@@ -98,6 +99,7 @@ int main(int argc, char **argv)
 {
     struct options o;
     fill_standard_streams();
+    hash_init();
     enum exit_status status = options_parse(&o, argc, argv);
     int result = status == STATUS_OK ? flush_stdout(act(&o)) : usage_fault(&o, status);
     options_clear(&o);

@@ -14,6 +14,7 @@
 #include "exchange/auth.h"
 #include "listen.h"
 #include "manager.h"
+#include "shared.h"
 #include "worker.h"
 
 enum {
@@ -37,6 +38,7 @@ struct server {
     const struct conf_source *source; /* borrowed */
     struct conf *conf;                /* the newest snapshot */
     struct listen_set places;
+    struct shared shared; /* the sockets of those places that no worker has for itself */
     struct worker_env env;
     struct worker **workers; /* those that serve proxy clients; behind them the service's */
     unsigned n_workers;      /* without it */
@@ -141,7 +143,7 @@ static struct worker_update *make_update(struct server *s, unsigned worker)
     bool is_service = worker == s->n_workers;
     u->conf = conf_ref(s->conf);
     for (unsigned i = 0; i < places->n; i++) {
-        if (places->v[i].is_service != is_service)
+        if (places->v[i].is_service != is_service || places->v[i].is_shared)
             continue;
         u->places[u->n++] = (struct worker_place){
             .id = places->v[i].id,
@@ -164,6 +166,7 @@ static void install(struct server *s, struct conf *c, struct listen_set *places)
     set_own_addresses(&s->places);
     for (unsigned i = 0; i < s->n_made; i++)
         worker_update(s->workers[i], make_update(s, i));
+    shared_update(&s->shared, &s->places, c);
     tell_places(s, &old);
     tell_rules(c);
     listen_drop(&old, &s->places);
@@ -234,6 +237,7 @@ static void begin_drain(struct server *s)
     s->state = SERVER_DRAINING;
     manager_tell("STOPPING=1\nSTATUS=Draining %u connections", atomic_load(&s->connections));
     log_info("draining: no new connections, and %u to finish", atomic_load(&s->connections));
+    shared_close(&s->shared, true);
     for (unsigned i = 0; i < s->n_made; i++)
         worker_drain(s->workers[i], IDLE_GRACE_MS);
     listen_drop(&s->places, NULL);
@@ -390,6 +394,7 @@ static bool make_workers(struct server *s, struct conf *c)
                               .since = loop_now(),
                               .since_wall = loop_wall()};
     s->workers = xcalloc(c->workers + 1, sizeof(*s->workers));
+    shared_init(&s->shared, &s->loop, s->workers, s->n_workers);
     while (s->n_made <= s->n_workers) {
         struct worker *w = worker_new(s->n_made, &s->env, c, s->n_made == s->n_workers);
         if (w == NULL)
@@ -495,6 +500,10 @@ static void stop_workers(struct server *s)
 void server_stop(struct server *s)
 {
     watchdog_close(&s->watchdog);
+    if (s->workers != NULL) {
+        shared_close(&s->shared, false);
+        deadline_close(&s->shared.pause);
+    }
     stop_workers(s);
     listen_drop(&s->places, NULL);
     manager_close();

@@ -75,29 +75,6 @@ static void on_pause_over(void *arg)
     }
 }
 
-/* What accept(2) says of a connection that died while it waited, or of the network: the next one
- * may be well. */
-static bool is_passing(int cause)
-{
-    switch (cause) {
-    case EINTR:
-    case ECONNABORTED:
-    case EPROTO:
-    case EPERM:
-    case ENETDOWN:
-    case ENETUNREACH:
-    case EHOSTDOWN:
-    case EHOSTUNREACH:
-    case ENONET:
-    case ENOPROTOOPT:
-    case EOPNOTSUPP:
-    case ETIMEDOUT:
-        return true;
-    default:
-        return false;
-    }
-}
-
 static void accept_some(struct acceptor *a, unsigned max)
 {
     struct worker *w = a->worker;
@@ -112,7 +89,7 @@ static void accept_some(struct acceptor *a, unsigned max)
         a->in_a_row = 0;
         if (errno == EAGAIN || errno == EWOULDBLOCK)
             return;
-        if (!is_passing(errno)) {
+        if (!sock_is_passing(errno)) {
             pause_accepting(w, errno);
             return;
         }
@@ -243,6 +220,31 @@ void worker_update(struct worker *w, struct worker_update *u)
 void worker_call(struct worker *w, void (*fn)(void *arg), void *arg)
 {
     loop_send(&w->loop, fn, arg);
+}
+
+/* A connection that the main thread has accepted, on its way. */
+struct arrival {
+    struct worker *worker;
+    int fd;
+    struct addr peer;
+    struct client_listener listener;
+};
+
+static void take_arrival(void *arg)
+{
+    struct arrival *a = arg;
+    client_open(&a->worker->clients, a->fd, &a->peer, &a->listener);
+    conf_unref(&a->listener.conf);
+    free(a);
+}
+
+void worker_serve(struct worker *w, int fd, const struct addr *peer,
+                  const struct client_listener *l)
+{
+    struct arrival *a = xmalloc(sizeof(*a));
+    *a = (struct arrival){w, fd, *peer, *l};
+    a->listener.conf = conf_ref(l->conf);
+    loop_send(&w->loop, take_arrival, a);
 }
 
 static void announce_end(void *arg)

@@ -49,6 +49,10 @@ MUST_CHECK bool worker_start(struct worker *w);
 /* Calls FN(ARG) on the worker's thread, later. */
 void worker_call(struct worker *w, void (*fn)(void *arg), void *arg);
 
+/* Serves FD, which it owns from now on, accepted elsewhere from PEER on what L says (copied). */
+void worker_serve(struct worker *w, int fd, const struct addr *peer,
+                  const struct client_listener *l);
+
 /* From now on answers carry Connection: close; accepting goes on. */
 void worker_announce_end(struct worker *w);
 /* Closes the listeners; idle connections get GRACE_MS. env->on_drained() tells when the last one is

@@ -2,7 +2,10 @@
 /* Timeouts without timers: see sweep.h. */
 #include "base/sweep.h"
 
-enum { SWEEP_GRAIN_US = 20000 };
+enum {
+    SWEEP_GRAIN_US = 20000,
+    DUE_AT_ONCE = 64 /* calls in one go; the others a millisecond later */
+};
 
 /* Aims the deadline at AT. */
 static void sweep_aim(struct sweep *s, int64_t at, int64_t now)
@@ -14,27 +17,38 @@ static void sweep_aim(struct sweep *s, int64_t at, int64_t now)
     deadline_set(&s->next, (wait + 999) / 1000);
 }
 
+/* More is due: soon, for others are to have a turn first. */
+static void sweep_again(struct sweep *s, int64_t now)
+{
+    s->next_at = now;
+    deadline_set(&s->next, 1);
+}
+
 /* Takes what is due out of the list first: the callbacks may set and clear any timeout. */
 static void on_sweep(void *arg)
 {
     struct sweep *s = arg;
     int64_t now = loop_now();
     int64_t next = 0;
+    unsigned n = 0;
     struct list due;
     list_init(&due);
     struct list *it = s->set.next;
-    while (it != &s->set) {
+    while (it != &s->set && n < DUE_AT_ONCE) {
         struct timeout *t = container_of(it, struct timeout, link);
         it = it->next;
         if (t->at <= now) {
             list_remove(&t->link);
             list_push_back(&due, &t->link);
+            n++;
         } else if (next == 0 || t->at < next) {
             next = t->at;
         }
     }
     s->next_at = 0;
-    if (next != 0)
+    if (n == DUE_AT_ONCE)
+        sweep_again(s, now);
+    else if (next != 0)
         sweep_aim(s, next, now);
     struct list *item;
     while ((item = list_pop(&due)) != NULL) {

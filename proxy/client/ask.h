@@ -28,6 +28,8 @@ struct client {
     struct order order;    /* of struct ask */
     struct ask *reading;   /* whose body comes now: set exactly in CLIENT_BODY, else NULL */
     struct ask *switching; /* CONNECT or Upgrade: what comes next depends on its answer; or NULL */
+    unsigned heads;        /* taken since on_data() was called */
+    struct post rested;    /* more of them, in the next turn */
     struct str in;         /* what on_data() has not used up yet; empty outside it */
     size_t scanned;        /* of an incomplete head */
     bool has_partial;      /* on_data() left bytes: a head has begun */
@@ -66,6 +68,18 @@ struct ask {
 void client_run(struct client *c);
 /* Closes at once; what was asked for is cancelled. Idempotent. */
 void client_close(struct client *c);
+
+/* ---- body.c */
+
+/* Begins A with what is already there of its body. A body that is bad from its first byte is
+ * refused. */
+void ask_start(struct ask *a);
+/* The next part of the body that is being read. */
+void client_read_body(struct client *c);
+/* It is bad or too slow: F is the answer, and nothing more is read. */
+void client_stop_body(struct client *c, const struct fault *f);
+/* The request of A is whole. */
+void client_request_ended(struct client *c, const struct ask *a);
 
 /* ---- answers.c */
 

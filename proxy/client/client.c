@@ -13,7 +13,12 @@
 #include "exchange/tunnel.h"
 #include "net/sock.h"
 
-enum { GATHER_ROOM = 16384, SPARE_ASKS = 256 };
+enum {
+    GATHER_ROOM = 16384,
+    SPARE_ASKS = 256,
+    HEADS_A_TURN = 32, /* of one client, when they have come at once */
+    CLOSED_A_MS = 32   /* idle connections in a drain: the others go on meanwhile */
+};
 
 static const struct client_conf *client_conf(const struct client *c)
 {
@@ -23,81 +28,6 @@ static const struct client_conf *client_conf(const struct client *c)
 static struct ask *ask_at(struct order_item *item)
 {
     return container_of(item, struct ask, item);
-}
-
-/* ---- requests */
-
-/* The request of A is whole. Behind CONNECT and Upgrade bytes may follow that are not HTTP, so
- * nothing is read until they are answered, whatever they say of the connection. */
-static void client_request_ended(struct client *c, const struct ask *a)
-{
-    bool said_last = !a->keep_alive && c->switching != a;
-    c->reading = NULL;
-    c->body_full = false;
-    c->said_last = said_last;
-    c->state = said_last || a->x.must_close ? CLIENT_LAST : CLIENT_HEAD;
-}
-
-/* The body of `reading` is whole. */
-static void client_body_ended(struct client *c)
-{
-    struct ask *a = c->reading;
-    struct fields *trailers = NULL;
-    client_request_ended(c, a);
-    if (a->x.body.trailer_len > 0) {
-        fields_init(&a->trailers, &a->x.arena, NULL, 0);
-        if (!h1_body_trailers(&a->x.body, &a->trailers)) {
-            struct fault f;
-            fault_set(&f, FAULT_BAD_REQUEST, "%s", a->x.body.error.reason);
-            c->state = CLIENT_LAST;
-            exchange_refuse(&a->x, &f);
-            return;
-        }
-        trailers = &a->trailers;
-    }
-    exchange_end(&a->x, trailers);
-}
-
-/* The body that is being read is bad or too slow: F is the answer, and nothing more is read. */
-static void client_stop_body(struct client *c, const struct fault *f)
-{
-    struct ask *a = c->reading;
-    c->state = CLIENT_LAST;
-    c->reading = NULL;
-    exchange_refuse(&a->x, f);
-}
-
-/* Takes the next run of the body that is being read off c->in. False: it is bad and was refused. */
-static bool client_feed_body(struct client *c, struct str *data)
-{
-    struct ask *a = c->reading;
-    struct h1_body *body = &a->x.body;
-    ssize_t used = h1_body_feed(body, c->in.p, c->in.len, data);
-    if (used < 0) {
-        struct fault f;
-        fault_set(&f, body->fault, "%s", body->error.reason);
-        client_stop_body(c, &f);
-        return false;
-    }
-    a->x.bytes_in += (size_t)used;
-    c->in = str_from_byte(c->in, (size_t)used);
-    return true;
-}
-
-/* Begins A with what is already there of its body. A body that is bad from its first byte is
- * refused. */
-static void ask_start(struct ask *a)
-{
-    struct client *c = a->c;
-    struct h1_body *body = &a->x.body;
-    struct str data = {NULL, 0};
-    while (c->reading == a && c->in.len > 0 && data.len == 0 && !h1_body_is_done(body)) {
-        if (!client_feed_body(c, &data))
-            return;
-    }
-    exchange_start(&a->x, data, h1_body_is_done(body) && body->trailer_len == 0);
-    if (c->reading == a && h1_body_is_done(body))
-        client_body_ended(c);
 }
 
 /* ---- reading */
@@ -157,6 +87,8 @@ static void client_take_head(struct client *c, size_t n)
 {
     struct ask *a = ask_new(c);
     c->scanned = 0;
+    if (++c->heads == HEADS_A_TURN)
+        loop_post_next(c->cs->engine->loop, &c->rested);
     c->seen_request = true;
     c->timer_is = TIMER_NONE;
     deadline_clear(&c->timer);
@@ -201,21 +133,6 @@ static bool client_read_head(struct client *c)
     return true;
 }
 
-static void client_read_body(struct client *c)
-{
-    struct ask *a = c->reading;
-    struct h1_body *body = &a->x.body;
-    struct str data = {NULL, 0};
-    if (!h1_body_is_done(body)) {
-        if (!client_feed_body(c, &data))
-            return;
-        if (!exchange_body(&a->x, data))
-            c->body_full = true;
-    }
-    if (h1_body_is_done(body) && c->reading == a)
-        client_body_ended(c);
-}
-
 /* ---- flow */
 
 /* True while nothing may be read: what would come has no place yet. */
@@ -224,8 +141,8 @@ static bool client_is_blocked(const struct client *c)
     if (c->state == CLIENT_BODY)
         return !c->reading->item.started || c->body_full;
     if (c->state == CLIENT_HEAD)
-        return c->switching != NULL || c->order.n >= client_conf(c)->max_pipeline ||
-               client_is_full(c);
+        return c->switching != NULL || c->heads >= HEADS_A_TURN ||
+               c->order.n >= client_conf(c)->max_pipeline || client_is_full(c);
     return false; /* LAST: to see the client go */
 }
 
@@ -343,6 +260,14 @@ void client_run(struct client *c)
         client_set_timer(c, false);
 }
 
+/* Others have had a turn. */
+static void on_rested(void *arg)
+{
+    struct client *c = arg;
+    c->heads = 0;
+    client_run(c);
+}
+
 /* ---- what the stream tells */
 
 /* True when a part of an answer has been given away, but not its end. */
@@ -357,6 +282,7 @@ static size_t on_data(void *arg, const char *p, size_t n)
 {
     struct client *c = arg;
     c->in = str_make(p, n);
+    c->heads = 0;
     bool more = true;
     while (more && c->in.len > 0 && !c->blocked) {
         if (c->state == CLIENT_HEAD)
@@ -486,6 +412,7 @@ void client_close(struct client *c)
         stream_close(c->stream);
     c->stream = NULL;
     c->in = str_make(NULL, 0);
+    loop_unpost(&c->rested);
     deadline_close(&c->timer);
     deadline_close(&c->write_timer);
     list_remove(&c->link);
@@ -530,6 +457,7 @@ void client_open(struct clients *cs, int fd, const struct addr *peer,
         addr_print(&l->addr, c->from.self);
     addr_print_ip(peer, c->from.peer_text);
     order_init(&c->order);
+    post_init(&c->rested, on_rested, c);
     deadline_init(&c->timer, cs->engine->loop, on_timer, c);
     deadline_init(&c->write_timer, cs->engine->loop, on_write_timer, c);
     list_init(&c->link);
@@ -567,11 +495,12 @@ void clients_clear(struct clients *cs)
 
 void clients_drain(struct clients *cs, int64_t grace_ms)
 {
+    int64_t n = 0;
     cs->grace_ms = grace_ms;
     list_foreach (it, &cs->all) {
         struct client *c = container_of(it, struct client, link);
         if (c->timer_is == TIMER_IDLE)
-            deadline_set(&c->timer, grace_ms);
+            deadline_set(&c->timer, grace_ms + n++ / CLOSED_A_MS);
     }
 }
 

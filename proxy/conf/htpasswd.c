@@ -11,11 +11,9 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "base/hash.h"
+#include "base/sip.h"
 #include "conf/policy.h"
-
-#define uthash_malloc(size)  xmalloc(size)
-#define uthash_free(p, size) free(p)
-#include <uthash.h>
 
 enum { SETS = 256, WAYS = 4, LINE_LIMIT = 4096 };
 
@@ -41,25 +39,6 @@ struct htpasswd {
     struct remembered pairs[SETS][WAYS];
     _Atomic unsigned turn; /* which way is overwritten next */
 };
-
-static uint64_t rotate(uint64_t x, int bits)
-{
-    return x << bits | x >> (64 - bits);
-}
-
-static void sip_round(uint64_t v[4])
-{
-    v[0] += v[1];
-    v[2] += v[3];
-    v[1] = rotate(v[1], 13) ^ v[0];
-    v[3] = rotate(v[3], 16) ^ v[2];
-    v[0] = rotate(v[0], 32);
-    v[2] += v[1];
-    v[0] += v[3];
-    v[1] = rotate(v[1], 17) ^ v[2];
-    v[3] = rotate(v[3], 21) ^ v[0];
-    v[2] = rotate(v[2], 32);
-}
 
 static void sip_word(uint64_t v[4], uint64_t word)
 {

@@ -6,12 +6,8 @@
 
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "conf/conf.h"
-
-#define uthash_malloc(size)  xmalloc(size)
-#define uthash_free(p, size) free(p)
-#define HASH_NONFATAL_OOM    0
-#include <uthash.h>
 
 enum { NAME_MAX_LEN = 253, KEY_MAX = NAME_MAX_LEN + 3 };
 

@@ -338,7 +338,7 @@ static void exchange_launch(struct exchange *x, struct ustream *us, struct str b
     x->rq.buffer = budget_bound(x->engine->budget, x->conf->client.buffer);
     us->ops->start(us, &x->rq, body, whole && x->trailers == NULL);
     if (whole && x->trailers != NULL)
-        us->ops->end(us, x->trailers);
+        us->ops->end(us, str_make(NULL, 0), x->trailers);
     if (x->paused)
         us->ops->pause(us, true);
     exchange_arm(x);
@@ -535,17 +535,24 @@ bool exchange_body(struct exchange *x, struct str data)
     return !x->body_waits;
 }
 
-void exchange_end(struct exchange *x, const struct fields *trailers)
+void exchange_end(struct exchange *x, struct str last, const struct fields *trailers)
 {
     if (x->req == HALF_DONE)
         return;
     x->req = HALF_DONE;
     x->body_waits = false;
     x->trailers = trailers;
-    if (exchange_is_over(x) || x->us == NULL)
+    if (exchange_is_over(x))
         return;
+    if (x->us == NULL) {
+        if (last.len > 0)
+            (void)exchange_hold(x, last);
+        return;
+    }
+    if (x->kept != NULL && last.len > 0)
+        exchange_keep(x, last);
     x->t.sent = loop_now();
-    x->us->ops->end(x->us, trailers);
+    x->us->ops->end(x->us, last, trailers);
     if (x->us != NULL && x->res == HALF_HEAD)
         exchange_arm(x);
 }

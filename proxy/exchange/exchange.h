@@ -111,9 +111,10 @@ void exchange_refuse(struct exchange *x, const struct fault *f);
 void exchange_start(struct exchange *x, struct str body, bool end);
 
 /* More of the request body. False: enough, wait for on_drain(). Harmless when nobody wants it any
- * more. TRAILERS (NULL: none) live as long as X. */
+ * more. LAST, which may be empty, is the end of the body. TRAILERS (NULL: none) live as long as X.
+ */
 bool exchange_body(struct exchange *x, struct str data);
-void exchange_end(struct exchange *x, const struct fields *trailers);
+void exchange_end(struct exchange *x, struct str last, const struct fields *trailers);
 
 /* The source takes no more of the response for now, or does again. */
 void exchange_pause(struct exchange *x, bool paused);

@@ -48,6 +48,7 @@ enum {
     MAX_LINE = 4096,          /* bytes of a chunk-size line */
     MAX_OVERHEAD = 16 * 1024, /* bytes of extensions that no data made up for */
     MAX_TRAILER = 64 * 1024,  /* unless the owner says otherwise */
+    LARGE_RUN = 2048,         /* bytes of data that are not worth copying; less than H1_BODY_JOIN */
     CLOSE_DONE = 1            /* state of an H1_FRAMING_CLOSE body whose connection closed */
 };
 
@@ -330,6 +331,8 @@ static ssize_t feed_chunked(struct h1_body *b, const char *p, size_t n, struct s
 ssize_t h1_body_feed(struct h1_body *b, const char *p, size_t n, struct str *data)
 {
     *data = str_make(p, 0);
+    if (b->error.reason != NULL)
+        return -1;
     switch (b->framing) {
     case H1_FRAMING_LENGTH:
         return (ssize_t)take_data(b, p, n, data);
@@ -342,6 +345,34 @@ ssize_t h1_body_feed(struct h1_body *b, const char *p, size_t n, struct str *dat
         break;
     }
     return 0;
+}
+
+ssize_t h1_body_feed_joined(struct h1_body *b, const struct str *in, char *room, struct str *data)
+{
+    size_t used = 0;
+    size_t joined = 0;
+    if (b->framing != H1_FRAMING_CHUNKED)
+        return h1_body_feed(b, in->p, in->len, data);
+    while (used < in->len && joined < H1_BODY_JOIN && b->state != CHUNK_DONE) {
+        struct str run;
+        size_t most = in->len - used;
+        if (joined > 0 && most > H1_BODY_JOIN - joined)
+            most = H1_BODY_JOIN - joined; /* no run is longer than what it is taken from */
+        ssize_t n = h1_body_feed(b, in->p + used, most, &run);
+        if (n < 0 && used == 0)
+            return -1;
+        if (n < 0)
+            break;
+        used += (size_t)n;
+        if (run.len >= LARGE_RUN && joined == 0) {
+            *data = run;
+            return (ssize_t)used;
+        }
+        memcpy(room + joined, run.p, run.len);
+        joined += run.len;
+    }
+    *data = str_make(room, joined);
+    return (ssize_t)used;
 }
 
 bool h1_body_is_done(const struct h1_body *b)

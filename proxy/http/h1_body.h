@@ -53,6 +53,13 @@ MUST_CHECK bool h1_body_of_response(struct h1_body *b, const struct h1_head *hea
  * the end. */
 ssize_t h1_body_feed(struct h1_body *b, const char *p, size_t n, struct str *data);
 
+/* The same, for all of IN that has a place: chunks of a few bytes are joined in ROOM, of
+ * H1_BODY_JOIN bytes, where *DATA lies then; a large run that comes first is given as it lies in
+ * IN. So a body in tiny chunks is passed on in as few calls, records and chunks as one in large
+ * ones. A fault behind bytes that are good is found by the next call. */
+enum { H1_BODY_JOIN = 16 * 1024 - 64 }; /* with what frames it no more than a TLS record */
+ssize_t h1_body_feed_joined(struct h1_body *b, const struct str *in, char *room, struct str *data);
+
 bool h1_body_is_done(const struct h1_body *b);
 /* The peer closed: true when that is a proper end (framing CLOSE, which becomes done); false: the
  * body was cut short. */

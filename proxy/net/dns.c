@@ -14,8 +14,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <uthash.h>
 
+#include "base/hash.h"
 #include "net/dns_cache.h"
 
 enum {

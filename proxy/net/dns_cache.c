@@ -4,9 +4,8 @@
 #include "net/dns_cache.h"
 
 #include <stdlib.h>
-#include <uthash.h>
 
-#include "base/mem.h"
+#include "base/hash.h"
 #include "http/uri.h"
 
 enum { NAMES_MAX = 4096 };

@@ -109,6 +109,27 @@ int sock_accept(int listener, struct addr *peer)
     return fd;
 }
 
+bool sock_is_passing(int cause)
+{
+    switch (cause) {
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO:
+    case EPERM:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENONET:
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+    case ETIMEDOUT:
+        return true;
+    default:
+        return false;
+    }
+}
+
 int sock_connect(const struct addr *a, const struct addr *source)
 {
     int family = addr_family(a);

@@ -19,6 +19,10 @@ MUST_CHECK bool sock_local(int fd, struct addr *a);
  * there is none. PEER is filled in. */
 MUST_CHECK int sock_accept(int listener, struct addr *peer);
 
+/* True for an errno of sock_accept() that is about a connection which died while it waited, or
+ * about the network: the next one may be well. */
+bool sock_is_passing(int cause);
+
 /* Starts connecting; TCP_NODELAY. SOURCE (len 0 or NULL: none) is bound first. The socket is
  * given when the connection is there or under way (EINPROGRESS): wait until it can be written
  * to, then ask sock_connect_result(). */

@@ -235,7 +235,7 @@ static void give_rest(struct stream *s)
 }
 
 /* Reads what there is, as far as a turn allows. What a transport has buffered raises no event, so a
- * post sees to it; that asks the kernel for nothing, or it would take a turn of its own, unless
+ * post sees to it in the next turn; that asks the kernel for nothing, which raises its own, unless
  * that is wanted. */
 static void pump(struct stream *s)
 {
@@ -245,7 +245,7 @@ static void pump(struct stream *s)
             return;
     }
     if (has_buffered(s))
-        loop_post(s->loop, &s->later);
+        loop_post_next(s->loop, &s->later);
 }
 
 /* ---- events ---- */

@@ -15,8 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <uthash.h>
 
+#include "base/hash.h"
 #include "net/tls_stream.h"
 
 /* Shared by the rules of one snapshot, which is made and freed by one thread at a time. */

@@ -19,6 +19,8 @@ enum {
     RECORD = 16 * 1024,           /* the most bytes of one record (RFC 8446 §5.1) */
     STREAMING_BUFFER = 64 * 1024, /* OpenSSL's read buffer while a body streams; else a record */
     STREAMING_TURNS = 8,          /* short reads until streaming is taken to be over */
+    RECORDS_AT_ONCE = 64,         /* taken by one read: small ones cost as much as large ones */
+    WIRE_AT_ONCE = 64 * 1024,     /* bytes after which it asks for no more: tickets give us none */
     FIRST_BYTES = 5
 };
 
@@ -35,6 +37,7 @@ struct tls {
     bool offered;  /* a session to resume was offered */
     int end;       /* EOF or FAIL that waits for the bytes before it to be delivered; 0: none */
     int bio_errno; /* of the last system call that failed */
+    size_t wire;   /* bytes that the read under way may still ask for; elsewhere SIZE_MAX */
     int streaming; /* > 0: the large read buffer is in use; counts down */
     unsigned n_first;
     char first[FIRST_BYTES];
@@ -76,13 +79,14 @@ static int bio_read(BIO *b, char *p, int n)
     BIO_clear_retry_flags(b);
     if (t->bio_eof || n <= 0)
         return 0;
-    if (t->s.drained) {
+    if (t->s.drained || t->wire == 0) {
         BIO_set_retry_read(b);
         return -1;
     }
     ssize_t got = recv(t->s.fd, p, (size_t)n, 0);
     if (got > 0) {
         t->s.drained = got < n;
+        t->wire -= (size_t)got < t->wire ? (size_t)got : t->wire;
         note_first(t, p, (size_t)got);
         note_streaming(t, got == n && n >= RECORD / 2);
         return (int)got;
@@ -309,14 +313,16 @@ static int read_result(struct tls *t, int r)
     return STREAM_EOF;
 }
 
-/* Fills P from as many records as there are, so that a body leaves in few writes. */
+/* Fills P from as many records as there are, so that a body leaves in few writes; but from no more
+ * than others can wait for. What is left is read in a later call, if need be in a later turn. */
 static ssize_t tls_read(struct stream *s, char *p, size_t n)
 {
     struct tls *t = tls_of(s);
     size_t got = 0;
     if (t->end == 0 && t->broken)
         return STREAM_FAIL;
-    while (t->end == 0 && got < n) {
+    t->wire = WIRE_AT_ONCE;
+    for (int i = 0; t->end == 0 && got < n && i < RECORDS_AT_ONCE; i++) {
         ERR_clear_error();
         int r = SSL_read(t->ssl, p + got, n - got < INT32_MAX ? (int)(n - got) : INT32_MAX);
         if (r > 0) {
@@ -326,6 +332,7 @@ static ssize_t tls_read(struct stream *s, char *p, size_t n)
         }
         t->end = read_result(t, r);
     }
+    t->wire = SIZE_MAX;
     if (got > 0) {
         if (t->end == STREAM_AGAIN)
             t->end = 0;
@@ -509,6 +516,7 @@ struct stream *tls_stream_new(struct loop *l, int fd, const struct addr *addr,
     t->name = xstrndup(peer->name.p, peer->name.len);
     t->name_len = peer->name.len;
     t->verify = peer->verify;
+    t->wire = SIZE_MAX;
     t->sessions = peer->sessions;
     t->ssl = new_ssl(t, peer->ctx);
     SSL_set_app_data(t->ssl, peer->sessions);

@@ -142,10 +142,11 @@ static bool batch_body(struct ustream *us, struct str data)
     return true;
 }
 
-static void batch_end(struct ustream *us, const struct fields *trailers)
+static void batch_end(struct ustream *us, struct str last, const struct fields *trailers)
 {
     struct batch *b = batch_of(us);
     (void)trailers;
+    (void)batch_body(us, last);
     if (b->state != BATCH_BODY)
         return;
     b->state = BATCH_READ;
@@ -204,9 +205,10 @@ static void batch_start(struct ustream *us, const struct up_request *rq, struct 
     b->is_awaited = fields_has(rq->fields, FIELD_EXPECT) && body.len == 0 && !end;
     if (b->is_awaited)
         batch_wake(b);
-    batch_body(us, body);
     if (end)
-        batch_end(us, NULL);
+        batch_end(us, body, NULL);
+    else
+        batch_body(us, body);
 }
 
 /* ---- the answer */

@@ -136,7 +136,7 @@ void call_body(struct caller *k, struct evbuffer *data)
 void call_end(struct caller *k)
 {
     if (k->batch != NULL)
-        k->batch->ops->end(k->batch, NULL);
+        k->batch->ops->end(k->batch, str_make(NULL, 0), NULL);
 }
 
 void call_drain(struct caller *k)

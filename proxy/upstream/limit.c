@@ -7,9 +7,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <uthash.h>
 
-#include "base/mem.h"
+#include "base/hash.h"
 
 enum { CACHE_LINE = 64 };
 

@@ -9,7 +9,8 @@ enum {
     KEY_ON_STACK = 320,      /* bytes: any DNS name fits */
     UNUSED_MANY = 512,       /* beyond it unused records go early */
     UNUSED_SHORT = 10000000, /* µs an unused record stays in any case */
-    UNUSED_LONG = 600000000  /* µs, for its TLS sessions */
+    UNUSED_LONG = 600000000, /* µs, for its TLS sessions */
+    FORGOTTEN_AT_ONCE = 32   /* in one turn: about a millisecond, most of it for TLS sessions */
 };
 
 /* All that waits for a slot on behalf of one client. */
@@ -28,15 +29,6 @@ struct key_head {
     uint8_t flags;
     uint8_t zero;
 };
-
-void origins_init(struct origins *t, struct pool *pool, void (*serve)(void *origin))
-{
-    t->table = NULL;
-    t->n_unused = 0;
-    t->pool = pool;
-    t->serve = serve;
-    list_init(&t->unused);
-}
 
 static void put_key(char *key, const struct up_want *want)
 {
@@ -98,12 +90,16 @@ static void use(struct origins *t, struct origin *o)
     t->n_unused--;
 }
 
-/* Frees what has been unused for long, or for a short while when there are many. */
-static void sweep(struct origins *t)
+/* Frees what has been unused for long, or for a short while when there are many: a part of it in
+ * each turn. */
+static void forget(void *arg)
 {
+    struct origins *t = arg;
     int64_t now = loop_now();
-    struct list *it;
-    while ((it = list_first(&t->unused)) != NULL) {
+    for (int i = 0; i < FORGOTTEN_AT_ONCE; i++) {
+        struct list *it = list_first(&t->unused);
+        if (it == NULL)
+            return;
         struct origin *o = container_of(it, struct origin, link);
         int64_t keep = t->n_unused > UNUSED_MANY ? UNUSED_SHORT : UNUSED_LONG;
         if (now - o->since < keep)
@@ -111,6 +107,17 @@ static void sweep(struct origins *t)
         use(t, o);
         origin_free(t, o);
     }
+    loop_post_next(t->loop, &t->forget);
+}
+
+void origins_init(struct origins *t, struct loop *l, void (*serve)(void *origin))
+{
+    t->table = NULL;
+    t->n_unused = 0;
+    t->loop = l;
+    t->serve = serve;
+    list_init(&t->unused);
+    post_init(&t->forget, forget, t);
 }
 
 struct origin *origins_get(struct origins *t, const struct up_want *want)
@@ -122,7 +129,7 @@ struct origin *origins_get(struct origins *t, const struct up_want *want)
     put_key(key, want);
     HASH_FIND(hh, t->table, key, len, o);
     if (o == NULL) {
-        sweep(t);
+        loop_post(t->loop, &t->forget);
         o = origin_new(t, want, key, len);
         HASH_ADD_KEYPTR(hh, t->table, o->key, len, o);
     }
@@ -152,6 +159,7 @@ void origins_clear(struct origins *t)
 {
     struct origin *o;
     struct origin *tmp;
+    loop_unpost(&t->forget);
     HASH_ITER (hh, t->table, o, tmp) {
         loop_unpost(&o->serve);
         list_remove(&o->link);

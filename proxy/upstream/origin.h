@@ -5,8 +5,7 @@
 #ifndef TLSFAN_UPSTREAM_ORIGIN_H
 #define TLSFAN_UPSTREAM_ORIGIN_H
 
-#include <uthash.h>
-
+#include "base/hash.h"
 #include "net/tls_stream.h"
 #include "upstream/limit.h"
 #include "upstream/tally.h"
@@ -58,13 +57,15 @@ struct origins {
     struct origin *table;
     struct list unused; /* longest unused first */
     unsigned n_unused;
+    struct post forget; /* of what is unused and could not be forgotten at once */
+    struct loop *loop;
     struct pool *pool;
     struct tally *tally; /* borrowed */
     void (*serve)(void *origin);
 };
 
-/* SERVE is what every origin's `serve` calls. The caller sets `tally`. */
-void origins_init(struct origins *t, struct pool *pool, void (*serve)(void *origin));
+/* SERVE is what every origin's `serve` calls. The caller sets `pool` and `tally`. */
+void origins_init(struct origins *t, struct loop *l, void (*serve)(void *origin));
 void origins_clear(struct origins *t);
 /* Finds or makes the record for WANT. */
 struct origin *origins_get(struct origins *t, const struct up_want *want);

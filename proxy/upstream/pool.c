@@ -296,17 +296,8 @@ void pool_cancel(struct pool_wait *wait)
 
 void pool_retire(struct pool *p, unsigned generation)
 {
-    struct list all;
-    struct list *it;
     p->generation = generation;
-    list_init(&all);
-    list_move(&all, &p->idle);
-    while ((it = list_pop(&all)) != NULL) {
-        struct pool_conn *c = container_of(it, struct pool_conn, by_age);
-        list_push_back(&p->idle, it);
-        if (c->origin->generation < generation)
-            c->ops->close(c);
-    }
+    pool_conn_expire(p);
 }
 
 void pool_release_slot(struct pool *p, void *slot)
@@ -332,7 +323,8 @@ struct pool *pool_new(struct loop *l, struct dns *dns, const struct forward_id *
     p->budget = budget;
     list_init(&p->waiting);
     list_init(&p->idle);
-    origins_init(&p->origins, p, serve);
+    origins_init(&p->origins, l, serve);
+    p->origins.pool = p;
     p->origins.tally = tally;
     deadline_init(&p->expiry, l, pool_conn_expire, p);
     limit_join(&p->member, l, on_turn, p);

@@ -50,6 +50,7 @@ struct ustream *pool_conn_find(struct origin *o, const struct up_want *want);
 /* C is new: gives a place on it, or keeps it for whoever comes. */
 struct ustream *pool_conn_use(struct pool_conn *c);
 void pool_conn_keep(struct pool_conn *c);
+/* Closes what is idle and too old, or of an older snapshot; many not all at once. */
 void pool_conn_expire(void *pool);
 
 /* ---- pool_dial.c */

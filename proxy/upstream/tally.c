@@ -5,9 +5,8 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <uthash.h>
 
-#include "base/mem.h"
+#include "base/hash.h"
 
 struct name {
     UT_hash_handle hh;

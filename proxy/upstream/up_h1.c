@@ -228,8 +228,10 @@ static size_t up_h1_read_head(struct up_h1 *c, const char *p, size_t n, bool *go
 /* Takes body bytes off P; gives how many. */
 static size_t up_h1_read_body(struct up_h1 *c, const char *p, size_t n, bool *go_on)
 {
+    char room[H1_BODY_JOIN];
+    struct str in = str_make(p, n);
     struct str data = {0};
-    ssize_t used = h1_body_feed(&c->body, p, n, &data);
+    ssize_t used = h1_body_feed_joined(&c->body, &in, room, &data);
     *go_on = false;
     if (used < 0) {
         struct h1_error e = c->body.error;
@@ -377,35 +379,42 @@ static void op_start(struct ustream *us, const struct up_request *rq, struct str
         free(p);
 }
 
+/* Writes one piece of body and, with ENDING, what ends it, at once. */
+static void write_body(struct up_h1 *c, struct str data, struct str ending)
+{
+    char head[H1_CHUNK_HEAD_MAX];
+    struct iovec iov[4] = {{0}, {(void *)data.p, data.len}, {0}, {(void *)ending.p, ending.len}};
+    if (c->req_framing == H1_FRAMING_CHUNKED && data.len > 0) {
+        iov[0] = (struct iovec){head, h1_write_chunk_head(head, data.len)};
+        iov[2] = (struct iovec){(void *)"\r\n", 2};
+    }
+    stream_write(c->conn.stream, iov, 4);
+}
+
 static bool op_body(struct ustream *us, struct str data)
 {
     struct up_h1 *c = up_h1_of(us);
     if (c->state != UP_H1_ACTIVE || data.len == 0)
         return true;
-    if (c->req_framing == H1_FRAMING_CHUNKED) {
-        char head[H1_CHUNK_HEAD_MAX];
-        size_t n = h1_write_chunk_head(head, data.len);
-        struct iovec iov[] = {{head, n}, {(void *)data.p, data.len}, {(void *)"\r\n", 2}};
-        stream_write(c->conn.stream, iov, 3);
-    } else {
-        stream_put(c->conn.stream, data.p, data.len);
-    }
+    write_body(c, data, str_make(NULL, 0));
     c->wants_drain = stream_pending(c->conn.stream) > c->buffer;
     return !c->wants_drain;
 }
 
-static void op_end(struct ustream *us, const struct fields *trailers)
+static void op_end(struct ustream *us, struct str last, const struct fields *trailers)
 {
     struct up_h1 *c = up_h1_of(us);
     if (c->state != UP_H1_ACTIVE || c->req == UP_H1_DONE)
         return;
     c->req = UP_H1_DONE;
-    if (c->req_framing != H1_FRAMING_CHUNKED)
+    if (c->req_framing != H1_FRAMING_CHUNKED) {
+        stream_put(c->conn.stream, last.p, last.len);
         return;
+    }
     char stack[1024];
     size_t room = h1_trailers_size(trailers);
     char *p = room <= sizeof(stack) ? stack : xmalloc(room);
-    stream_put(c->conn.stream, p, h1_write_trailers(p, trailers));
+    write_body(c, last, str_make(p, h1_write_trailers(p, trailers)));
     if (p != stack)
         free(p);
 }

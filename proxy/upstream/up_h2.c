@@ -24,6 +24,7 @@ enum {
     IGNORED_LEAST = -16 * 1024 * 1024, /* bytes that may come for streams given up */
     GATHER = 2 * 16384,                /* bytes written at once: two TLS records */
     CREDIT_EVERY = 10000, /* µs after which one more frame that carries nothing may come */
+    JOIN = 16384 - 64,    /* bytes of small DATA frames that are told at once */
     EVENTS_KEPT = 64      /* room for events that is kept between reads */
 };
 
@@ -50,6 +51,7 @@ static void drop_events(struct up_h2 *c)
     for (unsigned i = 0; i < c->n_events; i++)
         up_h2_block_free(c->events[i].block);
     c->n_events = 0;
+    c->rounds++;
 }
 
 static void up_h2_free(void *object)
@@ -194,8 +196,37 @@ static void tell_pool(struct up_h2 *c)
         continue;
 }
 
-static void dispatch_one(struct up_h2_event *event)
+/* A run of body that is in many pieces from event AT on, which are told by that. */
+static void dispatch_data(struct up_h2 *c, unsigned at)
 {
+    char joined[JOIN];
+    struct up_h2_stream *s = c->events[at].s;
+    size_t n = 0;
+    unsigned next;
+    do {
+        struct up_h2_event *event = &c->events[at];
+        struct str data = event->data;
+        next = event->next;
+        event->data.len = 0;
+        event->next = 0;
+        if (n + data.len > sizeof(joined) || data.len >= JOIN / 2) {
+            up_h2_stream_data(s, str_make(joined, n));
+            n = 0;
+        }
+        if (data.len >= JOIN / 2) {
+            up_h2_stream_data(s, data);
+        } else {
+            memcpy(joined + n, data.p, data.len);
+            n += data.len;
+        }
+        at = next;
+    } while (next != 0);
+    up_h2_stream_data(s, str_make(joined, n));
+}
+
+static void dispatch_one(struct up_h2 *c, unsigned at)
+{
+    struct up_h2_event *event = &c->events[at];
     struct up_h2_block *block = event->block;
     event->block = NULL;
     switch (event->kind) {
@@ -203,7 +234,10 @@ static void dispatch_one(struct up_h2_event *event)
         up_h2_stream_headers(event->s, block);
         break;
     case UP_H2_DATA:
-        up_h2_stream_data(event->s, event->data);
+        if (event->next != 0)
+            dispatch_data(c, at);
+        else
+            up_h2_stream_data(event->s, event->data);
         break;
     case UP_H2_END:
         up_h2_stream_end(event->s, NULL);
@@ -219,7 +253,7 @@ static void dispatch_one(struct up_h2_event *event)
 static void up_h2_dispatch(struct up_h2 *c)
 {
     for (unsigned i = 0; i < c->n_events && c->state == UP_H2_OPEN; i++)
-        dispatch_one(&c->events[i]);
+        dispatch_one(c, i);
     drop_events(c);
     if (c->cap_events > EVENTS_KEPT) {
         free(c->events);
@@ -363,6 +397,7 @@ struct pool_conn *up_h2_new(const struct pool_made *made)
     c->loop = made->loop;
     c->budget = made->budget;
     c->credit = UP_H2_CREDIT;
+    c->rounds = 1;
     c->counted = loop_now();
     list_init(&c->streams);
     post_init(&c->flush, on_flush, c);

@@ -32,6 +32,7 @@ struct up_h2_event {
     struct up_h2_stream *s;
     struct up_h2_block *block; /* owned */
     struct str data;
+    unsigned next; /* DATA: the next of S, with nothing else of S between; 0: none */
     uint32_t code;
 };
 
@@ -51,6 +52,7 @@ struct up_h2 {
     struct list streams; /* struct up_h2_stream with a place here */
     struct up_h2_event *events;
     unsigned n_events, cap_events;
+    uint64_t rounds; /* of telling events, from 1 */
     struct post flush;
     struct deadline watch; /* silence: then PING; after it the end */
     bool is_asked;         /* PING, or our settings, have no answer yet */
@@ -106,6 +108,8 @@ struct up_h2_stream {
     struct evbuffer *in;        /* body that waits while paused; NULL: none */
     int32_t window;             /* bytes */
     uint64_t received;          /* bytes since `window` was last changed */
+    uint64_t round;             /* in which the last event was recorded */
+    unsigned last_data;         /* that event, if it was DATA, else UINT32_MAX */
     unsigned infos;             /* interim responses that have come */
     bool paused;
     bool has_answered;   /* a byte of an answer has come */

@@ -27,8 +27,18 @@ enum {
 static nghttp2_session_callbacks *callbacks;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+/* DATA in frames of a few bytes, perhaps of many streams in turn, is told together. */
+static void link_data(struct up_h2 *c, struct up_h2_stream *s, bool is_data)
+{
+    if (is_data && s->round == c->rounds && s->last_data < c->n_events)
+        c->events[s->last_data].next = c->n_events;
+    s->round = c->rounds;
+    s->last_data = is_data ? c->n_events : UINT32_MAX;
+}
+
 static void add_event(struct up_h2 *c, struct up_h2_event event)
 {
+    link_data(c, event.s, event.kind == UP_H2_DATA);
     if (c->n_events == c->cap_events) {
         c->cap_events = c->cap_events == 0 ? 16 : 2 * c->cap_events;
         c->events = xrealloc(c->events, c->cap_events * sizeof(c->events[0]));

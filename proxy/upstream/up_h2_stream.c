@@ -278,7 +278,7 @@ static void give_window(struct up_h2_stream *s, size_t n)
 
 void up_h2_stream_data(struct up_h2_stream *s, struct str data)
 {
-    if (!is_live(s) || !s->has_head)
+    if (!is_live(s) || !s->has_head || data.len == 0)
         return;
     if (has_waiting(s)) {
         add_to(s, &s->in, data);
@@ -460,11 +460,13 @@ static bool op_body(struct ustream *us, struct str data)
     return !s->wants_drain;
 }
 
-static void op_end(struct ustream *us, const struct fields *trailers)
+static void op_end(struct ustream *us, struct str last, const struct fields *trailers)
 {
     struct up_h2_stream *s = stream_of(us);
     if (session_of(s) == NULL || s->state != UP_H2_ACTIVE || s->out_end)
         return;
+    if (last.len > 0)
+        add_to(s, &s->out, last);
     s->out_end = true;
     s->trailers = up_h2_head_trailers(trailers, &s->n_trailers);
     wake(s);

@@ -57,9 +57,9 @@ struct ustream_events {
 struct ustream_ops {
     /* Sends the head and BODY behind it in one go; END: that is the whole body. */
     void (*start)(struct ustream *us, const struct up_request *rq, struct str body, bool end);
-    /* More body (copied if it must wait). False: enough for now, wait for on_drain(). */
+    /* More body, copied if it must wait. False: wait for on_drain(). LAST (maybe empty) ends it. */
     bool (*body)(struct ustream *us, struct str data);
-    void (*end)(struct ustream *us, const struct fields *trailers);
+    void (*end)(struct ustream *us, struct str last, const struct fields *trailers);
     /* While paused no on_body() comes and the origin is slowed down. */
     void (*pause)(struct ustream *us, bool paused);
     /* No event comes any more; the connection goes back or closes as it must. */
@@ -139,8 +139,8 @@ struct forward_id;
 /* The pool of one worker. ID for Via; BUDGET for buffers; it counts in TALLY. All borrowed. */
 struct pool *pool_new(struct loop *l, struct dns *dns, const struct forward_id *id,
                       struct budget *budget, struct tally *tally);
-/* Closes idle connections of snapshots older than GENERATION, and all others when they come back.
- */
+/* Closes idle connections of snapshots older than GENERATION, some now and the rest in the next
+ * milliseconds, and busy ones when they come back. */
 void pool_retire(struct pool *p, unsigned generation);
 /* Closes everything; no request may be under way. */
 void pool_close(struct pool *p);

@@ -168,7 +168,7 @@ static void turn(void)
         if (p->us != NULL && (p->flags & HAS_BODY) && !p->is_written) {
             p->is_written = true;
             (void)p->us->ops->body(p->us, str_make(block, sizeof(block)));
-            p->us->ops->end(p->us, NULL);
+            p->us->ops->end(p->us, STR(""), NULL);
         }
         if (p->us == NULL || !p->paused)
             continue;

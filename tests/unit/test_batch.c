@@ -96,7 +96,7 @@ static void call(const char *type, const char *accept, const char *body)
     ustream_attach(user.us, &events, NULL);
     user.us->ops->start(user.us, &rq, str_make(text, n / 2), false);
     assert_true(user.us->ops->body(user.us, str_make(text + n / 2, n - n / 2)));
-    user.us->ops->end(user.us, NULL);
+    user.us->ops->end(user.us, STR(""), NULL);
     assert_int_equal(user.heads + user.faults, 0); /* nothing comes inside */
     arena_clear(&arena);
 }

@@ -156,6 +156,63 @@ static void drain_answers_what_came(void **state)
     rig_check_empty(&rig);
 }
 
+/* ---- many at once */
+
+/* Requests of a few bytes that tlsfan answers itself, a thousand in one read: a part of them in
+ * each turn of the loop, and all of them in the end. */
+static void heads_are_taken_in_parts(void **state)
+{
+    enum { HEADS = 1000, PART = 32, READS = 4 };
+    static const char head[] = "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n";
+    static char text[HEADS * sizeof(head)];
+    static char sink[65536];
+    uint64_t before, most = 0;
+    unsigned turns = 0;
+    size_t got = 0;
+    (void)state;
+    int fd = rig_connect(&rig);
+    for (unsigned i = 0; i < HEADS; i++)
+        memcpy(text + i * strlen(head), head, strlen(head));
+    assert_int_equal(send(fd, text, HEADS * strlen(head), MSG_NOSIGNAL), HEADS * strlen(head));
+    for (uint64_t begun = 0; begun < HEADS && turns < 10 * HEADS; turns++) {
+        before = begun;
+        loop_turn(&rig.f.loop, false);
+        begun = counter_get(&rig.engine.stats->begun);
+        most = begun - before > most ? begun - before : most;
+        ssize_t n = recv(fd, sink, sizeof(sink), MSG_DONTWAIT);
+        got += n > 0 ? (size_t)n : 0;
+    }
+    assert_in_range(most, 1, PART * READS);
+    assert_true(got > 0);
+    close(fd);
+    rig_check_empty(&rig);
+}
+
+/* Idle connections close a few at a time in a drain. */
+static void drain_closes_in_parts(void **state)
+{
+    enum { CLIENTS = 96 };
+    int fds[CLIENTS];
+    (void)state;
+    for (int i = 0; i < CLIENTS; i++)
+        fds[i] = rig_connect(&rig);
+    fixture_settle(&rig.f);
+    int64_t first = 0, last = 0;
+    rig.engine.draining = true;
+    clients_drain(&rig.clients, 1);
+    list_foreach (it, &rig.clients.all) {
+        const struct client *c = container_of(it, struct client, link);
+        first = first == 0 || c->timer.at < first ? c->timer.at : first;
+        last = c->timer.at > last ? c->timer.at : last;
+    }
+    assert_true(last - first >= 2000); /* µs */
+    while (rig.clients.n > 0)
+        loop_turn(&rig.f.loop, true);
+    for (int i = 0; i < CLIENTS; i++)
+        close(fds[i]);
+    rig_check_empty(&rig);
+}
+
 /* ---- answers that are cut */
 
 /* What waits may go fast now. */
@@ -417,6 +474,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(head_timer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(idle_ends, set_up, tear_down),
         cmocka_unit_test_setup_teardown(drain_answers_what_came, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(heads_are_taken_in_parts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(drain_closes_in_parts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nothing_follows_a_cut, set_up, tear_down),
         cmocka_unit_test_setup_teardown(cut_of_a_close_delimited_answer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(answers_that_nobody_reads, set_up, tear_down),

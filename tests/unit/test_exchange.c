@@ -144,7 +144,7 @@ static void body_waits_for_a_connection(void **state)
     assert_int_equal(rig.budget.used, 0);
     assert_int_equal(p.drains, 1);
     assert_true(exchange_body(&p.x, STR("three")));
-    exchange_end(&p.x, NULL);
+    exchange_end(&p.x, STR(""), NULL);
     assert_non_null(strstr(rig_read(&rig, fd, "0\r\n\r\n", NULL), "5\r\nthree\r\n0\r\n\r\n"));
     fixture_write(fd, "HTTP/1.1 204 No\r\n\r\n");
     until(NULL);
@@ -161,7 +161,7 @@ static void trailers_wait_too(void **state)
     fields_init(&p.trailers, &p.x.arena, NULL, 0);
     fields_put(&p.trailers, STR("X-Sum"), STR("1"));
     exchange_start(&p.x, STR("one"), false);
-    exchange_end(&p.x, &p.trailers);
+    exchange_end(&p.x, STR(""), &p.trailers);
     int fd = rig_accept(&rig, "3\r\none\r\n0\r\nX-Sum: 1\r\n\r\n");
     assert_false(p.x.replayable);
     fixture_write(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n\r\n");
@@ -303,7 +303,7 @@ static void credentials(void **state)
                "Content-Length: 4\r\n");
     exchange_start(&p.x, STR("ab"), false);
     (void)exchange_body(&p.x, STR("cd"));
-    exchange_end(&p.x, NULL);
+    exchange_end(&p.x, STR(""), NULL);
     int fd = rig_accept(&rig, "abcd");
     fixture_write(fd, "HTTP/1.1 204 No\r\n\r\n");
     until("|end");

@@ -370,12 +370,70 @@ static void test_bounds(void **state)
     h1_body_clear(&b);
 }
 
+/* Feeds all of IN by h1_body_feed_joined(); gives the calls that gave data, and the data in OUT. */
+static unsigned feed_joined(struct h1_body *b, struct str in, char *out, size_t *len)
+{
+    char room[H1_BODY_JOIN];
+    unsigned calls = 0;
+    *len = 0;
+    while (in.len > 0 && !h1_body_is_done(b)) {
+        struct str data = {NULL, 0};
+        ssize_t used = h1_body_feed_joined(b, &in, room, &data);
+        if (used < 0)
+            break;
+        assert_true(used > 0 && (size_t)used <= in.len);
+        memcpy(out + *len, data.p, data.len);
+        *len += data.len;
+        calls += data.len > 0;
+        in = str_from_byte(in, (size_t)used);
+    }
+    return calls;
+}
+
+/* Chunks of a byte come in as few runs as there are records to fill, large ones as they lie, and a
+ * fault behind good bytes costs none of them. */
+static void test_joined(void **state)
+{
+    enum { TINY = 40000, LARGE = 5000 };
+    struct h1_body b;
+    struct h1_error e;
+    size_t n = 0;
+    size_t len;
+    char *in = xmalloc(TINY * 6 + 2 * LARGE + 100);
+    char *out = xmalloc(TINY + 2 * LARGE + 100);
+    (void)state;
+    for (int i = 0; i < TINY; i++)
+        n += (size_t)snprintf(in + n, 10, "1\r\n%c\r\n", 'a' + i % 26);
+    size_t tiny = n;
+    n += (size_t)snprintf(in + n, LARGE + 50, "%x\r\n%0*d\r\n0\r\nA: b\r\n\r\n", LARGE, LARGE, 7);
+    assert_true(choose(&b, REQ TE "chunked", METHOD_OTHER, &e));
+    assert_int_equal(feed_joined(&b, str_make(in, n), out, &len), TINY / H1_BODY_JOIN + 1);
+    assert_true(h1_body_is_done(&b));
+    assert_int_equal(len, TINY + LARGE);
+    for (int i = 0; i < TINY; i++)
+        assert_int_equal(out[i], 'a' + i % 26);
+    assert_int_equal(out[TINY + LARGE - 1], '7');
+    assert_int_equal(b.trailer_len, 8);
+    h1_body_clear(&b);
+
+    memcpy(in + tiny, "1x", 2);
+    assert_true(choose(&b, REQ TE "chunked", METHOD_OTHER, &e));
+    feed_joined(&b, str_make(in, tiny + 2), out, &len);
+    assert_int_equal(len, TINY);
+    assert_non_null(b.error.reason);
+    assert_false(h1_body_is_done(&b));
+    h1_body_clear(&b);
+    free(in);
+    free(out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_framing), cmocka_unit_test(test_chunked),
         cmocka_unit_test(test_length),  cmocka_unit_test(test_close),
         cmocka_unit_test(test_bounds),  cmocka_unit_test(test_fault),
+        cmocka_unit_test(test_joined),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -303,18 +303,43 @@ static void test_list_move(void **state)
 
 #define LOOP_TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
+static void post_next(void *arg)
+{
+    struct thing *t = arg;
+    note(LETTER('n'));
+    if (++t->calls < 3)
+        loop_post_next(&loop, &t->post);
+}
+
+/* Once in each turn, behind the events of that turn, and without waiting for any. */
+static void test_work_in_parts(void **state)
+{
+    struct thing t = {0};
+    (void)state;
+    post_init(&t.post, post_next, &t);
+    post_init(&t.second, note, LETTER('s'));
+    loop_post_next(&loop, &t.post);
+    loop_post_next(&loop, &t.second);
+    loop_unpost(&t.second);
+    loop_send(&loop, note, LETTER('e'));
+    loop_turn(&loop, true);
+    assert_string_equal(trace, "en");
+    loop_send(&loop, note, LETTER('e'));
+    loop_turn(&loop, true);
+    assert_string_equal(trace, "enen");
+    loop_turn(&loop, true);
+    assert_string_equal(trace, "enenn");
+    assert_int_equal(t.calls, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        LOOP_TEST(test_order_of_a_turn),
-        LOOP_TEST(test_removal_while_called),
-        LOOP_TEST(test_endless_posts),
-        LOOP_TEST(test_deadline_is_never_early),
-        LOOP_TEST(test_deadline_moves),
-        LOOP_TEST(test_calls_from_threads),
-        LOOP_TEST(test_clear_frees_what_is_left),
-        LOOP_TEST(test_reaping_twice_is_the_end),
-        cmocka_unit_test(test_list_move),
+        LOOP_TEST(test_order_of_a_turn),          LOOP_TEST(test_work_in_parts),
+        LOOP_TEST(test_removal_while_called),     LOOP_TEST(test_endless_posts),
+        LOOP_TEST(test_deadline_is_never_early),  LOOP_TEST(test_deadline_moves),
+        LOOP_TEST(test_calls_from_threads),       LOOP_TEST(test_clear_frees_what_is_left),
+        LOOP_TEST(test_reaping_twice_is_the_end), cmocka_unit_test(test_list_move),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,7 +20,7 @@ static int set_up(void **state)
 {
     (void)state;
     fixture_open(&fix);
-    origins_init(&origins, NULL, serve);
+    origins_init(&origins, &fix.loop, serve);
     origins.tally = &tally;
     return 0;
 }
@@ -109,9 +109,74 @@ static void test_unused(void **state)
     origins_settle(&origins, o);
     o->since -= INT64_C(3600) * 1000000;
     w.port++;
-    origins_get(&origins, &w); /* sweeps */
+    origins_get(&origins, &w);
+    loop_turn(&fix.loop, false); /* forgets */
     assert_int_equal(origins.n_unused, 0);
     assert_int_equal(HASH_COUNT(origins.table), 1);
+}
+
+/* Thousands that have become unused are forgotten a few in each turn: nobody waits for it. */
+static void test_forgets_in_parts(void **state)
+{
+    (void)state;
+    enum { MANY = 10000 };
+    char name[32];
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(name, sizeof(name), "%u.test", i);
+        struct up_want w = fixture_want(&fix, name, 443);
+        struct origin *o = origins_get(&origins, &w);
+        origins_settle(&origins, o);
+    }
+    list_foreach (it, &origins.unused) {
+        container_of(it, struct origin, link)->since -= INT64_C(20) * 1000000;
+    }
+    struct up_want another = fixture_want(&fix, "another.test", 443);
+    origins_get(&origins, &another);
+    unsigned turns = 0;
+    unsigned most = MANY - origins.n_unused;
+    while (origins.n_unused > 1000 && turns < MANY) {
+        unsigned before = origins.n_unused;
+        loop_turn(&fix.loop, false);
+        most = before - origins.n_unused > most ? before - origins.n_unused : most;
+        turns++;
+    }
+    assert_in_range(most, 1, 100);
+    assert_true(turns >= 90);
+    for (unsigned i = 0; i < MANY; i++)
+        loop_turn(&fix.loop, false);
+    assert_int_equal(origins.n_unused, 512);
+}
+
+/* Names that fall into one bucket of a table whose hash is known fall anywhere in ours: no chain of
+ * 1,000 such origins is long. */
+static void test_names_that_collide(void **state)
+{
+    (void)state;
+    enum { NAMES = 1000, LONGEST = 40, BITS = 0xfff };
+    struct up_want w = fixture_want(&fix, "a.test", 443);
+    const struct origin *first = origins_get(&origins, &w);
+    char name[32];
+    char key[64];
+    unsigned found = 0;
+    size_t fixed = first->key_len - strlen("a.test");
+    memcpy(key, first->key, fixed);
+    for (unsigned i = 0; found < NAMES; i++) {
+        unsigned hash;
+        size_t n = (size_t)snprintf(name, sizeof(name), "%08x.test", i);
+        memcpy(key + fixed, name, n);
+        HASH_JEN(key, fixed + n, hash);
+        if ((hash & BITS) != 1)
+            continue;
+        found++;
+        w.host = str_from(name);
+        origins_get(&origins, &w);
+    }
+    const struct UT_hash_table *table = origins.table->hh.tbl;
+    unsigned longest = 0;
+    for (unsigned i = 0; i < table->num_buckets; i++)
+        longest = table->buckets[i].count > longest ? table->buckets[i].count : longest;
+    assert_int_equal(HASH_COUNT(origins.table), NAMES + 1);
+    assert_in_range(longest, 1, LONGEST);
 }
 
 /* A worker that does nothing but take, wait and give back. */
@@ -194,6 +259,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_key, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_turns, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_unused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_forgets_in_parts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_names_that_collide, set_up, tear_down),
         cmocka_unit_test(test_limit_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -363,6 +363,34 @@ static void test_retire(void **state)
     close(fd_b);
 }
 
+/* A reload gives up hundreds of idle connections a few in each turn. */
+static void test_retire_in_parts(void **state)
+{
+    enum { MANY = 100, PART = 32 };
+    (void)state;
+    static struct probe p[MANY];
+    static int fds[MANY];
+    struct up_want want = want_of(1);
+    unsigned idle = MANY, busy;
+    for (int i = 0; i < MANY; i++) {
+        begin(&p[i], &want);
+        fixture_until(&fix, &p[i].ready);
+        fds[i] = fixture_accept(&fix, listener);
+    }
+    for (int i = 0; i < MANY; i++)
+        perform(&p[i], fds[i]);
+    expect_count(MANY, 0);
+    pool_retire(pool, 2);
+    while (idle > 0) {
+        unsigned before = idle;
+        pool_count(pool, &idle, &busy);
+        assert_in_range(before - idle, 0, PART);
+        loop_turn(&fix.loop, true);
+    }
+    for (int i = 0; i < MANY; i++)
+        close(fds[i]);
+}
+
 /* Two workers and one slot: the end of a request on one wakes the other. */
 static void test_two_pools(void **state)
 {
@@ -403,6 +431,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cancel, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_expiry, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_retire, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_retire_in_parts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_two_pools, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

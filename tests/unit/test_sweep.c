@@ -4,9 +4,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "base/sweep.h"
 
 struct probe {
@@ -73,10 +75,42 @@ static void test_one_may_clear_another_that_is_due(void **state)
     loop_clear(&l);
 }
 
+/* Thousands that are due at once are called in parts, and all of them. */
+static void test_many_that_are_due(void **state)
+{
+    enum { MANY = 1000, PART = 64 };
+    (void)state;
+    struct loop l;
+    struct sweep s;
+    struct probe *p = xcalloc(MANY, sizeof(*p));
+    unsigned most = 0, done = 0;
+    assert_true(loop_init(&l));
+    sweep_init(&s, &l);
+    for (int i = 0; i < MANY; i++) {
+        timeout_init(&p[i].t, on_fire, &p[i]);
+        sweep_set(&s, &p[i].t, 1);
+    }
+    while (done < MANY) {
+        unsigned n = 0;
+        loop_turn(&l, true);
+        for (int i = 0; i < MANY; i++)
+            n += p[i].n;
+        most = n - done > most ? n - done : most;
+        done = n;
+    }
+    assert_in_range(most, 1, PART);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(p[i].n, 1);
+    sweep_close(&s);
+    loop_clear(&l);
+    free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fires_in_time),
+        cmocka_unit_test(test_many_that_are_due),
         cmocka_unit_test(test_one_may_clear_another_that_is_due),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -631,6 +631,27 @@ static void bodies_both_ways(void **state)
 }
 
 /* What OpenSSL has buffered raises no event of the socket. */
+/* Records of a byte cost what large ones cost: a part of them in each turn, so that others have
+ * one, and all of them in the end. */
+static void small_records_take_turns(void **state)
+{
+    enum { RECORDS = 3000, PART = 512 };
+    (void)state;
+    serve_good();
+    dial("a.test", false);
+    shake();
+    for (int i = 0; i < RECORDS; i++) {
+        char c = (char)(i % 251);
+        assert_int_equal(SSL_write(srv.ssl, &c, 1), 1);
+    }
+    for (int i = 0; i < RECORDS && u.n_got < RECORDS; i++) {
+        size_t before = u.n_got;
+        loop_turn(&loop, false);
+        assert_in_range(u.n_got - before, 0, PART);
+    }
+    assert_int_equal(u.n_got, RECORDS);
+}
+
 static void pause_keeps_buffered_records(void **state)
 {
     (void)state;
@@ -864,6 +885,7 @@ int main(void)
         TEST(old_server_is_taken_where_a_rule_says_so),
         TEST(client_certificate),
         TEST(bodies_both_ways),
+        TEST(small_records_take_turns),
         TEST(pause_keeps_buffered_records),
         TEST(cut_without_close_notify),
         TEST(end_says_close_notify),

@@ -6,6 +6,8 @@
 #include "http/forward.h"
 #include "upstream/tally.h"
 
+enum { LARGE = 4000 }; /* bytes of a chunk that is given by itself, not joined with its neighbour */
+
 static struct fixture fix;
 static struct pool *pool;
 static struct tally tally;
@@ -23,7 +25,7 @@ struct probe {
     bool cancel_in_head, pause_in_body, take_in_head;
     struct stream *taken;
     void *slot;
-    unsigned status, heads, infos, drains;
+    unsigned status, heads, infos, drains, bodies;
     enum h1_framing framing;
     enum fault_code code;
     char text[512];
@@ -56,6 +58,7 @@ static void on_body(void *arg, const char *bytes, size_t n)
     struct probe *p = arg;
     assert_false(p->over);
     assert_true(p->n + n < sizeof(p->body));
+    p->bodies++;
     memcpy(p->body + p->n, bytes, n);
     p->n += n;
     if (p->pause_in_body)
@@ -371,18 +374,22 @@ static void test_pause(void **state)
     int fd = -1;
     p->pause_in_body = true;
     send_get(p, &fd);
-    fixture_write(
-        fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n");
-    for (int i = 0; p->n < 1 && i < 1000; i++)
+    char text[2 * LARGE + 100];
+    snprintf(text, sizeof(text),
+             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%0*d\r\n%x\r\n%0*d\r\n"
+             "0\r\n\r\n",
+             LARGE, LARGE, 1, LARGE, LARGE, 2);
+    fixture_write(fd, text);
+    for (int i = 0; p->n < LARGE && i < 1000; i++)
         loop_turn(&fix.loop, false);
     fixture_settle(&fix);
-    assert_int_equal(p->n, 1);
+    assert_int_equal(p->n, LARGE);
     assert_false(p->over);
     p->us->ops->pause(p->us, false);
-    assert_int_equal(p->n, 1);
-    for (int i = 0; p->n < 2 && i < 1000; i++)
+    assert_int_equal(p->n, LARGE);
+    for (int i = 0; p->n < 2 * LARGE && i < 1000; i++)
         loop_turn(&fix.loop, false);
-    assert_int_equal(p->n, 2);
+    assert_int_equal(p->n, 2 * LARGE);
     p->pause_in_body = false;
     p->us->ops->pause(p->us, false);
     fixture_until(&fix, &p->over);
@@ -404,12 +411,61 @@ static void test_request_body(void **state)
     int fd = fixture_accept(&fix, listener);
     p->us->ops->start(p->us, &rq, STR("abc"), false);
     assert_true(p->us->ops->body(p->us, STR("de")));
-    p->us->ops->end(p->us, NULL);
+    p->us->ops->end(p->us, STR(""), NULL);
     fixture_read(&fix, fd, buf, sizeof(expect) - 1);
     assert_string_equal(buf, expect);
     fixture_write(fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     fixture_until(&fix, &p->over);
     arena_clear(&p->arena);
+    expect_idle(1);
+    close(fd);
+    free(p);
+}
+
+/* The last of a body and what ends it, given at once. */
+static void test_end_of_body(void **state)
+{
+    (void)state;
+    char buf[256];
+    struct probe *p = xcalloc(1, sizeof(*p));
+    struct up_request rq = request(p, "POST", H1_FRAMING_CHUNKED);
+    struct fields trailers;
+    get(p);
+    int fd = fixture_accept(&fix, listener);
+    p->us->ops->start(p->us, &rq, STR(""), false);
+    fixture_read(&fix, fd, buf,
+                 strlen("POST /x HTTP/1.1\r\nHost: example.com\r\nX-Case: kEpt\r\n"
+                        "Transfer-Encoding: chunked\r\n\r\n"));
+    fields_init(&trailers, &p->arena, NULL, 0);
+    fields_put(&trailers, STR("A"), STR("b"));
+    p->us->ops->end(p->us, STR("last"), &trailers);
+    fixture_read(&fix, fd, buf, strlen("4\r\nlast\r\n0\r\nA: b\r\n\r\n"));
+    assert_string_equal(buf, "4\r\nlast\r\n0\r\nA: b\r\n\r\n");
+    p->us->ops->cancel(p->us);
+    arena_clear(&p->arena);
+    close(fd);
+    free(p);
+}
+
+/* An answer in chunks of a byte is told in as few runs as reads. */
+static void test_tiny_chunks(void **state)
+{
+    (void)state;
+    enum { CHUNKS = 1000 };
+    static char text[64 + CHUNKS * 6 + 6];
+    struct probe *p = xcalloc(1, sizeof(*p));
+    int fd = -1;
+    size_t n = (size_t)snprintf(text, sizeof(text),
+                                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for (int i = 0; i < CHUNKS; i++)
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "1\r\n%d\r\n", i % 10);
+    snprintf(text + n, sizeof(text) - n, "0\r\n\r\n");
+    send_get(p, &fd);
+    fixture_write(fd, text);
+    fixture_until(&fix, &p->over);
+    assert_int_equal(p->n, CHUNKS);
+    assert_int_equal(p->body[CHUNKS - 1], '9');
+    assert_in_range(p->bodies, 1, 4);
     expect_idle(1);
     close(fd);
     free(p);
@@ -513,6 +569,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cancel, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pause, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_request_body, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_end_of_body, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_tiny_chunks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_slow_origin, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_upgrade, set_up, tear_down),
     };

@@ -155,7 +155,7 @@ static void answer(int32_t stream, const char *status, size_t n)
 
 static struct probe {
     struct ustream *us;
-    unsigned status, infos, drains, heads;
+    unsigned status, infos, drains, heads, bodies;
     size_t body;
     bool over, failed, is_fresh, is_unsent, pauses, cancels_in_head, cancels_in_body, asks_again;
     enum fault_code code;
@@ -197,6 +197,7 @@ static void on_body(void *arg, const char *bytes, size_t n)
     for (size_t i = 1; i < n; i++)
         assert_int_equal(bytes[i], bytes[0]);
     p->last = bytes[0];
+    p->bodies++;
     p->body += n;
     if (p->pauses)
         p->us->ops->pause(p->us, true);
@@ -362,6 +363,50 @@ static void many_at_once(void **state)
     }
 }
 
+static ssize_t nothing_yet(nghttp2_session *session, int32_t stream, uint8_t *buf, size_t n,
+                           uint32_t *flags, nghttp2_data_source *source, void *arg)
+{
+    (void)session;
+    (void)stream;
+    (void)buf;
+    (void)n;
+    (void)flags;
+    (void)source;
+    (void)arg;
+    return NGHTTP2_ERR_DEFERRED;
+}
+
+/* Bodies of two streams in frames of a byte, now of the one and now of the other: each is told in
+ * one run, and nothing is told to the other. */
+static void small_frames(void **state)
+{
+    enum { FRAMES = 500, FRAME = 10 };
+    static uint8_t raw[2 * FRAMES * FRAME];
+    nghttp2_data_provider body = {.read_callback = nothing_yet};
+    nghttp2_nv head = nv(":status", "200");
+    (void)state;
+    for (unsigned i = 0; i < 2; i++)
+        ask(i, "GET", true);
+    settle();
+    for (int32_t stream = 1; stream <= 3; stream += 2)
+        assert_int_equal(nghttp2_submit_response(side.session, stream, &head, 1, &body), 0);
+    settle();
+    for (unsigned i = 0; i < 2 * FRAMES; i++) {
+        uint8_t stream = i % 2 == 0 ? 1 : 3;
+        uint8_t is_end = i >= 2 * FRAMES - 2;
+        uint8_t frame[FRAME] = {0, 0, 1, NGHTTP2_DATA, is_end, 0, 0, 0, stream, 'a' + stream};
+        memcpy(raw + (size_t)i * FRAME, frame, FRAME);
+    }
+    assert_int_equal(send(side.fd, raw, sizeof(raw), MSG_NOSIGNAL), sizeof(raw));
+    settle();
+    for (unsigned i = 0; i < 2; i++) {
+        assert_true(probes[i].over && !probes[i].failed);
+        assert_int_equal(probes[i].body, FRAMES);
+        assert_int_equal(probes[i].last, 'a' + 2 * i + 1);
+        assert_in_range(probes[i].bodies, 1, 2);
+    }
+}
+
 /* A reader that takes nothing holds back its own stream, to a window; the others go on. */
 static void a_slow_reader(void **state)
 {
@@ -433,7 +478,7 @@ static void an_upload(void **state)
     settle();
     assert_int_equal(p->drains, 1);
     assert_true(p->us->ops->body(p->us, STR("end")));
-    p->us->ops->end(p->us, NULL);
+    p->us->ops->end(p->us, STR(""), NULL);
     settle();
     assert_true(side.ended[1]);
     assert_int_equal(side.body[1], sent + 3);
@@ -734,6 +779,7 @@ int main(void)
         TEST(a_request),
         TEST(no_body),
         TEST(many_at_once),
+        TEST(small_frames),
         TEST(a_slow_reader),
         TEST(a_slow_reader_outlives_the_connection),
         TEST(a_slow_reader_leaves),

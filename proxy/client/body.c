@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The body of the request that is being read, on its way to the exchange: what a read has brought
+ * of it leaves together, in however small chunks it came. */
+#include "client/ask.h"
+
+/* The request of A is whole. Behind CONNECT and Upgrade bytes may follow that are not HTTP, so
+ * nothing is read until they are answered, whatever they say of the connection. */
+void client_request_ended(struct client *c, const struct ask *a)
+{
+    bool said_last = !a->keep_alive && c->switching != a;
+    c->reading = NULL;
+    c->body_full = false;
+    c->said_last = said_last;
+    c->state = said_last || a->x.must_close ? CLIENT_LAST : CLIENT_HEAD;
+}
+
+/* The body of `reading` is whole; LAST has not been given yet. */
+static void client_body_ended(struct client *c, struct str last)
+{
+    struct ask *a = c->reading;
+    struct fields *trailers = NULL;
+    client_request_ended(c, a);
+    if (a->x.body.trailer_len > 0) {
+        fields_init(&a->trailers, &a->x.arena, NULL, 0);
+        if (!h1_body_trailers(&a->x.body, &a->trailers)) {
+            struct fault f;
+            fault_set(&f, FAULT_BAD_REQUEST, "%s", a->x.body.error.reason);
+            c->state = CLIENT_LAST;
+            exchange_refuse(&a->x, &f);
+            return;
+        }
+        trailers = &a->trailers;
+    }
+    exchange_end(&a->x, last, trailers);
+}
+
+/* The body that is being read is bad or too slow: F is the answer, and nothing more is read. */
+void client_stop_body(struct client *c, const struct fault *f)
+{
+    struct ask *a = c->reading;
+    c->state = CLIENT_LAST;
+    c->reading = NULL;
+    exchange_refuse(&a->x, f);
+}
+
+/* Takes as much of the body that is being read off c->in as ROOM has a place for: what a read has
+ * brought leaves together. False: it is bad and was refused. */
+static bool client_feed_body(struct client *c, char *room, struct str *data)
+{
+    struct ask *a = c->reading;
+    struct h1_body *body = &a->x.body;
+    ssize_t used = h1_body_feed_joined(body, &c->in, room, data);
+    if (used < 0) {
+        struct fault f;
+        fault_set(&f, body->fault, "%s", body->error.reason);
+        client_stop_body(c, &f);
+        return false;
+    }
+    a->x.bytes_in += (size_t)used;
+    c->in = str_from_byte(c->in, (size_t)used);
+    return true;
+}
+
+/* Begins A with what is already there of its body. A body that is bad from its first byte is
+ * refused. */
+void ask_start(struct ask *a)
+{
+    struct client *c = a->c;
+    struct h1_body *body = &a->x.body;
+    char room[H1_BODY_JOIN];
+    struct str data = {NULL, 0};
+    if (c->reading == a && c->in.len > 0 && !client_feed_body(c, room, &data))
+        return;
+    exchange_start(&a->x, data, h1_body_is_done(body) && body->trailer_len == 0);
+    if (c->reading == a && h1_body_is_done(body))
+        client_body_ended(c, str_make(NULL, 0));
+}
+
+void client_read_body(struct client *c)
+{
+    struct ask *a = c->reading;
+    struct h1_body *body = &a->x.body;
+    char room[H1_BODY_JOIN];
+    struct str data = {NULL, 0};
+    if (!h1_body_is_done(body) && !client_feed_body(c, room, &data))
+        return;
+    if (h1_body_is_done(body))
+        client_body_ended(c, data);
+    else if (!exchange_body(&a->x, data))
+        c->body_full = true;
+}

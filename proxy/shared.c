@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One thread that accepts for all workers. A connection costs a call to another thread more than
+ * one that a worker accepts itself, and wakes that worker alone. */
+#include "shared.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "net/sock.h"
+
+enum {
+    ACCEPT_MAX = 32,        /* connections of one socket in one turn */
+    ACCEPT_PATIENCE = 8,    /* that have come without a pause, for each further one in a turn */
+    LAST_ACCEPT_MAX = 4096, /* and before it closes */
+    PAUSE_MS = 100          /* without accepting when descriptors are used up */
+};
+
+/* A socket. Owner: struct shared. Closed by door_close(). */
+struct door {
+    struct list link;
+    struct shared *shared;
+    unsigned id;
+    unsigned in_a_row; /* accepted since there was none */
+    int fd;
+    struct event event;
+    struct client_listener listener; /* what clients are told they came by */
+    struct reap reap;
+};
+
+static struct door *door_of(struct list *it)
+{
+    return container_of(it, struct door, link);
+}
+
+static void pause_accepting(struct shared *s, int cause)
+{
+    if (log_gate_open(&s->full, 1))
+        log_error("no connection is accepted for a moment: %s", strerror(cause));
+    list_foreach (it, &s->doors) {
+        event_del(&door_of(it)->event);
+    }
+    deadline_set(&s->pause, PAUSE_MS);
+}
+
+static void on_pause_over(void *arg)
+{
+    struct shared *s = arg;
+    list_foreach (it, &s->doors) {
+        event_add(&door_of(it)->event, NULL);
+    }
+}
+
+static void accept_some(struct door *d, unsigned max)
+{
+    struct shared *s = d->shared;
+    for (unsigned i = 0; i < max; i++) {
+        struct addr peer;
+        int fd = sock_accept(d->fd, &peer);
+        if (fd >= 0) {
+            d->in_a_row++;
+            worker_serve(s->workers[s->turn++ % s->n_workers], fd, &peer, &d->listener);
+            continue;
+        }
+        d->in_a_row = 0;
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            return;
+        if (!sock_is_passing(errno)) {
+            pause_accepting(s, errno);
+            return;
+        }
+    }
+}
+
+static void on_accept(evutil_socket_t fd, short what, void *arg)
+{
+    struct door *d = arg;
+    (void)fd;
+    (void)what;
+    /* For a lone one the look for a second is wasted. */
+    unsigned max = 1 + d->in_a_row / ACCEPT_PATIENCE;
+    accept_some(d, max < ACCEPT_MAX ? max : ACCEPT_MAX);
+}
+
+static struct door *door_open(struct shared *s, unsigned id, int fd)
+{
+    struct door *d = xcalloc(1, sizeof(*d));
+    list_init(&d->link);
+    d->shared = s;
+    d->id = id;
+    d->fd = fd;
+    event_assign(&d->event, s->loop->base, fd, EV_READ | EV_PERSIST, on_accept, d);
+    if (!deadline_is_set(&s->pause))
+        event_add(&d->event, NULL);
+    return d;
+}
+
+static void door_close(struct door *d)
+{
+    event_del(&d->event);
+    list_remove(&d->link);
+    close(d->fd);
+    conf_unref(&d->listener.conf);
+    loop_reap(d->shared->loop, &d->reap, free, d);
+}
+
+static struct door *find_door(struct shared *s, unsigned id)
+{
+    list_foreach (it, &s->doors) {
+        if (door_of(it)->id == id)
+            return door_of(it);
+    }
+    return NULL;
+}
+
+void shared_init(struct shared *s, struct loop *l, struct worker **workers, unsigned n)
+{
+    *s = (struct shared){.loop = l, .workers = workers, .n_workers = n};
+    list_init(&s->doors);
+    deadline_init(&s->pause, l, on_pause_over, s);
+}
+
+void shared_update(struct shared *s, struct listen_set *places, struct conf *c)
+{
+    struct list stay;
+    list_init(&stay);
+    for (unsigned i = 0; i < places->n; i++) {
+        const struct place *p = &places->v[i];
+        if (!p->is_shared)
+            continue;
+        struct door *d = find_door(s, p->id);
+        if (d == NULL)
+            d = door_open(s, p->id, listen_take(places, i, 0));
+        list_remove(&d->link);
+        list_push_back(&stay, &d->link);
+        conf_unref(&d->listener.conf);
+        d->listener = (struct client_listener){p->addr, c->listeners[i].forward, conf_ref(c)};
+    }
+    shared_close(s, true);
+    list_move(&s->doors, &stay);
+}
+
+void shared_close(struct shared *s, bool is_kind)
+{
+    struct list *it;
+    while ((it = list_first(&s->doors)) != NULL) {
+        if (is_kind)
+            accept_some(door_of(it), LAST_ACCEPT_MAX);
+        door_close(door_of(it));
+    }
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Listening sockets that are one for all workers: unix: ones, for which there is no SO_REUSEPORT,
+ * and those that the service manager has passed. If every worker waited at them, each connection
+ * would wake them all. So the main thread alone accepts there, and deals what comes out to the
+ * workers in turn. It sends in order: who was dealt out comes before the drain that follows. Main
+ * thread only. */
+#ifndef TLSFAN_SHARED_H
+#define TLSFAN_SHARED_H
+
+#include "listen.h"
+#include "worker.h"
+
+/* Embedded in the server. */
+struct shared {
+    struct loop *loop;
+    struct list doors;     /* struct door: one a socket */
+    struct deadline pause; /* set while accepting is paused: descriptors are used up */
+    struct log_gate full;
+    struct worker **workers; /* borrowed, like the loop */
+    unsigned n_workers;
+    unsigned turn; /* whose is the next connection */
+};
+
+/* Deals out to N WORKERS, which serve proxy clients. */
+void shared_init(struct shared *s, struct loop *l, struct worker **workers, unsigned n);
+
+/* Takes over the shared places of a set that holds with C. What has connected to one that is not in
+ * it any more is still served. */
+void shared_update(struct shared *s, struct listen_set *places, struct conf *c);
+
+/* Stops accepting. IS_KIND: who has connected already is still served. Any number of times. */
+void shared_close(struct shared *s, bool is_kind);
+
+#endif
