@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <uthash.h>
 
-#include "net/tls_stream.h"
+#include "net/tls_sessions.h"
 
 /* Shared by the rules of one snapshot, which is made and freed by one thread at a time. */
 struct tls_ctx {
@@ -278,16 +278,6 @@ static X509_STORE *get_store(struct maker *m, const struct tls_policy *p)
 
 /* ---- contexts ---- */
 
-/* Records only. The stream keeps its sessions where they are found here. */
-static int on_new_session(SSL *ssl, SSL_SESSION *session)
-{
-    struct tls_sessions *kept = SSL_get_app_data(ssl);
-    if (kept == NULL || !SSL_SESSION_is_resumable(session))
-        return 0;
-    tls_sessions_put(kept, session);
-    return 1;
-}
-
 static bool set_client_cert(struct maker *m, SSL_CTX *ssl, const struct tls_policy *p)
 {
     const char *cert = p->client_cert;
@@ -342,7 +332,7 @@ static void set_modes(SSL_CTX *ssl, bool resumption)
         return;
     }
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
-    SSL_CTX_sess_set_new_cb(ssl, on_new_session);
+    SSL_CTX_sess_set_new_cb(ssl, tls_resume_on_new);
 }
 
 /* NULL when there was a fault, which has been told. */
