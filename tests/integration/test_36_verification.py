@@ -2,16 +2,167 @@
 """Nothing but a certificate that is there, strong enough and valid now makes a verified connection.
 
 Neither a list of suites, nor an old version, nor a session from before stands in for one."""
+import re
 import signal
 import ssl
+import subprocess
 import time
 
 import pytest
 
+from testenv.ports import free_port
 from testenv.scripted import answering, ok
-from testenv.wait import wait_until
+from testenv.wait import can_connect, wait_until
 
+WEAK = "ALL:@SECLEVEL=0"
 V = ssl.TLSVersion
+VERSIONS = pytest.mark.parametrize("version", [V.TLSv1, V.TLSv1_1, V.TLSv1_2, V.TLSv1_3], ids=lambda v: v.name)
+RULES = pytest.mark.parametrize("rule", ['min_version = "1.0"', 'min_version = "1.0" ciphers = "%s"' % WEAK],
+                                ids=["version", "suites"])
+OLD = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def weak_context(version, leaf=None):
+    """A server that takes anything, with LEAF or without a certificate, in VERSION alone."""
+    ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ctx.set_ciphers("%s:COMPLEMENTOFALL" % WEAK)
+    ctx.minimum_version = ctx.maximum_version = version
+    if leaf is not None:
+        ctx.load_cert_chain(leaf.cert, leaf.key)
+    return ctx
+
+
+@pytest.fixture(scope="module")
+def small(ca):
+    return ca.odd_leaf("small_key", ("-newkey", "rsa:1024"))
+
+
+@pytest.fixture(scope="module")
+def rsa(ca):
+    return ca.odd_leaf("rsa", ("-newkey", "rsa:2048"))
+
+
+@pytest.fixture(scope="module")
+def sha1(ca):
+    return ca.odd_leaf("sha1_leaf", digest="sha1")
+
+
+def refused(server, r, *words):
+    assert r.status == 502 and r.error == "tls_certificate_error", r
+    assert any(w in r.text for w in words), r.text
+    assert server.received == b"" and server.requests == [] and server.heard == 0
+
+
+# ---- a certificate is shown ----
+
+ANONYMOUS = ("AECDH-AES128-SHA", "ADH-AES128-SHA", "ADH-AES128-GCM-SHA256")
+
+
+@pytest.mark.h1_only("its server takes no part in ALPN")
+@pytest.mark.parametrize("suite", ANONYMOUS + ("ECDHE-ECDSA-NULL-SHA",))
+@pytest.mark.parametrize("rule", ['ciphers = "%s"' % WEAK, 'ciphers = "%s" min_version = "1.0"' % WEAK,
+                                  'ciphers = "%s" verify = off' % WEAK], ids=["suites", "version", "unverified"])
+def test_server_that_proves_nothing(ca, make_proxy, suite, rule):
+    """s_server that speaks one suite, without a certificate or without encryption."""
+    port = free_port()
+    leaf = ca.leaf()
+    cert = ("-nocert",) if suite in ANONYMOUS else ("-cert", leaf.cert, "-key", leaf.key)
+    server = subprocess.Popen(["openssl", "s_server", "-accept", "127.0.0.1:%d" % port, "-www", "-quiet", "-tls1_2",
+                               "-cipher", suite + ":@SECLEVEL=0", *cert],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: can_connect("127.0.0.1", port), what="s_server")
+        p = make_proxy('rule "localhost" { %s }\n' % rule)
+        with p.client() as c:
+            r = c.get("http://localhost:%d/" % port)
+            assert r.status == 502 and r.error in ("tls_alert_received", "tls_protocol_error"), r
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.mark.parametrize("where", ["tls { ciphers = %s }", 'rule "*.test" { ciphers = %s }'])
+@pytest.mark.parametrize("text", ["aNULL", "eNULL", "COMPLEMENTOFALL", "DEFAULT:aNULL:@SECLEVEL=0",
+                                  "HIGH,AECDH-AES128-SHA", "DEFAULT:NULL-SHA256", "ECDHE+AESGCM aPSK"])
+def test_suites_that_prove_nothing_are_an_error(tlsfan, tmp, where, text):
+    path = tmp / "suites.conf"
+    path.write_text(where % ('"%s"' % text) + "\n")
+    done = tlsfan("-t", "-c", str(path))
+    assert done.returncode != 0 and re.search(r"suites\.conf:1: .*ciphers: .*no certificate", done.stderr), done.stderr
+    path.write_text(where % ('"%s"' % WEAK) + "\n")
+    assert tlsfan("-t", "-c", str(path)).returncode == 0
+
+
+# ---- it is strong enough ----
+
+@OLD
+@VERSIONS
+@RULES
+def test_small_key(serve, make_proxy, small, version, rule):
+    server = serve(answering(lambda r, c: ok()), context=weak_context(version, small))
+    p = make_proxy('rule "localhost" { %s }\n' % rule)
+    with p.client() as c:
+        refused(server, c.get(server.url()), "its key is too small")
+
+
+@OLD
+@VERSIONS
+@RULES
+def test_weak_signature(serve, make_proxy, sha1, version, rule):
+    server = serve(answering(lambda r, c: ok()), context=weak_context(version, sha1))
+    p = make_proxy('rule "localhost" { %s }\n' % rule)
+    with p.client() as c:
+        refused(server, c.get(server.url()), "a hash that is too weak")
+
+
+@OLD
+def test_min_version_for_all(serve, make_proxy, small):
+    server = serve(answering(lambda r, c: ok()), context=weak_context(V.TLSv1_3, small))
+    p = make_proxy('tls { min_version = "1.0" }\n')
+    with p.client() as c:
+        refused(server, c.get(server.url()), "its key is too small")
+
+
+@OLD
+@VERSIONS
+def test_old_versions_work(serve, make_proxy, ca, version):
+    server = serve(answering(lambda r, c: ok("old")), context=weak_context(version, ca.leaf()))
+    p = make_proxy('rule "localhost" { min_version = "1.0" }\n')
+    with p.client() as c:
+        assert c.get(server.url()).text == "old"
+
+
+@pytest.mark.h1_only("its server takes no part in ALPN")
+@pytest.mark.parametrize("flags", [("-cipher", "DHE:@SECLEVEL=0", "-dhparam"), ("-sigalgs", "RSA+SHA1")],
+                         ids=["dh", "sha1"])
+@pytest.mark.parametrize("version,good", [("-tls1", True), ("-tls1_1", True), ("-tls1_2", False)])
+def test_what_old_versions_need_is_theirs_alone(ca, rsa, make_proxy, tmp, version, good, flags):
+    """DH of 1,536 bits, or signatures with SHA-1 alone."""
+    if flags[-1] == "-dhparam":
+        path = str(tmp / "dh.pem")
+        subprocess.run(["openssl", "genpkey", "-genparam", "-algorithm", "DH", "-pkeyopt", "group:modp_1536", "-out",
+                        path], check=True, stderr=subprocess.DEVNULL)
+        flags += (path,)
+    else:
+        flags += ("-cipher", WEAK)
+    port = free_port()
+    server = subprocess.Popen(["openssl", "s_server", "-accept", "127.0.0.1:%d" % port, "-www", "-quiet", version,
+                               "-cert", rsa.cert, "-cert_chain", ca.path("inter.pem"), "-key", rsa.key, *flags],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: can_connect("127.0.0.1", port), what="s_server")
+        p = make_proxy('rule "localhost" { min_version = "1.0" }\n')
+        with p.client() as c:
+            r = c.get("http://localhost:%d/" % port)
+            assert r.status == (200 if good else 502), r.text
+            assert good or r.error in ("tls_alert_received", "tls_protocol_error"), r
+    finally:
+        server.kill()
+        server.wait()
+
+
+# ---- and valid now ----
+
 EITHER = pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3], ids=lambda v: v.name)
 
 

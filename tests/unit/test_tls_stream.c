@@ -602,6 +602,101 @@ static void verdict_is_looked_at(void **state)
     }
 }
 
+/* Serves what WANT says, by a CA as ISSUER says. */
+static void serve_weak(const struct cert_want *want, const struct cert_want *issuer, int version)
+{
+    struct pair middle = make_cert(&ca, issuer);
+    serve(&middle, want);
+    SSL_CTX_set_min_proto_version(srv.ctx, TLS1_VERSION);
+    SSL_CTX_set_max_proto_version(srv.ctx, version);
+    SSL_CTX_add1_chain_cert(srv.ctx, middle.cert);
+    free_pair(&middle);
+}
+
+static void weak_certificates(void **state)
+{
+    (void)state;
+    static char low[] = "ALL:@SECLEVEL=0";
+    static const struct cert_want good = {.cn = "x", .san = "DNS:a.test"};
+    static const struct cert_want small = {.cn = "x", .san = "DNS:a.test", .rsa = 1024};
+    static const struct cert_want sha1 = {.cn = "x", .san = "DNS:a.test", .sha1 = true};
+    static const struct cert_want ca_good = {.cn = "Middle", .is_ca = true};
+    static const struct cert_want ca_small = {.cn = "Middle", .is_ca = true, .rsa = 1024};
+    static const struct cert_want ca_sha1 = {.cn = "Middle", .is_ca = true, .sha1 = true};
+    static const struct {
+        const struct cert_want *leaf, *issuer;
+        const char *text;
+    } table[] = {{&small, &ca_good, "its key is too small"},
+                 {&good, &ca_small, "the key of its issuer is too small"},
+                 {&sha1, &ca_good, "a hash that is too weak"},
+                 {&good, &ca_sha1, "a hash that is too weak"}};
+    static const int versions[] = {TLS1_VERSION, TLS1_1_VERSION, TLS1_2_VERSION, TLS1_3_VERSION};
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        for (size_t k = 0; k < sizeof(versions) / sizeof(versions[0]); k++) {
+            rule.tls.min_version = TLS1_VERSION;
+            rule.tls.ciphers = k % 2 == 0 ? empty : low;
+            remake();
+            serve_weak(table[i].leaf, table[i].issuer, versions[k]);
+            expect_bad("a.test", false, table[i].text, "CN=");
+        }
+    }
+}
+
+/* A server with DH of 1,536 bits, or whose TLS 1.2 signs with SHA-1 alone. */
+static void connect_to_old(int version, bool small_dh, const char *ciphers)
+{
+    const struct cert_want want = {.cn = "x", .san = "DNS:a.test", .rsa = 2048};
+    u.gone = false;
+    serve(&ca, &want);
+    SSL_CTX_set_min_proto_version(srv.ctx, TLS1_VERSION);
+    SSL_CTX_set_max_proto_version(srv.ctx, version);
+    SSL_CTX_set_cipher_list(srv.ctx, small_dh ? "DHE:@SECLEVEL=0" : "ALL:@SECLEVEL=0");
+    if (!small_dh)
+        assert_int_equal(SSL_CTX_set1_sigalgs_list(srv.ctx, "RSA+SHA1"), 1);
+    EVP_PKEY_CTX *c = EVP_PKEY_CTX_new_from_name(NULL, "DH", NULL);
+    EVP_PKEY *dh = NULL;
+    OSSL_PARAM group[] = {OSSL_PARAM_utf8_string("group", (char *)"modp_1536", 9), OSSL_PARAM_END};
+    assert_int_equal(EVP_PKEY_keygen_init(c), 1);
+    assert_int_equal(EVP_PKEY_CTX_set_params(c, group), 1);
+    assert_int_equal(EVP_PKEY_generate(c, &dh), 1);
+    EVP_PKEY_CTX_free(c);
+    assert_int_equal(SSL_CTX_set0_tmp_dh_pkey(srv.ctx, dh), 1);
+    rule.tls.min_version = TLS1_VERSION;
+    rule.tls.ciphers = ciphers == NULL ? empty : (char *)ciphers;
+    remake();
+    dial("a.test", false);
+    shake();
+}
+
+static void end_old(void)
+{
+    close_client();
+    drop_server();
+    tls_sessions_clear(&sessions);
+}
+
+/* min_version = "1.0" is no reason to take from TLS 1.2 what only TLS 1.0 cannot do without. */
+static void old_versions_alone_are_weak(void **state)
+{
+    (void)state;
+    for (int small_dh = 0; small_dh < 2; small_dh++) {
+        connect_to_old(TLS1_VERSION, small_dh, NULL);
+        assert_int_equal(u.ready, 1);
+        assert_string_equal(tls_stream_version(u.s), "TLSv1");
+        end_old();
+        connect_to_old(TLS1_1_VERSION, small_dh, NULL);
+        assert_int_equal(u.ready, 1);
+        end_old();
+        connect_to_old(TLS1_2_VERSION, small_dh, NULL);
+        assert_int_equal(u.ready, 0);
+        assert_true(u.fault.code == FAULT_TLS_PROTOCOL || u.fault.code == FAULT_TLS_ALERT);
+        end_old();
+        connect_to_old(TLS1_2_VERSION, small_dh, "DEFAULT:@SECLEVEL=0");
+        assert_int_equal(u.ready, 1);
+        end_old();
+    }
+}
+
 /* In TLS 1.3 the client is done before the server has looked at its certificate. */
 static void client_certificate(void **state)
 {
@@ -994,6 +1089,8 @@ int main(void)
         TEST(old_server_is_taken_where_a_rule_says_so),
         TEST(no_certificate_is_a_fault),
         TEST(verdict_is_looked_at),
+        TEST(weak_certificates),
+        TEST(old_versions_alone_are_weak),
         TEST(client_certificate),
         TEST(bodies_both_ways),
         TEST(pause_keeps_buffered_records),
