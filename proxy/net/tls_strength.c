@@ -100,7 +100,8 @@ static bool holds_unfit_alone(const SSL_CTX *ssl)
     return unfit;
 }
 
-/* What does not add to the list: "!", "-" and "+" take away or move, "@" is a command. */
+/* What does not add to the list: "!", "-" and "+" take away or move, "@" is a command. Nor does
+ * an empty one, for strchr() finds its end. */
 static bool adds(const char *element)
 {
     return strchr("!-+@", *element) == NULL;

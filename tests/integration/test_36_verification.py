@@ -132,6 +132,20 @@ def test_old_versions_work(serve, make_proxy, ca, version):
         assert c.get(server.url()).text == "old"
 
 
+@OLD
+@VERSIONS
+def test_client_certificate_with_old_versions(serve, make_proxy, ca, version):
+    ctx = weak_context(version, ca.leaf())
+    ctx.load_verify_locations(ca.root)
+    ctx.verify_mode = ssl.CERT_REQUIRED
+    server = serve(answering(lambda r, c: ok("known")), context=ctx)
+    own = ca.leaf("client")
+    p = make_proxy('rule "localhost" { min_version = "1.0" client_cert = "%s" client_key = "%s" }\n'
+                   % (own.cert, own.key))
+    with p.client() as c:
+        assert c.get(server.url()).text == "known"
+
+
 @pytest.mark.h1_only("its server takes no part in ALPN")
 @pytest.mark.parametrize("flags", [("-cipher", "DHE:@SECLEVEL=0", "-dhparam"), ("-sigalgs", "RSA+SHA1")],
                          ids=["dh", "sha1"])
