@@ -17,7 +17,8 @@
 #include <sys/stat.h>
 
 #include "base/hash.h"
-#include "net/tls_stream.h"
+#include "net/tls_sessions.h"
+#include "net/tls_strength.h"
 
 /* Shared by the rules of one snapshot, which is made and freed by one thread at a time. */
 struct tls_ctx {
@@ -278,16 +279,6 @@ static X509_STORE *get_store(struct maker *m, const struct tls_policy *p)
 
 /* ---- contexts ---- */
 
-/* Records only. The stream keeps its sessions where they are found here. */
-static int on_new_session(SSL *ssl, SSL_SESSION *session)
-{
-    struct tls_sessions *kept = SSL_get_app_data(ssl);
-    if (kept == NULL || !SSL_SESSION_is_resumable(session))
-        return 0;
-    tls_sessions_put(kept, session);
-    return 1;
-}
-
 static bool set_client_cert(struct maker *m, SSL_CTX *ssl, const struct tls_policy *p)
 {
     const char *cert = p->client_cert;
@@ -312,15 +303,11 @@ static bool set_client_cert(struct maker *m, SSL_CTX *ssl, const struct tls_poli
     return true;
 }
 
-static bool set_protocol(struct maker *m, SSL_CTX *ssl, const struct tls_policy *p)
+static bool set_suites(struct maker *m, SSL_CTX *ssl, const struct tls_policy *p)
 {
-    int min = p->min_version == 0 ? TLS1_2_VERSION : p->min_version;
-    SSL_CTX_set_min_proto_version(ssl, min);
-    /* The signatures of TLS before 1.2 are allowed at no other level. */
-    if (min < TLS1_2_VERSION)
-        SSL_CTX_set_security_level(ssl, 0);
-    if (is_set(p->ciphers) && SSL_CTX_set_cipher_list(ssl, p->ciphers) != 1)
-        return fault(m, "ciphers", "\"%s\": %s", p->ciphers, reason());
+    const char *why = is_set(p->ciphers) ? tls_strength_set_ciphers(ssl, p->ciphers) : NULL;
+    if (why != NULL)
+        return fault(m, "ciphers", "\"%s\": %s", p->ciphers, why);
     if (is_set(p->ciphersuites) && SSL_CTX_set_ciphersuites(ssl, p->ciphersuites) != 1)
         return fault(m, "ciphersuites", "\"%s\": %s", p->ciphersuites, reason());
     return true;
@@ -342,7 +329,7 @@ static void set_modes(SSL_CTX *ssl, bool resumption)
         return;
     }
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
-    SSL_CTX_sess_set_new_cb(ssl, on_new_session);
+    SSL_CTX_sess_set_new_cb(ssl, tls_resume_on_new);
 }
 
 /* NULL when there was a fault, which has been told. */
@@ -353,9 +340,11 @@ static SSL_CTX *make_ssl(struct maker *m, const struct tls_policy *p)
     if (ssl == NULL)
         abort();
     set_modes(ssl, p->session_resumption);
-    bool protocol = set_protocol(m, ssl, p);
+    tls_strength_init(ssl, p->min_version == 0 ? TLS1_2_VERSION : p->min_version);
+    /* Before the suites, which may lower the level: this is a certificate, too. */
     bool cert = set_client_cert(m, ssl, p);
-    if (store == NULL || !protocol || !cert) {
+    bool suites = set_suites(m, ssl, p);
+    if (store == NULL || !suites || !cert) {
         SSL_CTX_free(ssl);
         return NULL;
     }

@@ -4,8 +4,7 @@
  *
  * CAs: ca_file and ca_dir (every file in it) replace the system's store, ca_extra is added to
  * whichever it is. With crl_file the leaf must be covered by a CRL; an issuer is checked where a
- * CRL for it is there. min_version below 1.2 lowers the security level of that rule to 0, or
- * OpenSSL would not do it. */
+ * CRL for it is there. How strong handshakes and certificates must be: net/tls_strength.h. */
 #ifndef TLSFAN_NET_TLS_CTX_H
 #define TLSFAN_NET_TLS_CTX_H
 

@@ -10,7 +10,6 @@
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "net/sock.h"
 #include "net/tls_verify.h"
@@ -29,12 +28,11 @@ struct tls {
     SSL *ssl;
     char *name; /* terminated, owned */
     size_t name_len;
-    struct tls_sessions *sessions; /* borrowed */
+    struct tls_resume resume;
     bool verify;
     bool bio_eof;  /* the socket has ended */
     bool more;     /* OpenSSL may have bytes for us without a look at the socket */
     bool broken;   /* a fatal error: OpenSSL must not be called again */
-    bool offered;  /* a session to resume was offered */
     int end;       /* EOF or FAIL that waits for the bytes before it to be delivered; 0: none */
     int bio_errno; /* of the last system call that failed */
     size_t wire;   /* bytes that the read under way may still ask for; elsewhere SIZE_MAX */
@@ -141,50 +139,6 @@ static void make_method(void)
     BIO_meth_set_write(method, bio_write);
     BIO_meth_set_ctrl(method, bio_ctrl);
     BIO_meth_set_create(method, bio_create);
-}
-
-/* ---- sessions ---- */
-
-void tls_sessions_clear(struct tls_sessions *t)
-{
-    for (unsigned i = 0; i < t->n; i++)
-        SSL_SESSION_free(t->v[i]);
-    t->n = 0;
-}
-
-void tls_sessions_put(struct tls_sessions *t, void *session)
-{
-    if (t->n == TLS_SESSIONS_KEPT) {
-        SSL_SESSION_free(t->v[0]);
-        memmove(t->v, t->v + 1, (TLS_SESSIONS_KEPT - 1) * sizeof(t->v[0]));
-        t->n--;
-    }
-    t->v[t->n++] = session;
-}
-
-static bool is_usable(SSL_SESSION *session)
-{
-    time_t end = (time_t)SSL_SESSION_get_time(session) + SSL_SESSION_get_timeout(session);
-    return SSL_SESSION_is_resumable(session) && time(NULL) < end;
-}
-
-/* Offers the newest session that is still good. A ticket of TLS 1.3 is used once (RFC 8446
- * §C.4). */
-static void offer_session(struct tls *t)
-{
-    struct tls_sessions *kept = t->sessions;
-    while (kept != NULL && kept->n > 0) {
-        SSL_SESSION *session = kept->v[kept->n - 1];
-        bool usable = is_usable(session);
-        if (usable)
-            t->offered = SSL_set_session(t->ssl, session) == 1;
-        if (!usable || SSL_SESSION_get_protocol_version(session) >= TLS1_3_VERSION) {
-            SSL_SESSION_free(session);
-            kept->n--;
-        }
-        if (usable)
-            return;
-    }
 }
 
 /* ---- faults ---- */
@@ -401,6 +355,19 @@ static ssize_t tls_write(struct stream *s, const struct iovec *iov, int n)
     }
 }
 
+/* What was asked of OpenSSL is not taken for granted. */
+static int finish_handshake(struct tls *t)
+{
+    struct fault f;
+    t->more = SSL_has_pending(t->ssl) == 1;
+    if (!t->verify || tls_verify_check(&f, t->ssl, str_make(t->name, t->name_len)))
+        return 0;
+    t->broken = true;
+    tls_resume_fail(&t->resume);
+    stream_set_fault(&t->s, f.code, "%s", f.text);
+    return STREAM_FAIL;
+}
+
 static int tls_handshake(struct stream *s)
 {
     struct tls *t = tls_of(s);
@@ -408,10 +375,8 @@ static int tls_handshake(struct stream *s)
         return STREAM_FAIL;
     ERR_clear_error();
     int r = SSL_connect(t->ssl);
-    if (r == 1) {
-        t->more = SSL_has_pending(t->ssl) == 1;
-        return 0;
-    }
+    if (r == 1)
+        return finish_handshake(t);
     int e = SSL_get_error(t->ssl, r);
     if (e == SSL_ERROR_WANT_READ && !t->bio_eof)
         return STREAM_AGAIN;
@@ -419,9 +384,8 @@ static int tls_handshake(struct stream *s)
         s->want_write = true;
         return STREAM_AGAIN;
     }
-    /* Whatever the reason is, the session must not stand in the way of every later attempt. */
-    if (t->offered)
-        tls_sessions_clear(t->sessions);
+    if (t->resume.offered)
+        tls_resume_fail(&t->resume);
     return record_fault(t, e);
 }
 
@@ -445,8 +409,7 @@ static void tls_close(struct stream *s)
 {
     struct tls *t = tls_of(s);
     bool can = s->state != STREAM_HANDSHAKE && s->fault == NULL && !s->failed && !t->broken;
-    t->sessions = NULL;
-    SSL_set_app_data(t->ssl, NULL);
+    tls_resume_end(&t->resume, t->ssl);
     if (!can || s->ended || s->out != NULL)
         return;
     SSL_shutdown(t->ssl);
@@ -517,9 +480,8 @@ struct stream *tls_stream_new(struct loop *l, int fd, const struct addr *addr,
     t->name_len = peer->name.len;
     t->verify = peer->verify;
     t->wire = SIZE_MAX;
-    t->sessions = peer->sessions;
+    t->resume = (struct tls_resume){.kept = peer->sessions, .verify = peer->verify};
     t->ssl = new_ssl(t, peer->ctx);
-    SSL_set_app_data(t->ssl, peer->sessions);
     if (peer->http2)
         offer_h2(t->ssl);
     if (!set_name(t, peer)) {
@@ -530,7 +492,7 @@ struct stream *tls_stream_new(struct loop *l, int fd, const struct addr *addr,
         ERR_clear_error();
         return &t->s;
     }
-    offer_session(t);
+    tls_resume_start(&t->resume, t->ssl);
     return &t->s;
 }
 
@@ -555,11 +517,5 @@ bool tls_stream_is_resumed(const struct stream *s)
 
 int64_t tls_stream_expiry(const struct stream *s)
 {
-    struct tm tm;
-    if (s->ops != &tls_ops)
-        return 0;
-    const X509 *leaf = SSL_get0_peer_certificate(tls_of(s)->ssl);
-    if (leaf == NULL || ASN1_TIME_to_tm(X509_get0_notAfter(leaf), &tm) != 1)
-        return 0;
-    return timegm(&tm);
+    return s->ops == &tls_ops ? tls_verify_expiry(SSL_get0_peer_certificate(tls_of(s)->ssl)) : 0;
 }

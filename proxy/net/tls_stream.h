@@ -7,20 +7,7 @@
 
 #include "net/stream.h"
 #include "net/tls_ctx.h"
-
-enum { TLS_SESSIONS_KEPT = 8 };
-
-/* Sessions to resume, of one origin under one policy in one worker. TLS 1.3 tickets are used
- * once, the newest first. Zero-initialised. */
-struct tls_sessions {
-    void *v[TLS_SESSIONS_KEPT]; /* SSL_SESSION, owned; oldest first */
-    unsigned n;
-};
-
-void tls_sessions_clear(struct tls_sessions *t);
-/* Keeps SESSION (an SSL_SESSION, whose reference is taken over), in place of the oldest when
- * full. */
-void tls_sessions_put(struct tls_sessions *t, void *session);
+#include "net/tls_sessions.h"
 
 struct tls_peer {
     const struct tls_ctx *ctx; /* the stream has a reference of its own to the SSL_CTX */

@@ -234,3 +234,77 @@ bool tls_verify_fault(struct fault *f, SSL *ssl, struct str name)
               depth > 0 ? "of an issuer of" : "of", host, verdict, subject, issuer);
     return true;
 }
+
+bool tls_verify_check(struct fault *f, SSL *ssl, struct str name)
+{
+    char host[256];
+    if (SSL_get0_peer_certificate(ssl) != NULL)
+        return !tls_verify_fault(f, ssl, name);
+    fault_set(f, FAULT_TLS_CERTIFICATE,
+              "%s shows no certificate, so that nothing tells who it is; the suite was %s",
+              str_escape(host, sizeof(host), name), SSL_get_cipher_name(ssl));
+    return false;
+}
+
+/* ---- how long it holds ---- */
+
+/* Seconds since 1970; 0 for what cannot be read. */
+static int64_t to_seconds(const ASN1_TIME *t)
+{
+    struct tm tm;
+    if (t == NULL || ASN1_TIME_to_tm(t, &tm) != 1)
+        return 0;
+    return timegm(&tm);
+}
+
+int64_t tls_verify_expiry(const X509 *cert)
+{
+    return cert == NULL ? 0 : to_seconds(X509_get0_notAfter(cert));
+}
+
+/* nextUpdate of the newest list by ISSUER; INT64_MAX when there is none, or it has no such date. */
+static int64_t crl_until(X509_STORE_CTX *c, const X509_NAME *issuer)
+{
+    STACK_OF(X509_CRL) *lists = X509_STORE_CTX_get1_crls(c, issuer);
+    int64_t until = 0;
+    for (int i = 0; i < sk_X509_CRL_num(lists); i++) {
+        const ASN1_TIME *next = X509_CRL_get0_nextUpdate(sk_X509_CRL_value(lists, i));
+        int64_t end = next == NULL ? INT64_MAX : to_seconds(next);
+        until = end > until ? end : until;
+    }
+    if (sk_X509_CRL_num(lists) <= 0)
+        until = INT64_MAX;
+    sk_X509_CRL_pop_free(lists, X509_CRL_free);
+    return until;
+}
+
+/* The first nextUpdate of the lists that CHAIN was held against. */
+static int64_t crls_until(X509_STORE *store, STACK_OF(X509) * chain)
+{
+    int64_t until = INT64_MAX;
+    if ((X509_VERIFY_PARAM_get_flags(X509_STORE_get0_param(store)) & X509_V_FLAG_CRL_CHECK) == 0)
+        return until;
+    X509_STORE_CTX *c = X509_STORE_CTX_new();
+    if (c == NULL || X509_STORE_CTX_init(c, store, NULL, NULL) != 1)
+        until = 0;
+    for (int i = 0; until > 0 && i < sk_X509_num(chain); i++) {
+        int64_t end = crl_until(c, X509_get_issuer_name(sk_X509_value(chain, i)));
+        until = end < until ? end : until;
+    }
+    X509_STORE_CTX_free(c);
+    ERR_clear_error();
+    return until;
+}
+
+int64_t tls_verify_until(SSL *ssl)
+{
+    STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl);
+    if (chain == NULL || sk_X509_num(chain) == 0)
+        return 0;
+    int64_t until = crls_until(SSL_CTX_get_cert_store(SSL_get_SSL_CTX(ssl)), chain);
+    for (int i = 0; i < sk_X509_num(chain); i++) {
+        int64_t end = tls_verify_expiry(sk_X509_value(chain, i));
+        until = end < until ? end : until;
+    }
+    return until;
+}

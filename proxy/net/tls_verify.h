@@ -17,4 +17,15 @@ MUST_CHECK bool tls_verify_setup(SSL *ssl, struct str name, bool is_ip);
  * issuer CN=...". False when verification was not what failed. */
 MUST_CHECK bool tls_verify_fault(struct fault *f, SSL *ssl, struct str name);
 
+/* After a handshake that ended well, a resumed one, too: there is a certificate of the peer, and it
+ * has verified. Else false with F as above. Trusts neither the suite nor the version. */
+MUST_CHECK bool tls_verify_check(struct fault *f, SSL *ssl, struct str name);
+
+/* notAfter of CERT, seconds since 1970; 0 where it is NULL or cannot be read. */
+int64_t tls_verify_expiry(const X509 *cert);
+/* Until when the verdict of a full handshake holds, seconds since 1970: the first notAfter of the
+ * verified chain or, with a crl_file, nextUpdate of a list that was looked at. 0 where there is no
+ * such chain. */
+int64_t tls_verify_until(SSL *ssl);
+
 #endif

@@ -131,15 +131,82 @@ static void good_settings_are_taken(void **state)
     c.on_free(&c);
 }
 
-static void old_versions_lower_the_level(void **state)
+/* Neither an old version nor a list of suites lowers what is asked of certificates. */
+static void certificates_keep_their_level(void **state)
 {
     (void)state;
-    struct conf c;
-    struct rule r = make_rule();
-    r.tls.min_version = 0x0301;
-    assert_null(make(&c, &r, 1));
-    assert_int_equal(SSL_CTX_get_security_level(tls_ctx_ssl(r.tls.ctx)), 0);
-    c.on_free(&c);
+    static char low[] = "DEFAULT:@SECLEVEL=0";
+    static char high[] = "DEFAULT:@SECLEVEL=4";
+    static const struct {
+        int version;
+        char *ciphers;
+        int raised; /* to; 0: not */
+    } table[] = {{0x0303, empty, 0},
+                 {0x0301, empty, 0},
+                 {0x0303, low, 0},
+                 {0x0301, low, 0},
+                 {0x0301, high, 4}};
+    SSL_CTX *plain = SSL_CTX_new(TLS_client_method());
+    int level = SSL_CTX_get_security_level(plain);
+    assert_true(level > 0);
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct conf c;
+        struct rule r = make_rule();
+        r.tls.min_version = table[i].version;
+        r.tls.ciphers = table[i].ciphers;
+        assert_null(make(&c, &r, 1));
+        SSL_CTX *ssl = tls_ctx_ssl(r.tls.ctx);
+        assert_int_equal(X509_VERIFY_PARAM_get_auth_level(SSL_CTX_get0_param(ssl)),
+                         table[i].raised > 0 ? table[i].raised : level);
+        if (table[i].ciphers == empty)
+            assert_int_equal(SSL_CTX_get_security_level(ssl), level);
+        c.on_free(&c);
+    }
+    SSL_CTX_free(plain);
+}
+
+/* The name of a suite that a client of SSL would offer, and that shows no certificate or encrypts
+ * nothing; NULL: none. */
+static const char *find_unfit(SSL_CTX *ssl)
+{
+    SSL *s = SSL_new(ssl);
+    STACK_OF(SSL_CIPHER) *all = SSL_get1_supported_ciphers(s);
+    const char *found = NULL;
+    assert_true(sk_SSL_CIPHER_num(all) > 0);
+    for (int i = 0; i < sk_SSL_CIPHER_num(all); i++) {
+        const SSL_CIPHER *c = sk_SSL_CIPHER_value(all, i);
+        int auth = SSL_CIPHER_get_auth_nid(c);
+        if (auth == NID_auth_null || auth == NID_auth_psk || auth == NID_auth_srp ||
+            SSL_CIPHER_get_cipher_nid(c) == NID_undef)
+            found = SSL_CIPHER_get_name(c);
+    }
+    sk_SSL_CIPHER_free(all);
+    SSL_free(s);
+    return found;
+}
+
+static void lists_lose_what_proves_nothing(void **state)
+{
+    (void)state;
+    static const char *const lists[] = {"ALL",
+                                        "ALL:@SECLEVEL=0",
+                                        "ALL,COMPLEMENTOFDEFAULT @SECLEVEL=0",
+                                        "@SECLEVEL=0:HIGH:+aNULL",
+                                        "kECDHE:kDHE:@SECLEVEL=0",
+                                        "AES:@SECLEVEL=0:!aNULL",
+                                        "SHA1:SHA256:@SECLEVEL=0",
+                                        "DEFAULT:-aNULL:!eNULL:@SECLEVEL=0"};
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        struct conf c;
+        struct rule r = make_rule();
+        r.tls.ciphers = (char *)lists[i];
+        r.tls.min_version = i % 2 == 0 ? 0x0303 : 0x0301;
+        assert_null(make(&c, &r, 1));
+        const char *unfit = find_unfit(tls_ctx_ssl(r.tls.ctx));
+        if (unfit != NULL)
+            fail_msg("\"%s\" offers %s", lists[i], unfit);
+        c.on_free(&c);
+    }
 }
 
 static void expect_fault(struct rule r, const char *text)
@@ -194,12 +261,71 @@ static void faults_name_file_and_reason(void **state)
     expect_fault(r, "ciphersuites: \"NO-SUCH-CIPHER\"");
 }
 
+/* Who names them wants them. */
+static void lists_that_ask_for_what_proves_nothing(void **state)
+{
+    (void)state;
+    static const char *const lists[] = {"aNULL",
+                                        "eNULL",
+                                        "NULL",
+                                        "ADH",
+                                        "AECDH",
+                                        "COMPLEMENTOFALL",
+                                        "aNULL:@SECLEVEL=0",
+                                        "DEFAULT:aNULL@SECLEVEL=0",
+                                        "@SECLEVEL=0:AECDH-AES128-SHA",
+                                        "ECDHE+AESGCM:ADH-AES128-SHA:HIGH",
+                                        "HIGH,NULL-SHA256",
+                                        "HIGH NULL-SHA256;AES",
+                                        "HIGH:ECDHE-ECDSA-NULL-SHA",
+                                        "DEFAULT:kECDHE+aNULL",
+                                        "DEFAULT:aPSK",
+                                        "PSK-AES128-CBC-SHA",
+                                        "DEFAULT:aSRP",
+                                        "HIGH:!aRSA:!aECDSA:!aDSS"};
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        struct rule r = make_rule();
+        char *text = xasprintf("ciphers: \"%s\": it asks for suites in which the server shows no "
+                               "certificate or nothing is encrypted",
+                               lists[i]);
+        r.tls.ciphers = (char *)lists[i];
+        expect_fault(r, text);
+        free(text);
+    }
+}
+
+/* One's own is held to the same level. */
+static void weak_client_certificate(void **state)
+{
+    (void)state;
+    static char low[] = "DEFAULT:@SECLEVEL=0";
+    struct pair weak = make_cert(NULL, &(struct cert_want){.cn = "client", .rsa = 1024});
+    char *cert = write_cert(dir, "weak.pem", weak.cert);
+    char *key = write_key(dir, "weak.key", weak.key);
+    struct rule r = make_rule();
+    r.tls.client_cert = cert;
+    r.tls.client_key = key;
+    expect_fault(r, "weak.pem: ee key too small");
+    r.tls.min_version = 0x0301;
+    expect_fault(r, "weak.pem: ee key too small");
+    r.tls.ciphers = low;
+    expect_fault(r, "weak.pem: ee key too small");
+    unlink(cert);
+    unlink(key);
+    free(cert);
+    free(key);
+    free_pair(&weak);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equal_rules_share),
         cmocka_unit_test(good_settings_are_taken),
-        cmocka_unit_test(old_versions_lower_the_level),
+        cmocka_unit_test(certificates_keep_their_level),
+        cmocka_unit_test(lists_lose_what_proves_nothing),
+        cmocka_unit_test(lists_that_ask_for_what_proves_nothing),
+        cmocka_unit_test(weak_client_certificate),
         cmocka_unit_test(faults_name_file_and_reason),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

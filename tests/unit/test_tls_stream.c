@@ -207,6 +207,8 @@ static void serve(const struct pair *issuer, const struct cert_want *want)
 {
     srv.cert = make_cert(issuer, want);
     srv.ctx = SSL_CTX_new(TLS_server_method());
+    /* What is too weak is for the client to refuse. */
+    SSL_CTX_set_security_level(srv.ctx, 0);
     assert_int_equal(SSL_CTX_use_certificate(srv.ctx, srv.cert.cert), 1);
     assert_int_equal(SSL_CTX_use_PrivateKey(srv.ctx, srv.cert.key), 1);
     SSL_CTX_set_mode(srv.ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -526,7 +528,6 @@ static void old_server_is_refused(void **state)
 {
     (void)state;
     serve_good();
-    SSL_CTX_set_security_level(srv.ctx, 0);
     SSL_CTX_set_min_proto_version(srv.ctx, TLS1_VERSION);
     SSL_CTX_set_max_proto_version(srv.ctx, TLS1_1_VERSION);
     dial("a.test", false);
@@ -541,13 +542,159 @@ static void old_server_is_taken_where_a_rule_says_so(void **state)
     rule.tls.min_version = TLS1_1_VERSION;
     remake();
     serve_good();
-    SSL_CTX_set_security_level(srv.ctx, 0);
     SSL_CTX_set_min_proto_version(srv.ctx, TLS1_VERSION);
     SSL_CTX_set_max_proto_version(srv.ctx, TLS1_1_VERSION);
     dial("a.test", false);
     shake();
     assert_int_equal(u.ready, 1);
     assert_string_equal(tls_stream_version(u.s), "TLSv1.1");
+}
+
+/* ---- strength ---- */
+
+static int allow_all(const SSL *s, const SSL_CTX *ctx, int op, int bits, int nid, void *other,
+                     void *arg)
+{
+    (void)s;
+    (void)ctx;
+    (void)op;
+    (void)bits;
+    (void)nid;
+    (void)other;
+    (void)arg;
+    return 1;
+}
+
+/* However a suite without a certificate has got there. */
+static void no_certificate_is_a_fault(void **state)
+{
+    (void)state;
+    static const char suite[] = "AECDH-AES128-SHA:@SECLEVEL=0";
+    SSL_CTX *ssl = tls_ctx_ssl(rule.tls.ctx);
+    serve_good();
+    SSL_CTX_set_security_callback(ssl, allow_all);
+    assert_int_equal(SSL_CTX_set_cipher_list(ssl, suite), 1);
+    assert_int_equal(SSL_CTX_set_cipher_list(srv.ctx, suite), 1);
+    SSL_CTX_set_max_proto_version(srv.ctx, TLS1_2_VERSION);
+    expect_bad("a.test", false, "shows no certificate", "AECDH-AES128-SHA");
+    assert_int_equal(sessions.n, 0);
+}
+
+static int lets_pass(X509_STORE_CTX *c, void *arg)
+{
+    (void)arg;
+    (void)X509_verify_cert(c);
+    X509_STORE_CTX_set_error(c, X509_V_ERR_CERT_REVOKED);
+    return 1;
+}
+
+/* A handshake goes on though the verdict is bad. */
+static void verdict_is_looked_at(void **state)
+{
+    (void)state;
+    static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+    for (size_t i = 0; i < 2; i++) {
+        serve_good();
+        SSL_CTX_set_max_proto_version(srv.ctx, versions[i]);
+        SSL_CTX_set_cert_verify_callback(tls_ctx_ssl(rule.tls.ctx), lets_pass, NULL);
+        expect_bad("a.test", false, "it has been revoked", "CN=x");
+        assert_int_equal(sessions.n, 0);
+    }
+}
+
+/* Serves what WANT says, by a CA as ISSUER says. */
+static void serve_weak(const struct cert_want *want, const struct cert_want *issuer, int version)
+{
+    struct pair middle = make_cert(&ca, issuer);
+    serve(&middle, want);
+    SSL_CTX_set_min_proto_version(srv.ctx, TLS1_VERSION);
+    SSL_CTX_set_max_proto_version(srv.ctx, version);
+    SSL_CTX_add1_chain_cert(srv.ctx, middle.cert);
+    free_pair(&middle);
+}
+
+static void weak_certificates(void **state)
+{
+    (void)state;
+    static char low[] = "ALL:@SECLEVEL=0";
+    static const struct cert_want good = {.cn = "x", .san = "DNS:a.test"};
+    static const struct cert_want small = {.cn = "x", .san = "DNS:a.test", .rsa = 1024};
+    static const struct cert_want sha1 = {.cn = "x", .san = "DNS:a.test", .sha1 = true};
+    static const struct cert_want ca_good = {.cn = "Middle", .is_ca = true};
+    static const struct cert_want ca_small = {.cn = "Middle", .is_ca = true, .rsa = 1024};
+    static const struct cert_want ca_sha1 = {.cn = "Middle", .is_ca = true, .sha1 = true};
+    static const struct {
+        const struct cert_want *leaf, *issuer;
+        const char *text;
+    } table[] = {{&small, &ca_good, "its key is too small"},
+                 {&good, &ca_small, "the key of its issuer is too small"},
+                 {&sha1, &ca_good, "a hash that is too weak"},
+                 {&good, &ca_sha1, "a hash that is too weak"}};
+    static const int versions[] = {TLS1_VERSION, TLS1_1_VERSION, TLS1_2_VERSION, TLS1_3_VERSION};
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        for (size_t k = 0; k < sizeof(versions) / sizeof(versions[0]); k++) {
+            rule.tls.min_version = TLS1_VERSION;
+            rule.tls.ciphers = k % 2 == 0 ? empty : low;
+            remake();
+            serve_weak(table[i].leaf, table[i].issuer, versions[k]);
+            expect_bad("a.test", false, table[i].text, "CN=");
+        }
+    }
+}
+
+/* A server with DH of 1,536 bits, or whose TLS 1.2 signs with SHA-1 alone. */
+static void connect_to_old(int version, bool small_dh, const char *ciphers)
+{
+    const struct cert_want want = {.cn = "x", .san = "DNS:a.test", .rsa = 2048};
+    u.gone = false;
+    serve(&ca, &want);
+    SSL_CTX_set_min_proto_version(srv.ctx, TLS1_VERSION);
+    SSL_CTX_set_max_proto_version(srv.ctx, version);
+    SSL_CTX_set_cipher_list(srv.ctx, small_dh ? "DHE:@SECLEVEL=0" : "ALL:@SECLEVEL=0");
+    if (!small_dh)
+        assert_int_equal(SSL_CTX_set1_sigalgs_list(srv.ctx, "RSA+SHA1"), 1);
+    EVP_PKEY_CTX *c = EVP_PKEY_CTX_new_from_name(NULL, "DH", NULL);
+    EVP_PKEY *dh = NULL;
+    OSSL_PARAM group[] = {OSSL_PARAM_utf8_string("group", (char *)"modp_1536", 9), OSSL_PARAM_END};
+    assert_int_equal(EVP_PKEY_keygen_init(c), 1);
+    assert_int_equal(EVP_PKEY_CTX_set_params(c, group), 1);
+    assert_int_equal(EVP_PKEY_generate(c, &dh), 1);
+    EVP_PKEY_CTX_free(c);
+    assert_int_equal(SSL_CTX_set0_tmp_dh_pkey(srv.ctx, dh), 1);
+    rule.tls.min_version = TLS1_VERSION;
+    rule.tls.ciphers = ciphers == NULL ? empty : (char *)ciphers;
+    remake();
+    dial("a.test", false);
+    shake();
+}
+
+static void end_old(void)
+{
+    close_client();
+    drop_server();
+    tls_sessions_clear(&sessions);
+}
+
+/* min_version = "1.0" is no reason to take from TLS 1.2 what only TLS 1.0 cannot do without. */
+static void old_versions_alone_are_weak(void **state)
+{
+    (void)state;
+    for (int small_dh = 0; small_dh < 2; small_dh++) {
+        connect_to_old(TLS1_VERSION, small_dh, NULL);
+        assert_int_equal(u.ready, 1);
+        assert_string_equal(tls_stream_version(u.s), "TLSv1");
+        end_old();
+        connect_to_old(TLS1_1_VERSION, small_dh, NULL);
+        assert_int_equal(u.ready, 1);
+        end_old();
+        connect_to_old(TLS1_2_VERSION, small_dh, NULL);
+        assert_int_equal(u.ready, 0);
+        assert_true(u.fault.code == FAULT_TLS_PROTOCOL || u.fault.code == FAULT_TLS_ALERT);
+        end_old();
+        connect_to_old(TLS1_2_VERSION, small_dh, "DEFAULT:@SECLEVEL=0");
+        assert_int_equal(u.ready, 1);
+        end_old();
+    }
 }
 
 /* In TLS 1.3 the client is done before the server has looked at its certificate. */
@@ -778,12 +925,95 @@ static void sessions_are_resumed(void **state)
     }
 }
 
+static int64_t expiry_of(X509 *cert)
+{
+    struct tm tm;
+    assert_int_equal(ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm), 1);
+    return timegm(&tm);
+}
+
+/* Connects, and expects every session that is kept then to end at UNTIL. */
+static void expect_until(bool resumed, int64_t until)
+{
+    u.gone = false;
+    dial("a.test", false);
+    shake();
+    turns(3);
+    assert_int_equal(u.ready, 1);
+    assert_int_equal(tls_stream_is_resumed(u.s), resumed);
+    assert_true(stream_is_quiet(u.s, true));
+    assert_true(sessions.n > 0);
+    for (unsigned i = 0; i < sessions.n; i++)
+        assert_int_equal(sessions.v[i].until, until);
+    close_client();
+    stop_server();
+}
+
+/* The bound comes from the handshake that verified, however often it is resumed. */
+static void sessions_end_with_the_chain(void **state)
+{
+    (void)state;
+    static const int versions[] = {TLS1_1_VERSION, TLS1_2_VERSION, TLS1_3_VERSION};
+    struct cert_want soon = {.cn = "Soon", .is_ca = true, .from = -DAY, .to = DAY};
+    struct cert_want leaf = {.cn = "x", .san = "DNS:a.test", .from = -DAY, .to = 2 * DAY};
+    rule.tls.min_version = TLS1_1_VERSION;
+    remake();
+    for (size_t i = 0; i < 6; i++) {
+        struct pair middle = make_cert(&ca, &soon);
+        serve(i < 3 ? &ca : &middle, &leaf);
+        SSL_CTX_set_min_proto_version(srv.ctx, TLS1_VERSION);
+        SSL_CTX_set_max_proto_version(srv.ctx, versions[i % 3]);
+        SSL_CTX_add1_chain_cert(srv.ctx, middle.cert);
+        int64_t until = expiry_of(i < 3 ? srv.cert.cert : middle.cert);
+        expect_until(false, until);
+        for (int k = 0; k < 3; k++)
+            expect_until(true, until);
+        /* Shortened, and then over. */
+        for (unsigned k = 0; k < sessions.n; k++)
+            sessions.v[k].until = time(NULL) + 3600;
+        until = sessions.v[0].until;
+        tls_sessions_put(&sessions, (struct tls_session){SSL_SESSION_new(), until});
+        expect_until(true, until);
+        for (unsigned k = 0; k < sessions.n; k++)
+            sessions.v[k].until = time(NULL);
+        expect_until(false, expiry_of(i < 3 ? srv.cert.cert : middle.cert));
+        drop_server();
+        tls_sessions_clear(&sessions);
+        free_pair(&middle);
+    }
+}
+
+static void sessions_end_with_the_revocation_list(void **state)
+{
+    (void)state;
+    X509_CRL *crl = make_crl(&ca, NULL);
+    char *path = write_crl(dir, "crl.pem", crl);
+    struct tm tm;
+    assert_int_equal(ASN1_TIME_to_tm(X509_CRL_get0_nextUpdate(crl), &tm), 1);
+    use_rule(path);
+    serve_good();
+    expect_until(false, timegm(&tm));
+    expect_until(true, timegm(&tm));
+    unlink(path);
+    free(path);
+    X509_CRL_free(crl);
+}
+
+static void nothing_bounds_what_is_not_verified(void **state)
+{
+    (void)state;
+    rule.tls.verify = false;
+    serve(NULL, &(struct cert_want){.cn = "y", .from = -9 * DAY, .to = -DAY});
+    expect_until(false, INT64_MAX);
+    expect_until(true, INT64_MAX);
+}
+
 static void tickets_do_not_pile_up(void **state)
 {
     (void)state;
     serve_good();
     for (int k = 0; k < 8; k++) {
-        tls_sessions_put(&sessions, SSL_SESSION_new());
+        tls_sessions_put(&sessions, (struct tls_session){SSL_SESSION_new(), INT64_MAX});
         u.gone = false;
         dial("a.test", false);
         shake();
@@ -883,6 +1113,10 @@ int main(void)
         TEST(alert_is_told),
         TEST(old_server_is_refused),
         TEST(old_server_is_taken_where_a_rule_says_so),
+        TEST(no_certificate_is_a_fault),
+        TEST(verdict_is_looked_at),
+        TEST(weak_certificates),
+        TEST(old_versions_alone_are_weak),
         TEST(client_certificate),
         TEST(bodies_both_ways),
         TEST(small_records_take_turns),
@@ -893,6 +1127,9 @@ int main(void)
         TEST(answer_before_a_reset_is_read),
         TEST(fault_behind_data_is_told),
         TEST(sessions_are_resumed),
+        TEST(sessions_end_with_the_chain),
+        TEST(sessions_end_with_the_revocation_list),
+        TEST(nothing_bounds_what_is_not_verified),
         TEST(tickets_do_not_pile_up),
         TEST(tickets_leave_it_quiet),
         TEST(closes_in_every_callback),

@@ -23,6 +23,8 @@ struct cert_want {
     const char *san; /* "DNS:a.test,IP:127.0.0.1"; NULL: none */
     long from, to;   /* seconds from now; both 0: valid */
     bool is_ca;
+    unsigned rsa; /* bits of an RSA key; 0: P-256 */
+    bool sha1;    /* how it is signed; else with SHA-256 */
 };
 
 struct pair {
@@ -46,7 +48,8 @@ static inline void add_ext(X509 *cert, X509 *issuer, int nid, const char *value)
 static inline struct pair make_cert(const struct pair *issuer, const struct cert_want *want)
 {
     static long serial = 1;
-    struct pair p = {X509_new(), EVP_EC_gen("P-256")};
+    EVP_PKEY *key = want->rsa > 0 ? EVP_RSA_gen(want->rsa) : EVP_EC_gen("P-256");
+    struct pair p = {X509_new(), key};
     const struct pair *by = issuer == NULL ? &p : issuer;
     X509_set_version(p.cert, X509_VERSION_3);
     ASN1_INTEGER_set(X509_get_serialNumber(p.cert), serial++);
@@ -60,7 +63,7 @@ static inline struct pair make_cert(const struct pair *issuer, const struct cert
     add_ext(p.cert, by->cert, NID_basic_constraints, want->is_ca ? "critical,CA:TRUE" : "CA:FALSE");
     if (want->san != NULL)
         add_ext(p.cert, by->cert, NID_subject_alt_name, want->san);
-    if (X509_sign(p.cert, by->key, EVP_sha256()) == 0)
+    if (X509_sign(p.cert, by->key, want->sha1 ? EVP_sha1() : EVP_sha256()) == 0)
         abort();
     return p;
 }

@@ -45,7 +45,15 @@ subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 """
 
-SOON = time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + 7 * 86400))
+
+EC = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+
+
+def stamp(when):
+    return time.strftime("%Y%m%d%H%M%SZ", time.gmtime(when))
+
+
+SOON = stamp(time.time() + 7 * 86400)
 
 #            CN               SAN                  start            end              issuer
 KINDS = {
@@ -90,7 +98,7 @@ class CA:
         with open(self.path(name)) as f:
             return f.read()
 
-    def _key_and_request(self, name, cn, key_type=("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")):
+    def _key_and_request(self, name, cn, key_type=EC):
         self._run("req", "-new", "-nodes", *key_type, "-keyout", name + ".key", "-out", name + ".csr",
                   "-subj", "/CN=" + cn, "-config", "root.cnf")
 
@@ -139,6 +147,27 @@ class CA:
         chain = self._read(kind + ".pem") + (self._read("inter.pem") if issuer == "inter" else "")
         self._write(kind + ".chain.pem", chain)
         return Leaf(self.path(kind + ".chain.pem"), self.path(kind + ".key"))
+
+    def odd_leaf(self, name, key_type=EC, digest=None, dates=None):
+        """A new leaf for HOSTS: with a key or a DIGEST that is too weak, or valid between two DATES (s since 1970)."""
+        self._key_and_request(name, "origin.test", key_type)
+        self._write(name + ".ext", "[v]\nbasicConstraints = CA:false\nsubjectAltName = %s\n" % GOOD_SAN)
+        if digest:
+            self._run("x509", "-req", "-in", name + ".csr", "-CA", "inter.pem", "-CAkey", "inter.key",
+                      "-CAcreateserial", "-days", "30", "-" + digest, "-extfile", name + ".ext", "-extensions", "v",
+                      "-out", name + ".pem")
+        else:
+            self._sign(name, "inter", name + ".ext", "v", *(stamp(t) for t in dates or ()))
+        self._write(name + ".chain.pem", self._read(name + ".pem") + self._read("inter.pem"))
+        return Leaf(self.path(name + ".chain.pem"), self.path(name + ".key"))
+
+    def short_crl(self, start, end):
+        """A file with CRLs of intermediate and root that count between two times (s since 1970)."""
+        for name in ("inter", "root"):
+            self._run("ca", "-config", name + ".cnf", "-cert", name + ".pem", "-keyfile", name + ".key", "-gencrl",
+                      "-crl_lastupdate", stamp(start), "-crl_nextupdate", stamp(end), "-out", name + ".short.crl")
+        self._write("short.crl", self._read("inter.short.crl") + self._read("root.short.crl"))
+        return self.path("short.crl")
 
     def crl(self):
         """A file with the CRLs of intermediate and root; the leaf of kind revoked is in it."""

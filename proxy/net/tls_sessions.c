@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An SSL finds the tls_resume of its stream in its app data. */
+#include "net/tls_sessions.h"
+
+#include <openssl/ssl.h>
+#include <string.h>
+#include <time.h>
+
+#include "net/tls_verify.h"
+
+void tls_sessions_clear(struct tls_sessions *t)
+{
+    for (unsigned i = 0; i < t->n; i++)
+        SSL_SESSION_free(t->v[i].session);
+    t->n = 0;
+}
+
+void tls_sessions_put(struct tls_sessions *t, struct tls_session s)
+{
+    if (t->n == TLS_SESSIONS_KEPT) {
+        SSL_SESSION_free(t->v[0].session);
+        memmove(t->v, t->v + 1, (TLS_SESSIONS_KEPT - 1) * sizeof(t->v[0]));
+        t->n--;
+    }
+    t->v[t->n++] = s;
+}
+
+static bool is_usable(const struct tls_session *s)
+{
+    time_t now = time(NULL);
+    time_t end = (time_t)SSL_SESSION_get_time(s->session) + SSL_SESSION_get_timeout(s->session);
+    return SSL_SESSION_is_resumable(s->session) && now < end && now < s->until;
+}
+
+/* A ticket of TLS 1.3 is used once (RFC 8446 §C.4). */
+static void offer(struct tls_resume *r, SSL *ssl)
+{
+    struct tls_sessions *kept = r->kept;
+    while (kept->n > 0) {
+        struct tls_session *s = &kept->v[kept->n - 1];
+        bool usable = is_usable(s);
+        if (usable) {
+            r->offered = SSL_set_session(ssl, s->session) == 1;
+            r->until = s->until;
+        }
+        if (!usable || SSL_SESSION_get_protocol_version(s->session) >= TLS1_3_VERSION) {
+            SSL_SESSION_free(s->session);
+            kept->n--;
+        }
+        if (usable)
+            return;
+    }
+}
+
+void tls_resume_start(struct tls_resume *r, SSL *ssl)
+{
+    if (r->kept == NULL)
+        return;
+    SSL_set_app_data(ssl, r);
+    offer(r, ssl);
+}
+
+void tls_resume_end(struct tls_resume *r, SSL *ssl)
+{
+    r->kept = NULL;
+    SSL_set_app_data(ssl, NULL);
+}
+
+void tls_resume_fail(struct tls_resume *r)
+{
+    if (r->kept != NULL)
+        tls_sessions_clear(r->kept);
+}
+
+/* Once a connection: a server may send any number of tickets. A resumed handshake shows no
+ * certificate and verifies none, so that the bound stays. */
+static void bind_to_certs(struct tls_resume *r, SSL *ssl)
+{
+    if (!r->verify)
+        r->until = INT64_MAX;
+    else if (SSL_session_reused(ssl) == 0)
+        r->until = tls_verify_until(ssl);
+    r->bound = true;
+}
+
+int tls_resume_on_new(SSL *ssl, SSL_SESSION *session)
+{
+    struct tls_resume *r = SSL_get_app_data(ssl);
+    if (r == NULL || r->kept == NULL || !SSL_SESSION_is_resumable(session))
+        return 0;
+    if (!r->bound)
+        bind_to_certs(r, ssl);
+    tls_sessions_put(r->kept, (struct tls_session){session, r->until});
+    return 1;
+}

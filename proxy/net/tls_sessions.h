@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sessions to resume, and until when. What a resumed session vouches for is a certificate that was
+ * verified once: it ends with the first certificate of that chain, or with the revocation list that
+ * did not name it, and so do the tickets that come while it is resumed. */
+#ifndef TLSFAN_NET_TLS_SESSIONS_H
+#define TLSFAN_NET_TLS_SESSIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ssl_st;         /* SSL */
+struct ssl_session_st; /* SSL_SESSION */
+
+enum { TLS_SESSIONS_KEPT = 8 };
+
+struct tls_session {
+    struct ssl_session_st *session; /* owned */
+    int64_t until;                  /* seconds since 1970: not offered from then on */
+};
+
+/* Of one origin under one policy in one worker. TLS 1.3 tickets are used once, the newest first.
+ * Zero-initialised. */
+struct tls_sessions {
+    struct tls_session v[TLS_SESSIONS_KEPT]; /* oldest first */
+    unsigned n;
+};
+
+void tls_sessions_clear(struct tls_sessions *t);
+/* Keeps S, whose reference is taken over, in place of the oldest when full. */
+void tls_sessions_put(struct tls_sessions *t, struct tls_session s);
+
+/* What one connection has to do with sessions. Embedded in its stream. */
+struct tls_resume {
+    struct tls_sessions *kept; /* borrowed; NULL: none are offered nor kept */
+    bool verify;               /* kept sessions are bound by the certificates */
+    bool offered;
+    bool bound;    /* `until` is that of the handshake, not of the session offered */
+    int64_t until; /* as above */
+};
+
+/* Offers SSL the newest session that is still good, and keeps in R->kept those that it gets, until
+ * tls_resume_end(). */
+void tls_resume_start(struct tls_resume *r, struct ssl_st *ssl);
+void tls_resume_end(struct tls_resume *r, struct ssl_st *ssl);
+/* The handshake did not end well: whatever the reason is, no session that has to do with it must
+ * stand in the way of every later attempt. */
+void tls_resume_fail(struct tls_resume *r);
+
+/* For SSL_CTX_sess_set_new_cb(). Records only. */
+int tls_resume_on_new(struct ssl_st *ssl, struct ssl_session_st *session);
+
+#endif

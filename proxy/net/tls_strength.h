@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How strong a handshake and its certificates must be, whatever versions and suites a rule allows.
+ *
+ * Suites in which the server shows no certificate (anonymous, PSK, SRP) or nothing is encrypted are
+ * never offered nor taken. TLS 1.0 and 1.1, where min_version allows them, get what they cannot do
+ * without, and only once the server has chosen them: signatures with SHA-1 over the key exchange,
+ * and 1,024 bits of DH. A list of suites may lower the level of handshakes by "@SECLEVEL=0", and
+ * raise it. Certificates keep the level that OpenSSL has been set up with, at least: neither
+ * lowers that. */
+#ifndef TLSFAN_NET_TLS_STRENGTH_H
+#define TLSFAN_NET_TLS_STRENGTH_H
+
+#include <openssl/ssl.h>
+#include <stdbool.h>
+
+#include "base/mem.h"
+
+/* SSL is as SSL_CTX_new() made it: its level is that of certificates. MIN_VERSION as OpenSSL
+ * writes it. */
+void tls_strength_init(SSL_CTX *ssl, int min_version);
+
+/* Sets the suites of TLS 1.2 and before, as OpenSSL writes them. NULL, or why LIST cannot be used;
+ * static. It is an error when an element of LIST, or what is left of it in the end, holds nothing
+ * but suites that are never offered; of "ALL" they are merely left out. */
+MUST_CHECK const char *tls_strength_set_ciphers(SSL_CTX *ssl, const char *list);
+
+#endif
