@@ -181,7 +181,7 @@ static void addresses_take_turns(void **state)
     }
 }
 
-/* IPv6 addresses of one /64 are one, and so are ::ffff: and IPv4: the last of them waits for all. */
+/* IPv6 addresses of one /64 are one, and so are ::ffff: and IPv4. */
 static void networks_are_one_place(void **state)
 {
     char ip[64];
