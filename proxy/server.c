@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/log_limit.h"
 #include "conf/policy.h"
 #include "net/tls_ctx.h"
 #include "exchange/auth.h"
@@ -363,6 +364,7 @@ static bool open_signals(struct server *s)
         return false;
     s->has_loop = true;
     deadline_init(&s->drain, &s->loop, on_drain_deadline, s);
+    log_limit_set_loop(&s->loop);
     signals_of(s->source->is_run, &set);
     s->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (s->signal_fd < 0)
@@ -515,6 +517,7 @@ void server_stop(struct server *s)
     }
     if (s->has_loop) {
         deadline_close(&s->drain);
+        log_limit_set_loop(NULL);
         loop_clear(&s->loop);
     }
     log_close();

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/log_limit.h"
 #include "net/dns.h"
 #include "net/sock.h"
 #include "net/stream.h"
@@ -42,11 +43,10 @@ struct worker {
     struct engine engine;
     struct clients clients;
     struct list acceptors;
-    struct turn flush;       /* access lines leave once a turn */
-    struct deadline pause;   /* set while accepting is paused */
-    struct deadline look;    /* set during the drain */
-    struct service *service; /* NULL: this worker serves proxy clients */
-    struct log_gate full;
+    struct turn flush;            /* access lines leave once a turn */
+    struct deadline pause;        /* set while accepting is paused */
+    struct deadline look;         /* set during the drain */
+    struct service *service;      /* NULL: this worker serves proxy clients */
     const struct worker_env *env; /* borrowed */
     unsigned index;
     int64_t grace_ms;
@@ -58,9 +58,9 @@ struct worker {
 
 static void pause_accepting(struct worker *w, int cause)
 {
-    if (log_gate_open(&w->full, 1))
-        log_error("no connection is accepted for a moment: %s (of %u open ones in all)",
-                  strerror(cause), atomic_load(w->env->connections));
+    log_limited(LOG_LEVEL_ERROR,
+                "no connection is accepted for a moment: %s (of %u open ones in all)",
+                strerror(cause), atomic_load(w->env->connections));
     list_foreach (it, &w->acceptors) {
         event_del(&container_of(it, struct acceptor, link)->event);
     }

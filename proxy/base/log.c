@@ -9,7 +9,6 @@
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +26,6 @@ enum {
     LINE_MAX_BYTES = 2048,     /* of the error log; longer ones are cut */
     ACCESS_KEEP = 256 * 1024,  /* what a log_buf keeps allocated between two turns */
     ACCESS_FIRST = 16 * 1024,  /* its first allocation */
-    GATE_WINDOW_US = 10000000, /* of struct log_gate */
     SYSLOG_LINE_MAX = 8 * 1024 /* bytes of one datagram to syslog */
 };
 
@@ -271,11 +269,10 @@ static void make_one_line(char *p, size_t n)
     }
 }
 
-void log_write(enum log_level level, const char *fmt, ...)
+void log_vwrite(enum log_level level, const char *fmt, va_list args)
 {
     static const char *const names[] = {"error ", "warning ", "info ", "debug "};
     char line[LINE_MAX_BYTES];
-    va_list args;
     if (!log_is_enabled(level))
         return;
     int cause = errno;
@@ -285,9 +282,7 @@ void log_write(enum log_level level, const char *fmt, ...)
     n += name;
     size_t room = sizeof(line) - n - 1;
     errno = cause; /* for %m */
-    va_start(args, fmt);
     int wanted = vsnprintf(line + n, room, fmt, args);
-    va_end(args);
     size_t text = wanted < 0 ? 0 : (size_t)wanted < room ? (size_t)wanted : room - 1;
     make_one_line(line + n, text);
     n += text;
@@ -298,22 +293,17 @@ void log_write(enum log_level level, const char *fmt, ...)
     errno = cause;
 }
 
+void log_write(enum log_level level, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    log_vwrite(level, fmt, args);
+    va_end(args);
+}
+
 bool log_is_enabled(enum log_level level)
 {
     return (int)level <= atomic_load_explicit(&level_now, memory_order_relaxed);
-}
-
-bool log_gate_open(struct log_gate *g, unsigned burst)
-{
-    int64_t now = loop_now();
-    if (g->since == 0 || now - g->since >= GATE_WINDOW_US) {
-        g->since = now;
-        g->n = 0;
-    }
-    if (g->n >= burst)
-        return false;
-    g->n++;
-    return true;
 }
 
 bool log_access_is_on(void)

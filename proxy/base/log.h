@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The error log (for people) and the access log (a line an exchange). Thread safe. A sink that does
- * not take a line never stops a worker: the line is dropped and counted. Secrets are
- * never put in. */
+ * not take a line never stops a worker: the line is dropped and counted. Secrets are never put in.
+ * Lines of the error log that a peer can cause go through log_limit.h instead. */
 #ifndef TLSFAN_BASE_LOG_H
 #define TLSFAN_BASE_LOG_H
+
+#include <stdarg.h>
 
 #include "base/str.h"
 
@@ -19,6 +21,7 @@ void log_close(void);
 
 /* "2026-01-31T12:00:00.123Z warning text\n" to stderr when LEVEL is enabled. */
 void log_write(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void log_vwrite(enum log_level level, const char *fmt, va_list args) PRINTF_LIKE(2, 0);
 bool log_is_enabled(enum log_level level);
 #define log_error(...)   log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__)
@@ -28,14 +31,6 @@ bool log_is_enabled(enum log_level level);
         if (log_is_enabled(LOG_LEVEL_DEBUG))         \
             log_write(LOG_LEVEL_DEBUG, __VA_ARGS__); \
     } while (0)
-
-/* At most BURST lines each 10 s through one gate, so that a peer cannot fill the disk.
- * Zero-initialised, one thread. */
-struct log_gate {
-    int64_t since; /* µs */
-    unsigned n;
-};
-bool log_gate_open(struct log_gate *g, unsigned burst);
 
 /* Access lines of one thread, gathered, and written by log_buf_flush() once a turn.
  * Zero-initialised. */

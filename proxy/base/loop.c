@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/log.h"
+#include "base/log_limit.h"
 #include "base/mem.h"
 
 enum {
@@ -30,7 +30,7 @@ struct sent {
 static void on_libevent_log(int severity, const char *text)
 {
     if (severity >= EVENT_LOG_WARN)
-        log_warning("libevent: %s", text);
+        log_limited(LOG_LEVEL_WARNING, "libevent: %s", text);
 }
 
 /* The other threads' calls, in their order. */

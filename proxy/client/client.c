@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/log_limit.h"
 #include "client/ask.h"
 #include "exchange/answer.h"
 #include "exchange/tunnel.h"
@@ -56,7 +57,7 @@ static bool client_is_foreign(struct client *c)
     const char *what = h1_foreign(c->in.p, c->in.len, &is_silent);
     if (c->seen_request || what == NULL)
         return false;
-    log_warning("%s: %s", c->from.peer_text, what);
+    log_limited(LOG_LEVEL_WARNING, "%s: %s", c->from.peer_text, what);
     if (is_silent)
         client_close(c);
     else
@@ -335,7 +336,7 @@ static void on_drain(void *arg)
 static void on_fault(void *arg, const struct fault *f)
 {
     struct client *c = arg;
-    log_debug("%s: %s", c->from.peer_text, f->text);
+    log_limited(LOG_LEVEL_DEBUG, "%s: %s", c->from.peer_text, f->text);
     client_close(c);
 }
 
@@ -377,7 +378,8 @@ static void on_write_timer(void *arg)
         deadline_set(&c->write_timer, client_conf(c)->write_timeout);
         return;
     }
-    log_info("%s: took no byte of its answer for client.write_timeout", c->from.peer_text);
+    log_limited(LOG_LEVEL_INFO, "%s: took no byte of its answer for client.write_timeout",
+                c->from.peer_text);
     stream_abort(c->stream);
     client_close(c);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* htpasswd files. A bcrypt check takes 50 ms by design, a request a thousandth of that; so pairs
- * that were right are remembered as 128-bit SipHash-2-4 digests under a key made at load, which
+ * that were right are remembered as 128-bit SipHash-2-4 digests under a key of this process, which
  * tell nothing about a password to who does not have the key, and cannot be aimed at one set of the
- * table. */
+ * table. They outlive a reload; as the hash of the user's line is part of a digest, who has a new
+ * line is not known by it, and who has none is not looked for. */
 #include "conf/htpasswd.h"
 
 #include <crypt.h>
@@ -21,6 +22,7 @@ struct user {
     UT_hash_handle hh;
     char *name;
     char *hash;
+    struct policy_digest line; /* of `hash` */
 };
 
 /* Two words that are written one after the other: a reader that sees the halves of different pairs
@@ -29,16 +31,17 @@ struct remembered {
     _Atomic uint64_t low, high;
 };
 
-struct digest {
-    uint64_t low, high;
-};
-
 struct htpasswd {
     struct user *users;
+};
+
+/* What is remembered, of all files. The key is made at the first load and stays. */
+static struct {
     uint64_t key[2];
+    bool has_key;
     struct remembered pairs[SETS][WAYS];
     _Atomic unsigned turn; /* which way is overwritten next */
-};
+} memory;
 
 static void sip_word(uint64_t v[4], uint64_t word)
 {
@@ -55,13 +58,16 @@ static uint64_t sip_end(uint64_t v[4])
     return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-/* SipHash-2-4 with 128 bits of output (Aumasson and Bernstein, 2012). */
-static struct digest digest_of(const uint64_t key[2], struct str s)
+/* SipHash-2-4 with 128 bits of output (Aumasson and Bernstein, 2012), of BEFORE and S. */
+static struct policy_digest digest_of(struct policy_digest before, struct str s)
 {
+    const uint64_t *key = memory.key;
     uint64_t v[4] = {key[0] ^ UINT64_C(0x736f6d6570736575),
                      key[1] ^ UINT64_C(0x646f72616e646f6d) ^ 0xee,
                      key[0] ^ UINT64_C(0x6c7967656e657261), key[1] ^ UINT64_C(0x7465646279746573)};
     uint64_t word = 0;
+    sip_word(v, before.low);
+    sip_word(v, before.high);
     for (size_t i = 0; i < s.len; i++) {
         word |= (uint64_t)(unsigned char)s.p[i] << (i % 8 * 8);
         if (i % 8 != 7)
@@ -70,7 +76,7 @@ static struct digest digest_of(const uint64_t key[2], struct str s)
         word = 0;
     }
     sip_word(v, word | (uint64_t)s.len << 56);
-    struct digest d;
+    struct policy_digest d;
     v[2] ^= 0xee;
     d.low = sip_end(v);
     v[1] ^= 0xdd;
@@ -78,10 +84,23 @@ static struct digest digest_of(const uint64_t key[2], struct str s)
     return d;
 }
 
-bool htpasswd_knows(const struct htpasswd *h, struct str pair)
+/* NULL: there is no such user. */
+static const struct user *user_of(const struct htpasswd *h, struct str pair)
 {
-    struct digest d = digest_of(h->key, pair);
-    const struct remembered *set = h->pairs[d.low % SETS];
+    struct user *u = NULL;
+    HASH_FIND(hh, h->users, pair.p, str_find(pair, ':'), u);
+    return u;
+}
+
+struct policy_digest htpasswd_digest(const struct htpasswd *h, struct str pair)
+{
+    const struct user *u = user_of(h, pair);
+    return digest_of(u == NULL ? (struct policy_digest){0, 0} : u->line, pair);
+}
+
+static bool remembers(struct policy_digest d)
+{
+    const struct remembered *set = memory.pairs[d.low % SETS];
     for (int i = 0; i < WAYS; i++)
         if (atomic_load_explicit(&set[i].low, memory_order_relaxed) == d.low &&
             atomic_load_explicit(&set[i].high, memory_order_relaxed) == d.high)
@@ -89,13 +108,17 @@ bool htpasswd_knows(const struct htpasswd *h, struct str pair)
     return false;
 }
 
-static void remember(struct htpasswd *h, struct str pair)
+bool htpasswd_knows(const struct htpasswd *h, struct str pair)
 {
-    if (htpasswd_knows(h, pair))
+    return user_of(h, pair) != NULL && remembers(htpasswd_digest(h, pair));
+}
+
+static void remember(struct policy_digest d)
+{
+    if (remembers(d))
         return;
-    struct digest d = digest_of(h->key, pair);
-    unsigned way = atomic_fetch_add_explicit(&h->turn, 1, memory_order_relaxed) % WAYS;
-    struct remembered *r = &h->pairs[d.low % SETS][way];
+    unsigned way = atomic_fetch_add_explicit(&memory.turn, 1, memory_order_relaxed) % WAYS;
+    struct remembered *r = &memory.pairs[d.low % SETS][way];
     atomic_store_explicit(&r->low, d.low, memory_order_relaxed);
     atomic_store_explicit(&r->high, d.high, memory_order_relaxed);
 }
@@ -111,13 +134,12 @@ static bool equal_in_constant_time(const char *a, const char *b)
     return differs == 0;
 }
 
-bool htpasswd_check(struct htpasswd *h, struct str pair)
+bool htpasswd_check(const struct htpasswd *h, struct str pair)
 {
     size_t colon = str_find(pair, ':');
     if (colon == pair.len)
         return false;
-    struct user *u = NULL;
-    HASH_FIND(hh, h->users, pair.p, colon, u);
+    const struct user *u = user_of(h, pair);
     /* Somebody's hash is computed anyway: time must not tell whether a user exists. */
     const char *hash = u != NULL ? u->hash : h->users->hash;
     struct crypt_data *data = xcalloc(1, sizeof(*data));
@@ -126,7 +148,7 @@ bool htpasswd_check(struct htpasswd *h, struct str pair)
     explicit_bzero(data, sizeof(*data));
     free(data);
     if (ok)
-        remember(h, pair);
+        remember(htpasswd_digest(h, pair));
     return ok;
 }
 
@@ -173,6 +195,7 @@ static void add_line(struct htpasswd *h, struct str line, const char *where,
     u = xcalloc(1, sizeof(*u));
     u->name = xstrndup(name.p, name.len);
     u->hash = xstrndup(hash.p, hash.len);
+    u->line = digest_of((struct policy_digest){0, 0}, hash);
     HASH_ADD_KEYPTR(hh, h->users, u->name, name.len, u);
 }
 
@@ -205,9 +228,22 @@ static void PRINTF_LIKE(3, 4)
     conf_key_fault(faults, where, "client.auth_file", text);
 }
 
+/* Once: what is remembered under a key is lost with it. */
+static bool make_key(void)
+{
+    if (!memory.has_key)
+        memory.has_key =
+            getrandom(memory.key, sizeof(memory.key), 0) == (ssize_t)sizeof(memory.key);
+    return memory.has_key;
+}
+
 struct htpasswd *htpasswd_load(const char *path, const char *where, struct conf_faults *faults)
 {
     unsigned before = faults->n;
+    if (!make_key()) {
+        load_fault(faults, where, "no random numbers: %s", strerror(errno));
+        return NULL;
+    }
     FILE *fp = fopen(path, "re");
     if (fp == NULL) {
         load_fault(faults, where, "cannot read %s: %s", path, strerror(errno));
@@ -220,8 +256,6 @@ struct htpasswd *htpasswd_load(const char *path, const char *where, struct conf_
     else if (h->users == NULL && faults->n == before)
         load_fault(faults, where, "%s has no users", path);
     fclose(fp);
-    if (getrandom(h->key, sizeof(h->key), 0) != (ssize_t)sizeof(h->key))
-        load_fault(faults, where, "no random numbers: %s", strerror(errno));
     if (faults->n > before) {
         htpasswd_free(h);
         return NULL;
@@ -241,6 +275,5 @@ void htpasswd_free(struct htpasswd *h)
         free(u->hash);
         free(u);
     }
-    explicit_bzero(h, sizeof(*h));
     free(h);
 }

@@ -66,6 +66,17 @@ bool policy_auth_slow(const struct conf *c, struct str value)
     return ok;
 }
 
+struct policy_digest policy_auth_digest(const struct conf *c, struct str value)
+{
+    struct policy_digest digest = {0, 0};
+    char buffer[CREDENTIALS_MAX];
+    struct str pair;
+    if (c->htpasswd != NULL && parse_basic(value, buffer, &pair))
+        digest = htpasswd_digest(c->htpasswd, pair);
+    explicit_bzero(buffer, sizeof(buffer));
+    return digest;
+}
+
 static bool has_port(const struct list_of_ports *ports, uint16_t port)
 {
     for (unsigned i = 0; i < ports->n; i++)

@@ -20,9 +20,9 @@ MUST_CHECK bool policy_page(struct str origin, struct str site, struct str own);
 struct htpasswd *htpasswd_load(const char *path, const char *where, struct conf_faults *faults);
 void htpasswd_free(struct htpasswd *h);
 
-/* A check of credentials. Hashing takes 50 ms, so what was verified once is remembered (salted
- * digests, bounded), and only a new pair must go to policy_auth_slow(), which any thread may call.
- * */
+/* A check of credentials. Hashing takes 50 ms, so what was verified once is remembered (keyed
+ * digests, bounded, over reloads as long as the user's line stays), and only a new pair must go to
+ * policy_auth_slow(), which any thread may call. */
 enum policy_auth { POLICY_AUTH_OK, POLICY_AUTH_BAD, POLICY_AUTH_SLOW };
 
 /* VALUE is the field value of Proxy-Authorization ("Basic ..."), empty when there is none. Loop
@@ -30,6 +30,13 @@ enum policy_auth { POLICY_AUTH_OK, POLICY_AUTH_BAD, POLICY_AUTH_SLOW };
 enum policy_auth policy_auth(const struct conf *c, struct str value);
 /* Does the hashing and remembers a good pair. Blocks for 50 ms and more; thread safe. */
 MUST_CHECK bool policy_auth_slow(const struct conf *c, struct str value);
+/* Of what policy_auth() found to be POLICY_AUTH_SLOW: equal when policy_auth_slow() must say the
+ * same, for the user and the password are, and the line of the file. Keyed: it means nothing
+ * outside this process. Any thread, quick. */
+struct policy_digest {
+    uint64_t low, high;
+};
+struct policy_digest policy_auth_digest(const struct conf *c, struct str value);
 
 /* Destination by name and port: allow_hosts, deny_hosts, ports or connect_ports. HOST is lower
  * case. False with FAULT_DENIED. */

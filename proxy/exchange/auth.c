@@ -1,93 +1,330 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The thread that hashes credentials. A job belongs to the thread until its result has been sent to
- * the loop, and is freed there; a cancelled job still runs, but nobody is told. */
+/* The thread that hashes credentials, and the queue before it: a ring of places (client addresses),
+ * each with its checks, each with the jobs that wait for it. The lock guards all of it; it is held
+ * for short walks only, never while hashing. A place exists while it has checks, a check while it
+ * has jobs or is being hashed. A job whose result has been sent to its loop has no check any more,
+ * and is freed there. */
 #include "exchange/auth.h"
 
-#include <stdlib.h>
-
+#include <assert.h>
 #include <pthread.h>
+#include <stdlib.h>
 
 #include "conf/policy.h"
 
-enum { AUTH_JOBS_MAX = 256 };
-
 struct auth_job {
-    struct list link;
+    struct list link;         /* in check->jobs */
+    struct auth_check *check; /* NULL: the result is on its way */
     struct loop *loop;
+    enum auth_result result;
+    auth_fn fn; /* NULL: cancelled; only touched on the loop */
+    void *arg;
+};
+
+/* One pair of credentials that came from one place. */
+struct auth_check {
+    struct list link;         /* in place->checks, or in auth.running */
+    struct auth_place *place; /* NULL: it is being hashed */
+    struct list jobs;
     struct conf *conf; /* a reference */
+    struct policy_digest digest;
     char *value;
     size_t len;
-    bool ok;
-    void (*fn)(void *arg, bool ok); /* NULL: cancelled; only touched on the loop */
-    void *arg;
+    uint64_t connection; /* that asked first */
+    uint64_t turn;       /* within the place: lower ones go first, like ones as they came */
+};
+
+/* A client address. */
+struct auth_place {
+    struct list link; /* in auth.ring */
+    uint8_t key[16];
+    struct list checks;
+    unsigned n;
+    uint64_t turn; /* of the check that went last */
 };
 
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t work;
-    struct list jobs;
-    unsigned n;
-    bool running, stopping;
+    struct list ring;    /* whose turn it is, in order */
+    struct list running; /* checks of one and the same pair */
+    unsigned n;          /* checks that wait */
+    bool has_thread, stopping;
     pthread_t thread;
 } auth = {.lock = PTHREAD_MUTEX_INITIALIZER,
           .work = PTHREAD_COND_INITIALIZER,
-          .jobs = {&auth.jobs, &auth.jobs}};
+          .ring = {&auth.ring, &auth.ring},
+          .running = {&auth.running, &auth.running}};
 
-/* On the loop: tells the result and frees the job. */
-static void auth_finish(void *arg)
+static struct auth_check *check_at(struct list *link)
+{
+    return container_of(link, struct auth_check, link);
+}
+
+static struct auth_place *place_at(struct list *link)
+{
+    return container_of(link, struct auth_place, link);
+}
+
+/* ---- results */
+
+/* On the loop. */
+static void job_finish(void *arg)
 {
     struct auth_job *job = arg;
-    void (*fn)(void *, bool) = job->fn;
-    void *fn_arg = job->arg;
-    bool ok = job->ok;
-    conf_unref(&job->conf);
-    explicit_bzero(job->value, job->len);
-    free(job->value);
+    struct auth_job last = *job;
     free(job);
-    if (fn != NULL)
-        fn(fn_arg, ok);
+    if (last.fn != NULL)
+        last.fn(last.arg, last.result);
+}
+
+static void check_free(struct auth_check *c)
+{
+    conf_unref(&c->conf);
+    explicit_bzero(c->value, c->len);
+    free(c->value);
+    free(c);
+}
+
+/* Under the lock. C is in no list any more. */
+static void check_end(struct auth_check *c, enum auth_result result)
+{
+    struct list *it;
+    while ((it = list_pop(&c->jobs)) != NULL) {
+        struct auth_job *job = container_of(it, struct auth_job, link);
+        job->check = NULL;
+        job->result = result;
+        loop_send(job->loop, job_finish, job);
+    }
+    check_free(c);
+}
+
+/* ---- the queue, under the lock */
+
+/* Takes C out of its place, which goes with its last one. */
+static void check_take(struct auth_check *c)
+{
+    struct auth_place *place = c->place;
+    list_remove(&c->link);
+    c->place = NULL;
+    auth.n--;
+    if (--place->n > 0)
+        return;
+    list_remove(&place->link);
+    free(place);
+}
+
+static void place_key(uint8_t key[16], const struct addr *peer)
+{
+    memset(key, 0, 16);
+    if (addr_family(peer) == AF_INET) {
+        memset(key + 10, 0xff, 2); /* as ::ffff: is written */
+        memcpy(key + 12, &peer->in4.sin_addr, 4);
+    } else if (addr_family(peer) == AF_INET6) {
+        bool is_four = IN6_IS_ADDR_V4MAPPED(&peer->in6.sin6_addr);
+        memcpy(key, &peer->in6.sin6_addr, is_four ? 16 : 8);
+        key[15] |= !is_four; /* not what unix: has */
+    }
+}
+
+static struct auth_place *place_of(const struct addr *peer)
+{
+    uint8_t key[16];
+    place_key(key, peer);
+    list_foreach (it, &auth.ring) {
+        if (memcmp(place_at(it)->key, key, sizeof(key)) == 0)
+            return place_at(it);
+    }
+    struct auth_place *place = xcalloc(1, sizeof(*place));
+    memcpy(place->key, key, sizeof(key));
+    list_init(&place->link);
+    list_init(&place->checks);
+    list_push_back(&auth.ring, &place->link);
+    return place;
+}
+
+static bool is_same(const struct policy_digest *a, const struct policy_digest *b)
+{
+    return a->low == b->low && a->high == b->high;
+}
+
+static struct auth_check *find_check(struct list *checks, const struct policy_digest *d)
+{
+    list_foreach (it, checks) {
+        if (is_same(&check_at(it)->digest, d))
+            return check_at(it);
+    }
+    return NULL;
+}
+
+/* Behind what the connection has waiting. Who has nothing waiting comes next but for those who came
+ * before in the same state; so nobody is overtaken for ever. */
+static uint64_t turn_of(const struct auth_place *place, uint64_t connection)
+{
+    uint64_t turn = place->turn;
+    list_foreach (it, &place->checks) {
+        const struct auth_check *c = check_at(it);
+        if (c->connection == connection && c->turn > turn)
+            turn = c->turn;
+    }
+    return turn + 1;
+}
+
+static struct auth_check *place_last(struct auth_place *place)
+{
+    return place->n == 0 ? NULL : check_at(place->checks.prev);
+}
+
+static struct auth_place *fullest(void)
+{
+    struct auth_place *most = NULL;
+    list_foreach (it, &auth.ring) {
+        if (most == NULL || place_at(it)->n > most->n)
+            most = place_at(it);
+    }
+    return most;
+}
+
+/* Room for a check of PLACE with TURN: where there is none, the last in line gives way, in a place
+ * to who has less waiting, and in all to a place that has less. */
+static bool make_room(struct auth_place *place, uint64_t turn)
+{
+    struct auth_check *last = NULL;
+    if (place->n >= AUTH_PLACE_MAX) {
+        last = place_last(place);
+        if (last->turn <= turn)
+            return false;
+    } else if (auth.n >= AUTH_CHECKS_MAX) {
+        struct auth_place *most = fullest();
+        if (most->n <= place->n + 1)
+            return false;
+        last = place_last(most);
+    }
+    if (last != NULL) {
+        check_take(last);
+        check_end(last, AUTH_BUSY);
+    }
+    return true;
+}
+
+static struct auth_check *check_new(const struct auth_ask *a, const struct policy_digest *d)
+{
+    struct auth_check *c = xcalloc(1, sizeof(*c));
+    list_init(&c->link);
+    list_init(&c->jobs);
+    c->conf = conf_ref((struct conf *)a->conf);
+    c->digest = *d;
+    c->value = xstrndup(a->value.p, a->value.len);
+    c->len = a->value.len;
+    c->connection = a->from->id;
+    return c;
+}
+
+static void place_put(struct auth_place *place, struct auth_check *c)
+{
+    struct list *behind = &place->checks;
+    while (behind->prev != &place->checks && check_at(behind->prev)->turn > c->turn)
+        behind = behind->prev;
+    list_push_back(behind, &c->link);
+    c->place = place;
+    place->n++;
+    auth.n++;
+}
+
+/* The check that A waits for, new or not; NULL: there are too many. */
+static struct auth_check *find_or_queue(const struct auth_ask *a, const struct policy_digest *d)
+{
+    struct auth_check *c = find_check(&auth.running, d);
+    if (c != NULL)
+        return c;
+    struct auth_place *place = place_of(&a->from->peer);
+    c = find_check(&place->checks, d);
+    if (c != NULL)
+        return c;
+    uint64_t turn = turn_of(place, a->from->id);
+    /* A new place is never refused for being full itself, but it must not stay without a check. */
+    if (!make_room(place, turn)) {
+        if (place->n == 0) {
+            list_remove(&place->link);
+            free(place);
+        }
+        return NULL;
+    }
+    c = check_new(a, d);
+    c->turn = turn;
+    place_put(place, c);
+    pthread_cond_signal(&auth.work);
+    return c;
+}
+
+/* ---- the thread */
+
+/* Takes the next check, and every other of the same pair. False: none waits. */
+static bool take_next(void)
+{
+    struct list *it = list_first(&auth.ring);
+    if (it == NULL)
+        return false;
+    struct auth_place *place = place_at(it);
+    struct auth_check *next = check_at(list_first(&place->checks));
+    list_remove(&place->link);
+    list_push_back(&auth.ring, &place->link);
+    place->turn = next->turn;
+    check_take(next);
+    list_push_back(&auth.running, &next->link);
+    struct list *after;
+    for (it = auth.ring.next; it != &auth.ring; it = after) {
+        after = it->next;
+        struct auth_check *same = find_check(&place_at(it)->checks, &next->digest);
+        if (same == NULL)
+            continue;
+        check_take(same);
+        list_push_back(&auth.running, &same->link);
+    }
+    return true;
 }
 
 static void *auth_run(void *unused)
 {
+    struct list *it;
     (void)unused;
     pthread_mutex_lock(&auth.lock);
     while (!auth.stopping) {
-        struct list *item = list_pop(&auth.jobs);
-        if (item == NULL) {
+        if (!take_next()) {
             pthread_cond_wait(&auth.work, &auth.lock);
             continue;
         }
-        auth.n--;
+        const struct auth_check *c = check_at(list_first(&auth.running));
         pthread_mutex_unlock(&auth.lock);
-        struct auth_job *job = container_of(item, struct auth_job, link);
-        job->ok = policy_auth_slow(job->conf, str_make(job->value, job->len));
-        loop_send(job->loop, auth_finish, job);
+        bool ok = policy_auth_slow(c->conf, str_make(c->value, c->len));
         pthread_mutex_lock(&auth.lock);
+        while ((it = list_pop(&auth.running)) != NULL)
+            check_end(check_at(it), ok ? AUTH_OK : AUTH_BAD);
     }
     pthread_mutex_unlock(&auth.lock);
     return NULL;
 }
 
-struct auth_job *auth_start(struct engine *e, const struct conf *c, struct str value,
-                            void (*fn)(void *arg, bool ok), void *arg)
+/* ---- what the loops call */
+
+struct auth_job *auth_start(struct loop *loop, const struct auth_ask *a, auth_fn fn, void *arg)
 {
     struct auth_job *job = NULL;
+    struct auth_check *c = NULL;
+    struct policy_digest digest = policy_auth_digest(a->conf, a->value);
     pthread_mutex_lock(&auth.lock);
-    if (!auth.running && !auth.stopping)
-        auth.running = pthread_create(&auth.thread, NULL, auth_run, NULL) == 0;
-    if (auth.running && auth.n < AUTH_JOBS_MAX) {
+    if (!auth.has_thread && !auth.stopping)
+        auth.has_thread = pthread_create(&auth.thread, NULL, auth_run, NULL) == 0;
+    if (auth.has_thread)
+        c = find_or_queue(a, &digest);
+    if (c != NULL) {
         job = xcalloc(1, sizeof *job);
-        job->loop = e->loop;
-        job->conf = conf_ref((struct conf *)c);
-        job->value = xstrndup(value.p, value.len);
-        job->len = value.len;
+        job->check = c;
+        job->loop = loop;
         job->fn = fn;
         job->arg = arg;
         list_init(&job->link);
-        list_push_back(&auth.jobs, &job->link);
-        auth.n++;
-        pthread_cond_signal(&auth.work);
+        list_push_back(&c->jobs, &job->link);
     }
     pthread_mutex_unlock(&auth.lock);
     return job;
@@ -95,21 +332,31 @@ struct auth_job *auth_start(struct engine *e, const struct conf *c, struct str v
 
 void auth_cancel(struct auth_job *job)
 {
-    if (job != NULL)
-        job->fn = NULL;
+    if (job == NULL)
+        return;
+    pthread_mutex_lock(&auth.lock);
+    struct auth_check *c = job->check;
+    job->fn = NULL;
+    list_remove(&job->link);
+    if (c != NULL && c->place != NULL && list_is_empty(&c->jobs)) {
+        check_take(c);
+        check_free(c);
+    }
+    pthread_mutex_unlock(&auth.lock);
+    if (c != NULL)
+        free(job);
 }
 
 void auth_stop(void)
 {
     pthread_mutex_lock(&auth.lock);
     auth.stopping = true;
-    bool running = auth.running;
-    auth.running = false;
+    bool has_thread = auth.has_thread;
+    auth.has_thread = false;
     pthread_cond_signal(&auth.work);
     pthread_mutex_unlock(&auth.lock);
-    if (running)
+    if (has_thread)
         pthread_join(auth.thread, NULL);
-    struct list *item;
-    while ((item = list_pop(&auth.jobs)) != NULL)
-        auth_finish(container_of(item, struct auth_job, link));
+    assert(list_is_empty(&auth.ring));
+    auth.stopping = false;
 }

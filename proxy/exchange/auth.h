@@ -1,17 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Credentials that must be hashed, which takes 50 ms and more: one thread for the process does it,
- * off the loops. */
+ * off the loops, and those who wait take turns by client address (IPv6: by /64; all of unix: are
+ * one), and within an address by connection. Who asks the same at the same time waits for one
+ * check, and what nobody waits for any more is not checked. */
 #ifndef TLSFAN_EXCHANGE_AUTH_H
 #define TLSFAN_EXCHANGE_AUTH_H
 
 #include "exchange/exchange.h"
 
+/* Checks that may wait: in all, and of one address. */
+enum { AUTH_CHECKS_MAX = 1024, AUTH_PLACE_MAX = 256 };
+
+enum auth_result {
+    AUTH_OK,
+    AUTH_BAD,
+    AUTH_BUSY /* gave its place to one who had waited less: to be tried again */
+};
+typedef void (*auth_fn)(void *arg, enum auth_result result);
+
 struct auth_job; /* a token */
 
-/* Hashes VALUE (copied), then calls FN(ARG, ok) on the loop of E. NULL when too many wait already.
- */
-struct auth_job *auth_start(struct engine *e, const struct conf *c, struct str value,
-                            void (*fn)(void *arg, bool ok), void *arg);
+/* Who asks, and for what: POLICY_AUTH_SLOW came of it. Only read during auth_start(). */
+struct auth_ask {
+    const struct conf *conf;
+    const struct source_side *from; /* its peer, and its connection's id */
+    struct str value;               /* as for policy_auth() */
+};
+
+/* Has A checked, then calls FN(ARG, result) on LOOP, whose thread calls this. NULL when too many
+ * wait already. */
+struct auth_job *auth_start(struct loop *loop, const struct auth_ask *a, auth_fn fn, void *arg);
 /* FN will not come. NULL is harmless. */
 void auth_cancel(struct auth_job *job);
 /* Ends the thread; every job must have been cancelled. */

@@ -407,28 +407,34 @@ static void exchange_perform(struct exchange *x, struct str body)
         (void)exchange_hold(x, body);
 }
 
-static void on_auth(void *arg, bool ok)
+static void exchange_fail_auth(struct exchange *x, enum auth_result why)
+{
+    struct fault f;
+    if (why == AUTH_BUSY)
+        fault_set(&f, FAULT_LIMIT, "too many credentials wait to be checked; try again");
+    else
+        fault_set(&f, FAULT_CREDENTIALS, "the proxy credentials are wrong");
+    exchange_fail(x, &f);
+}
+
+static void on_auth(void *arg, enum auth_result result)
 {
     struct exchange *x = arg;
     x->auth = NULL;
-    if (ok) {
-        x->is_trusted = true;
+    x->is_trusted = result == AUTH_OK;
+    if (x->is_trusted)
         exchange_go(x);
-        return;
-    }
-    struct fault f;
-    fault_set(&f, FAULT_CREDENTIALS, "the proxy credentials are wrong");
-    exchange_fail(x, &f);
+    else
+        exchange_fail_auth(x, result);
 }
 
 static void exchange_authenticate(struct exchange *x, struct str body)
 {
     const struct field *f = fields_find(&x->head.fields, FIELD_PROXY_AUTHORIZATION, NULL);
-    x->auth = auth_start(x->engine, x->conf, f->value, on_auth, x);
+    struct auth_ask ask = {.conf = x->conf, .from = x->from, .value = f->value};
+    x->auth = auth_start(x->engine->loop, &ask, on_auth, x);
     if (x->auth == NULL) {
-        struct fault busy;
-        fault_set(&busy, FAULT_LIMIT, "too many credentials wait to be checked; try again");
-        exchange_fail(x, &busy);
+        exchange_fail_auth(x, AUTH_BUSY);
         return;
     }
     exchange_set_state(x, EXCHANGE_AUTH);

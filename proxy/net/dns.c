@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #include "base/hash.h"
+#include "base/log_limit.h"
 #include "net/dns_cache.h"
 
 enum {
@@ -37,12 +38,11 @@ struct channel {
     struct list link; /* in dns->channels */
     struct loop *loop;
     ares_channel ares;
-    struct list sockets;   /* struct dns_socket */
-    struct deadline timer; /* of c-ares */
-    unsigned requests;     /* that c-ares holds */
-    bool is_retired;       /* goes when `requests` is 0 */
-    bool is_reaped;
-    struct post check; /* requests have come or gone */
+    struct list sockets;        /* struct dns_socket */
+    struct deadline timer;      /* of c-ares */
+    unsigned requests;          /* that c-ares holds */
+    bool is_retired, is_reaped; /* retired: it goes when `requests` is 0 */
+    struct post check;          /* requests have come or gone */
     struct reap reap;
 };
 
@@ -468,7 +468,7 @@ static void refresh(struct dns *d)
         return;
     struct channel *fresh = channel_new(d->loop, &d->channels, &d->conf->dns);
     if (fresh == NULL) {
-        log_warning("the DNS resolver could not be set up: %s", strerror(errno));
+        log_limited(LOG_LEVEL_WARNING, "no DNS resolver could be set up: %s", strerror(errno));
         return;
     }
     d->resolv = id;

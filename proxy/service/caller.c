@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
+#include "base/log_limit.h"
 #include "exchange/answer.h"
 #include "http/h1_write.h"
 #include "net/sock.h"
@@ -166,11 +167,18 @@ static void on_later(void *arg)
         feed_caller(k);
 }
 
-static void on_auth(void *arg, bool ok)
+static const char busy[] = "too many credentials wait to be checked; try again";
+
+static void on_auth(void *arg, enum auth_result result)
 {
     struct caller *k = arg;
     k->auth = NULL;
-    if (!ok) {
+    event_del(&k->gone);
+    if (result == AUTH_BUSY) {
+        caller_refuse_as(k, FAULT_LIMIT, busy);
+        return;
+    }
+    if (result == AUTH_BAD) {
         caller_refuse_as(k, FAULT_UNAUTHORIZED, "the credentials are wrong");
         return;
     }
@@ -268,14 +276,28 @@ static bool check_head(struct caller *k, struct fault *f)
     return check_host(k, f) && check_page(k, f) && check_length(k, f);
 }
 
-/* Nothing more is read while credentials are hashed, and libevhtp gets no body (feed.c). */
+/* The end of the caller's side is its leaving, as on proxy listeners. */
+static void on_gone(evutil_socket_t fd, short what, void *arg)
+{
+    struct caller *k = arg;
+    (void)fd;
+    (void)what;
+    evhtp_connection_free(k->conn);
+}
+
+/* Nothing more is read while credentials are hashed, and libevhtp gets no body (feed.c); but nobody
+ * hashes for a caller who has left. */
 static bool start_auth(struct caller *k, struct str credentials, struct fault *f)
 {
     struct engine *e = k->all->engine;
-    k->auth = auth_start(e, e->use->conf, credentials, on_auth, k);
+    struct bufferevent *bev = evhtp_connection_get_bev(k->conn);
+    struct auth_ask ask = {.conf = e->use->conf, .from = &k->from, .value = credentials};
+    k->auth = auth_start(e->loop, &ask, on_auth, k);
     if (k->auth == NULL)
-        return refuse(f, FAULT_LIMIT, "too many credentials wait to be checked; try again");
-    bufferevent_disable(evhtp_connection_get_bev(k->conn), EV_READ);
+        return refuse(f, FAULT_LIMIT, busy);
+    bufferevent_disable(bev, EV_READ);
+    event_assign(&k->gone, e->loop->base, bufferevent_getfd(bev), EV_CLOSED, on_gone, k);
+    event_add(&k->gone, NULL);
     return true;
 }
 
@@ -372,6 +394,8 @@ static void caller_close(struct caller *k)
     call_cancel(k);
     evbuffer_free(k->in);
     k->in = NULL;
+    if (k->auth != NULL)
+        event_del(&k->gone);
     auth_cancel(k->auth);
     deadline_close(&k->deadline);
     loop_unpost(&k->later);
@@ -459,8 +483,8 @@ evhtp_res callers_admit(evhtp_connection_t *conn, void *callers)
     (void)fcntl(conn->sock, F_SETFD, FD_CLOEXEC);
     if (all->n < CALLERS_MAX || close_one_idle(all))
         return EVHTP_RES_OK;
-    if (log_gate_open(&all->full, 1))
-        log_warning("the service listener has %u connections: no more are taken", all->n);
+    log_limited(LOG_LEVEL_WARNING, "the service listener has %u connections: no more are taken",
+                all->n);
     fault_set(&f, FAULT_LIMIT, "the service listener has too many connections; try again");
     peer_of(conn, &peer);
     turn_away(stream_beside(all, conn->sock, &peer), &f, false);

@@ -33,7 +33,6 @@ struct callers {
     unsigned n, busy; /* all, and those in BODY or ANSWER */
     bool is_ending;   /* no new batch calls */
     uint64_t next_id; /* of sources: whose turn in a pool's queue */
-    struct log_gate full;
 };
 
 /* Owner: struct callers. Closed by caller_close(), which comes when libevhtp frees `conn`. */
@@ -51,6 +50,7 @@ struct caller {
     bufferevent_data_cb evhtp_read; /* libevhtp's own */
     struct deadline deadline;       /* of IDLE, HEAD and BODY */
     struct auth_job *auth;          /* credentials are being hashed */
+    struct event gone;              /* while `auth` is set: the caller has left */
     struct ustream *batch;          /* the batch call being made */
     struct post later;              /* what may not be done inside libevhtp's callbacks */
     bool is_last;                   /* what comes behind the request is not read any more */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/log_limit.h"
 #include "service/caller.h"
 #include "service/json_limit.h"
 
@@ -15,7 +16,6 @@ struct service {
     evhtp_t *htp;
     struct callers callers;
     struct deadline pause; /* set while accepting is paused */
-    struct log_gate full;
     struct reap reap;
 };
 
@@ -31,8 +31,8 @@ static void on_accept_fault(struct evconnlistener *listener, void *arg)
 {
     const evhtp_t *htp = arg;
     struct service *s = htp->arg;
-    if (log_gate_open(&s->full, 1))
-        log_error("the service listener takes no connection for a moment: %s", strerror(errno));
+    log_limited(LOG_LEVEL_ERROR, "the service listener takes no connection for a moment: %s",
+                strerror(errno));
     evconnlistener_disable(listener);
     deadline_set(&s->pause, PAUSE_MS);
 }

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from testenv import SANITIZED, SLOW
+from testenv import SANITIZED, SLOW, SOON
 from testenv.client import Client
 from testenv.scripted import answering, ok
 from testenv.wait import wait_until
@@ -282,7 +282,7 @@ def test_max_memory(make_proxy, serve):
 
 @pytest.mark.bench
 def test_hundred_pipelined_gets(proxy, node_origin, ca):
-    """One blocking socket, 100 GETs of /delay/0.1: 10 s one after the other."""
+    """One blocking socket, 100 GETs of /delay/0.1: 10 s one after the other. How fast it is, is printed."""
     times = []
     context = ca.client_context()  # Node compiles its code on the first connections
     for i in range(30):
@@ -299,7 +299,7 @@ def test_hundred_pipelined_gets(proxy, node_origin, ca):
                 assert r.status == 200 and '"/delay/0.1?n=%d"' % i in r.text
             times.append(time.monotonic() - begun)
     print("100 pipelined GETs of /delay/0.1: first (100 handshakes) %.3f s, then %.3f and %.3f s" % tuple(times))
-    assert SANITIZED or (min(times) < 0.3 and times[0] < 0.6)
+    assert min(times) < SOON / 2
 
 
 def test_many_clients_many_pipelines(proxy, origin):

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from testenv import SANITIZED
+from testenv import SOON
 from testenv.proxy import ROOT, binary, clean_env
 
 FAN10 = os.path.join(ROOT, "packaging", "demo", "fan10.py")
@@ -39,7 +39,7 @@ def test_founding_experiment(proxy, httpbin, ca, protocol):
         assert seconds(direct) > 8
     through, _ = fan10(ca, httpbin.url("/delay/1"), env=proxy.environ())
     print("through tlsfan: %s" % through)
-    assert SANITIZED or seconds(through) < 1.2
+    assert seconds(through) < SOON / 2  # and one after the other is over 8
 
 
 @pytest.mark.bench
@@ -48,4 +48,4 @@ def test_one_command_cures_it(httpbin, ca):
         pytest.skip("no tlsfan: build it, or set TLSFAN_BIN")
     through, _ = fan10(ca, httpbin.url("/delay/1"), before=[binary(), "-o", "tls.ca_file=" + ca.root, "run", "--"])
     print("tlsfan run: %s" % through)
-    assert SANITIZED or seconds(through) < 1.2
+    assert seconds(through) < SOON / 2  # and one after the other is over 8

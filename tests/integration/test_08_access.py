@@ -3,10 +3,11 @@
 import base64
 import os
 import re
+import select
+import signal
 import socket
 import stat
 import subprocess
-import time
 
 import pytest
 
@@ -97,23 +98,196 @@ def test_passwords(make_proxy, origin, htpasswd):
     assert "wonder" not in p.log()
 
 
-def test_verified_passwords_are_remembered(make_proxy, origin, htpasswd):
-    p = make_proxy('client { auth_file = "%s" }\n' % htpasswd)
-    with p.client() as c:
-        assert c.get(origin.url(), basic("bob", "builder")).status == 200
-        begun = time.monotonic()
-        for _ in range(200):
-            assert c.get(origin.url(), basic("bob", "builder")).status == 200
-        assert time.monotonic() - begun < 5
-        assert c.get(origin.url(), basic("bob", "builder2")).status == 407
-
-
 def test_pipelined_logins_keep_their_order(make_proxy, origin, htpasswd):
     p = make_proxy('client { auth_file = "%s" }\n' % htpasswd)
     with p.client() as c:
         for i in range(6):
             c.request("GET", origin.url("/%d" % i), basic("bob", "builder" if i % 2 else "no%d" % i))
         assert [c.response().status for _ in range(6)] == [407, 200] * 3
+
+
+# --- wrong passwords do not keep right ones out
+
+ONE_ORIGIN = pytest.mark.h1_only("credentials are judged before an origin is thought of")
+
+
+def hashed(name, password, cost=10):
+    """A line of a password file whose check takes some 50 ms."""
+    try:
+        return subprocess.run(["htpasswd", "-nbB", "-C", str(cost), name, password], check=True, capture_output=True,
+                              text=True).stdout.strip() + "\n"
+    except OSError:
+        pytest.skip("htpasswd is not on this machine")
+
+
+class Door:
+    """Where credentials are asked for: a proxy listener, or the service listener."""
+
+    def __init__(self, kind, proxy, origin):
+        self.is_service = kind == "service"
+        self.wrong_status = 401 if self.is_service else 407
+        self.port = proxy.service_port if self.is_service else proxy.port
+        self.url = origin.url()
+
+    def knock(self, client, user, password):
+        field = basic(user, password)
+        if self.is_service:
+            client.request("GET", "/status", field[len("Proxy-"):], host="127.0.0.1:%d" % self.port)
+        else:
+            client.request("GET", self.url, field)
+
+    def try_wrong(self, count, address="127.0.0.2"):
+        """COUNT connections from ADDRESS, a wrong password each, no two the same."""
+        made = []
+        for i in range(count):
+            made.append(client_from(address, self.port))
+            self.knock(made[-1], "slow", "wrong %d" % i)
+        return made
+
+    def right(self, password="right", user="slow", address="127.0.0.3"):
+        with client_from(address, self.port) as c:
+            self.knock(c, user, password)
+            return c.response()
+
+
+def answered(clients):
+    """How many of them have an answer."""
+    poll = select.poll()
+    for c in clients:
+        poll.register(c.sock, select.POLLIN)
+    return len(poll.poll(0))
+
+
+def close_all(clients):
+    for c in clients:
+        c.close()
+
+
+@pytest.fixture
+def slow_users(tmp):
+    path = tmp / ("slow%d" % len(os.listdir(str(tmp))))
+    path.write_text(hashed("slow", "right"))
+    return path
+
+
+@pytest.fixture(params=["proxy", "service"])
+def door(request, make_proxy, origin, slow_users):
+    p = make_proxy('client { auth_file = "%s" allow = {"127.0.0.0/8"} }\n' % slow_users, service=True)
+    made = Door(request.param, p, origin)
+    made.proxy = p
+    return made
+
+
+@ONE_ORIGIN
+def test_addresses_take_turns(door):
+    many = door.try_wrong(100)
+    wait_until(lambda: answered(many) > 0, 20)
+    before = answered(many)
+    assert door.right().status == 200
+    after = answered(many)
+    close_all(many)
+    assert after - before < 20, "%d wrong ones were checked before a right one" % (after - before)
+
+
+def cpu_ticks(p):
+    """Processor time, of which other programs take none."""
+    with open("/proc/%d/stat" % p.pid) as f:
+        fields = f.read().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def ticks_of_ten_checks(door):
+    begun = cpu_ticks(door.proxy)
+    for i in range(10):
+        assert door.right("sober %d" % i).status == door.wrong_status
+    return cpu_ticks(door.proxy) - begun
+
+
+@ONE_ORIGIN
+def test_verified_passwords_are_remembered(door):
+    ten = ticks_of_ten_checks(door)
+    begun = cpu_ticks(door.proxy)
+    for _ in range(200):
+        assert door.right().status == 200
+    spent = cpu_ticks(door.proxy) - begun
+    assert spent < 6 * ten, "%d ticks, and 10 checks take %d" % (spent, ten)
+    assert door.right("right2").status == door.wrong_status
+
+
+@ONE_ORIGIN
+def test_who_has_left_is_not_checked(door):
+    ten = ticks_of_ten_checks(door)
+    begun = cpu_ticks(door.proxy)
+    close_all(door.try_wrong(200))
+    assert door.right(address="127.0.0.2").status == 200
+    spent = cpu_ticks(door.proxy) - begun
+    assert spent < 6 * ten, "%d ticks, and 10 checks take %d" % (spent, ten)
+
+
+@ONE_ORIGIN
+@pytest.mark.parametrize("door", ["proxy"], indirect=True)  # the service listener has fewer places than the queue
+def test_a_full_queue_says_so(door):
+    """And keeps nobody out who comes from elsewhere."""
+    many = door.try_wrong(400)
+
+    def refused():
+        """Answers that have come, but for those to wrong passwords."""
+        here = [c for c in many if answered([c]) > 0]
+        many[:] = [c for c in many if c not in here]
+        answers = [c.response() for c in here]
+        close_all(here)
+        assert all(r.status in (503, door.wrong_status) for r in answers)
+        return [r for r in answers if r.status == 503]
+    for r in wait_until(refused, 20):
+        assert r.error == "connection_limit_reached" and r.get("Retry-After") is not None and "try again" in r.text
+    assert door.right().status == 200
+    close_all(many)
+
+
+@ONE_ORIGIN
+def test_equal_passwords_are_checked_once(door):
+    """50 that wait for the same check are answered together, before 50 that wait for one each."""
+    many = door.try_wrong(50)
+    same = []
+    for _ in range(50):
+        same.append(client_from("127.0.0.3", door.port))
+        door.knock(same[-1], "slow", "right")
+    before = answered(many)
+    for c in same:
+        assert c.response().status == 200
+    after = answered(many)
+    close_all(many + same)
+    assert after - before < 30
+
+
+def reload(p):
+    seen = p.log().count("configuration reloaded")
+    p.signal(signal.SIGHUP)
+    wait_until(lambda: p.log().count("configuration reloaded") > seen, 20, "the reload")
+
+
+@ONE_ORIGIN
+def test_the_memory_outlives_a_reload(door, slow_users):
+    slow_users.write_text(slow_users.read_text() + hashed("other", "one", 5))
+    reload(door.proxy)
+    assert door.right(address="127.0.0.2").status == 200
+    assert door.right("one", "other", "127.0.0.2").status == 200
+    slow_users.write_text("# sorted\n" + "".join(sorted(slow_users.read_text().splitlines(True))))
+    reload(door.proxy)
+    many = door.try_wrong(60)
+    wait_until(lambda: answered(many) > 0, 20)
+    before = answered(many)
+    assert door.right(address="127.0.0.2").status == 200
+    assert answered(many) - before < 20
+    close_all(many)
+    slow_users.write_text(hashed("slow", "new") + hashed("other", "one", 5))
+    reload(door.proxy)
+    assert door.right().status == door.wrong_status
+    assert door.right("new").status == 200
+    assert door.right("one", "other").status == 200
+    slow_users.write_text(hashed("other", "one", 5))
+    reload(door.proxy)
+    assert door.right("new").status == door.wrong_status
 
 
 def test_network_and_password_must_both_hold(make_proxy, origin, htpasswd):

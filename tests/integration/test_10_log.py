@@ -3,6 +3,9 @@
 import json
 import os
 import re
+import signal
+import socket
+import struct
 import time
 
 import pytest
@@ -168,6 +171,57 @@ def test_a_full_sink_never_stops_a_worker(make_proxy, origin):
     with p.client() as c:
         for i in range(50):
             assert c.get(origin.url("/%d" % i)).status == 200
+
+
+# --- lines that a peer can cause
+
+HELD = re.compile(r" (\d+) more like it held back")
+
+
+def said(p, text):
+    """How many lines with TEXT there were to be, and how many of these were written one by one."""
+    written = held = 0
+    for line in p.log().splitlines():
+        if text not in line:
+            continue
+        more = HELD.search(line)
+        written += more is None
+        held += int(more.group(1)) if more else 0
+    return written + held, written
+
+
+def say_hello(p, count):
+    for _ in range(count):
+        with p.client() as c:
+            c.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+            assert c.closed()
+
+
+def test_a_peer_cannot_fill_the_log(make_proxy):
+    p = make_proxy()
+    say_hello(p, 300)
+    wait_until(lambda: said(p, "TLS hello")[0] == 300, 20, "what was held back")
+    say_hello(p, 100)
+    p.stop()  # what is held back then comes at the end
+    lines, written = said(p, "TLS hello")
+    assert lines == 400 and written < 100, (lines, written)
+
+
+def test_debug_lines_are_limited_too(make_proxy):
+    p = make_proxy('log { access = off level = debug }\n')
+    for _ in range(200):
+        with p.client() as c:
+            c.send("GET http://x/ HTTP/1.1\r\n")
+            c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wait_until(lambda: said(p, "debug ")[0] >= 200, 20, "what was held back")
+    assert said(p, "debug ")[1] < 100
+
+
+def test_what_the_operator_does_is_not_limited(make_proxy):
+    p = make_proxy()
+    for i in range(20):
+        p.signal(signal.SIGUSR1)
+        wait_until(lambda: p.log().count("log files were opened again") == i + 1)
 
 
 def test_levels(make_proxy, origin):

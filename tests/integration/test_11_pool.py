@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from testenv import SLOW
+from testenv import SLOW, SOON
 from testenv.client import Broken
 from testenv.dns import Dns
 from testenv.ports import free_port
@@ -228,7 +228,7 @@ def test_idle_timeout(one, serve):
     server = serve(answering(lambda r, c: ok("x")))
     c, _ = one("upstream { idle_timeout = 300ms }\n")
     assert c.get(server.url()).status == 200
-    wait_until(lambda: server.conns[0].closed, 3)
+    wait_until(lambda: server.conns[0].closed)
     assert c.get(server.url()).status == 200 and len(server.conns) == 2
 
 
@@ -250,7 +250,7 @@ def test_response_timeout(one, serve):
     begun = time.monotonic()
     r = c.get(server.url())
     assert r.status == 504 and r.error == "http_response_timeout"
-    assert 0.25 < time.monotonic() - begun < 3 * SLOW
+    assert 0.25 < time.monotonic() - begun < SOON
     begun = time.monotonic()
     assert c.get(server.url(host="a.localhost")).status == 504 and time.monotonic() - begun > 0.6
     wait_until(lambda: server.open_conns() == [])
@@ -294,7 +294,7 @@ def test_connect_timeout(one):
     c, _ = one("upstream { connect_timeout = 500ms }\n")
     begun = time.monotonic()
     r = c.get("http://127.0.0.9:%d/" % port)
-    assert r.status == 504 and r.error == "connection_timeout" and time.monotonic() - begun < 3 * SLOW
+    assert r.status == 504 and r.error == "connection_timeout" and time.monotonic() - begun < SOON
     dead.stop()
 
 
@@ -320,7 +320,7 @@ def test_a_dead_first_address(one, serve, ca, first, records):
     c, _ = one(dns.conf)
     begun = time.monotonic()
     assert c.get(server.url(host="origin.test")).text == "alive"
-    assert time.monotonic() - begun < 1.5 * SLOW
+    assert time.monotonic() - begun < SOON
     dns.stop()
     if dead is not None:
         dead.stop()
@@ -331,12 +331,12 @@ def test_ipv6_goes_first_and_a_slow_aaaa_is_not_waited_for(one, serve):
     serve(answering(lambda r, c: ok("4", "Connection: close")), port=port)
     serve(answering(lambda r, c: ok("6", "Connection: close")), host="::1", port=port)
     dns = Dns({"origin.test": [("AAAA", "::1", 60), ("A", "127.0.0.1", 60)],
-               "other.test": [("AAAA", "::1", 60, 3), ("A", "127.0.0.1", 60)]})
-    c, _ = one(dns.conf)
+               "other.test": [("AAAA", "::1", 60, 60), ("A", "127.0.0.1", 60)]})
+    c, _ = one(dns.conf.replace("timeout = 2s", "timeout = 30s"))
     assert c.get("http://origin.test:%d/" % port).text == "6"
     begun = time.monotonic()
     assert c.get("http://other.test:%d/" % port).text == "4"
-    assert time.monotonic() - begun < 1.5 * SLOW
+    assert time.monotonic() - begun < SOON
     c, _ = one(dns.conf.replace("timeout", "family = ipv4 timeout", 1))
     assert c.get("http://origin.test:%d/" % port).text == "4"
     dns.stop()
@@ -356,7 +356,7 @@ def test_answers_are_kept_for_their_ttl(one, serve):
         assert dns.count(name) <= 2  # one, and one more where a second passed meanwhile
     for name in ("origin.test", "other.test"):
         before = dns.count(name)
-        wait_until(lambda: c.get(server.url(host=name)).status == 200 and dns.count(name) > before, 3)
+        wait_until(lambda: c.get(server.url(host=name)).status == 200 and dns.count(name) > before)
     assert c.get(server.url(host="www.example.test")).status == 200 and dns.count("www.example.test") == 1
     dns.stop()
 
@@ -366,7 +366,7 @@ def test_ttl_max_and_negative_ttl(one, serve):
     dns = Dns({"origin.test": [("A", "127.0.0.1", 300)]})
     c, _ = one(dns.conf.replace("timeout", "ttl_max = 1s timeout", 1))
     assert c.get(server.url(host="origin.test")).status == 200
-    wait_until(lambda: c.get(server.url(host="origin.test")).status == 200 and dns.count("origin.test") > 1, 3)
+    wait_until(lambda: c.get(server.url(host="origin.test")).status == 200 and dns.count("origin.test") > 1)
     for _ in range(5):
         r = c.get("http://nowhere.test/")
         assert r.status == 502 and r.error == "dns_error" and "nowhere.test" in r.text
@@ -391,7 +391,7 @@ def test_dns_timeout(one):
     c, _ = one(dns.conf.replace("timeout = 2s", "timeout = 500ms"))
     begun = time.monotonic()
     r = c.get("http://silent.test/")
-    assert r.status == 504 and r.error == "dns_timeout" and time.monotonic() - begun < 3 * SLOW
+    assert r.status == 504 and r.error == "dns_timeout" and time.monotonic() - begun < SOON
     dns.stop()
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from testenv import SANITIZED, SLOW
+from testenv import SANITIZED
 from testenv.client import Broken
 from testenv.ports import free_port
 from testenv.proxy import Proxy, binary
@@ -260,13 +260,12 @@ def drive(soaked, faultd, driver, kind, count, protocol):
     got = driver(soaked, url, count, threads, *mode)
     took = time.monotonic() - begun
     assert not soaked.dead(), soaked.log()[-4000:]
-    after = settled(soaked)
+    wait_until(lambda: soaked.fds() <= fds, 20, "the descriptors to go: %d, and %d before" % (soaked.fds(), fds))
     grown = soaked.rss() - rss
-    print("%s: %d exchanges in %.1f s: %s; RSS %+d KiB, descriptors %+d" % (kind, count, took, got, grown, after - fds))
+    print("%s: %d exchanges in %.1f s: %s; RSS %+d KiB" % (kind, count, took, got, grown))
     assert got["wrong"] == 0 and got["stuck"] == 0
     seen = {k for k, v in got.items() if v and k not in ("wrong", "stuck")}
     assert seen <= allowed, got
     if path in ("stale", "lost"):
         assert got.get("200", 0) > count * 0.9
-    assert after == fds
     assert SANITIZED or grown <= 2048

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from testenv import SANITIZED, SLOW
+from testenv import SANITIZED, SOON
 from testenv import h2server as h2
 from testenv.client import Broken
 from testenv.h2server import each, frame
@@ -612,7 +612,7 @@ class Flood:
     """A handler that floods the stream /flood, and when it began and ended."""
 
     def __init__(self, name):
-        self.name, self.began, self.took, self.bytes = name, None, None, 0
+        self.name, self.took, self.bytes, self.was_cut = name, None, 0, False
 
     def __call__(self, conn):
         for stream in conn.incoming():
@@ -634,15 +634,15 @@ class Flood:
     def pour(self, conn, stream):
         first, again = FLOODS[self.name](stream.id)
         again *= max(1, 60000 // len(again))
-        self.began = time.monotonic()
+        began = time.monotonic()
         try:
             conn.raw(first) if first else None
-            while not conn.server.stopping.is_set() and time.monotonic() - self.began < 2 * SLOW:
+            while not conn.server.stopping.is_set() and time.monotonic() - began < 2 * SOON:
                 conn.raw(again)
                 self.bytes += len(again)
         except OSError:
-            pass
-        self.took = time.monotonic() - self.began
+            self.was_cut = True
+        self.took = time.monotonic() - began
 
 
 def peak(p):
@@ -651,37 +651,46 @@ def peak(p):
         return int(re.search(r"^VmHWM:\s+(\d+)", f.read(), re.M).group(1))
 
 
-def cpu(p):
-    """Milliseconds that all threads have run."""
-    tasks = "/proc/%d/task" % p.pid
-    return sum(int(open("%s/%s/schedstat" % (tasks, task)).read().split()[0]) for task in os.listdir(tasks)) / 1e6
+def slow_ones(times):
+    """What one in a hundred took longer than."""
+    return sorted(times)[len(times) * 99 // 100]
+
+
+class Quiet:
+    """What requests of others take on this machine, as busy as it is now: slow ones of them, and processor time."""
+
+    def __init__(self, p, c, other):
+        ran = p.cpu()
+        self.slow = slow_ones([timed(c, other.url()) for _ in range(100)])
+        self.cpu = (p.cpu() - ran) / 100
 
 
 def flooded(p, c, server, other, flood):
-    """One flood: how long others waited meanwhile, sorted, and what its own client got."""
-    times, ran = [], cpu(p)
+    """One flood: how long others waited meanwhile, what it cost beside them, in ms, and what its own client got."""
+    quiet = Quiet(p, c, other)
+    times, ran = [], p.cpu()
     with p.client(timeout=20) as victim:
         victim.request("POST", server.url("/flood"), "Content-Length: 0")
         while flood.took is None and len(times) < 20000:
             times.append(timed(c, other.url()))
-        ran = cpu(p) - ran
+        ran = p.cpu() - ran - len(times) * quiet.cpu
         times += [timed(c, other.url()) for _ in range(max(0, 100 - len(times)))]
         try:
             r = victim.response()
         except Broken:
             r = None
     print(
-        "%s: ended after %.3f s, %d KiB, %.1f ms of CPU; slowest of %d others %.1f ms"
-        % (flood.name, flood.took, flood.bytes // 1024, ran, len(times), max(times) * 1000)
+        "%s: ended after %.3f s, %d KiB, %.1f ms of CPU; slow ones of %d others %.1f ms, else %.1f ms"
+        % (flood.name, flood.took, flood.bytes // 1024, ran, len(times), slow_ones(times) * 1000, quiet.slow * 1000)
     )
-    return sorted(times), r
+    return slow_ones(times) < max(0.05, 5 * quiet.slow), ran, r
 
 
 @pytest.mark.parametrize("name", FLOODS)
 def test_a_flood_is_ended(one, serve_h2, serve, name):
-    """Within a second, in little memory, and who asks another origin meanwhile does not notice.
+    """By the proxy, in little processor time and memory, and who asks another origin meanwhile does not notice.
 
-    Times are those of the best of three: another program on the machine only makes them longer."""
+    Best of three: another program on the machine only makes others wait longer."""
     other = serve(answering(lambda r, c: ok("fine")))
     c, p = one("upstream { response_timeout = 20s }\n")
     for _ in range(3):
@@ -691,14 +700,15 @@ def test_a_flood_is_ended(one, serve_h2, serve, name):
         for _ in range(30):
             timed(c, other.url())
         before = peak(p)
-        times, r = flooded(p, c, server, other, flood)
+        unnoticed, ran, r = flooded(p, c, server, other, flood)
+        assert flood.was_cut
         assert r is None or "ended" in name or (r.status == 502 and r.error), r
         assert SANITIZED or peak(p) - before <= 8 * 1024
         assert c.get(server.url("/next")).text == "/next" and len(server.conns) == 2
-        if SANITIZED or (flood.took < 1 and times[len(times) * 99 // 100] < 0.05):
+        if SANITIZED or (ran < 500 and unnoticed):
             break
     else:
-        raise AssertionError("ended after %.3f s, others waited %.3f s" % (flood.took, times[-1]))
+        raise AssertionError("it cost %.1f ms, and others noticed: %s" % (ran, not unnoticed))
 
 
 GIVEN_UP = {  # what an origin may say for ever about a stream that was reset: bytes, of the stream's number
@@ -720,7 +730,7 @@ def test_a_flood_on_a_stream_that_was_given_up(one, serve_h2, serve, name):
         part, begun, size = GIVEN_UP[name](stream.id), time.monotonic(), 0
         cost = {"DATA": 16000, "small DATA": 1000}.get(name, 0)
         try:
-            while not conn.closed and time.monotonic() - begun < 2 * SLOW:
+            while not conn.closed and time.monotonic() - begun < 2 * SOON:
                 wait_until(lambda: conn.closed or conn.window > cost, 2)
                 conn.window -= cost
                 conn.raw(part)
@@ -757,7 +767,7 @@ def test_a_flood_on_a_stream_that_was_given_up(one, serve_h2, serve, name):
         % (name, poured["took"], poured["size"] // 1024, len(times), max(times) * 1000)
     )
     assert SANITIZED or peak(p) - before <= 8 * 1024
-    assert poured["took"] < 1 * SLOW
+    assert poured["took"] < SOON
     assert c.get(server.url("/next")).text == "/next"
 
 

@@ -101,14 +101,12 @@ static void test_answers(void **state)
 static void test_least_ttl(void **state)
 {
     (void)state;
-    look("alias.test", AF_INET);
-    unsigned asked = server.queries;
     int64_t start = loop_now();
     look("alias.test", AF_INET);
-    assert_int_equal(server.queries, asked);
-    while (server.queries == asked && loop_now() - start < 10000000)
+    unsigned asked = server.queries;
+    while (server.queries == asked && loop_now() - start < 30000000)
         look("alias.test", AF_INET);
-    assert_in_range(loop_now() - start, 500000, 9000000);
+    assert_in_range(loop_now() - start, 990000, 29000000);
 }
 
 static void test_shared(void **state)

@@ -7,12 +7,14 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/log.h"
+#include "base/log_limit.h"
+#include "base/loop.h"
 #include "base/mem.h"
 
 static char dir[] = "/tmp/tlsfan-test-log-XXXXXX";
@@ -206,16 +208,131 @@ static void test_torn_line_is_ended(void **state)
     free(big);
 }
 
-static void test_gate(void **state)
+/* ---- limits */
+
+static int limit_saved, limit_fd;
+
+/* What is said from here to limit_end() is kept. */
+static void limit_begin(void)
 {
-    struct log_gate g = {0};
-    int open = 0;
+    int fds[2];
+    assert_int_equal(pipe(fds), 0);
+    assert_true(log_open(LOG_LEVEL_INFO, "off", err, sizeof(err)));
+    limit_fd = fds[0];
+    limit_saved = replace_stream(STDERR_FILENO, fds[1]);
+}
+
+static char *limit_end(void)
+{
+    size_t n;
+    restore_stream(STDERR_FILENO, limit_saved);
+    return read_all(limit_fd, &n);
+}
+
+static unsigned lines_of(const char *text)
+{
+    unsigned n = 0;
+    for (; *text != '\0'; text++)
+        n += *text == '\n';
+    return n;
+}
+
+static void flood(struct log_limit *l, int from, int to)
+{
+    for (int i = from; i < to; i++)
+        log_limit_write(l, LOG_LEVEL_WARNING, "peer %d\nsays so", i);
+}
+
+/* A thousand lines are LOG_LIMIT_BURST, and the rest a number, with the next line... */
+static void test_limit_counts(void **state)
+{
+    static struct log_limit l, other;
+    char expected[64];
     (void)state;
-    for (int i = 0; i < 10; i++)
-        open += log_gate_open(&g, 3);
-    assert_int_equal(open, 3);
-    g.since -= 10000001;
-    assert_true(log_gate_open(&g, 3));
+    limit_begin();
+    flood(&l, 0, 1000);
+    log_limit_write(&other, LOG_LEVEL_INFO, "another place");
+    l.since -= LOG_LIMIT_MS * 1000;
+    flood(&l, 1000, 1001);
+    char *text = limit_end();
+    assert_int_equal(lines_of(text), LOG_LIMIT_BURST + 3);
+    assert_non_null(strstr(text, "warning peer 4?says so\n"));
+    assert_null(strstr(text, "peer 6"));
+    assert_non_null(strstr(text, "info another place\n"));
+    snprintf(expected, sizeof(expected), "warning %d more like it held back, ",
+             1000 - LOG_LIMIT_BURST);
+    assert_non_null(strstr(text, expected));
+    assert_non_null(strstr(text, "the first of them: peer 5?says so\n"));
+    assert_non_null(strstr(text, "warning peer 1000?says so\n"));
+    free(text);
+}
+
+/* ... or, when none comes, from the loop, and at its end. */
+static void test_limit_is_told_without_another_line(void **state)
+{
+    static struct log_limit l;
+    struct loop loop;
+    (void)state;
+    assert_true(loop_init(&loop));
+    limit_begin();
+    log_limit_set_loop(&loop);
+    flood(&l, 0, 100);
+    l.since -= LOG_LIMIT_MS * 1000; /* its time is over, and the loop looks each second */
+    int64_t until = loop_now() + 20000000;
+    while (l.held > 0 && loop_now() < until)
+        loop_turn(&loop, true);
+    assert_int_equal(l.held, 0);
+    flood(&l, 100, 200);
+    flood(&l, 200, 300);
+    log_limit_set_loop(NULL);
+    assert_int_equal(l.held, 0);
+    char *text = limit_end();
+    assert_int_equal(lines_of(text), 2 * (LOG_LIMIT_BURST + 1));
+    assert_non_null(strstr(text, "warning 95 more like it held back, "));
+    assert_non_null(strstr(text, "warning 195 more like it held back, "));
+    free(text);
+    loop_clear(&loop);
+}
+
+static void log_lines(void)
+{
+    for (int i = 0; i < 1000; i++)
+        log_limited(LOG_LEVEL_WARNING, "line %d", i);
+}
+
+static void *log_from_thread(void *unused)
+{
+    (void)unused;
+    log_lines();
+    return NULL;
+}
+
+/* The place is the one in the code, from whatever thread. */
+static void test_limit_of_threads(void **state)
+{
+    enum { THREADS = 4 };
+    pthread_t threads[THREADS];
+    unsigned held;
+    (void)state;
+    limit_begin();
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, log_from_thread, NULL), 0);
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    log_limit_set_loop(NULL);
+    char *text = limit_end();
+    unsigned lines = lines_of(text), told = 0;
+    for (const char *p = text; (p = strstr(p, " more like it")) != NULL; p++) {
+        const char *number = p;
+        while (number[-1] != ' ')
+            number--;
+        assert_int_equal(sscanf(number, "%u", &held), 1);
+        told += held;
+        lines--;
+    }
+    assert_true(lines < 1000);
+    assert_int_equal(lines + told, THREADS * 1000);
+    free(text);
 }
 
 int main(void)
@@ -225,7 +342,9 @@ int main(void)
         cmocka_unit_test(test_error_line),
         cmocka_unit_test(test_full_pipe_drops_whole_lines),
         cmocka_unit_test(test_torn_line_is_ended),
-        cmocka_unit_test(test_gate),
+        cmocka_unit_test(test_limit_counts),
+        cmocka_unit_test(test_limit_is_told_without_another_line),
+        cmocka_unit_test(test_limit_of_threads),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

@@ -93,9 +93,9 @@ static void equal_rules_share(void **state)
     rules[1].tls.ca_file = ca_file;
     rules[2].tls.ca_file = ca_file;
     rules[2].tls.session_resumption = false;
-    int64_t before = loop_now();
+    clock_t before = clock(); /* processor time: others may use the machine, too */
     assert_null(make(&c, rules, N));
-    assert_true(loop_now() - before < 5000000);
+    assert_true(clock() - before < 5 * CLOCKS_PER_SEC);
     assert_ptr_equal(rules[0].tls.ctx, rules[N - 1].tls.ctx);
     assert_ptr_not_equal(rules[0].tls.ctx, rules[1].tls.ctx);
     assert_ptr_not_equal(rules[1].tls.ctx, rules[2].tls.ctx);

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 
-from . import SANITIZED
+from . import SLOW
 from .client import Client
 from .ports import free_port
 from .wait import can_connect, wait_until
@@ -39,7 +39,7 @@ def clean_env(extra=None):
 def run(*args, env=None, timeout=20, cwd=None, stdin=None):
     """Runs the program to its end; a CompletedProcess with text streams."""
     return subprocess.run([binary(), *args], env=clean_env(env), capture_output=True, text=True, cwd=cwd,
-                          timeout=timeout * (5 if SANITIZED else 1), stdin=stdin or subprocess.DEVNULL)
+                          timeout=timeout * SLOW, stdin=stdin or subprocess.DEVNULL)
 
 
 class Proxy:
@@ -135,6 +135,11 @@ class Proxy:
         with open("/proc/%d/status" % self.pid) as f:
             return int(re.search(r"^VmRSS:\s+(\d+)", f.read(), re.M).group(1))
 
+    def cpu(self):
+        """Milliseconds that all its threads have run: processor time, of which other programs take none."""
+        tasks = "/proc/%d/task" % self.pid
+        return sum(int(open("%s/%s/schedstat" % (tasks, task)).read().split()[0]) for task in os.listdir(tasks)) / 1e6
+
     def signal(self, number):
         self.process.send_signal(number)
 
@@ -148,7 +153,7 @@ class Proxy:
         if not self.dead():
             self.signal(signal.SIGTERM)
         try:
-            status = self.process.wait(20 if SANITIZED else 8)
+            status = self.process.wait(15 * SLOW)
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError("tlsfan did not end on TERM:\n" + self.log()[-3000:])
