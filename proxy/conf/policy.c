@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who may come and where they may go. Addresses are judged as they were resolved, and IPv4 inside
- * IPv6 as IPv4, so that no name and no spelling leads around a rule. */
+/* Who may come and where they may go. Addresses are judged as they were resolved. What refuses
+ * looks at every IPv4 address that an IPv6 one may lead to, so that no name and no spelling leads
+ * around a rule; what allows looks at the address itself, so that none leads through. */
 #include "conf/policy.h"
 
 #include <ifaddrs.h>
@@ -105,8 +106,7 @@ void policy_set_own(const struct addr *listeners, unsigned n)
 {
     struct addr *copy = xcalloc(n + 1, sizeof(*copy));
     for (unsigned i = 0; i < n; i++)
-        copy[i] =
-            addr_family(&listeners[i]) == AF_UNIX ? listeners[i] : addr_unmapped(&listeners[i]);
+        copy[i] = addr_plain(&listeners[i]);
     pthread_rwlock_wrlock(&own.lock);
     struct addr *before = own.v;
     own.v = copy;
@@ -140,7 +140,7 @@ static bool is_on_this_machine(const struct addr *a)
     return found;
 }
 
-/* A is unmapped. */
+/* A is one reading of an address. */
 static bool is_own(const struct addr *a)
 {
     bool found = false, has_any = false;
@@ -160,21 +160,27 @@ static bool is_own(const struct addr *a)
 bool policy_address(const struct conf *c, const struct addr *a, struct policy_who who,
                     struct fault *f)
 {
-    struct addr judged = addr_unmapped(a);
+    struct addr readings[ADDR_READINGS];
+    unsigned n = addr_readings(a, readings);
+    bool is_machine = false;
     char shown[ADDR_TEXT];
-    if (is_own(&judged)) {
-        fault_set(f, FAULT_ADDRESS_DENIED, "%s is a listener of this proxy", addr_print(a, shown));
-        return false;
+    for (unsigned i = 0; i < n; i++) {
+        if (is_own(&readings[i])) {
+            fault_set(f, FAULT_ADDRESS_DENIED, "%s is a listener of this proxy",
+                      addr_print(a, shown));
+            return false;
+        }
+        is_machine = is_machine || addr_is_loopback(&readings[i]) || addr_is_any(&readings[i]);
     }
     if (who.exempt || netset_has(&c->destination.allow, a))
         return true;
-    if (netset_has(&c->destination.deny, a)) {
+    if (netset_touches(&c->destination.deny, a)) {
         fault_set(f, FAULT_ADDRESS_DENIED,
                   "%s is in destination.deny; destination.allow makes exceptions",
                   addr_print_ip(a, shown));
         return false;
     }
-    if (!who.is_local && (addr_is_loopback(&judged) || addr_is_any(&judged))) {
+    if (!who.is_local && is_machine) {
         fault_set(f, FAULT_ADDRESS_DENIED,
                   "%s is this proxy's own machine, which clients of other machines reach only "
                   "through destination.allow",
