@@ -75,23 +75,44 @@ static bool has_port(const struct list_of_ports *ports, uint16_t port)
     return ports->n == 0;
 }
 
+static bool is_denied(const struct destination_conf *d, struct str host)
+{
+    return d->deny_hosts.n > 0 && rule_index_has(d->deny_index, host);
+}
+
+bool policy_name(const struct conf *c, struct str host)
+{
+    const struct destination_conf *d = &c->destination;
+    return !is_denied(d, host) && (d->allow_hosts.n == 0 || rule_index_has(d->allow_index, host));
+}
+
 bool policy_host(const struct conf *c, struct str host, uint16_t port, bool is_connect,
                  struct fault *f)
 {
     const struct destination_conf *d = &c->destination;
-    bool is_denied = d->deny_hosts.n > 0 && rule_index_has(d->deny_index, host);
-    bool is_allowed = d->allow_hosts.n == 0 || rule_index_has(d->allow_index, host);
-    if (!is_denied && is_allowed && has_port(is_connect ? &d->connect_ports : &d->ports, port))
+    bool is_name_good = policy_name(c, host);
+    if (is_name_good && has_port(is_connect ? &d->connect_ports : &d->ports, port))
         return true;
     char shown[256];
     str_escape(shown, sizeof(shown), host);
-    if (is_denied)
+    if (is_denied(d, host))
         fault_set(f, FAULT_DENIED, "%s is in destination.deny_hosts", shown);
-    else if (!is_allowed)
+    else if (!is_name_good)
         fault_set(f, FAULT_DENIED, "%s is not in destination.allow_hosts", shown);
     else
         fault_set(f, FAULT_DENIED, "port %u of %s is not in destination.%s", port, shown,
                   is_connect ? "connect_ports" : "ports");
+    return false;
+}
+
+bool policy_full_host(const struct conf *c, struct str host, struct str full, struct fault *f)
+{
+    const struct destination_conf *d = &c->destination;
+    if (!is_denied(d, full))
+        return true;
+    char name[256], shown[256];
+    fault_set(f, FAULT_DENIED, "%s is %s by the search list, which is in destination.deny_hosts",
+              str_escape(name, sizeof(name), host), str_escape(shown, sizeof(shown), full));
     return false;
 }
 

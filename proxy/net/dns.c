@@ -47,6 +47,7 @@ struct dns {
     struct list channels;        /* that one, and retired ones */
     unsigned version;            /* of channel, search list and configuration */
     struct dns_search search;
+    bool is_ruled; /* a rule may match a name because of a domain of the list */
     struct dns_cache cache;
     struct lookup *flying; /* by key */
     struct file_id resolv;
@@ -431,6 +432,9 @@ static bool open_channel(struct dns *d)
     dns_cache_clear(&d->cache);
     d->channel = fresh;
     d->search = search;
+    d->is_ruled = false;
+    for (unsigned i = 0; i < search.n; i++)
+        d->is_ruled = d->is_ruled || rule_knows_domain(d->conf, str_from(search.domains[i]));
     d->resolv = id;
     d->version++;
     return true;
@@ -448,6 +452,12 @@ static void refresh(struct dns *d)
         return;
     if (!open_channel(d))
         log_warning("the DNS resolver could not be set up: %s", strerror(errno));
+}
+
+const struct dns_search *dns_ruled_search(struct dns *d)
+{
+    refresh(d);
+    return d->is_ruled ? &d->search : NULL;
 }
 
 /* ---- queries */

@@ -10,6 +10,7 @@
 #include "base/loop.h"
 
 struct dns;
+struct dns_search;
 struct dns_query; /* a token */
 
 enum { DNS_ADDRS_MAX = 32 };
@@ -33,6 +34,10 @@ void dns_configure(struct dns *d, const struct conf *c);
 void dns_close(struct dns *d);
 /* The loop it was made for. */
 struct loop *dns_loop(const struct dns *d);
+
+/* The search list as it is now, until the next call; NULL when no rule of the newest configuration
+ * depends on it. */
+const struct dns_search *dns_ruled_search(struct dns *d);
 
 /* Looks HOST (lower case; with a dot at its end that name alone) up for FAMILY, AF_INET or
  * AF_INET6, as dns.family allows. The answers for both families are of one full name. Never calls
