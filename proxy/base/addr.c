@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Socket addresses and networks. What decides about an address always looks at the IPv4 address
- * inside an IPv6 one too: a translator or the kernel itself would deliver to that. */
+/* Socket addresses and networks. There are two questions about IPv4 inside IPv6. Where a packet may
+ * end: in any IPv4 address that a translator on the way could take out, so whoever refuses looks at
+ * all of them. Who somebody is: the address itself, for anybody may have one of 2002::/16; only
+ * ::ffff:0:0/96 is the kernel's own way to write IPv4. */
 #include "base/addr.h"
 
 #include <arpa/inet.h>
@@ -9,8 +11,9 @@
 
 #include "base/mem.h"
 
-enum { READINGS = 4 }; /* ways to read an IPv4 address out of an IPv6 one */
+enum { INNER_MAX = ADDR_READINGS - 1 }; /* ways to read an IPv4 address out of an IPv6 one */
 
+static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 static const uint8_t local_nat64[6] = {0x00, 0x64, 0xff, 0x9b, 0x00, 0x01};
 
 bool addr_parse_ip(struct addr *a, struct str ip, uint16_t port)
@@ -152,12 +155,12 @@ bool addr_equal(const struct addr *a, const struct addr *b)
 /* 64:ff9b:1::/48 is read as each prefix length of RFC 6052 §2.2 says (96, 48, 56, 64): nothing
  * tells which one the local translator has. Readings in 0.0.0.0/8 are an artefact of the others,
  * unless there is nothing else. */
-static unsigned read_local_nat64(const uint8_t *ip, uint8_t out[READINGS][4])
+static unsigned read_local_nat64(const uint8_t *ip, uint8_t out[INNER_MAX][4])
 {
-    static const uint8_t places[READINGS][4] = {
+    static const uint8_t places[INNER_MAX][4] = {
         {12, 13, 14, 15}, {6, 7, 9, 10}, {7, 9, 10, 11}, {9, 10, 11, 12}};
     unsigned n = 0;
-    for (unsigned i = 0; i < READINGS; i++) {
+    for (unsigned i = 0; i < INNER_MAX; i++) {
         if (ip[places[i][0]] == 0)
             continue;
         for (unsigned k = 0; k < 4; k++)
@@ -174,7 +177,6 @@ static unsigned read_local_nat64(const uint8_t *ip, uint8_t out[READINGS][4])
 static unsigned embedded_at(const uint8_t *ip)
 {
     static const uint8_t zero[12];
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     static const uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b};
     if (memcmp(ip, mapped, 12) == 0 || memcmp(ip, nat64, 12) == 0)
         return 12;
@@ -185,8 +187,8 @@ static unsigned embedded_at(const uint8_t *ip)
     return ip[0] == 0x20 && ip[1] == 0x02 ? 2 : 0;
 }
 
-/* The IPv4 addresses that may be meant by A, likeliest first; gives how many. */
-static unsigned embedded(const struct addr *a, uint8_t out[READINGS][4])
+/* The IPv4 addresses that may be meant by A; gives how many. */
+static unsigned embedded(const struct addr *a, uint8_t out[INNER_MAX][4])
 {
     if (addr_family(a) != AF_INET6)
         return 0;
@@ -200,23 +202,37 @@ static unsigned embedded(const struct addr *a, uint8_t out[READINGS][4])
     return 1;
 }
 
-struct addr addr_unmapped(const struct addr *a)
+static struct addr ip4_of(const struct addr *a, const uint8_t *ip)
 {
-    uint8_t ip4[READINGS][4];
-    if (embedded(a, ip4) == 0)
-        return *a;
     struct addr inner;
     memset(&inner, 0, sizeof(inner));
     inner.in4.sin_family = AF_INET;
     inner.in4.sin_port = a->in6.sin6_port;
-    memcpy(&inner.in4.sin_addr, ip4[0], 4);
+    memcpy(&inner.in4.sin_addr, ip, 4);
     inner.len = sizeof(inner.in4);
     return inner;
 }
 
+struct addr addr_plain(const struct addr *a)
+{
+    const uint8_t *ip = a->in6.sin6_addr.s6_addr;
+    bool is_mapped = addr_family(a) == AF_INET6 && memcmp(ip, mapped, sizeof(mapped)) == 0;
+    return is_mapped ? ip4_of(a, ip + 12) : *a;
+}
+
+unsigned addr_readings(const struct addr *a, struct addr out[ADDR_READINGS])
+{
+    uint8_t ip4[INNER_MAX][4];
+    unsigned n = embedded(a, ip4);
+    out[0] = *a;
+    for (unsigned i = 0; i < n; i++)
+        out[i + 1] = ip4_of(a, ip4[i]);
+    return n + 1;
+}
+
 bool addr_is_loopback(const struct addr *a)
 {
-    struct addr inner = addr_unmapped(a);
+    struct addr inner = addr_plain(a);
     switch (addr_family(&inner)) {
     case AF_INET:
         return ntohl(inner.in4.sin_addr.s_addr) >> 24 == 127;
@@ -229,7 +245,7 @@ bool addr_is_loopback(const struct addr *a)
 
 bool addr_is_any(const struct addr *a)
 {
-    struct addr inner = addr_unmapped(a);
+    struct addr inner = addr_plain(a);
     if (addr_family(&inner) == AF_INET)
         return inner.in4.sin_addr.s_addr == htonl(INADDR_ANY);
     return addr_family(&inner) == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&inner.in6.sin6_addr);
@@ -302,8 +318,12 @@ static bool net_has(const struct net *net, int family, const uint8_t *ip)
     return rest == 0 || (net->ip[whole] ^ ip[whole]) >> (8 - rest) == 0;
 }
 
-static bool any_net_has(const struct netset *s, int family, const uint8_t *ip)
+static bool any_net_has(const struct netset *s, const struct addr *a)
 {
+    int family = addr_family(a);
+    const void *ip = family == AF_INET ? (const void *)&a->in4.sin_addr : &a->in6.sin6_addr;
+    if (family != AF_INET && family != AF_INET6)
+        return false;
     for (unsigned i = 0; i < s->n; i++) {
         if (net_has(&s->nets[i], family, ip))
             return true;
@@ -313,16 +333,16 @@ static bool any_net_has(const struct netset *s, int family, const uint8_t *ip)
 
 bool netset_has(const struct netset *s, const struct addr *a)
 {
-    uint8_t ip4[READINGS][4];
-    if (addr_family(a) == AF_INET)
-        return any_net_has(s, AF_INET, (const uint8_t *)&a->in4.sin_addr);
-    if (addr_family(a) != AF_INET6)
-        return false;
-    if (any_net_has(s, AF_INET6, a->in6.sin6_addr.s6_addr))
-        return true;
-    unsigned n = embedded(a, ip4);
+    struct addr plain = addr_plain(a);
+    return any_net_has(s, a) || any_net_has(s, &plain);
+}
+
+bool netset_touches(const struct netset *s, const struct addr *a)
+{
+    struct addr readings[ADDR_READINGS];
+    unsigned n = addr_readings(a, readings);
     for (unsigned i = 0; i < n; i++) {
-        if (any_net_has(s, AF_INET, ip4[i]))
+        if (any_net_has(s, &readings[i]))
             return true;
     }
     return false;

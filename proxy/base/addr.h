@@ -9,7 +9,10 @@
 
 #include "base/str.h"
 
-enum { ADDR_TEXT = 128 }; /* bytes that hold any printed address */
+enum {
+    ADDR_TEXT = 128,  /* bytes that hold any printed address */
+    ADDR_READINGS = 5 /* addresses that one may be taken for */
+};
 
 /* A value: copied by assignment. */
 struct addr {
@@ -39,14 +42,16 @@ uint16_t addr_port(const struct addr *a); /* 0 for unix: */
 void addr_set_port(struct addr *a, uint16_t port);
 bool addr_equal(const struct addr *a, const struct addr *b);   /* port too */
 bool addr_same_ip(const struct addr *a, const struct addr *b); /* as written: map both before */
-bool addr_is_loopback(const struct addr *a); /* 127/8 and ::1, inside IPv6 too; true for unix: */
-bool addr_is_any(const struct addr *a);      /* 0.0.0.0 and ::, inside IPv6 too */
+bool addr_is_loopback(const struct addr *a); /* 127/8, ::1, and 127/8 in ::ffff:; unix: too */
+bool addr_is_any(const struct addr *a);      /* 0.0.0.0, ::, and 0.0.0.0 in ::ffff: */
 
-/* The IPv4 address inside an IPv6 one (::ffff:0:0/96, ::/96 but :: and ::1, 64:ff9b::/96,
- * 64:ff9b:1::/48, 2002::/16), with A's port; else A itself. What is judged is always this.
- * 64:ff9b:1::/48 may be read in four ways (RFC 6052 §2.2): this gives the likeliest, netset_has()
- * looks at all. */
-struct addr addr_unmapped(const struct addr *a);
+/* Who A is: the IPv4 address inside ::ffff:0:0/96, with A's port; else A itself. For what allows:
+ * no other IPv4 inside IPv6 says that somebody is, or is reached, at that IPv4 address. */
+struct addr addr_plain(const struct addr *a);
+/* What A may lead to, for what refuses: A itself, and each IPv4 address that the kernel or a
+ * translator may take out of it (::ffff:0:0/96, ::/96 but :: and ::1, 64:ff9b::/96, 2002::/16, and
+ * 64:ff9b:1::/48 in four ways, RFC 6052 §2.2). With A's port; gives how many. */
+unsigned addr_readings(const struct addr *a, struct addr out[ADDR_READINGS]);
 
 /* Bits of `ip` behind the prefix do not matter. */
 struct net {
@@ -64,8 +69,10 @@ struct netset {
 /* Adds "10.0.0.0/8", "::1", or a name: loopback, private, linklocal, any. False when TEXT is none
  * of these. */
 MUST_CHECK bool netset_add(struct netset *s, struct str text);
-/* True when a network of S holds A, or the IPv4 address inside A. unix: is in no network. */
+/* To allow: true when a network of S holds A as addr_plain() has it. unix: is in no network. */
 bool netset_has(const struct netset *s, const struct addr *a);
+/* To refuse: true when a network of S holds any reading of A. */
+bool netset_touches(const struct netset *s, const struct addr *a);
 void netset_clear(struct netset *s);
 
 #endif

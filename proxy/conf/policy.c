@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who may come and where they may go. Addresses are judged as they were resolved, and IPv4 inside
- * IPv6 as IPv4, so that no name and no spelling leads around a rule. */
+/* Who may come and where they may go. Addresses are judged as they were resolved. What refuses
+ * looks at every IPv4 address that an IPv6 one may lead to, so that no name and no spelling leads
+ * around a rule; what allows looks at the address itself, so that none leads through. */
 #include "conf/policy.h"
 
 #include <ifaddrs.h>
@@ -85,23 +86,44 @@ static bool has_port(const struct list_of_ports *ports, uint16_t port)
     return ports->n == 0;
 }
 
+static bool is_denied(const struct destination_conf *d, struct str host)
+{
+    return d->deny_hosts.n > 0 && rule_index_has(d->deny_index, host);
+}
+
+bool policy_name(const struct conf *c, struct str host)
+{
+    const struct destination_conf *d = &c->destination;
+    return !is_denied(d, host) && (d->allow_hosts.n == 0 || rule_index_has(d->allow_index, host));
+}
+
 bool policy_host(const struct conf *c, struct str host, uint16_t port, bool is_connect,
                  struct fault *f)
 {
     const struct destination_conf *d = &c->destination;
-    bool is_denied = d->deny_hosts.n > 0 && rule_index_has(d->deny_index, host);
-    bool is_allowed = d->allow_hosts.n == 0 || rule_index_has(d->allow_index, host);
-    if (!is_denied && is_allowed && has_port(is_connect ? &d->connect_ports : &d->ports, port))
+    bool is_name_good = policy_name(c, host);
+    if (is_name_good && has_port(is_connect ? &d->connect_ports : &d->ports, port))
         return true;
     char shown[256];
     str_escape(shown, sizeof(shown), host);
-    if (is_denied)
+    if (is_denied(d, host))
         fault_set(f, FAULT_DENIED, "%s is in destination.deny_hosts", shown);
-    else if (!is_allowed)
+    else if (!is_name_good)
         fault_set(f, FAULT_DENIED, "%s is not in destination.allow_hosts", shown);
     else
         fault_set(f, FAULT_DENIED, "port %u of %s is not in destination.%s", port, shown,
                   is_connect ? "connect_ports" : "ports");
+    return false;
+}
+
+bool policy_full_host(const struct conf *c, struct str host, struct str full, struct fault *f)
+{
+    const struct destination_conf *d = &c->destination;
+    if (!is_denied(d, full))
+        return true;
+    char name[256], shown[256];
+    fault_set(f, FAULT_DENIED, "%s is %s by the search list, which is in destination.deny_hosts",
+              str_escape(name, sizeof(name), host), str_escape(shown, sizeof(shown), full));
     return false;
 }
 
@@ -116,8 +138,7 @@ void policy_set_own(const struct addr *listeners, unsigned n)
 {
     struct addr *copy = xcalloc(n + 1, sizeof(*copy));
     for (unsigned i = 0; i < n; i++)
-        copy[i] =
-            addr_family(&listeners[i]) == AF_UNIX ? listeners[i] : addr_unmapped(&listeners[i]);
+        copy[i] = addr_plain(&listeners[i]);
     pthread_rwlock_wrlock(&own.lock);
     struct addr *before = own.v;
     own.v = copy;
@@ -151,7 +172,7 @@ static bool is_on_this_machine(const struct addr *a)
     return found;
 }
 
-/* A is unmapped. */
+/* A is one reading of an address. */
 static bool is_own(const struct addr *a)
 {
     bool found = false, has_any = false;
@@ -171,21 +192,27 @@ static bool is_own(const struct addr *a)
 bool policy_address(const struct conf *c, const struct addr *a, struct policy_who who,
                     struct fault *f)
 {
-    struct addr judged = addr_unmapped(a);
+    struct addr readings[ADDR_READINGS];
+    unsigned n = addr_readings(a, readings);
+    bool is_machine = false;
     char shown[ADDR_TEXT];
-    if (is_own(&judged)) {
-        fault_set(f, FAULT_ADDRESS_DENIED, "%s is a listener of this proxy", addr_print(a, shown));
-        return false;
+    for (unsigned i = 0; i < n; i++) {
+        if (is_own(&readings[i])) {
+            fault_set(f, FAULT_ADDRESS_DENIED, "%s is a listener of this proxy",
+                      addr_print(a, shown));
+            return false;
+        }
+        is_machine = is_machine || addr_is_loopback(&readings[i]) || addr_is_any(&readings[i]);
     }
     if (who.exempt || netset_has(&c->destination.allow, a))
         return true;
-    if (netset_has(&c->destination.deny, a)) {
+    if (netset_touches(&c->destination.deny, a)) {
         fault_set(f, FAULT_ADDRESS_DENIED,
                   "%s is in destination.deny; destination.allow makes exceptions",
                   addr_print_ip(a, shown));
         return false;
     }
-    if (!who.is_local && (addr_is_loopback(&judged) || addr_is_any(&judged))) {
+    if (!who.is_local && is_machine) {
         fault_set(f, FAULT_ADDRESS_DENIED,
                   "%s is this proxy's own machine, which clients of other machines reach only "
                   "through destination.allow",

@@ -38,10 +38,18 @@ struct policy_digest {
 };
 struct policy_digest policy_auth_digest(const struct conf *c, struct str value);
 
+/* Destination by name alone: allow_hosts and deny_hosts. */
+bool policy_name(const struct conf *c, struct str host);
+
 /* Destination by name and port: allow_hosts, deny_hosts, ports or connect_ports. HOST is lower
  * case. False with FAULT_DENIED. */
 MUST_CHECK bool policy_host(const struct conf *c, struct str host, uint16_t port, bool is_connect,
                             struct fault *f);
+
+/* The same for a name that was allowed as it was written, and found as FULL with a domain of the
+ * search list: deny_hosts. */
+MUST_CHECK bool policy_full_host(const struct conf *c, struct str host, struct str full,
+                                 struct fault *f);
 
 /* Destination by resolved address: deny, allow, loopback for clients that are not local, own
  * listeners. EXEMPT: the operator wrote this address (connect_to, to): deny does not hold, own

@@ -122,6 +122,39 @@ const struct rule *rule_find(const struct conf *c, struct str host, uint16_t por
     return &c->rules[first == NONE ? 0 : first];
 }
 
+const struct rule *rule_find_full(const struct conf *c, struct str host, struct str full,
+                                  uint16_t port)
+{
+    const struct rule *written = rule_find(c, host, port);
+    if (full.len == 0)
+        return written;
+    const struct rule *found = rule_find(c, full, port);
+    bool is_first = found->index != 0 && (written->index == 0 || found->index < written->index);
+    return is_first ? found : written;
+}
+
+/* A is B, or below it. */
+static bool is_within(struct str a, struct str b)
+{
+    if (a.len <= b.len)
+        return str_eq(a, b);
+    struct str end = str_from_byte(a, a.len - b.len);
+    return str_eq(end, b) && a.p[a.len - b.len - 1] == '.';
+}
+
+bool rule_knows_domain(const struct conf *c, struct str domain)
+{
+    for (unsigned i = 1; i < c->n_rules; i++) {
+        struct str name = str_from(c->rules[i].host);
+        if (str_starts(name, STR("*.")))
+            name = str_from_byte(name, 2);
+        if (domain.len > 0 && name.len > 0 && !str_eq(name, STR("*")) &&
+            (is_within(name, domain) || is_within(domain, name)))
+            return true;
+    }
+    return false;
+}
+
 bool rule_index_has(const struct rule_index *index, struct str host)
 {
     return find_first(index, host, 0) != NONE;

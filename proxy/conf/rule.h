@@ -70,6 +70,14 @@ bool rule_index_has(const struct rule_index *index, struct str host);
  * rule. Never NULL. */
 const struct rule *rule_find(const struct conf *c, struct str host, uint16_t port);
 
+/* The same for a HOST that was found as FULL, with a domain of the search list (empty: as it was
+ * written): the first rule that matches either name. */
+const struct rule *rule_find_full(const struct conf *c, struct str host, struct str full,
+                                  uint16_t port);
+/* True when a rule of C may match a name below DOMAIN because of that DOMAIN. Looks at each rule.
+ */
+bool rule_knows_domain(const struct conf *c, struct str domain);
+
 /* Where KEY of R ("ca_file") was written, else where tls.KEY was, which R takes it from; R->where
  * when nobody wrote it. With R = rules[0], KEY may be any text outside rules ("log.access"). Lives
  * as long as C. */

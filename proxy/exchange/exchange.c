@@ -2,10 +2,9 @@
 /* The life of one request and its response: route, wait, perform, try again, end. States and who
  * waits for what stand in exchange.h; only exchange_set_state() changes the state.
  *
- *     NEW -> [AUTH] -> [WAIT] -> ACTIVE -> DONE -> CLOSED       ACTIVE -> WAIT when a request is
- * tried again
- *      `---------------------------------> DONE               an answer of tlsfan's own, from any
- * state
+ *     NEW -> [AUTH] -> [NAME] -> [WAIT] -> ACTIVE -> DONE -> CLOSED
+ *      `-------------------------------------------> DONE    an answer of tlsfan's own, from any
+ *     ACTIVE -> WAIT when a request is tried again
  */
 #include "exchange/exchange.h"
 
@@ -13,6 +12,7 @@
 
 #include "exchange/answer.h"
 #include "exchange/auth.h"
+#include "exchange/name.h"
 #include "exchange/record.h"
 #include "exchange/route.h"
 #include "exchange/stats.h"
@@ -53,6 +53,7 @@ static void exchange_leave(struct exchange *x)
     x->dial = NULL;
     auth_cancel(x->auth);
     x->auth = NULL;
+    name_cancel(x);
     timeout_clear(&x->timeout);
 }
 
@@ -186,8 +187,6 @@ static void exchange_switch(struct exchange *x, struct h1_head *head)
     x->source->on_tunnel(x, head, up, slot);
 }
 
-static void exchange_go(struct exchange *x);
-
 /* What was kept of the body waits for the next connection. */
 static void exchange_unkeep(struct exchange *x)
 {
@@ -209,7 +208,7 @@ static bool exchange_is_misdirected(struct exchange *x, const struct h1_head *he
     x->want.is_alone = true;
     x->retries++;
     exchange_unkeep(x);
-    exchange_go(x);
+    exchange_resume(x);
     return true;
 }
 
@@ -277,7 +276,7 @@ static bool exchange_retry(struct exchange *x, const struct fault *f, bool is_fr
         x->want.not_before = loop_now();
     exchange_unkeep(x);
     x->want.h1_only = x->want.h1_only || f->code == FAULT_UP_WANTS_H1;
-    exchange_go(x);
+    exchange_resume(x);
     return true;
 }
 
@@ -423,9 +422,17 @@ static void on_auth(void *arg, enum auth_result result)
     x->auth = NULL;
     x->is_trusted = result == AUTH_OK;
     if (x->is_trusted)
-        exchange_go(x);
+        exchange_resume(x);
     else
         exchange_fail_auth(x, result);
+}
+
+/* Something must come before X can be routed. */
+static void exchange_await(struct exchange *x, enum exchange_state for_what, struct str body)
+{
+    exchange_set_state(x, for_what);
+    if (body.len > 0)
+        (void)exchange_hold(x, body);
 }
 
 static void exchange_authenticate(struct exchange *x, struct str body)
@@ -437,9 +444,7 @@ static void exchange_authenticate(struct exchange *x, struct str body)
         exchange_fail_auth(x, AUTH_BUSY);
         return;
     }
-    exchange_set_state(x, EXCHANGE_AUTH);
-    if (body.len > 0)
-        (void)exchange_hold(x, body);
+    exchange_await(x, EXCHANGE_AUTH, body);
 }
 
 static void exchange_route(struct exchange *x, struct str body)
@@ -451,6 +456,10 @@ static void exchange_route(struct exchange *x, struct str body)
         break;
     case ROUTE_AUTH:
         exchange_authenticate(x, body);
+        break;
+    case ROUTE_NAME:
+        name_start(x);
+        exchange_await(x, EXCHANGE_NAME, body);
         break;
     case ROUTE_BATCH:
     case ROUTE_UPSTREAM:
@@ -476,8 +485,7 @@ static void exchange_route(struct exchange *x, struct str body)
     }
 }
 
-/* After credentials were checked, or for another try. */
-static void exchange_go(struct exchange *x)
+void exchange_resume(struct exchange *x)
 {
     if (x->rule == NULL)
         exchange_route(x, str_make(NULL, 0));

@@ -27,6 +27,7 @@ struct dial;
 enum exchange_state {
     EXCHANGE_NEW,    /* the source fills it in */
     EXCHANGE_AUTH,   /* waits for auth_job: credentials are being hashed */
+    EXCHANGE_NAME,   /* waits for `naming`: what the host is found as decides the rule */
     EXCHANGE_WAIT,   /* waits for pool_wait or dial */
     EXCHANGE_ACTIVE, /* has a ustream */
     EXCHANGE_DONE,   /* the source has been told the end; nothing upstream any more */
@@ -57,6 +58,8 @@ struct exchange {
     struct forward_info hop;
     bool has_target; /* `target` has been parsed */
     bool is_trusted; /* its credentials were found good */
+    bool is_named;   /* `full` is known */
+    struct str full; /* what the host was found as, where a domain was added; else empty */
     bool is_batch;   /* the batch call of tlsfan itself: no rule, no timeouts of its own */
 
     /* The route. */
@@ -72,6 +75,7 @@ struct exchange {
     struct pool_wait wait;
     struct dial *dial;
     struct auth_job *auth;
+    struct dns_query *naming;
     struct up_facts facts;         /* copied when the ustream goes */
     struct evbuffer *pending;      /* request body that waits for a connection; NULL: none */
     struct evbuffer *kept;         /* all of it that an HTTP/2 connection has got; NULL: not kept */
@@ -109,6 +113,9 @@ void exchange_refuse(struct exchange *x, const struct fault *f);
 /* Routes the request in x->head and performs it. BODY is what is there of the body, END that this
  * is all of it. Callbacks may come before this returns only for answers of tlsfan's own. */
 void exchange_start(struct exchange *x, struct str body, bool end);
+
+/* What X waited for before its route has come; also for another try. */
+void exchange_resume(struct exchange *x);
 
 /* More of the request body. False: enough, wait for on_drain(). Harmless when nobody wants it any
  * more. LAST, which may be empty, is the end of the body. TRAILERS (NULL: none) live as long as X.

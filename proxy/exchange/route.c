@@ -4,6 +4,7 @@
 #include "exchange/route.h"
 
 #include "conf/policy.h"
+#include "exchange/name.h"
 
 static bool refuse(struct fault *f, enum fault_code code, const char *text)
 {
@@ -107,11 +108,19 @@ static bool route_forward_origin(struct exchange *x, struct str self, struct fau
 
 /* ---- the forms of a target, each filling want.host, want.port, want.tls and rq.target */
 
+/* The rule for HOST and what it was found as. */
+static const struct rule *route_rule(const struct exchange *x, const struct uri_host *host,
+                                     uint16_t port)
+{
+    return rule_find_full(x->conf, host->name, x->full, port);
+}
+
 static void route_want(struct exchange *x, const struct uri_host *host, uint16_t port, bool tls)
 {
     x->want.conf = x->conf;
     x->want.host = host->name;
     x->want.is_ip = host->is_ip;
+    x->want.is_rooted = host->is_rooted;
     x->want.port = port;
     x->want.tls = tls;
     x->want.is_local = x->from->is_local;
@@ -124,7 +133,7 @@ static void route_url(struct exchange *x, const struct uri_host *host, bool is_h
 {
     uint16_t port = host->port;
     uint16_t tls_port = port == 0 || (port == 80 && !is_https) ? 443 : port;
-    x->rule = rule_find(x->conf, host->name, tls_port);
+    x->rule = route_rule(x, host, tls_port);
     bool tls = is_https || x->rule->upgrade;
     if (tls)
         port = tls_port;
@@ -134,6 +143,7 @@ static void route_url(struct exchange *x, const struct uri_host *host, bool is_h
     if (x->rule->port != 0)
         port = x->rule->port;
     route_want(x, host, port, tls);
+    x->want.rule_port = tls_port;
     uint16_t written = host->port == (is_https ? 443 : 80) ? 0 : host->port;
     x->rq.host = uri_authority(&x->arena, host->name, written, 0);
 }
@@ -231,13 +241,14 @@ static enum route route_connect(struct exchange *x, struct fault *f)
         return ROUTE_REFUSE;
     }
     bool is_self = host->port == 80 && uri_is_own_name(host->name);
-    bool is_plain = is_self || (host->port == 80 && rule_find(x->conf, host->name, 443)->upgrade);
+    bool is_plain = is_self || (host->port == 80 && route_rule(x, host, 443)->upgrade);
     if (!is_self && !policy_host(x->conf, host->name, is_plain ? 443 : host->port, !is_plain, f))
         return ROUTE_REFUSE;
     if (is_plain)
         return ROUTE_PLAIN;
-    x->rule = rule_find(x->conf, host->name, host->port);
+    x->rule = route_rule(x, host, host->port);
     route_want(x, host, host->port, false);
+    x->want.rule_port = host->port;
     return ROUTE_TUNNEL;
 }
 
@@ -296,6 +307,18 @@ static void route_head(struct exchange *x)
     x->want.h1_only = x->hop.is_websocket;
 }
 
+/* The host whose rule is to be found; NULL when it is no client's word. */
+static const struct uri_host *route_named(const struct exchange *x)
+{
+    if (x->from->forward != NULL)
+        return NULL;
+    if (x->from->fixed.name.p != NULL)
+        return &x->from->fixed;
+    bool has_host = x->target.form == TARGET_AUTHORITY ||
+                    (x->target.form == TARGET_ABSOLUTE && x->target.scheme != SCHEME_OTHER);
+    return has_host ? &x->target.host : NULL;
+}
+
 /* Form and destination, for all but CONNECT on a proxy listener. */
 static bool route_destination(struct exchange *x, const struct uri_host *host_field,
                               struct fault *f)
@@ -338,6 +361,8 @@ enum route route_request(struct exchange *x, struct fault *f)
                "the request has come through this proxy before: it would go round in a loop");
         return ROUTE_REFUSE;
     }
+    if (!x->is_named && x->conf->n_rules > 1 && name_matters(x, route_named(x)))
+        return ROUTE_NAME;
     if (x->head.method.id == METHOD_CONNECT && x->from->forward == NULL &&
         x->from->fixed.name.p == NULL) {
         enum route route = route_connect(x, f);

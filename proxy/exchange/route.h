@@ -9,6 +9,7 @@
 enum route {
     ROUTE_REFUSE,   /* the fault says how to answer */
     ROUTE_AUTH,     /* credentials must be hashed first: auth_start(), then route again */
+    ROUTE_NAME,     /* the rule depends on what the name is found as: name_start(), then again */
     ROUTE_UPSTREAM, /* x->want, x->rq and x->rewrite are set */
     ROUTE_BATCH,    /* x->rq is set, for engine->open_batch() */
     ROUTE_TUNNEL,   /* CONNECT: x->want is set, tls false */

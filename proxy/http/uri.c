@@ -77,7 +77,8 @@ static bool parse_name(struct uri_host *h, struct arena *arena, struct str name,
 {
     if (!all_of(name, CHAR_HOST))
         return fail_name(name, arena, why);
-    if (name.len > 0 && name.p[name.len - 1] == '.')
+    h->is_rooted = name.len > 0 && name.p[name.len - 1] == '.';
+    if (h->is_rooted)
         name.len--;
     if (name.len == 0)
         return fail(why, "The host is empty.");

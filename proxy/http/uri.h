@@ -13,6 +13,7 @@ struct uri_host {
     uint16_t port;   /* 0: none was written */
     bool is_ip;      /* an IPv4 or IPv6 literal: no SNI, verified against IP SANs */
     bool is_ip6;
+    bool is_rooted; /* a dot was at the end of a name: it means that name alone */
 };
 
 struct target {

@@ -1,31 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* c-ares on the loop. Its callbacks only record what came and post; everything else happens from
- * there. Three things live apart, because c-ares can cancel a whole channel but not one request:
+/* Names to addresses. A written name may mean several (net/dns_search.h): they are asked one after
+ * the other, both families of one together, and the first that has any address is taken. So an
+ * answer of one family is never beside one of the other that belongs to another name.
  *
- *     query    what a caller holds; many may wait for one lookup
- *     lookup   a name and a family in flight; ends with an answer or with dns.timeout
- *     request  what c-ares holds; outlives its lookup when that was given up, and then only counts
+ *     query      what a caller holds, for one family; many may wait for one lookup
+ *     lookup     a written name in flight; ends with an answer or with dns.timeout
+ *     candidate  a name that it may mean; the first one is the written name in the file of hosts
  *
- * A changed resolv.conf makes a new channel; the old one goes when its last request has ended. */
+ * A candidate that fails is passed over, and one that does not answer, too: when its share of
+ * dns.timeout is over the next one is asked beside it. What it still says counts until one behind
+ * it has been taken.
+ *
+ * A changed resolv.conf makes a new channel and a new search list. */
 #include "net/dns.h"
 
-#include <ares.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/hash.h"
 #include "base/log_limit.h"
 #include "net/dns_cache.h"
+#include "net/dns_channel.h"
+#include "net/dns_search.h"
 
 enum {
     RESOLV_CHECK = 1000000, /* µs between two looks at resolv.conf */
+    RESOLV_MAX = 65536,     /* bytes of it that are read */
     HOSTS_TTL = 1,          /* s; entries of /etc/hosts come with TTL 0 */
-    TRIES = 3
+    PATIENCE = 5000         /* ms that are shared where dns.timeout is 0 */
 };
 
 static const char resolv_conf[] = "/etc/resolv.conf";
+static const int families[DNS_FAMILIES] = {AF_INET6, AF_INET};
 
 /* Tells one version of a file from another. */
 struct file_id {
@@ -33,33 +41,14 @@ struct file_id {
     uint64_t inode, size;
 };
 
-/* A c-ares channel. Owner: struct dns while it is the newest, then itself. */
-struct channel {
-    struct list link; /* in dns->channels */
-    struct loop *loop;
-    ares_channel ares;
-    struct list sockets;        /* struct dns_socket */
-    struct deadline timer;      /* of c-ares */
-    unsigned requests;          /* that c-ares holds */
-    bool is_retired, is_reaped; /* retired: it goes when `requests` is 0 */
-    struct post check;          /* requests have come or gone */
-    struct reap reap;
-};
-
-/* A socket that c-ares opened and closes. */
-struct dns_socket {
-    struct list link;
-    struct channel *channel;
-    struct event event;
-    int fd;
-    struct reap reap;
-};
-
 struct dns {
     struct loop *loop;
-    struct conf *conf;       /* a reference */
-    struct channel *channel; /* NULL when none could be made: tried again at the next lookup */
-    struct list channels;    /* that one, and retired ones */
+    struct conf *conf;           /* a reference */
+    struct dns_channel *channel; /* NULL when none could be made: tried again at the next lookup */
+    struct list channels;        /* that one, and retired ones */
+    unsigned version;            /* of channel, search list and configuration */
+    struct dns_search search;
+    bool is_ruled; /* a rule may match a name because of a domain of the list */
     struct dns_cache cache;
     struct lookup *flying; /* by key */
     struct file_id resolv;
@@ -67,25 +56,31 @@ struct dns {
     struct reap reap;
 };
 
-/* Owner: struct dns, in `flying`, until its answer has been told. */
+/* A name that a written one may mean. */
+struct candidate {
+    char *name;     /* heap, no dot at the end */
+    bool is_file;   /* looked up in the file of hosts */
+    bool is_passed; /* its share is over, the next one has been asked */
+    struct dns_question questions[DNS_FAMILIES];
+};
+
+/* Owner: struct dns, in `flying`, until all of its answer has been told. */
 struct lookup {
     UT_hash_handle hh;
     struct dns *dns;
     struct dns_key key;
-    int family;
-    struct list queries;       /* struct dns_query; cancelled ones are gone from it */
-    struct request *request;   /* NULL when c-ares has answered */
-    struct dns_record *answer; /* as soon as there is one */
-    int64_t ttl;               /* s, of `answer`; < 0: not kept */
-    struct deadline whole;     /* dns.timeout */
+    int family;                        /* of the configuration it began with; AF_UNSPEC: both */
+    unsigned version;                  /* of DNS when it began */
+    struct list queries[DNS_FAMILIES]; /* struct dns_query; cancelled ones are gone from it */
+    struct candidate candidates[DNS_NAMES_MAX + 1];
+    unsigned n, started;
+    struct candidate *taken; /* the one that has an address */
+    struct dns_pair answer;  /* what has been told */
+    int64_t end;             /* µs, of dns.timeout */
+    struct deadline whole;   /* the same */
+    struct deadline share;   /* of the candidate asked last */
     struct post later;
     struct reap reap;
-};
-
-/* The argument of a c-ares callback. Freed by it. */
-struct request {
-    struct lookup *lookup; /* NULL: nobody wants to know */
-    struct channel *channel;
 };
 
 struct dns_query {
@@ -96,238 +91,78 @@ struct dns_query {
     void *arg;
 };
 
-/* ---- channels */
+/* ---- candidates */
 
-static void library_init(void)
+static bool is_asked(const struct lookup *k, unsigned family)
 {
-    ares_library_init(ARES_LIB_INIT_ALL);
+    return k->family == AF_UNSPEC || k->family == families[family];
 }
 
-static void socket_free(void *object)
+static bool has_address(const struct candidate *c)
 {
-    free(object);
+    for (unsigned f = 0; f < DNS_FAMILIES; f++) {
+        const struct dns_record *r = c->questions[f].answer;
+        if (r != NULL && r->kind == DNS_FOUND)
+            return true;
+    }
+    return false;
 }
 
-static void arm_timer(struct channel *ch)
+static bool has_ended(const struct lookup *k, const struct candidate *c)
 {
-    struct timeval tv;
-    if (ares_timeout(ch->ares, NULL, &tv) == NULL)
-        deadline_clear(&ch->timer);
-    else
-        deadline_set(&ch->timer, (int64_t)tv.tv_sec * 1000 + tv.tv_usec / 1000 + 1);
+    for (unsigned f = 0; f < DNS_FAMILIES; f++)
+        if (is_asked(k, f) && c->questions[f].answer == NULL)
+            return false;
+    return true;
 }
 
-static void on_socket(evutil_socket_t fd, short what, void *arg)
+/* The first that has an address, if all before it have none or were passed over. */
+static struct candidate *choose(struct lookup *k)
 {
-    struct dns_socket *s = arg;
-    struct channel *ch = s->channel;
-    ares_process_fd(ch->ares, (what & EV_READ) != 0 ? fd : ARES_SOCKET_BAD,
-                    (what & EV_WRITE) != 0 ? fd : ARES_SOCKET_BAD);
-    arm_timer(ch);
-}
-
-static void on_timer(void *arg)
-{
-    struct channel *ch = arg;
-    ares_process_fd(ch->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-    arm_timer(ch);
-}
-
-static struct dns_socket *find_socket(struct channel *ch, int fd)
-{
-    list_foreach (it, &ch->sockets) {
-        struct dns_socket *s = container_of(it, struct dns_socket, link);
-        if (s->fd == fd)
-            return s;
+    for (unsigned i = 0; i < k->started; i++) {
+        struct candidate *c = &k->candidates[i];
+        if (has_address(c))
+            return c;
+        if (!has_ended(k, c) && !c->is_passed)
+            return NULL;
     }
     return NULL;
 }
 
-/* c-ares wants to know other things of a socket than before; nothing at all when it is about to
- * close it. */
-static void on_socket_state(void *arg, ares_socket_t fd, int readable, int writable)
+static bool have_all_ended(const struct lookup *k)
 {
-    struct channel *ch = arg;
-    struct dns_socket *s = find_socket(ch, fd);
-    if (s != NULL)
-        event_del(&s->event);
-    if (!readable && !writable) {
-        if (s == NULL)
-            return;
-        list_remove(&s->link);
-        loop_reap(ch->loop, &s->reap, socket_free, s);
-        return;
+    for (unsigned i = 0; i < k->n; i++)
+        if (!has_ended(k, &k->candidates[i]))
+            return false;
+    return true;
+}
+
+/* Asks the next one. Its answers may be there when this returns, and are looked at later. */
+static void start_next(struct lookup *k)
+{
+    struct candidate *c = &k->candidates[k->started++];
+    struct dns_channel *ch = k->dns->channel;
+    for (unsigned f = 0; f < DNS_FAMILIES; f++) {
+        struct dns_question *q = &c->questions[f];
+        q->loop = k->dns->loop;
+        q->later = &k->later;
+        if (!is_asked(k, f))
+            continue;
+        if (ch == NULL)
+            q->answer = dns_record_fault(FAULT_DNS, "the DNS resolver could not be set up",
+                                         str_from(c->name));
+        else if (c->is_file)
+            dns_channel_ask_file(ch, q, c->name, families[f]);
+        else
+            dns_channel_ask(ch, q, c->name, families[f]);
     }
-    if (s == NULL) {
-        s = xcalloc(1, sizeof(*s));
-        s->channel = ch;
-        s->fd = fd;
-        list_push_back(&ch->sockets, &s->link);
-    }
-    short what = (short)(EV_PERSIST | (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0));
-    event_assign(&s->event, ch->loop->base, fd, what, on_socket, s);
-    event_add(&s->event, NULL);
-}
-
-static void channel_free(void *object)
-{
-    struct channel *ch = object;
-    struct list *it;
-    ares_destroy(ch->ares); /* ends every request still there */
-    while ((it = list_pop(&ch->sockets)) != NULL) {
-        struct dns_socket *s = container_of(it, struct dns_socket, link);
-        event_del(&s->event);
-        free(s);
-    }
-    loop_unpost(&ch->check);
-    free(ch);
-}
-
-static void channel_close(struct channel *ch)
-{
-    if (ch->is_reaped)
-        return;
-    ch->is_reaped = true;
-    list_remove(&ch->link);
-    deadline_close(&ch->timer);
-    loop_unpost(&ch->check);
-    loop_reap(ch->loop, &ch->reap, channel_free, ch);
-}
-
-static void on_check(void *arg)
-{
-    struct channel *ch = arg;
-    if (ch->is_retired && ch->requests == 0)
-        channel_close(ch);
-}
-
-/* CH takes no new request. */
-static void channel_retire(struct channel *ch)
-{
     if (ch == NULL)
-        return;
-    ch->is_retired = true;
-    loop_post(ch->loop, &ch->check);
-}
-
-/* "ADDR,ADDR:PORT"; NULL without servers. Heap. */
-static char *server_list(const struct strings *servers)
-{
-    char *all = NULL;
-    for (unsigned i = 0; i < servers->n; i++) {
-        char *longer =
-            xasprintf("%s%s%s", all == NULL ? "" : all, all == NULL ? "" : ",", servers->v[i]);
-        free(all);
-        all = longer;
-    }
-    return all;
-}
-
-static struct channel *channel_new(struct loop *l, struct list *all, const struct dns_conf *c)
-{
-    struct channel *ch = xcalloc(1, sizeof(*ch));
-    struct ares_options options = {
-        .sock_state_cb = on_socket_state, .sock_state_cb_data = ch, .tries = TRIES};
-    int mask = ARES_OPT_SOCK_STATE_CB | ARES_OPT_TRIES;
-    if (c->timeout > 0) {
-        /* c-ares doubles it at each try: three of them would end after the whole time is over. */
-        options.timeout =
-            c->timeout < 400 ? 100 : (int)(c->timeout < 20000 ? c->timeout / 4 : 5000);
-        mask |= ARES_OPT_TIMEOUTMS;
-    }
-    ch->loop = l;
-    list_init(&ch->sockets);
-    int err = ares_init_options(&ch->ares, &options, mask);
-    char *servers = server_list(&c->servers);
-    if (err == ARES_SUCCESS && servers != NULL) {
-        err = ares_set_servers_ports_csv(ch->ares, servers);
-        if (err != ARES_SUCCESS)
-            ares_destroy(ch->ares);
-    }
-    free(servers);
-    if (err != ARES_SUCCESS) {
-        free(ch);
-        errno = err == ARES_ENOMEM ? ENOMEM : EINVAL;
-        return NULL;
-    }
-    deadline_init(&ch->timer, l, on_timer, ch);
-    post_init(&ch->check, on_check, ch);
-    list_push_back(all, &ch->link);
-    return ch;
-}
-
-/* ---- answers */
-
-/* Copies what c-ares found; *TTL is the least of addresses and CNAMEs, in seconds. */
-static struct dns_record *record_of(const struct ares_addrinfo *info, int64_t *ttl)
-{
-    struct addr addrs[DNS_ADDRS_MAX];
-    unsigned n = 0;
-    *ttl = INT32_MAX;
-    for (const struct ares_addrinfo_node *a = info->nodes; a != NULL; a = a->ai_next) {
-        if (n < DNS_ADDRS_MAX)
-            addr_from_sockaddr(&addrs[n++], a->ai_addr, a->ai_addrlen);
-        if (a->ai_ttl < *ttl)
-            *ttl = a->ai_ttl;
-    }
-    for (const struct ares_addrinfo_cname *c = info->cnames; c != NULL; c = c->next) {
-        if (c->ttl < *ttl)
-            *ttl = c->ttl;
-    }
-    return n > 0 ? dns_record_new(addrs, n) : NULL;
-}
-
-static struct str lookup_host(const struct lookup *k)
-{
-    return str_make(k->key.p + 1, k->key.len - 1);
-}
-
-/* What a lookup without addresses says, and for how long. */
-static struct dns_record *record_of_error(struct lookup *k, int status)
-{
-    struct str host = lookup_host(k);
-    k->ttl = -1;
-    switch (status) {
-    case ARES_SUCCESS:
-    case ARES_ENODATA:
-        k->ttl = k->dns->conf->dns.negative_ttl / 1000;
-        return dns_record_nodata(host, k->family);
-    case ARES_ENOTFOUND:
-        k->ttl = k->dns->conf->dns.negative_ttl / 1000;
-        return dns_record_fault(FAULT_DNS, "there is no such name in the DNS", host);
-    case ARES_ETIMEOUT:
-        return dns_record_fault(FAULT_DNS_TIMEOUT, "no DNS server answered", host);
-    case ARES_ESERVFAIL:
-    case ARES_EREFUSED:
-    case ARES_ECONNREFUSED:
-        /* c-ares gives the last for servers that answer with a failure, too. */
-        return dns_record_fault(FAULT_DNS, "no DNS server could answer", host);
-    default:
-        return dns_record_fault(FAULT_DNS, ares_strerror(status), host);
-    }
-}
-
-/* From c-ares, maybe inside ares_getaddrinfo(): records and posts. */
-static void on_ares(void *arg, int status, int timeouts, struct ares_addrinfo *info)
-{
-    struct request *rq = arg;
-    struct lookup *k = rq->lookup;
-    struct channel *ch = rq->channel;
-    (void)timeouts;
-    ch->requests--;
-    if (ch->is_retired && !ch->is_reaped)
-        loop_post(ch->loop, &ch->check);
-    free(rq);
-    if (k != NULL) {
-        k->request = NULL;
-        if (status == ARES_SUCCESS && info != NULL)
-            k->answer = record_of(info, &k->ttl);
-        if (k->answer == NULL)
-            k->answer = record_of_error(k, status);
         loop_post(k->dns->loop, &k->later);
-    }
-    if (info != NULL)
-        ares_freeaddrinfo(info);
+    deadline_clear(&k->share);
+    unsigned left = k->n - k->started;
+    int64_t share = (k->end - loop_now()) / 1000 / (left + 1);
+    if (left > 0 && !c->is_file)
+        deadline_set(&k->share, share > 0 ? share : 1);
 }
 
 /* ---- lookups */
@@ -335,7 +170,13 @@ static void on_ares(void *arg, int status, int timeouts, struct ares_addrinfo *i
 static void lookup_free(void *object)
 {
     struct lookup *k = object;
-    dns_record_unref(k->answer);
+    for (unsigned i = 0; i < k->n; i++) {
+        free(k->candidates[i].name);
+        for (unsigned f = 0; f < DNS_FAMILIES; f++)
+            dns_record_unref(k->candidates[i].questions[f].answer);
+    }
+    for (unsigned f = 0; f < DNS_FAMILIES; f++)
+        dns_record_unref(k->answer.of[f]);
     free(k);
 }
 
@@ -343,12 +184,18 @@ static void lookup_free(void *object)
 static void lookup_close(struct lookup *k)
 {
     HASH_DEL(k->dns->flying, k);
-    if (k->request != NULL)
-        k->request->lookup = NULL;
-    k->request = NULL;
+    for (unsigned i = 0; i < k->started; i++)
+        for (unsigned f = 0; f < DNS_FAMILIES; f++)
+            dns_question_forget(&k->candidates[i].questions[f]);
     deadline_close(&k->whole);
+    deadline_close(&k->share);
     loop_unpost(&k->later);
     loop_reap(k->dns->loop, &k->reap, lookup_free, k);
+}
+
+static struct str lookup_host(const struct lookup *k)
+{
+    return str_make(k->key.p, k->key.len);
 }
 
 /* Ends Q with R; nothing of Q is left when its owner is told. */
@@ -356,86 +203,174 @@ static void query_tell(struct dns_query *q, const struct dns_record *r)
 {
     dns_fn fn = q->fn;
     void *arg = q->arg;
-    struct dns_answer a = {
-        .addrs = r->addrs, .n = r->n, .is_nodata = r->is_nodata, .fault = r->fault};
+    struct dns_answer a = {.addrs = r->addrs,
+                           .n = r->n,
+                           .full = str_from(r->full),
+                           .is_nodata = r->kind == DNS_NODATA,
+                           .fault = r->fault};
     list_remove(&q->link);
     free(q);
     fn(arg, &a);
 }
 
-static void keep_answer(struct lookup *k)
+/* How long to keep what K has found, in µs. What was found behind a candidate that failed may be
+ * another thing next time, and so may a family that failed. */
+static int64_t time_to_keep(const struct lookup *k)
 {
     const struct dns_conf *c = &k->dns->conf->dns;
-    int64_t us = k->ttl * 1000000;
-    if (k->ttl < 0 || k->answer->fault != NULL)
-        us = k->ttl < 0 ? 0 : c->negative_ttl * 1000;
-    else if (k->ttl == 0)
-        us = HOSTS_TTL * 1000000;
-    if (k->answer->fault == NULL && us > c->ttl_max * 1000)
-        us = c->ttl_max * 1000;
-    if (us > 0)
-        dns_cache_put(&k->dns->cache, &k->key, k->answer, loop_now() + us);
+    int64_t us = c->ttl_max * 1000;
+    bool is_sure = true;
+    for (unsigned i = 0; i < k->started; i++) {
+        const struct candidate *at = &k->candidates[i];
+        for (unsigned f = 0; f < DNS_FAMILIES; f++) {
+            const struct dns_record *r = at->questions[f].answer;
+            bool is_failed = r == NULL ? is_asked(k, f) : r->kind == DNS_FAILED;
+            is_sure = is_sure && !is_failed && !at->is_passed;
+            if (r == NULL || r->kind != DNS_FOUND)
+                continue;
+            int64_t ttl = at->questions[f].ttl > 0 ? at->questions[f].ttl : HOSTS_TTL;
+            us = ttl * 1000000 < us ? ttl * 1000000 : us;
+        }
+        if (at == k->taken)
+            break;
+    }
+    if (k->taken == NULL)
+        return is_sure ? c->negative_ttl * 1000 : 0;
+    return is_sure || us < c->negative_ttl * 1000 ? us : c->negative_ttl * 1000;
 }
 
-/* Tells everybody who waits for K. They may look up and cancel as they like meanwhile. */
-static void lookup_tell(struct lookup *k)
+static void keep_answer(struct lookup *k)
 {
-    struct list queries;
-    struct list *it;
-    list_init(&queries);
-    list_move(&queries, &k->queries);
-    lookup_close(k); /* the answer lives until the reaper comes */
-    while ((it = list_first(&queries)) != NULL)
-        query_tell(container_of(it, struct dns_query, link), k->answer);
+    int64_t us = time_to_keep(k);
+    if (us > 0 && k->version == k->dns->version)
+        dns_cache_put(&k->dns->cache, &k->key, &k->answer, loop_now() + us);
 }
 
-static void on_answer(void *arg)
+/* What to tell who asked for family F when nothing was found: the worst that was said, of the
+ * written name where that is among it. A reference. */
+static struct dns_record *worst(const struct lookup *k, unsigned f)
+{
+    struct str host = lookup_host(k);
+    struct dns_record *found = NULL;
+    for (unsigned i = 0; i < k->n; i++) {
+        struct dns_record *r = k->candidates[i].questions[f].answer;
+        if (k->candidates[i].is_file)
+            continue;
+        if (r == NULL)
+            return dns_record_fault(FAULT_DNS_TIMEOUT, "no DNS server answered within dns.timeout",
+                                    host);
+        if (found == NULL || r->kind > found->kind ||
+            (r->kind == found->kind && str_eq(host, str_from(k->candidates[i].name))))
+            found = r;
+    }
+    return found != NULL ? dns_record_ref(found) : dns_record_absent(host);
+}
+
+/* Puts what is known by now into k->answer; when K is over, that is all. */
+static void fill_answer(struct lookup *k, bool is_over)
+{
+    for (unsigned f = 0; f < DNS_FAMILIES; f++) {
+        struct dns_record *r = k->taken == NULL ? NULL : k->taken->questions[f].answer;
+        if (k->answer.of[f] != NULL)
+            continue;
+        if (r != NULL)
+            k->answer.of[f] = dns_record_ref(r);
+        else if (is_over && !is_asked(k, f))
+            k->answer.of[f] = dns_record_nodata(lookup_host(k), families[f]);
+        else if (is_over)
+            k->answer.of[f] = worst(k, f);
+    }
+}
+
+/* Tells who waits for a family that is known. They may look up and cancel as they like meanwhile.
+ */
+static void lookup_tell(struct lookup *k, bool is_over)
+{
+    struct list told[DNS_FAMILIES];
+    struct list *it;
+    fill_answer(k, is_over);
+    for (unsigned f = 0; f < DNS_FAMILIES; f++) {
+        list_init(&told[f]);
+        if (k->answer.of[f] != NULL)
+            list_move(&told[f], &k->queries[f]);
+    }
+    if (is_over) {
+        keep_answer(k);
+        lookup_close(k);
+    }
+    /* The records live until the reaper comes. */
+    for (unsigned f = 0; f < DNS_FAMILIES; f++)
+        while ((it = list_first(&told[f])) != NULL)
+            query_tell(container_of(it, struct dns_query, link), k->answer.of[f]);
+}
+
+static void take(struct lookup *k, struct candidate *c)
+{
+    struct str host = lookup_host(k);
+    bool is_written = str_starts(host, str_from(c->name));
+    k->taken = c;
+    deadline_clear(&k->share);
+    for (unsigned f = 0; f < DNS_FAMILIES; f++) {
+        struct dns_record *r = c->questions[f].answer;
+        if (r != NULL && !is_written && r->full == NULL)
+            r->full = xstrdup(c->name);
+    }
+}
+
+/* Something has come: answers, or the end of a share. */
+static void on_step(void *arg)
 {
     struct lookup *k = arg;
-    keep_answer(k);
-    lookup_tell(k);
+    struct candidate *c = k->taken != NULL ? k->taken : choose(k);
+    struct candidate *last = &k->candidates[k->started - 1];
+    if (c != NULL) {
+        take(k, c);
+        lookup_tell(k, has_ended(k, c));
+    } else if (k->started < k->n && (last->is_passed || has_ended(k, last))) {
+        start_next(k);
+    } else if (k->started == k->n && have_all_ended(k)) {
+        lookup_tell(k, true);
+    }
+}
+
+static void on_share(void *arg)
+{
+    struct lookup *k = arg;
+    k->candidates[k->started - 1].is_passed = true;
+    on_step(k);
 }
 
 static void on_whole(void *arg)
 {
-    struct lookup *k = arg;
-    if (k->answer == NULL)
-        k->answer = dns_record_fault(FAULT_DNS_TIMEOUT, "no DNS server answered within dns.timeout",
-                                     lookup_host(k));
-    lookup_tell(k);
+    lookup_tell(arg, true);
 }
 
-/* Begins K on the channel. */
-static void lookup_send(struct lookup *k)
-{
-    struct dns *d = k->dns;
-    char name[DNS_NAME_MAX + 1];
-    struct str host = lookup_host(k);
-    memcpy(name, host.p, host.len);
-    name[host.len] = '\0';
-    struct ares_addrinfo_hints hints = {
-        .ai_family = k->family, .ai_flags = ARES_AI_NOSORT, .ai_socktype = SOCK_STREAM};
-    struct channel *ch = d->channel;
-    struct request *rq = xcalloc(1, sizeof(*rq));
-    rq->lookup = k;
-    rq->channel = ch;
-    k->request = rq;
-    ch->requests++;
-    ares_getaddrinfo(ch->ares, name, NULL, &hints, on_ares, rq);
-    arm_timer(ch);
-}
-
-static struct lookup *lookup_new(struct dns *d, const struct dns_key *key, int family)
+static struct lookup *lookup_new(struct dns *d, const struct dns_key *key)
 {
     struct lookup *k = xcalloc(1, sizeof(*k));
+    char *names[DNS_NAMES_MAX];
+    struct str host = str_make(key->p, key->len);
+    unsigned n = dns_search_names(&d->search, host, names);
+    int64_t patience = d->conf->dns.timeout > 0 ? d->conf->dns.timeout : PATIENCE;
     k->dns = d;
     k->key = *key;
-    k->family = family;
-    list_init(&k->queries);
+    k->family = d->conf->dns.family;
+    k->version = d->version;
+    k->end = loop_now() + patience * 1000;
+    for (unsigned f = 0; f < DNS_FAMILIES; f++)
+        list_init(&k->queries[f]);
+    if (host.p[host.len - 1] == '.')
+        host.len--;
+    k->candidates[0] = (struct candidate){.name = xstrndup(host.p, host.len), .is_file = true};
+    for (unsigned i = 0; i < n; i++)
+        k->candidates[i + 1].name = names[i];
+    k->n = n + 1;
     deadline_init(&k->whole, d->loop, on_whole, k);
-    post_init(&k->later, on_answer, k);
+    deadline_init(&k->share, d->loop, on_share, k);
+    post_init(&k->later, on_step, k);
     HASH_ADD_KEYPTR(hh, d->flying, k->key.p, k->key.len, k);
     deadline_set(&k->whole, d->conf->dns.timeout);
+    start_next(k);
     return k;
 }
 
@@ -455,25 +390,75 @@ static bool same_file(const struct file_id *a, const struct file_id *b)
     return a->mtime == b->mtime && a->inode == b->inode && a->size == b->size;
 }
 
+/* The text of PATH, at most RESOLV_MAX bytes; empty when it cannot be read, as glibc has it. */
+static char *read_file(const char *path, size_t *len)
+{
+    char *text = xmalloc(RESOLV_MAX);
+    FILE *fp = fopen(path, "re");
+    *len = fp == NULL ? 0 : fread(text, 1, RESOLV_MAX, fp);
+    if (fp != NULL)
+        fclose(fp);
+    return text;
+}
+
+static void read_search(struct dns_search *s)
+{
+    char host_name[256] = "";
+    size_t len;
+    char *text = read_file(resolv_conf, &len);
+    if (gethostname(host_name, sizeof(host_name) - 1) != 0)
+        host_name[0] = '\0';
+    struct dns_search_source from = {.file = str_make(text, len),
+                                     .localdomain = getenv("LOCALDOMAIN"),
+                                     .res_options = getenv("RES_OPTIONS"),
+                                     .host_name = host_name};
+    dns_search_clear(s);
+    dns_search_read(s, &from);
+    free(text);
+}
+
+/* Everything anew. False with errno; then all is as it was. */
+static bool open_channel(struct dns *d)
+{
+    struct dns_search search = {.n = 0};
+    struct file_id id = identify(resolv_conf);
+    read_search(&search);
+    struct dns_channel *fresh = dns_channel_new(d->loop, &d->channels, &d->conf->dns, search.n + 1);
+    if (fresh == NULL) {
+        dns_search_clear(&search);
+        return false;
+    }
+    dns_channel_retire(d->channel);
+    dns_search_clear(&d->search);
+    dns_cache_clear(&d->cache);
+    d->channel = fresh;
+    d->search = search;
+    d->is_ruled = false;
+    for (unsigned i = 0; i < search.n; i++)
+        d->is_ruled = d->is_ruled || rule_knows_domain(d->conf, str_from(search.domains[i]));
+    d->resolv = id;
+    d->version++;
+    return true;
+}
+
 /* A new channel when there is none or resolv.conf has changed. */
 static void refresh(struct dns *d)
 {
     int64_t now = loop_now();
-    bool is_due = d->conf->dns.servers.n == 0 && now - d->resolv_checked >= RESOLV_CHECK;
-    if (d->channel != NULL && !is_due)
+    if (d->channel != NULL && now - d->resolv_checked < RESOLV_CHECK)
         return;
     struct file_id id = identify(resolv_conf);
     d->resolv_checked = now;
     if (d->channel != NULL && same_file(&id, &d->resolv))
         return;
-    struct channel *fresh = channel_new(d->loop, &d->channels, &d->conf->dns);
-    if (fresh == NULL) {
+    if (!open_channel(d))
         log_limited(LOG_LEVEL_WARNING, "no DNS resolver could be set up: %s", strerror(errno));
-        return;
-    }
-    d->resolv = id;
-    channel_retire(d->channel);
-    d->channel = fresh;
+}
+
+const struct dns_search *dns_ruled_search(struct dns *d)
+{
+    refresh(d);
+    return d->is_ruled ? &d->search : NULL;
 }
 
 /* ---- queries */
@@ -486,43 +471,53 @@ static void on_ready(void *arg)
     dns_record_unref(r);
 }
 
-static void query_join(struct dns *d, struct dns_query *q, const struct dns_key *key, int family)
+/* Joins the lookup of KEY, which is made when there is none; or takes what it knows already. */
+static void query_join(struct dns *d, struct dns_query *q, const struct dns_key *key, unsigned f)
 {
     struct lookup *k;
     HASH_FIND(hh, d->flying, key->p, key->len, k);
-    if (k != NULL) {
-        list_push_back(&k->queries, &q->link);
+    if (k == NULL) {
+        refresh(d);
+        k = lookup_new(d, key);
+    }
+    if (k->answer.of[f] == NULL) {
+        list_push_back(&k->queries[f], &q->link);
         return;
     }
-    refresh(d);
-    k = lookup_new(d, key, family);
-    list_push_back(&k->queries, &q->link);
-    if (d->channel != NULL) {
-        lookup_send(k);
-        return;
-    }
-    k->ttl = -1;
-    k->answer = dns_record_fault(FAULT_DNS, "the DNS resolver could not be set up", lookup_host(k));
-    loop_post(d->loop, &k->later);
+    q->answer = dns_record_ref(k->answer.of[f]);
+    loop_post(d->loop, &q->later);
+}
+
+/* What needs no lookup. A reference, or NULL. */
+static struct dns_record *find_known(struct dns *d, struct str host, const struct dns_key *key,
+                                     int family)
+{
+    unsigned f = dns_family_at(family);
+    const struct dns_pair *pair = dns_cache_get(&d->cache, key, loop_now());
+    if (pair == NULL)
+        return NULL;
+    return pair->of[f] != NULL ? dns_record_ref(pair->of[f]) : dns_record_nodata(host, family);
 }
 
 struct dns_query *dns_lookup(struct dns *d, struct str host, int family, dns_fn fn, void *arg)
 {
     struct dns_query *q = xcalloc(1, sizeof(*q));
+    struct str bare = host;
+    if (bare.len > 0 && bare.p[bare.len - 1] == '.')
+        bare.len--;
     list_init(&q->link);
     post_init(&q->later, on_ready, q);
     q->fn = fn;
     q->arg = arg;
-    q->answer = dns_record_known(host, family);
+    q->answer = dns_record_known(bare, family);
     if (q->answer == NULL) {
         struct dns_key key;
-        dns_key_set(&key, host, family);
-        struct dns_record *cached = dns_cache_get(&d->cache, &key, loop_now());
-        if (cached == NULL) {
-            query_join(d, q, &key, family);
+        dns_key_set(&key, host);
+        q->answer = find_known(d, bare, &key, family);
+        if (q->answer == NULL) {
+            query_join(d, q, &key, dns_family_at(family));
             return q;
         }
-        q->answer = dns_record_ref(cached);
     }
     loop_post(d->loop, &q->later);
     return q;
@@ -540,21 +535,19 @@ void dns_cancel(struct dns_query *q)
 
 struct dns *dns_new(struct loop *l, const struct conf *c)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, library_init);
     struct dns *d = xcalloc(1, sizeof(*d));
     list_init(&d->channels);
-    d->resolv = identify(resolv_conf);
-    d->resolv_checked = loop_now();
-    d->channel = channel_new(l, &d->channels, &c->dns);
-    if (d->channel == NULL) {
-        free(d);
-        return NULL;
-    }
+    dns_cache_init(&d->cache);
     d->loop = l;
     d->conf = conf_ref((struct conf *)c);
-    dns_cache_init(&d->cache);
-    return d;
+    d->resolv_checked = loop_now();
+    if (open_channel(d))
+        return d;
+    int err = errno;
+    conf_unref(&d->conf);
+    free(d);
+    errno = err;
+    return NULL;
 }
 
 void dns_configure(struct dns *d, const struct conf *c)
@@ -563,8 +556,9 @@ void dns_configure(struct dns *d, const struct conf *c)
     d->conf = conf_ref((struct conf *)c);
     conf_unref(&old);
     dns_cache_clear(&d->cache);
-    channel_retire(d->channel);
+    dns_channel_retire(d->channel);
     d->channel = NULL;
+    d->version++;
     refresh(d);
 }
 
@@ -583,13 +577,14 @@ void dns_close(struct dns *d)
     if (d == NULL)
         return;
     HASH_ITER (hh, d->flying, k, tmp) {
-        while ((it = list_first(&k->queries)) != NULL)
-            dns_cancel(container_of(it, struct dns_query, link));
+        for (unsigned f = 0; f < DNS_FAMILIES; f++)
+            while ((it = list_first(&k->queries[f])) != NULL)
+                dns_cancel(container_of(it, struct dns_query, link));
         lookup_close(k);
     }
     dns_cache_clear(&d->cache);
-    while ((it = list_first(&d->channels)) != NULL)
-        channel_close(container_of(it, struct channel, link));
+    dns_search_clear(&d->search);
+    dns_channels_close(&d->channels);
     d->channel = NULL;
     loop_reap(d->loop, &d->reap, dns_free, d);
 }

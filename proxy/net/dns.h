@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Names to addresses over c-ares, on the loop: one family a query, cached by TTL (the least of
- * addresses and CNAMEs), equal queries in flight shared. /etc/hosts first; resolv.conf is read
- * again when it changes. IP literals and *.localhost never leave the machine. */
+/* Names to addresses over c-ares, on the loop: one family a query, both looked up together, cached
+ * by TTL (the least of addresses and CNAMEs), equal queries in flight shared. /etc/hosts first,
+ * then what the name may mean by resolv.conf, which is read again when it changes. IP literals and
+ * *.localhost never leave the machine. */
 #ifndef TLSFAN_NET_DNS_H
 #define TLSFAN_NET_DNS_H
 
@@ -9,15 +10,18 @@
 #include "base/loop.h"
 
 struct dns;
+struct dns_search;
 struct dns_query; /* a token */
 
 enum { DNS_ADDRS_MAX = 32 };
 
 struct dns_answer {
     const struct addr *addrs; /* port 0; valid until the callback returns */
-    unsigned n;     /* 0: F says why: FAULT_DNS (no such name, no address of this family) or
+    struct str full; /* the name that was found, where a domain of the search list was added to the
+                        written one; else empty. Valid as long */
+    unsigned n;      /* 0: F says why: FAULT_DNS (no such name, no address of this family) or
                        FAULT_DNS_TIMEOUT */
-    bool is_nodata; /* n = 0, and it was a clean "none of this family" */
+    bool is_nodata;  /* n = 0, and it was a clean "none of this family" */
     const struct fault *fault;
 };
 typedef void (*dns_fn)(void *arg, const struct dns_answer *a);
@@ -31,8 +35,14 @@ void dns_close(struct dns *d);
 /* The loop it was made for. */
 struct loop *dns_loop(const struct dns *d);
 
-/* Looks HOST (lower case) up for FAMILY, AF_INET or AF_INET6. Never calls FN before it has
- * returned: what is cached is told through a post. The token is gone when FN is called. */
+/* The search list as it is now, until the next call; NULL when no rule of the newest configuration
+ * depends on it. */
+const struct dns_search *dns_ruled_search(struct dns *d);
+
+/* Looks HOST (lower case; with a dot at its end that name alone) up for FAMILY, AF_INET or
+ * AF_INET6, as dns.family allows. The answers for both families are of one full name. Never calls
+ * FN before it has returned: what is cached is told through a post. The token is gone when FN is
+ * called. */
 struct dns_query *dns_lookup(struct dns *d, struct str host, int family, dns_fn fn, void *arg);
 /* FN will not come. */
 void dns_cancel(struct dns_query *q);

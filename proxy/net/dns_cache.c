@@ -12,9 +12,9 @@ enum { NAMES_MAX = 4096 };
 
 struct dns_cached {
     UT_hash_handle hh;
-    struct list link;          /* in cache->by_age */
-    int64_t until;             /* µs */
-    struct dns_record *record; /* a reference */
+    struct list link; /* in cache->by_age */
+    int64_t until;    /* µs */
+    struct dns_pair pair;
     struct dns_key key;
 };
 
@@ -23,6 +23,7 @@ struct dns_record *dns_record_new(const struct addr *addrs, unsigned n)
     struct dns_record *r = xcalloc(1, sizeof(*r) + n * sizeof(r->addrs[0]));
     r->refs = 1;
     r->n = n;
+    r->kind = n > 0 ? DNS_FOUND : DNS_FAILED;
     if (n > 0)
         memcpy(r->addrs, addrs, n * sizeof(r->addrs[0]));
     return r;
@@ -37,12 +38,19 @@ struct dns_record *dns_record_fault(enum fault_code code, const char *reason, st
     return r;
 }
 
+struct dns_record *dns_record_absent(struct str host)
+{
+    struct dns_record *r = dns_record_fault(FAULT_DNS, "there is no such name in the DNS", host);
+    r->kind = DNS_ABSENT;
+    return r;
+}
+
 struct dns_record *dns_record_nodata(struct str host, int family)
 {
     struct dns_record *r = dns_record_fault(
         FAULT_DNS,
         family == AF_INET6 ? "the name has no IPv6 address" : "the name has no IPv4 address", host);
-    r->is_nodata = true;
+    r->kind = DNS_NODATA;
     return r;
 }
 
@@ -70,15 +78,16 @@ void dns_record_unref(struct dns_record *r)
 {
     if (r == NULL || --r->refs > 0)
         return;
+    free(r->full);
     free(r->fault);
     free(r);
 }
 
-void dns_key_set(struct dns_key *k, struct str host, int family)
+/* The dot at its end makes it another name. */
+void dns_key_set(struct dns_key *k, struct str host)
 {
-    k->p[0] = family == AF_INET6 ? '6' : '4';
-    memcpy(k->p + 1, host.p, host.len);
-    k->len = host.len + 1;
+    memcpy(k->p, host.p, host.len);
+    k->len = host.len;
 }
 
 void dns_cache_init(struct dns_cache *c)
@@ -92,7 +101,8 @@ static void drop(struct dns_cache *c, struct dns_cached *e)
 {
     HASH_DEL(c->table, e);
     list_remove(&e->link);
-    dns_record_unref(e->record);
+    for (unsigned i = 0; i < DNS_FAMILIES; i++)
+        dns_record_unref(e->pair.of[i]);
     free(e);
     c->n--;
 }
@@ -104,18 +114,18 @@ static struct dns_cached *find(struct dns_cache *c, const struct dns_key *k)
     return e;
 }
 
-struct dns_record *dns_cache_get(struct dns_cache *c, const struct dns_key *k, int64_t now)
+const struct dns_pair *dns_cache_get(struct dns_cache *c, const struct dns_key *k, int64_t now)
 {
     struct dns_cached *e = find(c, k);
     if (e == NULL)
         return NULL;
     if (now < e->until)
-        return e->record;
+        return &e->pair;
     drop(c, e);
     return NULL;
 }
 
-void dns_cache_put(struct dns_cache *c, const struct dns_key *k, struct dns_record *r,
+void dns_cache_put(struct dns_cache *c, const struct dns_key *k, const struct dns_pair *pair,
                    int64_t until)
 {
     struct dns_cached *e = find(c, k);
@@ -125,7 +135,10 @@ void dns_cache_put(struct dns_cache *c, const struct dns_key *k, struct dns_reco
         drop(c, container_of(list_first(&c->by_age), struct dns_cached, link));
     e = xcalloc(1, sizeof(*e));
     e->until = until;
-    e->record = dns_record_ref(r);
+    for (unsigned i = 0; i < DNS_FAMILIES; i++) {
+        if (pair->of[i] != NULL)
+            e->pair.of[i] = dns_record_ref(pair->of[i]);
+    }
     e->key = *k;
     HASH_ADD_KEYPTR(hh, c->table, e->key.p, e->key.len, e);
     list_push_back(&c->by_age, &e->link);

@@ -7,20 +7,32 @@
 #include "base/addr.h"
 #include "base/fault.h"
 #include "base/list.h"
+#include "net/dns_search.h"
 
-/* An answer: immutable once made, counted references. */
+/* What an answer is worth, the more telling ones last. */
+enum dns_kind {
+    DNS_ABSENT, /* there is no such name */
+    DNS_NODATA, /* there is, but without an address of this family */
+    DNS_FAILED, /* nobody could say */
+    DNS_FOUND
+};
+
+/* An answer for one family: immutable once others see it, counted references. */
 struct dns_record {
     unsigned refs;
     unsigned n; /* addresses; 0: `fault` says why */
-    bool is_nodata;
+    enum dns_kind kind;
+    char *full;          /* heap; the name that was found, where a domain was added; else NULL */
     struct fault *fault; /* heap, or NULL */
     struct addr addrs[];
 };
 
 /* With one reference; the fault, if any, is set by the maker. */
 struct dns_record *dns_record_new(const struct addr *addrs, unsigned n);
-/* Without addresses: F is "HOST: REASON". */
+/* Without addresses: DNS_FAILED, and the fault is "HOST: REASON". */
 struct dns_record *dns_record_fault(enum fault_code code, const char *reason, struct str host);
+/* There is no such name. */
+struct dns_record *dns_record_absent(struct str host);
 /* HOST exists, but has no address of FAMILY. */
 struct dns_record *dns_record_nodata(struct str host, int family);
 /* What needs no server: literals, loopback names (RFC 6761 §6.3), names that cannot be. NULL for
@@ -29,16 +41,27 @@ struct dns_record *dns_record_known(struct str host, int family);
 struct dns_record *dns_record_ref(struct dns_record *r);
 void dns_record_unref(struct dns_record *r);
 
-enum { DNS_NAME_MAX = 253, DNS_KEY_MAX = DNS_NAME_MAX + 1 };
+/* The two families; IPv6 first. */
+enum { DNS_FAMILIES = 2 };
+static inline unsigned dns_family_at(int family)
+{
+    return family == AF_INET6 ? 0 : 1;
+}
 
-/* Of a name and a family: what tables are keyed by. */
+/* A name as it was written, with its dot: what tables are keyed by. */
 struct dns_key {
     size_t len;
-    char p[DNS_KEY_MAX]; /* '4' or '6', then the name */
+    char p[DNS_NAME_MAX + 1];
 };
 
-/* HOST is at most DNS_NAME_MAX bytes. */
-void dns_key_set(struct dns_key *k, struct str host, int family);
+/* HOST is at most DNS_NAME_MAX bytes and a dot. */
+void dns_key_set(struct dns_key *k, struct str host);
+
+/* What is known of a name: both families, or neither, so that they are always of one full name. A
+ * reference each, or NULL: was not asked for. */
+struct dns_pair {
+    struct dns_record *of[DNS_FAMILIES];
+};
 
 struct dns_cached;
 
@@ -50,10 +73,10 @@ struct dns_cache {
 };
 
 void dns_cache_init(struct dns_cache *c);
-/* A borrowed record that is still valid at NOW (µs), or NULL. */
-struct dns_record *dns_cache_get(struct dns_cache *c, const struct dns_key *k, int64_t now);
-/* Keeps R (a reference of its own) until UNTIL (µs), instead of what was there. */
-void dns_cache_put(struct dns_cache *c, const struct dns_key *k, struct dns_record *r,
+/* Borrowed records that are still valid at NOW (µs), or NULL. */
+const struct dns_pair *dns_cache_get(struct dns_cache *c, const struct dns_key *k, int64_t now);
+/* Keeps PAIR (with references of its own) until UNTIL (µs), instead of what was there. */
+void dns_cache_put(struct dns_cache *c, const struct dns_key *k, const struct dns_pair *pair,
                    int64_t until);
 /* Empties it. */
 void dns_cache_clear(struct dns_cache *c);

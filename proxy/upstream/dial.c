@@ -56,8 +56,9 @@ struct dial {
     dial_fn fn;
     void *arg;
     char *host;    /* of the request: named in faults, and verified */
-    char *connect; /* where to connect: a name or an address */
-    uint16_t port;
+    char *connect; /* where to connect: a name, with a dot when it means that one alone, or an
+                      address */
+    uint16_t port, rule_port;
     bool tls, http2;
     struct policy_who who;
     struct family families[2];
@@ -379,20 +380,44 @@ static void take_addrs(struct dial *d, struct family *f, const struct addr *addr
         d->resolved = loop_now();
 }
 
+/* The name that was found with a domain of the search list is judged as the written one was. What
+ * the operator wrote is not. False with F. */
+static bool may_be(const struct dial *d, struct str full, struct fault *f)
+{
+    struct str host = str_from(d->host);
+    if (full.len == 0 || d->who.exempt)
+        return true;
+    if (!policy_full_host(d->conf, host, full, f))
+        return false;
+    const struct rule *rule = rule_find_full(d->conf, host, full, d->rule_port);
+    if (rule == d->rule)
+        return true;
+    char shown[256];
+    fault_set(
+        f, FAULT_DENIED,
+        "%s has become %.200s by the search list, for which rule \"%s\" (%s) holds: try again, "
+        "or write the whole name",
+        d->host, str_escape(shown, sizeof(shown), full), rule->pattern, rule->where);
+    return false;
+}
+
 static void on_answer(void *arg, const struct dns_answer *answer)
 {
     struct family *f = arg;
     struct dial *d = f->dial;
+    struct fault refusal;
     bool is_v6 = f == &d->families[0];
     f->query = NULL;
-    take_addrs(d, f, answer->addrs, answer->n);
+    if (answer->n > 0 && !may_be(d, answer->full, &refusal))
+        dial_note(d, &refusal);
+    else
+        take_addrs(d, f, answer->addrs, answer->n);
     /* That a family has no address explains nothing while the other one may have some. */
     if (answer->n == 0 && (!answer->is_nodata || d->fault.code == FAULT_NONE))
         dial_note(d, answer->fault);
     if (d->state == DIAL_TLS || (!list_is_empty(&d->attempts) && deadline_is_set(&d->step)))
         return;
-    d->is_delayed =
-        !is_v6 && answer->n > 0 && d->families[0].query != NULL && d->state == DIAL_RESOLVE;
+    d->is_delayed = !is_v6 && f->n > 0 && d->families[0].query != NULL && d->state == DIAL_RESOLVE;
     if (d->is_delayed)
         deadline_set(&d->step, RESOLUTION_DELAY);
     else
@@ -427,6 +452,7 @@ static void dial_resolve(struct dial *d)
 static void choose_target(struct dial *d, const struct up_want *want)
 {
     d->port = want->port;
+    d->rule_port = want->rule_port;
     d->who.exempt = want->exempt;
     struct str target = want->host;
     const struct connect_to *to = conf_connect_to(want->conf, want->host, want->port);
@@ -441,7 +467,8 @@ static void choose_target(struct dial *d, const struct up_want *want)
             d->who.exempt = true;
         }
     }
-    d->connect = xstrndup(target.p, target.len);
+    bool is_rooted = want->is_rooted && target.p == want->host.p;
+    d->connect = xasprintf("%.*s%s", STR_ARG(target), is_rooted ? "." : "");
 }
 
 struct dial *dial_start(struct dns *dns, const struct up_want *want, struct tls_sessions *sessions,

@@ -12,7 +12,7 @@ struct dial; /* a token */
 
 /* What came of it. STREAM is the callee's (not started for plain ones, handshake done for TLS ones,
  * user not set, paused: the callee sets its user before it returns); NULL: FAULT says why:
- * FAULT_DNS, DNS_TIMEOUT, REFUSED, UNROUTABLE, CONNECT_TIMEOUT, ADDRESS_DENIED, TLS_*. */
+ * FAULT_DNS, DNS_TIMEOUT, REFUSED, UNROUTABLE, CONNECT_TIMEOUT, ADDRESS_DENIED, DENIED, TLS_*. */
 struct dial_result {
     struct stream *stream;
     const struct fault *fault;

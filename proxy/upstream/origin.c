@@ -36,7 +36,8 @@ static void put_key(char *key, const struct up_want *want)
         .generation = want->conf->generation,
         .rule = want->rule->index,
         .port = want->port,
-        .flags = (uint8_t)(want->tls | want->is_local << 1 | want->exempt << 2),
+        .flags =
+            (uint8_t)(want->tls | want->is_local << 1 | want->exempt << 2 | want->is_rooted << 3),
     };
     memcpy(key, &head, sizeof(head));
     if (want->host.len > 0)

@@ -43,7 +43,8 @@ static bool dial_reached(const struct dial_result *r)
 /* What no other dial would find otherwise. */
 static bool is_definite(enum fault_code code)
 {
-    return code == FAULT_TLS_CERTIFICATE || code == FAULT_DNS || code == FAULT_ADDRESS_DENIED;
+    return code == FAULT_TLS_CERTIFICATE || code == FAULT_DNS || code == FAULT_ADDRESS_DENIED ||
+           code == FAULT_DENIED;
 }
 
 /* Those who waited for a dial that failed as R says. What is definite holds for them as well. When

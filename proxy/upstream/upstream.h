@@ -17,6 +17,7 @@
 #include "conf/conf.h"
 #include "http/h1_body.h"
 #include "net/stream.h"
+#include "upstream/want.h"
 
 struct ustream;
 struct pool;
@@ -94,25 +95,6 @@ static inline void ustream_attach(struct ustream *us, const struct ustream_event
     us->events = events;
     us->arg = arg;
 }
-
-/* Where a request goes. Slices are copied where they are kept. */
-struct up_want {
-    const struct conf *conf;
-    const struct rule *rule;
-    struct str host; /* lower case; what is verified, unless rule->sni */
-    uint16_t port;   /* the rule's port applied */
-    bool is_ip;
-    bool tls;
-    bool is_local;      /* the client is on loopback or unix: part of the key, for it decides which
-                         addresses are allowed */
-    bool is_patient;    /* waits for a slot without queue_timeout */
-    bool exempt;        /* `to` of a forward listener: an address that the operator wrote */
-    int64_t not_before; /* µs; a second try, before others: on a connection made since then, by
-                           HTTP/1 one that nobody has used; 0: on any */
-    bool is_alone;      /* on a connection that is made for it: after 421 */
-    bool h1_only;       /* only by HTTP/1.1: for an Upgrade, or as the origin wants it */
-    uint64_t client;    /* whose turn: waiters of one origin are served client by client */
-};
 
 /* A request that waits for a connection or a slot. Embedded in its owner, zero-initialised. */
 struct pool_wait {

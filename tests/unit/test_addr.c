@@ -87,30 +87,43 @@ static void test_equal(void **state)
     assert_true(addr_is_loopback(&none));
 }
 
-static void test_unmapped(void **state)
+/* The plain form, then the readings besides the address itself. */
+static const char *const inner_forms[][6] = {
+    {"::ffff:10.0.0.1", "10.0.0.1:443", "10.0.0.1"},
+    {"::10.0.0.1", "[::10.0.0.1]:443", "10.0.0.1"},
+    {"::2", "[::2]:443", "0.0.0.2"},
+    {"::1", "[::1]:443"},
+    {"::", "[::]:443"},
+    {"64:ff9b::a9fe:a9fe", "[64:ff9b::a9fe:a9fe]:443", "169.254.169.254"},
+    {"64:ff9b:1::a9fe:a9fe", "[64:ff9b:1::a9fe:a9fe]:443", "169.254.169.254"},
+    {"64:ff9b:1:abcd::7f00:1", "[64:ff9b:1:abcd::7f00:1]:443", "127.0.0.1", "171.205.0.0",
+     "205.0.0.0"},
+    {"64:ff9b:1:a9fe:a9:fe00::", "[64:ff9b:1:a9fe:a9:fe00::]:443", "169.254.169.254",
+     "254.169.254.0", "169.254.0.0"},
+    {"64:ff9b:1::", "[64:ff9b:1::]:443", "0.0.0.0"},
+    {"64:ff9b:2::1", "[64:ff9b:2::1]:443"},
+    {"2002:7f00:1::", "[2002:7f00:1::]:443", "127.0.0.1"},
+    {"2001:db8::1", "[2001:db8::1]:443"},
+    {"192.0.2.1", "192.0.2.1:443"},
+};
+
+static void test_inner_ip4(void **state)
 {
-    static const char *const pairs[][2] = {
-        {"::ffff:10.0.0.1", "10.0.0.1:443"},
-        {"::10.0.0.1", "10.0.0.1:443"},
-        {"::2", "0.0.0.2:443"},
-        {"::1", "[::1]:443"},
-        {"::", "[::]:443"},
-        {"64:ff9b::a9fe:a9fe", "169.254.169.254:443"},
-        {"64:ff9b:1::a9fe:a9fe", "169.254.169.254:443"},
-        {"64:ff9b:1:abcd::7f00:1", "127.0.0.1:443"},
-        {"64:ff9b:1:a9fe:a9:fe00::", "169.254.169.254:443"},
-        {"64:ff9b:1::", "0.0.0.0:443"},
-        {"64:ff9b:2::1", "[64:ff9b:2::1]:443"},
-        {"2002:7f00:1::", "127.0.0.1:443"},
-        {"2001:db8::1", "[2001:db8::1]:443"},
-        {"192.0.2.1", "192.0.2.1:443"},
-    };
     char text[ADDR_TEXT];
     (void)state;
-    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
-        struct addr a = ip(pairs[i][0]);
-        struct addr inner = addr_unmapped(&a);
-        assert_string_equal(addr_print(&inner, text), pairs[i][1]);
+    for (size_t i = 0; i < sizeof(inner_forms) / sizeof(inner_forms[0]); i++) {
+        struct addr a = ip(inner_forms[i][0]);
+        struct addr plain = addr_plain(&a);
+        struct addr readings[ADDR_READINGS];
+        assert_string_equal(addr_print(&plain, text), inner_forms[i][1]);
+        unsigned n = addr_readings(&a, readings);
+        assert_true(addr_equal(&readings[0], &a));
+        for (unsigned k = 1; k < n; k++) {
+            assert_non_null(inner_forms[i][k + 1]);
+            assert_string_equal(addr_print_ip(&readings[k], text), inner_forms[i][k + 1]);
+            assert_int_equal(addr_port(&readings[k]), 443);
+        }
+        assert_true(n == ADDR_READINGS || inner_forms[i][n + 1] == NULL);
     }
 }
 
@@ -121,6 +134,14 @@ static void test_loopback_any(void **state)
     for (size_t i = 0; i < sizeof(loopback) / sizeof(loopback[0]); i++) {
         struct addr a = ip(loopback[i]);
         assert_true(addr_is_loopback(&a));
+        assert_false(addr_is_any(&a));
+    }
+    /* Anybody may have these: they say nothing of who that is. */
+    static const char *const elsewhere[] = {"2002:7f00:1::1",    "64:ff9b::7f00:1", "::127.0.0.1",
+                                            "64:ff9b:1::7f00:1", "64:ff9b::",       "2002::"};
+    for (size_t i = 0; i < sizeof(elsewhere) / sizeof(elsewhere[0]); i++) {
+        struct addr a = ip(elsewhere[i]);
+        assert_false(addr_is_loopback(&a));
         assert_false(addr_is_any(&a));
     }
     struct addr zero4 = ip("0.0.0.0");
@@ -141,8 +162,9 @@ static void add_all(struct netset *s, const char *list)
         assert_true(netset_add(s, item));
 }
 
-/* Every address of HELD is in the networks LIST, none of FREE is. */
-static void check_set(const char *list, const char *held, const char *free_list)
+/* Every address of HELD is in the networks LIST by HAS, none of FREE is. */
+static void check_by(bool (*has)(const struct netset *s, const struct addr *a), const char *list,
+                     const char *held, const char *free_list)
 {
     struct netset s = {0};
     struct str rest = str_from(held);
@@ -151,15 +173,22 @@ static void check_set(const char *list, const char *held, const char *free_list)
     add_all(&s, list);
     while (str_next_item(&rest, &item)) {
         assert_true(addr_parse_ip(&a, item, 1));
-        assert_true(netset_has(&s, &a));
+        assert_true(has(&s, &a));
     }
     rest = str_from(free_list);
     while (str_next_item(&rest, &item)) {
         assert_true(addr_parse_ip(&a, item, 1));
-        assert_false(netset_has(&s, &a));
+        assert_false(has(&s, &a));
     }
     netset_clear(&s);
     assert_null(s.nets);
+}
+
+/* Whatever is asked. */
+static void check_set(const char *list, const char *held, const char *free_list)
+{
+    check_by(netset_has, list, held, free_list);
+    check_by(netset_touches, list, held, free_list);
 }
 
 static void test_sets(void **state)
@@ -167,25 +196,36 @@ static void test_sets(void **state)
     (void)state;
     check_set("", "", "1.2.3.4, ::1");
     check_set("loopback", "127.0.0.1, 127.9.9.9, ::1, ::ffff:127.0.0.1", "128.0.0.1, ::2");
-    check_set("private", "10.1.1.1, 172.16.0.1, 172.31.255.255, 192.168.0.1, fd00::1, 2002:a00:1::",
+    check_set("private", "10.1.1.1, 172.16.0.1, 172.31.255.255, 192.168.0.1, fd00::1",
               "172.32.0.0, 172.15.255.255, 11.0.0.1, fe00::1");
-    check_set("LinkLocal", "169.254.1.1, fe80::1, febf::1, 64:ff9b::169.254.169.254", "fec0::1");
+    check_set("LinkLocal", "169.254.1.1, fe80::1, febf::1, ::ffff:169.254.1.1", "fec0::1");
     check_set("any", "0.0.0.0, 255.255.255.255, ::, 2001:db8::1", "");
     check_set("192.0.2.77/25, 2001:db8::/33, 198.51.100.7",
               "192.0.2.0, 192.0.2.127, 2001:db8:7fff::1, 198.51.100.7, ::ffff:198.51.100.7",
               "192.0.2.128, 2001:db8:8000::, 198.51.100.6");
-    check_set("0.0.0.0/8",
-              "::ffff:0.0.0.1, 64:ff9b:1::", "64:ff9b:1::8.8.8.8, 64:ff9b:1:808:8:800::, ::1, ::");
+    check_set("::ffff:0:0/96, 64:ff9b::/96", "::ffff:1.2.3.4, 64:ff9b::1.2.3.4", "1.2.3.4");
+    check_by(netset_touches, "0.0.0.0/8",
+             "::ffff:0.0.0.1, 64:ff9b:1::", "64:ff9b:1::8.8.8.8, 64:ff9b:1:808:8:800::, ::1, ::");
 }
 
-/* A translator may read 64:ff9b:1::/48 in another way than the likeliest one. */
-static void test_sets_judge_every_reading(void **state)
+/* What leads to a network is refused with it, and not allowed with it. */
+static void test_sets_two_questions(void **state)
 {
     (void)state;
-    check_set("169.254.0.0/16",
-              "64:ff9b:1:a9fe:a9:fe00:808:808, 64:ff9b:1:a9:fe:a9fe:808:808,"
-              "64:ff9b:1:1:a9:fea9:fe08:808, 64:ff9b:1:1:1:1:a9fe:a9fe",
-              "64:ff9b:1::8.8.8.8");
+    static const struct {
+        const char *list, *inside;
+    } cases[] = {
+        {"private", "2002:a00:1::, 2002:c0a8:101::1, 64:ff9b::10.0.0.1, ::10.0.0.1"},
+        {"loopback", "2002:7f00:1::1, 64:ff9b::7f00:1, ::127.0.0.1, 64:ff9b:1::127.0.0.1"},
+        {"linklocal", "64:ff9b::169.254.169.254, 2002:a9fe:a9fe::1"},
+        /* A translator may read 64:ff9b:1::/48 in any of four ways. */
+        {"169.254.0.0/16", "64:ff9b:1:a9fe:a9:fe00:808:808, 64:ff9b:1:a9:fe:a9fe:808:808,"
+                           "64:ff9b:1:1:a9:fea9:fe08:808, 64:ff9b:1:1:1:1:a9fe:a9fe"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        check_by(netset_touches, cases[i].list, cases[i].inside, "64:ff9b:1::8.8.8.8");
+        check_by(netset_has, cases[i].list, "", cases[i].inside);
+    }
 }
 
 static void test_set_refuses(void **state)
@@ -210,10 +250,10 @@ int main(void)
         cmocka_unit_test(test_parse_print),
         cmocka_unit_test(test_parse_refuses),
         cmocka_unit_test(test_equal),
-        cmocka_unit_test(test_unmapped),
+        cmocka_unit_test(test_inner_ip4),
         cmocka_unit_test(test_loopback_any),
         cmocka_unit_test(test_sets),
-        cmocka_unit_test(test_sets_judge_every_reading),
+        cmocka_unit_test(test_sets_two_questions),
         cmocka_unit_test(test_set_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,6 +45,10 @@ static void client_networks(void **state)
     assert_true(policy_client(c, &a, &f));
     a = at("::ffff:10.1.2.3", 1);
     assert_true(policy_client(c, &a, &f));
+    a = at("2002:a01:203::1", 1);
+    assert_false(policy_client(c, &a, &f));
+    a = at("64:ff9b::10.1.2.3", 1);
+    assert_false(policy_client(c, &a, &f));
     a = at("127.0.0.1", 1);
     assert_false(policy_client(c, &a, &f));
     assert_int_equal(f.code, FAULT_DENIED);
@@ -106,6 +110,8 @@ static void addresses(void **state)
         {"::ffff:127.0.0.1", true, false, true},
         {"64:ff9b::7f00:1", true, false, true},
         {"2002:7f00:1::", true, false, true},
+        {"64:ff9b:1:7f00:0:100:808:808", true, false, true},
+        {"64:ff9b::", false, false, true},
         {"169.254.169.254", false, false, true},
         {"::ffff:169.254.169.254", false, false, true},
         {"::169.254.169.254", false, false, true},
@@ -151,6 +157,19 @@ static void allow_makes_exceptions(void **state)
     assert_true(policy_address(c, &a, (struct policy_who){0}, &f));
     a = at("127.0.0.6", 80);
     assert_false(policy_address(c, &a, (struct policy_who){0}, &f));
+    /* An exception is for the address itself, and for the kernel's way to write it. */
+    a = at("::ffff:127.0.0.5", 80);
+    assert_true(policy_address(c, &a, (struct policy_who){0}, &f));
+    static const char *const around[] = {"64:ff9b::169.254.1.9", "2002:a9fe:109::1",
+                                         "::169.254.1.9", "64:ff9b::127.0.0.5", "2002:7f00:5::"};
+    for (size_t i = 0; i < sizeof(around) / sizeof(around[0]); i++) {
+        a = at(around[i], 80);
+        assert_false(policy_address(c, &a, (struct policy_who){0}, &f));
+    }
+    conf_unref(&c);
+    c = LOAD("destination.allow=64:ff9b::/96");
+    a = at("64:ff9b::169.254.1.9", 80);
+    assert_true(policy_address(c, &a, (struct policy_who){0}, &f));
     conf_unref(&c);
     /* Without deny, 0.0.0.0 is still this machine. */
     c = LOAD("destination.deny=");
@@ -175,6 +194,8 @@ static void own_listeners(void **state)
     policy_set_own(own, 2);
     assert_true(is_refused(c, "127.0.0.1", 3128));
     assert_true(is_refused(c, "::ffff:127.0.0.1", 3128));
+    assert_true(is_refused(c, "64:ff9b::127.0.0.1", 3128));
+    assert_true(is_refused(c, "64:ff9b:1:7f00:0:100:808:808", 3128));
     assert_true(is_refused(c, "0.0.0.0", 3128));
     assert_true(is_refused(c, "::1", 3129));
     assert_false(is_refused(c, "127.0.0.1", 3129));

@@ -14,7 +14,8 @@ def encode_name(name):
 
 
 class Dns:
-    """ZONE: name -> list of (type, value, ttl[, delay in s]); value "silent" drops the query.
+    """ZONE: name -> list of (type, value, ttl[, delay in s]); value "silent" drops the query, type "RCODE" answers with
+    that code and nothing else. "*.suffix" stands for all names below it that are not there.
 
     A name not in it is NXDOMAIN."""
 
@@ -24,7 +25,8 @@ class Dns:
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.bind(address)
         self.port = self.sock.getsockname()[1]
-        threading.Thread(target=self._run, daemon=True).start()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
 
     @property
     def conf(self):
@@ -35,6 +37,8 @@ class Dns:
             try:
                 data, peer = self.sock.recvfrom(4096)
             except OSError:
+                return
+            if not data and self.sock.fileno() < 0:
                 return
             if len(data) > 12:
                 threading.Thread(target=self._answer, args=(data, peer), daemon=True).start()
@@ -48,18 +52,28 @@ class Dns:
         kind = struct.unpack(">H", data[at + 1:at + 3])[0]
         return ".".join(labels), kind, data[12:at + 5]
 
+    def _records(self, name):
+        """Of NAME or the nearest wildcard above it; None: there is no such name."""
+        found, rest = self.zone.get(name), name
+        while found is None and "." in rest:
+            rest = rest.split(".", 1)[1]
+            found = self.zone.get("*." + rest)
+        return found
+
     def _answer(self, data, peer):
         name, kind, question = self._question(data)
         word = {v: k for k, v in TYPES.items()}.get(kind, str(kind))
         self.queries[name, word] += 1
-        records, out, delay = self.zone.get(name), [], 0.0
-        target = name
+        records, out, delay = self._records(name), [], 0.0
+        target, code = name, 0 if records is not None else 3
         seen = list(records or ())
         for record in seen:
             rtype, value, ttl = record[:3]
             if value == "silent":
                 return
-            if rtype == "CNAME":
+            if rtype == "RCODE":
+                code = value
+            elif rtype == "CNAME":
                 out.append((target, "CNAME", encode_name(value), ttl))
                 target = value
                 seen += self.zone.get(value, [])
@@ -69,7 +83,7 @@ class Dns:
                 delay = max(delay, record[3] if len(record) > 3 else 0)
         if delay:
             time.sleep(delay)
-        flags = 0x8180 if records is not None else 0x8183
+        flags = 0x8180 | code
         reply = data[:2] + struct.pack(">HHHHH", flags, 1, len(out), 0, 0) + question
         for owner, rtype, value, ttl in out:
             reply += encode_name(owner) + struct.pack(">HHIH", TYPES[rtype], 1, ttl, len(value)) + value
@@ -83,4 +97,9 @@ class Dns:
         return self.queries[name, "A"]
 
     def stop(self):
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads, which keeps the port
+        except OSError:
+            pass
         self.sock.close()
+        self.thread.join()
