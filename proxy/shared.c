@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/log_limit.h"
 #include "net/sock.h"
 
 enum {
@@ -35,8 +36,7 @@ static struct door *door_of(struct list *it)
 
 static void pause_accepting(struct shared *s, int cause)
 {
-    if (log_gate_open(&s->full, 1))
-        log_error("no connection is accepted for a moment: %s", strerror(cause));
+    log_limited(LOG_LEVEL_ERROR, "no connection is accepted for a moment: %s", strerror(cause));
     list_foreach (it, &s->doors) {
         event_del(&door_of(it)->event);
     }

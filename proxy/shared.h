@@ -15,7 +15,6 @@ struct shared {
     struct loop *loop;
     struct list doors;     /* struct door: one a socket */
     struct deadline pause; /* set while accepting is paused: descriptors are used up */
-    struct log_gate full;
     struct worker **workers; /* borrowed, like the loop */
     unsigned n_workers;
     unsigned turn; /* whose is the next connection */

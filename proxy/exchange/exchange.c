@@ -11,11 +11,11 @@
 #include <assert.h>
 
 #include "exchange/answer.h"
-#include "exchange/auth.h"
 #include "exchange/name.h"
 #include "exchange/record.h"
 #include "exchange/route.h"
 #include "exchange/stats.h"
+#include "exchange/trust.h"
 #include "upstream/dial.h"
 
 enum {
@@ -51,8 +51,7 @@ static void exchange_leave(struct exchange *x)
     if (x->dial != NULL)
         dial_cancel(x->dial);
     x->dial = NULL;
-    auth_cancel(x->auth);
-    x->auth = NULL;
+    trust_cancel(x);
     name_cancel(x);
     timeout_clear(&x->timeout);
 }
@@ -121,7 +120,7 @@ static void exchange_cut(struct exchange *x, const struct fault *f)
 }
 
 /* Answers with F what has no answer yet. */
-static void exchange_fail(struct exchange *x, const struct fault *f)
+void exchange_fail(struct exchange *x, const struct fault *f)
 {
     exchange_leave(x);
     exchange_blame(x, f);
@@ -406,45 +405,12 @@ static void exchange_perform(struct exchange *x, struct str body)
         (void)exchange_hold(x, body);
 }
 
-static void exchange_fail_auth(struct exchange *x, enum auth_result why)
-{
-    struct fault f;
-    if (why == AUTH_BUSY)
-        fault_set(&f, FAULT_LIMIT, "too many credentials wait to be checked; try again");
-    else
-        fault_set(&f, FAULT_CREDENTIALS, "the proxy credentials are wrong");
-    exchange_fail(x, &f);
-}
-
-static void on_auth(void *arg, enum auth_result result)
-{
-    struct exchange *x = arg;
-    x->auth = NULL;
-    x->is_trusted = result == AUTH_OK;
-    if (x->is_trusted)
-        exchange_resume(x);
-    else
-        exchange_fail_auth(x, result);
-}
-
 /* Something must come before X can be routed. */
 static void exchange_await(struct exchange *x, enum exchange_state for_what, struct str body)
 {
     exchange_set_state(x, for_what);
     if (body.len > 0)
         (void)exchange_hold(x, body);
-}
-
-static void exchange_authenticate(struct exchange *x, struct str body)
-{
-    const struct field *f = fields_find(&x->head.fields, FIELD_PROXY_AUTHORIZATION, NULL);
-    struct auth_ask ask = {.conf = x->conf, .from = x->from, .value = f->value};
-    x->auth = auth_start(x->engine->loop, &ask, on_auth, x);
-    if (x->auth == NULL) {
-        exchange_fail_auth(x, AUTH_BUSY);
-        return;
-    }
-    exchange_await(x, EXCHANGE_AUTH, body);
 }
 
 static void exchange_route(struct exchange *x, struct str body)
@@ -455,7 +421,10 @@ static void exchange_route(struct exchange *x, struct str body)
         exchange_fail(x, &f);
         break;
     case ROUTE_AUTH:
-        exchange_authenticate(x, body);
+        if (trust_start(x, &f))
+            exchange_await(x, EXCHANGE_AUTH, body);
+        else
+            exchange_fail(x, &f);
         break;
     case ROUTE_NAME:
         name_start(x);

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Credentials before the route: see trust.h. */
+#include "exchange/trust.h"
+
+#include "exchange/auth.h"
+
+static void set_fault(struct fault *f, enum auth_result why)
+{
+    if (why == AUTH_BUSY)
+        fault_set(f, FAULT_LIMIT, "too many credentials wait to be checked; try again");
+    else
+        fault_set(f, FAULT_CREDENTIALS, "the proxy credentials are wrong");
+}
+
+static void on_auth(void *arg, enum auth_result result)
+{
+    struct exchange *x = arg;
+    struct fault f;
+    x->auth = NULL;
+    x->is_trusted = result == AUTH_OK;
+    if (x->is_trusted) {
+        exchange_resume(x);
+        return;
+    }
+    set_fault(&f, result);
+    exchange_fail(x, &f);
+}
+
+bool trust_start(struct exchange *x, struct fault *f)
+{
+    const struct field *field = fields_find(&x->head.fields, FIELD_PROXY_AUTHORIZATION, NULL);
+    struct auth_ask ask = {.conf = x->conf, .from = x->from, .value = field->value};
+    x->auth = auth_start(x->engine->loop, &ask, on_auth, x);
+    if (x->auth == NULL)
+        set_fault(f, AUTH_BUSY);
+    return x->auth != NULL;
+}
+
+void trust_cancel(struct exchange *x)
+{
+    auth_cancel(x->auth);
+    x->auth = NULL;
+}
