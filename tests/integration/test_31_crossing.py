@@ -244,11 +244,15 @@ class Party:
                 pass  # it has just gone
 
     def freeze(self):
-        """As on a machine that is busy: much has come when the proxy looks."""
+        """As on a machine that is busy: much has come when the proxy looks. Now and then it reads its configuration."""
+        rounds = 0
         while not self.over.wait(0.02):
             self.p.signal(signal.SIGSTOP)
             self.over.wait(0.004)
             self.p.signal(signal.SIGCONT)
+            rounds += 1
+            if rounds % 40 == 0:
+                self.p.signal(signal.SIGHUP)
 
     def ask(self, number):
         r = random.Random(SEED * 100003 + number)
