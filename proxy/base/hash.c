@@ -43,8 +43,8 @@ uint64_t hash_bytes(const void *p, size_t n)
         sip_word(v, word);
     }
     word = 0;
-    if (left > 0)
-        memcpy(&word, at, left);
+    while (left > 0)
+        word = word << 8 | (unsigned char)at[--left];
     sip_word(v, word ^ (uint64_t)n << 56);
     v[2] ^= 0xff;
     for (int i = 0; i < 3; i++)

@@ -61,19 +61,26 @@ static bool client_feed_body(struct client *c, char *room, struct str *data)
     return true;
 }
 
-/* Begins A with what is already there of its body. A body that is bad from its first byte is
- * refused. */
-void ask_start(struct ask *a)
+/* Begins A with what is there of its body. */
+static void ask_start_with(struct ask *a)
 {
     struct client *c = a->c;
     struct h1_body *body = &a->x.body;
     char room[H1_BODY_JOIN];
     struct str data = {NULL, 0};
-    if (c->reading == a && c->in.len > 0 && !client_feed_body(c, room, &data))
+    if (!client_feed_body(c, room, &data))
         return;
     exchange_start(&a->x, data, h1_body_is_done(body) && body->trailer_len == 0);
     if (c->reading == a && h1_body_is_done(body))
         client_body_ended(c, str_make(NULL, 0));
+}
+
+void ask_start(struct ask *a)
+{
+    if (a->c->reading == a && a->c->in.len > 0)
+        ask_start_with(a);
+    else
+        exchange_start(&a->x, str_make(NULL, 0), h1_body_is_done(&a->x.body));
 }
 
 void client_read_body(struct client *c)

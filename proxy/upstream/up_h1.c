@@ -225,13 +225,10 @@ static size_t up_h1_read_head(struct up_h1 *c, const char *p, size_t n, bool *go
     return len;
 }
 
-/* Takes body bytes off P; gives how many. */
-static size_t up_h1_read_body(struct up_h1 *c, const char *p, size_t n, bool *go_on)
+/* USED bytes of the body, or a fault, were taken off the wire, with DATA among them. Gives how many
+ * were taken. */
+static size_t up_h1_take_body(struct up_h1 *c, ssize_t used, struct str data, bool *go_on)
 {
-    char room[H1_BODY_JOIN];
-    struct str in = str_make(p, n);
-    struct str data = {0};
-    ssize_t used = h1_body_feed_joined(&c->body, &in, room, &data);
     *go_on = false;
     if (used < 0) {
         struct h1_error e = c->body.error;
@@ -244,6 +241,26 @@ static size_t up_h1_read_body(struct up_h1 *c, const char *p, size_t n, bool *go
         c->us.events->on_body(c->us.arg, data.p, data.len);
     *go_on = c->state == UP_H1_ACTIVE;
     return (size_t)used;
+}
+
+/* Small chunks are told together. */
+static size_t up_h1_read_chunks(struct up_h1 *c, const char *p, size_t n, bool *go_on)
+{
+    char room[H1_BODY_JOIN];
+    struct str in = str_make(p, n);
+    struct str data = {0};
+    ssize_t used = h1_body_feed_joined(&c->body, &in, room, &data);
+    return up_h1_take_body(c, used, data, go_on);
+}
+
+/* Takes body bytes off P; gives how many. */
+static size_t up_h1_read_body(struct up_h1 *c, const char *p, size_t n, bool *go_on)
+{
+    struct str data = {0};
+    if (c->body.framing == H1_FRAMING_CHUNKED)
+        return up_h1_read_chunks(c, p, n, go_on);
+    ssize_t used = h1_body_feed(&c->body, p, n, &data);
+    return up_h1_take_body(c, used, data, go_on);
 }
 
 static size_t on_data(void *arg, const char *p, size_t n)

@@ -23,6 +23,7 @@ enum {
     IGNORED_STEP = 640,                /* bytes of them that are forgotten in CREDIT_EVERY */
     IGNORED_LEAST = -16 * 1024 * 1024, /* bytes that may come for streams given up */
     GATHER = 2 * 16384,                /* bytes written at once: two TLS records */
+    OUT_AT_ONCE = 256 * 1024,          /* and in one turn */
     CREDIT_EVERY = 10000, /* µs after which one more frame that carries nothing may come */
     JOIN = 16384 - 64,    /* bytes of small DATA frames that are told at once */
     EVENTS_KEPT = 64      /* room for events that is kept between reads */
@@ -63,13 +64,15 @@ static void up_h2_free(void *object)
     free(c);
 }
 
-/* Everything that waits in nghttp2 into the kernel's hands, as far as it takes it. */
-static void write_out(struct up_h2 *c)
+/* What waits in nghttp2 into the kernel's hands, as far as it takes it, and as much as others can
+ * wait for. True when that was the bound. */
+static bool write_out(struct up_h2 *c)
 {
     char gathered[GATHER];
     size_t n = 0;
+    uint64_t most = c->out + OUT_AT_ONCE;
     claim_take(&c->parsing, parsing);
-    while (stream_pending(c->conn.stream) == 0 && c->conn.stream->fault == NULL) {
+    while (stream_pending(c->conn.stream) == 0 && c->conn.stream->fault == NULL && c->out < most) {
         const uint8_t *p;
         ssize_t len = nghttp2_session_mem_send(c->session, &p);
         if (len <= 0)
@@ -88,6 +91,7 @@ static void write_out(struct up_h2 *c)
     }
     stream_put(c->conn.stream, gathered, n);
     claim_give(&c->parsing, parsing);
+    return c->out >= most;
 }
 
 /* Lets go of everything but the memory. CODE is what the peer is told. */
@@ -97,7 +101,7 @@ static void shut(struct up_h2 *c, uint32_t code)
     loop_unpost(&c->flush);
     deadline_close(&c->watch);
     if (!c->is_broken && nghttp2_session_terminate_session(c->session, code) == 0)
-        write_out(c);
+        (void)write_out(c);
     stream_close(c->conn.stream);
     pool_conn_gone(&c->conn);
     c->conn.stream = NULL;
@@ -158,10 +162,12 @@ static bool is_over(struct up_h2 *c)
 static void on_flush(void *arg)
 {
     struct up_h2 *c = arg;
-    write_out(c);
+    bool has_more = write_out(c);
     up_h2_dispatch(c);
     if (c->state == UP_H2_OPEN && is_over(c))
         fail_session(c);
+    else if (c->state == UP_H2_OPEN && has_more)
+        loop_post_next(c->loop, &c->flush);
 }
 
 void up_h2_want_flush(struct up_h2 *c)
