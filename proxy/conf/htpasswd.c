@@ -3,7 +3,7 @@
  * that were right are remembered as 128-bit SipHash-2-4 digests under a key of this process, which
  * tell nothing about a password to who does not have the key, and cannot be aimed at one set of the
  * table. They outlive a reload; as the hash of the user's line is part of a digest, who has a new
- * line is not known by it, and who has none is not looked for. */
+ * line, or none any more, is not known by it. */
 #include "conf/htpasswd.h"
 
 #include <crypt.h>
@@ -110,7 +110,7 @@ static bool remembers(struct policy_digest d)
 
 bool htpasswd_knows(const struct htpasswd *h, struct str pair)
 {
-    return user_of(h, pair) != NULL && remembers(htpasswd_digest(h, pair));
+    return remembers(htpasswd_digest(h, pair));
 }
 
 static void remember(struct policy_digest d)

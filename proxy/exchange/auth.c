@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/log_limit.h"
 #include "conf/policy.h"
 
 struct auth_job {
@@ -170,11 +171,6 @@ static uint64_t turn_of(const struct auth_place *place, uint64_t connection)
     return turn + 1;
 }
 
-static struct auth_check *place_last(struct auth_place *place)
-{
-    return place->n == 0 ? NULL : check_at(place->checks.prev);
-}
-
 static struct auth_place *fullest(void)
 {
     struct auth_place *most = NULL;
@@ -191,14 +187,14 @@ static bool make_room(struct auth_place *place, uint64_t turn)
 {
     struct auth_check *last = NULL;
     if (place->n >= AUTH_PLACE_MAX) {
-        last = place_last(place);
+        last = check_at(place->checks.prev);
         if (last->turn <= turn)
             return false;
     } else if (auth.n >= AUTH_CHECKS_MAX) {
         struct auth_place *most = fullest();
         if (most->n <= place->n + 1)
             return false;
-        last = place_last(most);
+        last = check_at(most->checks.prev);
     }
     if (last != NULL) {
         check_take(last);
@@ -242,9 +238,8 @@ static struct auth_check *find_or_queue(const struct auth_ask *a, const struct p
     if (c != NULL)
         return c;
     uint64_t turn = turn_of(place, a->from->id);
-    /* A new place is never refused for being full itself, but it must not stay without a check. */
     if (!make_room(place, turn)) {
-        if (place->n == 0) {
+        if (place->n == 0) { /* it was made for this */
             list_remove(&place->link);
             free(place);
         }
@@ -305,6 +300,19 @@ static void *auth_run(void *unused)
     return NULL;
 }
 
+/* The first one to ask starts it. Under the lock. */
+static bool has_thread(void)
+{
+    if (auth.has_thread || auth.stopping)
+        return auth.has_thread;
+    int cause = pthread_create(&auth.thread, NULL, auth_run, NULL);
+    auth.has_thread = cause == 0;
+    if (cause != 0)
+        log_limited(LOG_LEVEL_ERROR, "no credentials can be checked: cannot start a thread: %s",
+                    strerror(cause));
+    return auth.has_thread;
+}
+
 /* ---- what the loops call */
 
 struct auth_job *auth_start(struct loop *loop, const struct auth_ask *a, auth_fn fn, void *arg)
@@ -313,9 +321,7 @@ struct auth_job *auth_start(struct loop *loop, const struct auth_ask *a, auth_fn
     struct auth_check *c = NULL;
     struct policy_digest digest = policy_auth_digest(a->conf, a->value);
     pthread_mutex_lock(&auth.lock);
-    if (!auth.has_thread && !auth.stopping)
-        auth.has_thread = pthread_create(&auth.thread, NULL, auth_run, NULL) == 0;
-    if (auth.has_thread)
+    if (has_thread())
         c = find_or_queue(a, &digest);
     if (c != NULL) {
         job = xcalloc(1, sizeof *job);
@@ -351,11 +357,11 @@ void auth_stop(void)
 {
     pthread_mutex_lock(&auth.lock);
     auth.stopping = true;
-    bool has_thread = auth.has_thread;
+    bool is_running = auth.has_thread;
     auth.has_thread = false;
     pthread_cond_signal(&auth.work);
     pthread_mutex_unlock(&auth.lock);
-    if (has_thread)
+    if (is_running)
         pthread_join(auth.thread, NULL);
     assert(list_is_empty(&auth.ring));
     auth.stopping = false;

@@ -14,7 +14,7 @@ enum { AUTH_CHECKS_MAX = 1024, AUTH_PLACE_MAX = 256 };
 enum auth_result {
     AUTH_OK,
     AUTH_BAD,
-    AUTH_BUSY /* gave its place to one who had waited less: to be tried again */
+    AUTH_BUSY /* gave way to one who has less waiting: to be tried again */
 };
 typedef void (*auth_fn)(void *arg, enum auth_result result);
 
@@ -28,7 +28,7 @@ struct auth_ask {
 };
 
 /* Has A checked, then calls FN(ARG, result) on LOOP, whose thread calls this. NULL when too many
- * wait already. */
+ * wait already (or, which is logged, there can be no thread). */
 struct auth_job *auth_start(struct loop *loop, const struct auth_ask *a, auth_fn fn, void *arg);
 /* FN will not come. NULL is harmless. */
 void auth_cancel(struct auth_job *job);

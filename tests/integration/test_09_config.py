@@ -411,7 +411,7 @@ def test_usr1_reopens_logs(make_proxy, origin):
         p.wait_access(lambda x: x["url"].endswith("/before"))
         os.rename(p.access_path, p.access_path + ".1")
         p.signal(signal.SIGUSR1)
-        wait_until(lambda: os.path.exists(p.access_path))
+        p.wait_log("log files were opened again")
         c.get(origin.url("/after"))
         p.wait_access(lambda x: x["url"].endswith("/after"))
     with open(p.access_path + ".1") as f:

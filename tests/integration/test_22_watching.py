@@ -267,6 +267,7 @@ def test_read_while_it_is_written(make_proxy, echo):
     for t in threads:
         t.start()
     told, skipped, last = 0, 0, 0
+    wait_until(lambda: len(asked) > 300, 30, "more than one answer holds")
     for _ in range(30):
         got = exchanges(p, cursor)
         cursor, told, skipped = got["cursor"], told + len(got["exchanges"]), skipped + got["skipped"]
