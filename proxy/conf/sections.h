@@ -27,6 +27,7 @@ struct forward {
     char *host;     /* lower case; IPv6 without brackets */
     char *path;     /* put before the request's path; "" or "/v2", no slash at the end */
     uint16_t port;
+    bool is_rooted;         /* the host was written with a dot at its end */
     bool tls;               /* to = https:// */
     bool host_is_client;    /* host = client */
     struct strings hosts;   /* lower case */

@@ -75,6 +75,27 @@ static bool take_host(struct str *rest, struct str *host)
     return is_whole;
 }
 
+static bool is_rooted(struct str host)
+{
+    struct addr a;
+    return host.len > 1 && host.p[host.len - 1] == '.' &&
+           !addr_parse_ip(&a, str_make(host.p, host.len - 1), 0);
+}
+
+/* A name to connect to: the normal form, but a dot at its end stays, for it says how the name is
+ * looked up. */
+static bool value_target(struct str text, char **host, char *err)
+{
+    if (!value_host(text, host, err))
+        return false;
+    if (is_rooted(text)) {
+        char *dotted = xasprintf("%s.", *host);
+        free(*host);
+        *host = dotted;
+    }
+    return true;
+}
+
 /* "" stays ""; else the normal form. */
 static bool host_or_empty(struct str text, char **host, char *err)
 {
@@ -104,7 +125,10 @@ bool value_set_connect_to(const struct key *k, void *field, struct str text, cha
         return false;
     if (!host_or_empty(host, &to.host, err))
         return false;
-    if (!host_or_empty(to_host, &to.to_host, err)) {
+    to.to_host = NULL;
+    if (to_host.len == 0) {
+        to.to_host = xstrdup("");
+    } else if (!value_target(to_host, &to.to_host, err)) {
         free(to.host);
         return false;
     }
@@ -126,7 +150,7 @@ bool value_set_connect(const struct key *k, void *field, struct str text, char *
     }
     if (!value_split(text, &host, &port) || port.len == 0)
         return fail_at(err, text, "is not HOST:PORT");
-    return value_port(port, &r->connect_port, err) && value_host(host, &r->connect_host, err);
+    return value_port(port, &r->connect_port, err) && value_target(host, &r->connect_host, err);
 }
 
 bool value_set_bind(const struct key *k, void *field, struct str text, char *err)
@@ -164,7 +188,18 @@ static bool is_plain_path(struct str path)
     return true;
 }
 
-/* Splits "http://HOST[:PORT][REST]"; the port is the scheme's where none is written. */
+/* Takes the dot off that value_target() left; false when there is none. */
+static bool cut_dot(char *host)
+{
+    size_t len = strlen(host);
+    bool has_dot = len > 0 && host[len - 1] == '.';
+    if (has_dot)
+        host[len - 1] = '\0';
+    return has_dot;
+}
+
+/* Splits "http://HOST[:PORT][REST]", HOST as value_target() has it; the port is the scheme's where
+ * none is written. */
 static bool split_url(struct str url, bool *is_tls, char **host, uint16_t *port, struct str *rest)
 {
     static const struct str schemes[2] = {STR_INIT("http://"), STR_INIT("https://")};
@@ -183,7 +218,7 @@ static bool split_url(struct str url, bool *is_tls, char **host, uint16_t *port,
     *port = *is_tls ? 443 : 80;
     if (number.len > 0 && !value_port(number, port, NULL))
         return false;
-    return value_host(name, host, NULL);
+    return value_target(name, host, NULL);
 }
 
 bool value_set_to(const struct key *k, void *field, struct str text, char *err)
@@ -193,6 +228,7 @@ bool value_set_to(const struct key *k, void *field, struct str text, char *err)
     struct str path;
     if (!split_url(text, &f->tls, &f->host, &f->port, &path))
         return fail_at(err, text, "is not http(s)://HOST[:PORT][/PATH]");
+    f->is_rooted = cut_dot(f->host);
     if (str_find(path, '?') != path.len || str_find(path, '#') != path.len)
         return fail_at(err, text, "has a query or a fragment");
     if (path.len > 0 && path.p[path.len - 1] == '/')
@@ -227,6 +263,7 @@ bool value_set_origins(const struct key *k, void *field, struct str text, char *
         free(host);
         return fail_at(err, text, "is no origin: write http://name or https://name:port");
     }
+    (void)cut_dot(host);
     /* As a browser writes it: brackets around IPv6, no port where it is the scheme's. */
     bool is_v6 = strchr(host, ':') != NULL;
     char number[8] = "";

@@ -6,10 +6,22 @@
 #include "net/dns.h"
 #include "net/dns_search.h"
 
-/* The host that is looked up: that of CONNECT inside it, else of the target. */
-static const struct uri_host *host_of(const struct exchange *x)
+/* The host whose rule is to be found; false when there is none. */
+static bool find_host(const struct exchange *x, struct uri_host *host)
 {
-    return x->from->fixed.name.p != NULL ? &x->from->fixed : &x->target.host;
+    const struct forward *fwd = x->from->forward;
+    bool has_host = x->target.form == TARGET_AUTHORITY ||
+                    (x->target.form == TARGET_ABSOLUTE && x->target.scheme != SCHEME_OTHER);
+    if (fwd != NULL)
+        *host = (struct uri_host){
+            .name = str_from(fwd->host), .port = fwd->port, .is_rooted = fwd->is_rooted};
+    else if (x->from->fixed.name.p != NULL)
+        *host = x->from->fixed;
+    else if (has_host)
+        *host = x->target.host;
+    else
+        return false;
+    return true;
 }
 
 /* The operator wrote where HOST is: it is not looked up. */
@@ -34,20 +46,23 @@ static bool is_other(const struct exchange *x, struct str host, const char *doma
     return rule_find_full(x->conf, host, name, port) != rule_find(x->conf, host, port);
 }
 
-bool name_matters(const struct exchange *x, const struct uri_host *host)
+bool name_matters(const struct exchange *x)
 {
-    if (host == NULL || host->is_ip || host->is_rooted || uri_is_loopback_name(host->name))
+    struct uri_host host;
+    struct addr literal;
+    if (!find_host(x, &host) || host.is_ip || host.is_rooted || uri_is_loopback_name(host.name))
         return false;
     const struct dns_search *s = dns_ruled_search(x->engine->dns);
-    uint16_t port = host->port == 0 ? 443 : host->port;
-    if (s == NULL || !policy_name(x->conf, host->name))
+    if (s == NULL || addr_parse_ip(&literal, host.name, 0) ||
+        (x->from->forward == NULL && !policy_name(x->conf, host.name)))
         return false;
+    uint16_t port = host.port == 0 ? 443 : host.port;
     for (unsigned i = 0; i < s->n; i++) {
         /* "http://h:80" is asked at 443. */
-        if (is_other(x, host->name, s->domains[i], port) && !is_mapped(x, host->name, port))
+        if (is_other(x, host.name, s->domains[i], port) && !is_mapped(x, host.name, port))
             return true;
-        if (port == 80 && is_other(x, host->name, s->domains[i], 443) &&
-            !is_mapped(x, host->name, 443))
+        if (port == 80 && is_other(x, host.name, s->domains[i], 443) &&
+            !is_mapped(x, host.name, 443))
             return true;
     }
     return false;
@@ -65,7 +80,9 @@ static void on_name(void *arg, const struct dns_answer *a)
 void name_start(struct exchange *x)
 {
     int family = x->conf->dns.family == AF_INET6 ? AF_INET6 : AF_INET;
-    x->naming = dns_lookup(x->engine->dns, host_of(x)->name, family, on_name, x);
+    struct uri_host host = {.port = 0};
+    (void)find_host(x, &host);
+    x->naming = dns_lookup(x->engine->dns, host.name, family, on_name, x);
 }
 
 void name_cancel(struct exchange *x)

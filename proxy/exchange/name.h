@@ -6,9 +6,9 @@
 
 #include "exchange/exchange.h"
 
-/* True when HOST (NULL: none), with some domain of the search list, has another rule than as it was
+/* True when the host of X, with some domain of the search list, has another rule than as it was
  * written. Names that may not be asked for are none of these. */
-bool name_matters(const struct exchange *x, const struct uri_host *host);
+bool name_matters(const struct exchange *x);
 
 /* Looks the host of X up, fills x->full and x->is_named, and calls exchange_resume(). What cannot
  * be found is told by the dial later on. */

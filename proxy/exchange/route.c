@@ -212,11 +212,13 @@ static bool route_forward(struct exchange *x, const struct uri_host *host_field,
     if (fwd->path[0] != '\0' && uri_path_leaves_root(x->target.path))
         return refuse(f, FAULT_BAD_REQUEST,
                       "the path climbs out of the one this listener speaks for");
-    struct uri_host to = {.name = str_from(fwd->host), .port = fwd->port};
+    struct uri_host to = {
+        .name = str_from(fwd->host), .port = fwd->port, .is_rooted = fwd->is_rooted};
     struct addr literal;
     to.is_ip = addr_parse_ip(&literal, to.name, 0);
-    x->rule = rule_find(x->conf, to.name, fwd->port);
+    x->rule = route_rule(x, &to, fwd->port);
     route_want(x, &to, x->rule->port != 0 ? x->rule->port : fwd->port, fwd->tls);
+    x->want.rule_port = fwd->port;
     x->want.exempt = true;
     x->rewrite.forward = fwd;
     x->rewrite.self = self;
@@ -307,18 +309,6 @@ static void route_head(struct exchange *x)
     x->want.h1_only = x->hop.is_websocket;
 }
 
-/* The host whose rule is to be found; NULL when it is no client's word. */
-static const struct uri_host *route_named(const struct exchange *x)
-{
-    if (x->from->forward != NULL)
-        return NULL;
-    if (x->from->fixed.name.p != NULL)
-        return &x->from->fixed;
-    bool has_host = x->target.form == TARGET_AUTHORITY ||
-                    (x->target.form == TARGET_ABSOLUTE && x->target.scheme != SCHEME_OTHER);
-    return has_host ? &x->target.host : NULL;
-}
-
 /* Form and destination, for all but CONNECT on a proxy listener. */
 static bool route_destination(struct exchange *x, const struct uri_host *host_field,
                               struct fault *f)
@@ -361,7 +351,7 @@ enum route route_request(struct exchange *x, struct fault *f)
                "the request has come through this proxy before: it would go round in a loop");
         return ROUTE_REFUSE;
     }
-    if (!x->is_named && x->conf->n_rules > 1 && name_matters(x, route_named(x)))
+    if (!x->is_named && x->conf->n_rules > 1 && name_matters(x))
         return ROUTE_NAME;
     if (x->head.method.id == METHOD_CONNECT && x->from->forward == NULL &&
         x->from->fixed.name.p == NULL) {

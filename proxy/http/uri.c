@@ -89,6 +89,7 @@ static bool parse_name(struct uri_host *h, struct arena *arena, struct str name,
     struct addr addr;
     h->name = lower(arena, name);
     h->is_ip = ends_in_number(name);
+    h->is_rooted = h->is_rooted && !h->is_ip;
     if (h->is_ip && !addr_parse_ip(&addr, name, 0))
         return fail(why, "The host is a number but no IPv4 address of four decimal parts.");
     return true;

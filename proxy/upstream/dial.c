@@ -61,6 +61,7 @@ struct dial {
     uint16_t port, rule_port;
     bool tls, http2;
     struct policy_who who;
+    bool is_mapped; /* `connect` is the operator's word, and not the host */
     struct family families[2];
     unsigned turn;   /* the family whose address is next */
     bool is_delayed; /* A has come first and waits for AAAA */
@@ -385,9 +386,9 @@ static void take_addrs(struct dial *d, struct family *f, const struct addr *addr
 static bool may_be(const struct dial *d, struct str full, struct fault *f)
 {
     struct str host = str_from(d->host);
-    if (full.len == 0 || d->who.exempt)
+    if (full.len == 0 || d->is_mapped)
         return true;
-    if (!policy_full_host(d->conf, host, full, f))
+    if (!d->who.exempt && !policy_full_host(d->conf, host, full, f))
         return false;
     const struct rule *rule = rule_find_full(d->conf, host, full, d->rule_port);
     if (rule == d->rule)
@@ -467,8 +468,8 @@ static void choose_target(struct dial *d, const struct up_want *want)
             d->who.exempt = true;
         }
     }
-    bool is_rooted = want->is_rooted && target.p == want->host.p;
-    d->connect = xasprintf("%.*s%s", STR_ARG(target), is_rooted ? "." : "");
+    d->is_mapped = target.p != want->host.p;
+    d->connect = xasprintf("%.*s%s", STR_ARG(target), want->is_rooted && !d->is_mapped ? "." : "");
 }
 
 struct dial *dial_start(struct dns *dns, const struct up_want *want, struct tls_sessions *sessions,

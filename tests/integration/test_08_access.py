@@ -8,6 +8,8 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
+import time
 
 import pytest
 
@@ -471,3 +473,43 @@ def test_unix_clients_may_always_come(make_proxy, origin, tmp):
         assert c.get(origin.url()).status == 200
     p.stop()
     assert not os.path.exists(path)
+
+
+ASK = r"""
+import socket, sys, time
+peer, port = sys.argv[1], int(sys.argv[2])
+end = time.monotonic() + 20
+while True:
+    with socket.socket(socket.AF_INET6) as s:
+        s.bind((peer, 0))
+        try:
+            s.connect(("2001:db8::1", port))
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+            continue
+        s.sendall(b"GET http://127.0.0.1:1/ HTTP/1.0\r\n\r\n")
+        reply = b""
+        while data := s.recv(65536):
+            reply += data
+        print(reply.decode())
+        break
+"""
+
+
+@pytest.mark.parametrize("allow, peer, says", [
+    ("loopback", "2002:7f00:1::1", "client.allow"), ("private", "2002:a00:1::1", "client.allow"),
+    ("private", "64:ff9b::a00:1", "client.allow"), ("any", "2002:7f00:1::1", "this proxy's own machine"),
+    ("any", "64:ff9b::7f00:1", "this proxy's own machine")])
+def test_ipv4_inside_the_address_of_a_client_is_nobody(make_proxy, allow, peer, says):
+    """Anybody may have such an address: it is neither loopback nor private, nor is its client on this machine."""
+    set_up = "ip link set lo up && for a in 2001:db8::1 %s; do ip -6 addr add $a/128 dev lo nodad; done" % peer
+    if subprocess.run(["unshare", "-n", "sh", "-c", set_up], stderr=subprocess.DEVNULL).returncode != 0:
+        pytest.skip("no network namespace with IPv6 can be made here")
+    p = make_proxy('client { allow = {"%s"} }\n' % allow, listen=["[::]:3128"], wait=False,
+                   prefix=["unshare", "-n", "sh", "-c", set_up + ' && exec "$0" "$@"'])
+    p.wait_log("listening")
+    done = subprocess.run(["nsenter", "-t", str(p.pid), "-n", sys.executable, "-c", ASK, peer, "3128"],
+                          capture_output=True, text=True, timeout=60)
+    assert " 403 " in done.stdout.split("\n")[0] and says in done.stdout, done

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The search list of resolv.conf: names lead where glibc's getent, in the same mount namespace, says they lead; and host
-rules judge the name that was found."""
+"""The search list of resolv.conf: names lead where glibc's getent, in the same mount namespace, says they lead; and
+host rules judge the name that was found."""
 import os
 import subprocess
 
@@ -9,7 +9,9 @@ import pytest
 from test_19_resolv import may_unshare
 from testenv.client import Client
 from testenv.dns import Dns
+from testenv.ports import free_port
 from testenv.scripted import answering, ok
+from testenv.wait import wait_until
 
 pytestmark = [pytest.mark.h1_only("about names: they are looked up before anything is spoken"),
               pytest.mark.skipif(not may_unshare(), reason="a mount namespace and port 53 need root")]
@@ -50,7 +52,8 @@ CASES = {
     "SERVFAIL before another domain": ("search bad.test corp.test", {"*.bad.test": SERVFAIL, "app.corp.test": [a(1)]},
                                        "app"),
     "SERVFAIL as it is": ("search corp.test", {"app.test": SERVFAIL, "app.test.corp.test": [a(2)]}, "app.test"),
-    "NODATA before another domain": ("search one.test two.test", {"app.one.test": NODATA, "app.two.test": [a(1)]}, "app"),
+    "NODATA before another domain":
+        ("search one.test two.test", {"app.one.test": NODATA, "app.two.test": [a(1)]}, "app"),
     "NODATA as it is": ("search corp.test", {"app.test": NODATA, "app.test.corp.test": [a(2)]}, "app.test"),
     "NODATA everywhere": ("search corp.test", {"app.test": NODATA, "app.test.corp.test": NODATA}, "app.test"),
     "nothing": ("search corp.test", {}, "app.test"),
@@ -61,7 +64,8 @@ CASES = {
     "root among others": ("search . corp.test", {"app": [a(1)], "app.corp.test": [a(2)]}, "app"),
     "root behind others": ("search corp.test .", {"app": [a(1)], "app.corp.test": [a(2)]}, "app"),
     "dots around": ("search .corp.test.", {"app.corp.test": [a(2)]}, "app"),
-    "trailing dot": ("search corp.test\noptions ndots:5", {"app.test": [a(1)], "app.test.corp.test": [a(2)]}, "app.test."),
+    "trailing dot":
+        ("search corp.test\noptions ndots:5", {"app.test": [a(1)], "app.test.corp.test": [a(2)]}, "app.test."),
     "trailing dot, short": ("search corp.test", {"app": [a(1)], "app.corp.test": [a(2)]}, "app."),
     "trailing dot of what is only below a domain": ("search corp.test", {"*.corp.test": [a(2), SIX]}, "app.test."),
     "domain": ("search one.test\ndomain two.test more.test", {"app.one.test": [a(1)], "app.two.test": [a(2)],
@@ -70,7 +74,8 @@ CASES = {
                       "app"),
     "LOCALDOMAIN": ("search one.test", {"app.one.test": [a(1)], "app.two.test": [a(2)]}, "app",
                     {"LOCALDOMAIN": "none.test two.test"}),
-    "RES_OPTIONS": ("search one.test", {"app.x": [a(1)], "app.x.one.test": [a(2)]}, "app.x", {"RES_OPTIONS": "ndots:3"}),
+    "RES_OPTIONS":
+        ("search one.test", {"app.x": [a(1)], "app.x.one.test": [a(2)]}, "app.x", {"RES_OPTIONS": "ndots:3"}),
     "too long with the domain": ("search %s.test corp.test" % ("d" * 60), {"app.corp.test": [a(2)],
                                                                            ".".join(["a" * 63] * 3) + ".b": [a(1)]},
                                  ".".join(["a" * 63] * 3) + ".b"),
@@ -135,7 +140,7 @@ def test_a_name_leads_where_getent_says(case, names, where, make_proxy):
 
 @pytest.mark.parametrize("broken, error", [(REFUSED, "dns_error"), (SILENT, "dns_timeout")], ids=["REFUSED", "silence"])
 def test_a_domain_that_fails_is_passed_over(broken, error, names, where, make_proxy):
-    """Where glibc gives up at once, or waits for long: the next one is asked, and the fault is told when there is none."""
+    """Where glibc gives up at once, or waits for long: the next one is asked; the fault is told when there is none."""
     _, prefix = names("search bad.test corp.test\noptions ndots:5",
                       {"*.bad.test": broken, "app.corp.test": [a(1)], "out.test": [a(2)]})
     p = make_proxy(PLAIN + "dns { timeout = 3s }\n", prefix=prefix)
@@ -220,7 +225,8 @@ def test_a_rule_for_the_full_name_holds(names, where, make_proxy, serve):
 
 
 def test_verification_stays_on_the_written_name(names, make_proxy, serve):
-    _, prefix = names("search test", {"origin.test": [("A", "127.0.0.1", 60)], "origin.test.test": [("A", "127.0.0.1", 60)]})
+    here = [("A", "127.0.0.1", 60)]
+    _, prefix = names("search test", {"origin.test": here, "origin.test.test": here})
     server = serve(answering(lambda r, c: ok("in")))
     p = make_proxy(prefix=prefix)
     with p.client() as c:
@@ -229,3 +235,34 @@ def test_verification_stays_on_the_written_name(names, make_proxy, serve):
         r = c.get(server.url(host="origin"))
         assert r.error == "tls_certificate_error", r
     assert {c.sni for c in server.conns if c.requests} == {"origin.test"}
+
+
+def test_what_the_operator_writes_means_the_same(names, where, make_proxy):
+    """A dot in `to` and `connect_to`; a rule for what `to` was found as."""
+    _, prefix = names("search corp.test", {"app.corp.test": [a(1)], "app": [a(2)], "api.corp.test": [a(3)]})
+    ports = [free_port() for _ in range(3)]
+    p = make_proxy('rule "by.test" { upgrade = off connect_to = "app.:%d" }\n'
+                   'connect_to = {"global.test:80:app.:%d"}\n'
+                   'rule "global.test" { upgrade = off }\n'
+                   'rule "*.corp.test" { connect_to = "127.1.0.9:%d" }\n' % (where, where, where), prefix=prefix,
+                   flags=["-f", "127.0.0.1:%d=http://app:%d" % (ports[0], where),
+                          "-f", "127.0.0.1:%d=http://app.:%d" % (ports[1], where),
+                          "-f", "127.0.0.1:%d=http://127.1.0.4:%d" % (ports[2], where)])
+    with p.client() as c:
+        assert c.get("http://by.test/").text == "127.1.0.2"
+        assert c.get("http://global.test/").text == "127.1.0.2"
+    for port, address in zip(ports, ("127.1.0.9", "127.1.0.2", "127.1.0.4")):
+        with Client(port) as c:
+            assert c.get("/", host="127.0.0.1:%d" % port).text == address
+
+
+def test_a_client_that_leaves_while_its_name_is_looked_up(names, where, make_proxy):
+    """The next one is served all the same."""
+    dns, prefix = names("search corp.test", {"app.corp.test": [("A", "127.1.0.1", 60, 1)]})
+    p = make_proxy('rule "*.corp.test" { upgrade = off }\n', prefix=prefix)
+    for _ in range(5):
+        with p.client() as c:
+            c.send("POST http://app:%d/ HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nbody" % where)
+            wait_until(lambda: dns.count("app.corp.test") > 0, 10, "the look-up")
+    with p.client() as c:
+        assert c.get("http://app:%d/" % where).text == "127.1.0.1"

@@ -50,6 +50,10 @@ static void test_key(void **state)
     other.exempt = true;
     assert_ptr_not_equal(origins_get(&origins, &other), o);
     other = w;
+    other.is_rooted = true;
+    assert_ptr_not_equal(origins_get(&origins, &other), o);
+    assert_ptr_equal(origins_get(&origins, &other)->limit, o->limit);
+    other = w;
     other.port = 8443;
     assert_ptr_not_equal(origins_get(&origins, &other), o);
     assert_ptr_not_equal(origins_get(&origins, &other)->limit, o->limit);

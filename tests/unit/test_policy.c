@@ -83,6 +83,15 @@ static void hosts_and_ports(void **state)
     assert_true(policy_host(c, STR("b"), 80, false, &f));
     assert_true(policy_host(c, STR("xb"), 80, false, &f));
     conf_unref(&c);
+    c = LOAD("destination.allow_hosts=app", "destination.deny_hosts=*.corp.test");
+    assert_true(policy_host(c, STR("app"), 443, false, &f));
+    assert_true(policy_full_host(c, STR("app"), STR("app.free.test"), &f));
+    assert_false(policy_full_host(c, STR("app"), STR("app.corp.test"), &f));
+    assert_int_equal(f.code, FAULT_DENIED);
+    assert_non_null(strstr(f.text, "app.corp.test"));
+    assert_true(policy_name(c, STR("app")));
+    assert_false(policy_name(c, STR("app.free.test")));
+    conf_unref(&c);
     c = LOAD("destination.deny_hosts=*");
     assert_false(policy_host(c, STR("any"), 80, false, &f));
     conf_unref(&c);

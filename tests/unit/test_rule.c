@@ -112,6 +112,42 @@ static void long_names_are_harmless(void **state)
     clear(&c);
 }
 
+/* A name that was found with a domain of the search list: the first that matches either. */
+static void either_name(void **state)
+{
+    (void)state;
+    static const struct pattern patterns[] = {
+        {"first", 0}, {"*.corp.test", 443}, {"app", 0}, {"*", 8443}, {"deep.app.far.test", 0}};
+    struct conf c;
+    make(&c, patterns, sizeof(patterns) / sizeof(patterns[0]));
+    static const struct {
+        const char *host, *full;
+        uint16_t port;
+        unsigned index;
+    } cases[] = {
+        {"app", "", 443, 3},
+        {"app", "app.corp.test", 443, 2},
+        {"app", "app.corp.test", 80, 3},
+        {"first", "first.corp.test", 443, 1},
+        {"other", "other.corp.test", 443, 2},
+        {"other", "other.corp.test", 8443, 4},
+        {"other", "other.free.test", 443, 0},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_int_equal(
+            rule_find_full(&c, str_from(cases[i].host), str_from(cases[i].full), cases[i].port)
+                ->index,
+            cases[i].index);
+    assert_true(rule_knows_domain(&c, STR("corp.test")));
+    assert_true(rule_knows_domain(&c, STR("ns.corp.test")));
+    assert_true(rule_knows_domain(&c, STR("test")));
+    assert_true(rule_knows_domain(&c, STR("far.test")));
+    assert_false(rule_knows_domain(&c, STR("free.test")));
+    assert_false(rule_knows_domain(&c, STR("xcorp.test")));
+    assert_false(rule_knows_domain(&c, STR("")));
+    clear(&c);
+}
+
 static void no_rules(void **state)
 {
     (void)state;
@@ -159,8 +195,11 @@ static void cost_does_not_grow(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(patterns_match),          cmocka_unit_test(first_written_wins),
-        cmocka_unit_test(long_names_are_harmless), cmocka_unit_test(no_rules),
+        cmocka_unit_test(patterns_match),
+        cmocka_unit_test(first_written_wins),
+        cmocka_unit_test(long_names_are_harmless),
+        cmocka_unit_test(no_rules),
+        cmocka_unit_test(either_name),
         cmocka_unit_test(cost_does_not_grow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

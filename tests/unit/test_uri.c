@@ -105,6 +105,9 @@ static void test_hosts(void **state)
         if (ok && (!str_eq(h.name, str_from(c->name)) || h.port != c->port || h.is_ip != c->is_ip ||
                    h.is_ip6 != c->is_ip6))
             fail_msg("%s: %.*s %u", c->raw, STR_ARG(h.name), h.port);
+        size_t len = str_find(str_from(c->raw), ':');
+        if (ok && h.is_rooted != (!h.is_ip && len > 0 && c->raw[len - 1] == '.'))
+            fail_msg("%s: %s", c->raw, h.is_rooted ? "rooted" : "not rooted");
         arena_clear(&arena);
     }
 }
