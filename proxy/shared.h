@@ -13,8 +13,8 @@
 /* Embedded in the server. */
 struct shared {
     struct loop *loop;
-    struct list doors;     /* struct door: one a socket */
-    struct deadline pause; /* set while accepting is paused: descriptors are used up */
+    struct list doors;       /* struct door: one a socket */
+    struct deadline pause;   /* set while accepting is paused: descriptors are used up */
     struct worker **workers; /* borrowed, like the loop */
     unsigned n_workers;
     unsigned turn; /* whose is the next connection */
