@@ -73,7 +73,8 @@ static void on_name(void *arg, const struct dns_answer *a)
     struct exchange *x = arg;
     x->naming = NULL;
     x->is_named = true;
-    x->full = arena_dup(&x->arena, a->full);
+    if (a->full.len > 0)
+        x->full = arena_dup(&x->arena, a->full);
     exchange_resume(x);
 }
 

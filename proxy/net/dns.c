@@ -72,15 +72,15 @@ struct lookup {
     int family;                        /* of the configuration it began with; AF_UNSPEC: both */
     unsigned version;                  /* of DNS when it began */
     struct list queries[DNS_FAMILIES]; /* struct dns_query; cancelled ones are gone from it */
-    struct candidate candidates[DNS_NAMES_MAX + 1];
-    unsigned n, started;
-    struct candidate *taken; /* the one that has an address */
-    struct dns_pair answer;  /* what has been told */
-    int64_t end;             /* µs, of dns.timeout */
-    struct deadline whole;   /* the same */
-    struct deadline share;   /* of the candidate asked last */
+    unsigned n, started;               /* candidates; those of them that have been asked */
+    struct candidate *taken;           /* the one that has an address */
+    struct dns_pair answer;            /* what has been told */
+    int64_t end;                       /* µs, of dns.timeout */
+    struct deadline whole;             /* the same */
+    struct deadline share;             /* of the candidate asked last */
     struct post later;
     struct reap reap;
+    struct candidate candidates[];
 };
 
 struct dns_query {
@@ -347,10 +347,10 @@ static void on_whole(void *arg)
 
 static struct lookup *lookup_new(struct dns *d, const struct dns_key *key)
 {
-    struct lookup *k = xcalloc(1, sizeof(*k));
     char *names[DNS_NAMES_MAX];
     struct str host = str_make(key->p, key->len);
     unsigned n = dns_search_names(&d->search, host, names);
+    struct lookup *k = xcalloc(1, sizeof(*k) + (n + 1) * sizeof(k->candidates[0]));
     int64_t patience = d->conf->dns.timeout > 0 ? d->conf->dns.timeout : PATIENCE;
     k->dns = d;
     k->key = *key;

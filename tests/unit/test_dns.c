@@ -14,6 +14,7 @@ struct result {
     enum fault_code code;
     char text[512];
     char first[ADDR_TEXT];
+    char full[DNS_NAME_MAX + 1];
 };
 
 static void on_answer(void *arg, const struct dns_answer *a)
@@ -23,6 +24,7 @@ static void on_answer(void *arg, const struct dns_answer *a)
     r->done = true;
     r->n = a->n;
     r->is_nodata = a->is_nodata;
+    memcpy(r->full, a->full.p == NULL ? "" : a->full.p, a->full.len);
     if (a->n > 0)
         addr_print_ip(&a->addrs[0], r->first);
     if (a->n > 0)
@@ -95,6 +97,39 @@ static void test_answers(void **state)
     look("none.test", AF_INET);
     look("four.test", AF_INET6);
     assert_int_equal(server.queries, asked);
+}
+
+/* The search list, of the environment here: both families are of the full name, also from the
+ * cache. A dot is another name. */
+static void test_search(void **state)
+{
+    (void)state;
+    setenv("LOCALDOMAIN", "one.test two.test", 1);
+    dns_configure(fix.dns, &fix.conf);
+    for (int i = 0; i < 2; i++) {
+        struct result r = look("four", AF_INET);
+        assert_string_equal(r.full, "four.one.test");
+        assert_string_equal(r.first, "127.0.0.1");
+        assert_true(look("four", AF_INET6).is_nodata);
+        assert_string_equal(look("four.", AF_INET).full, "");
+    }
+    assert_int_equal(server.queries, 4);
+    assert_string_equal(look("four.test", AF_INET).full, "");
+    unsigned asked = server.queries;
+    struct result r = look("none", AF_INET);
+    assert_int_equal(server.queries, asked + 6);
+    assert_non_null(strstr(r.text, "none: there is no such name"));
+    look("none", AF_INET6);
+    assert_int_equal(server.queries, asked + 6);
+    assert_non_null(strstr(look("none.", AF_INET).text, "none: there is no such name"));
+    assert_int_equal(server.queries, asked + 8);
+    /* Closed while one that stays silent is asked, and after it was passed over. */
+    fix.conf.dns.timeout = 60;
+    dns_configure(fix.dns, &fix.conf);
+    r = look("silent.x", AF_INET);
+    assert_int_equal(r.code, FAULT_DNS_TIMEOUT);
+    dns_lookup(fix.dns, STR("silent.y"), AF_INET, on_answer, &r);
+    unsetenv("LOCALDOMAIN");
 }
 
 /* The CNAME's TTL of 1 s holds, not the 60 s of the address behind it. */
@@ -184,6 +219,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_known, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_answers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_search, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_least_ttl, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_shared, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_timeout, set_up, tear_down),
