@@ -144,7 +144,8 @@ static void set_up(void)
         abort();
     forward_id_init(&id);
     pool = pool_new(&loop, NULL, &id, NULL, &tally);
-    origins_init(&origins, pool, serve);
+    origins_init(&origins, &loop, serve);
+    origins.pool = pool;
     origins.tally = &tally;
 }
 
