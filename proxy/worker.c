@@ -10,9 +10,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/fds.h"
 #include "net/dns.h"
 #include "net/sock.h"
 #include "net/stream.h"
+#include "upstream/pool_room.h"
 #include "exchange/stats.h"
 #include "service/batch.h"
 
@@ -98,6 +100,17 @@ static bool is_passing(int cause)
     }
 }
 
+/* True when a descriptor has been closed for one to be accepted. */
+static bool make_room(struct worker *w)
+{
+    int cause = errno;
+    bool is_done = pool_give_up_idle(w->engine.pool, 1) > 0;
+    if (!is_done)
+        (void)pool_make_room(w->engine.pool);
+    errno = cause;
+    return is_done;
+}
+
 static void accept_some(struct acceptor *a, unsigned max)
 {
     struct worker *w = a->worker;
@@ -112,10 +125,10 @@ static void accept_some(struct acceptor *a, unsigned max)
         a->in_a_row = 0;
         if (errno == EAGAIN || errno == EWOULDBLOCK)
             return;
-        if (!is_passing(errno)) {
-            pause_accepting(w, errno);
-            return;
-        }
+        if (is_passing(errno) || (fds_is_short(errno) && make_room(w)))
+            continue;
+        pause_accepting(w, errno);
+        return;
     }
 }
 
@@ -319,7 +332,7 @@ struct worker *worker_new(unsigned index, const struct worker_env *env, struct c
     engine_init(w, c);
     deadline_init(&w->pause, &w->loop, on_pause_over, w);
     deadline_init(&w->look, &w->loop, on_look, w);
-    clients_init(&w->clients, &w->engine, env->connections, env->max_connections);
+    clients_init(&w->clients, &w->engine, env->connections, fds_clients(env->max_connections));
     loop_add_turn(&w->loop, &w->flush, on_turn, w);
     w->engine.dns = dns_new(&w->loop, c);
     if (w->engine.dns == NULL) {

@@ -8,6 +8,7 @@
 
 #include "service/caller.h"
 #include "service/json_limit.h"
+#include "upstream/pool_room.h"
 
 enum { BACKLOG = 128, PAUSE_MS = 100 };
 
@@ -35,6 +36,7 @@ static void on_accept_fault(struct evconnlistener *listener, void *arg)
         log_error("the service listener takes no connection for a moment: %s", strerror(errno));
     evconnlistener_disable(listener);
     deadline_set(&s->pause, PAUSE_MS);
+    (void)pool_make_room(s->callers.engine->pool);
 }
 
 struct service *service_new(struct engine *e, const struct watch *w,
