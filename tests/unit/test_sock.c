@@ -108,7 +108,7 @@ static void errnos_have_their_codes(void **state)
         {ENETUNREACH, FAULT_UNROUTABLE},
         {EHOSTUNREACH, FAULT_UNROUTABLE},
         {EADDRNOTAVAIL, FAULT_UNROUTABLE},
-        {EMFILE, FAULT_LIMIT},
+        {EMFILE, FAULT_DESCRIPTORS},
         {EACCES, FAULT_UNROUTABLE},
     };
     struct addr a = loopback();
