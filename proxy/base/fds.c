@@ -34,7 +34,7 @@ static unsigned between(unsigned n, unsigned min, unsigned max)
 void fds_plan(struct fds *f, unsigned limit, unsigned workers)
 {
     unsigned share = between(limit / PART, SHARE_MIN, SHARE_MAX);
-    unsigned kept = 2 * share + between(limit / PART, SPARE_MIN, SPARE_MAX);
+    unsigned kept = FDS_GUESTS + 2 * share + between(limit / PART, SPARE_MIN, SPARE_MAX);
     unsigned fixed = OF_PROCESS + OF_WORKER * workers;
     f->limit = limit;
     f->mark = kept <= limit / 4 ? limit - kept : limit - limit / 4;
@@ -80,6 +80,11 @@ const struct fds *fds_budget(void)
 bool fds_is_kept(int fd)
 {
     return fd >= 0 && (unsigned)fd >= budget.mark;
+}
+
+bool fds_is_near(int fd)
+{
+    return fd >= 0 && (unsigned)fd >= budget.mark - budget.mark / PART;
 }
 
 bool fds_is_short(int err)

@@ -21,8 +21,10 @@ struct fds {
     unsigned clients;   /* connections of clients at once */
     unsigned idle;      /* connections to origins that carry nothing, of all workers */
     unsigned lingering; /* connections that linger, of one worker */
-    unsigned service;   /* connections to the service listener at once */
+    unsigned service;   /* connections to the service listener, with FDS_GUESTS beside them */
 };
+
+enum { FDS_GUESTS = 16 }; /* connections to the service listener for health checks alone */
 
 /* What a person can do where descriptors are used up. */
 #define FDS_ADVICE \
@@ -47,6 +49,8 @@ static inline unsigned fds_clients(unsigned max)
 
 /* True for a descriptor that clients and connections to origins must not have. */
 bool fds_is_kept(int fd);
+/* True for those, and for the last ones below the mark: room should be made for the next. */
+bool fds_is_near(int fd);
 /* True for EMFILE and ENFILE. */
 bool fds_is_short(int err);
 /* Puts into DST of N bytes which limit ERR (of accept() or socket()) means, and what to do: a

@@ -47,7 +47,7 @@ static bool take_place(struct clients *cs, struct fault *f)
 static bool take_descriptor(struct clients *cs, int fd, struct fault *f)
 {
     char why[256];
-    if (!fds_is_kept(fd) || pool_make_room(cs->engine->pool))
+    if (!fds_is_near(fd) || pool_make_room(cs->engine->pool) || !fds_is_kept(fd))
         return true;
     give_place(cs);
     fault_set(f, FAULT_DESCRIPTORS, "no client is taken: %s",

@@ -5,17 +5,7 @@
 #include "base/fds.h"
 #include "conf/policy.h"
 
-enum {
-    GUESTS_MAX = 16,
-    MEMBERS_MIN = 4,
-    PREFIX_BYTES = 8 /* of IPv6: one host has all addresses behind it */
-};
-
-static unsigned members_max(void)
-{
-    unsigned all = fds_budget()->service;
-    return all > GUESTS_MAX + MEMBERS_MIN ? all - GUESTS_MAX : MEMBERS_MIN;
-}
+enum { PREFIX_BYTES = 8 }; /* of IPv6: one host has all addresses behind it */
 
 static const struct conf *conf_now(const struct caller *k)
 {
@@ -28,20 +18,17 @@ void places_init(struct places *p)
     list_init(&p->guests);
 }
 
-/* The member who has waited longest without a request makes room, else one with half a head. */
+/* The member who has waited longest without a request makes room. */
 static bool close_one_idle(struct places *p)
 {
-    struct caller *found = NULL;
     list_foreach (it, &p->members) {
         struct caller *k = container_of(it, struct caller, link);
-        if (k->state == CALLER_IDLE || (k->state == CALLER_HEAD && found == NULL))
-            found = k;
-        if (k->state == CALLER_IDLE)
-            break;
+        if (k->state != CALLER_IDLE)
+            continue;
+        evhtp_connection_free(k->conn);
+        return true;
     }
-    if (found != NULL)
-        evhtp_connection_free(found->conn);
-    return found != NULL;
+    return false;
 }
 
 static bool is_same_host(const struct addr *a, const struct addr *b)
@@ -82,7 +69,7 @@ static bool join(struct caller *k, struct fault *f)
     struct places *p = &k->all->places;
     if (!policy_client(conf_now(k), &k->from.peer, f))
         return false;
-    if (p->n_members >= members_max() && !close_one_idle(p)) {
+    if (p->n_members >= fds_budget()->service && !close_one_idle(p)) {
         fault_set(f, FAULT_LIMIT,
                   "the service listener has too many connections: this one is for /healthz and "
                   "/readyz alone; try again");
@@ -106,7 +93,7 @@ void places_take(struct caller *k)
     k->is_guest = true;
     p->n_guests++;
     list_push_back(&p->guests, &k->link);
-    if (p->n_guests > GUESTS_MAX)
+    if (p->n_guests > FDS_GUESTS)
         close_one_guest(p);
 }
 

@@ -19,7 +19,9 @@ enum {
     CELLS = 1040, /* more than there can be workers */
     CACHE_LINE = 64,
     TICK_MS = 5,
-    FEED_MAX = 8 /* dials at once */
+    ASKED_MAX = 16, /* connections that pools are asked for at once: while they have not heard of
+                       it, what is kept for others is used */
+    FEED_MAX = 8    /* dials at once */
 };
 
 struct room_cell {
@@ -36,6 +38,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct room_cell cells[CELLS];
 static _Atomic unsigned n_cells; /* those ever used */
 static uint64_t last_id;
+static unsigned n_asked;         /* of all cells; guarded by `lock` */
 static _Atomic unsigned n_conns; /* of all pools, idle and busy */
 
 /* ---- what a pool tells */
@@ -64,6 +67,7 @@ static void room_part(struct pool *p)
 {
     pthread_mutex_lock(&lock);
     p->cell->id = 0;
+    n_asked -= p->cell->asked;
     atomic_store(&p->cell->idle, 0);
     pthread_mutex_unlock(&lock);
 }
@@ -128,6 +132,7 @@ static void on_asked(void *arg)
         if (cells[i].id != (uintptr_t)arg)
             continue;
         cells[i].asked--;
+        n_asked--;
         p = cells[i].pool;
     }
     pthread_mutex_unlock(&lock);
@@ -155,8 +160,11 @@ static bool give_up_oldest(struct pool *p, bool others)
         }
     }
     bool is_own = found != NULL && found->pool == p;
+    if (found != NULL && !is_own && n_asked >= ASKED_MAX)
+        found = NULL;
     if (found != NULL && !is_own) {
         found->asked++;
+        n_asked++;
         loop_send(found->loop, on_asked, (void *)(uintptr_t)found->id);
     }
     pthread_mutex_unlock(&lock);

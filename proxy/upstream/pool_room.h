@@ -14,7 +14,7 @@ struct pool;
 unsigned pool_give_up_idle(struct pool *p, unsigned n);
 
 /* Closes the one that has been idle longest in P. When P has none, asks the pool of another worker,
- * which does so soon. False: no pool has any. As above. */
+ * which does so soon. False: no pool has any, or many have been asked already. As above. */
 bool pool_make_room(struct pool *p);
 
 /* Idle connections of all pools, as far as they have told. */
