@@ -6,9 +6,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/fds.h"
 #include "base/log_limit.h"
 #include "conf/policy.h"
 #include "net/tls_ctx.h"
@@ -21,9 +21,6 @@
 enum {
     IDLE_GRACE_MS =
         1000, /* for a request that is on its way to an idle connection as the drain begins */
-    FDS_OF_WORKER = 16, /* descriptors besides those of exchanges: loop, listeners, DNS, attempts */
-    FDS_OF_PROCESS = 32,
-    FDS_OF_SERVICE = 512 /* its connections, and some of batch calls' to origins */
 };
 
 enum server_state {
@@ -336,25 +333,17 @@ void server_run(struct server *s, server_signal_fn on_signal, void *arg)
 
 /* ---- start and stop */
 
-/* Every client may have a request under way, but few have all at once: half as many descriptors for
- * upstreams as for clients are asked for. */
-static void raise_descriptor_limit(const struct conf *c, bool is_run)
+/* Fewer clients than were wanted, rather than clients who cannot be served. */
+static void tell_descriptors(const struct conf *c)
 {
-    struct rlimit limit;
-    rlim_t need = (rlim_t)c->client.max_connections * 3 / 2 + c->workers * FDS_OF_WORKER +
-                  FDS_OF_PROCESS + FDS_OF_SERVICE;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+    const struct fds *fds = fds_budget();
+    unsigned wanted = c->client.max_connections;
+    if (wanted <= fds->clients)
         return;
-    rlim_t before = limit.rlim_cur;
-    limit.rlim_cur = limit.rlim_max;
-    if (before != limit.rlim_max && setrlimit(RLIMIT_NOFILE, &limit) < 0)
-        limit.rlim_cur = before;
-    if (limit.rlim_cur < need && !is_run)
-        log_warning("this process may have %llu descriptors, and client.max_connections = %u may "
-                    "need %llu: raise "
-                    "the limit (ulimit -n, LimitNOFILE=) or lower the key",
-                    (unsigned long long)limit.rlim_cur, c->client.max_connections,
-                    (unsigned long long)need);
+    log_warning("this process may have %u descriptors, which allow %u client connections with "
+                "theirs to origins, and client.max_connections = %u: for these it takes %u; %s, or "
+                "lower the key",
+                fds->limit, fds->clients, wanted, fds_need(wanted, c->workers), FDS_ADVICE);
 }
 
 static bool open_signals(struct server *s)
@@ -419,7 +408,9 @@ static bool start_workers(struct server *s)
 static bool start(struct server *s, struct conf *c)
 {
     struct listen_set places = {0};
-    raise_descriptor_limit(c, s->source->is_run);
+    fds_init(c->workers);
+    if (!s->source->is_run)
+        tell_descriptors(c);
     forward_id_init(&s->id);
     if (!open_signals(s) || !make_workers(s, c)) {
         log_error("cannot start: %s", strerror(errno));

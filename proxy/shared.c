@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/fds.h"
 #include "base/log_limit.h"
 #include "net/sock.h"
 
@@ -37,6 +38,8 @@ static struct door *door_of(struct list *it)
 static void pause_accepting(struct shared *s, int cause)
 {
     log_limited(LOG_LEVEL_ERROR, "no connection is accepted for a moment: %s", strerror(cause));
+    if (fds_is_short(cause))
+        worker_make_room(s->workers[s->turn % s->n_workers]);
     list_foreach (it, &s->doors) {
         event_del(&door_of(it)->event);
     }

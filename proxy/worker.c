@@ -10,10 +10,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/fds.h"
 #include "base/log_limit.h"
 #include "net/dns.h"
 #include "net/sock.h"
 #include "net/stream.h"
+#include "upstream/pool_room.h"
 #include "exchange/stats.h"
 #include "service/batch.h"
 
@@ -75,6 +77,17 @@ static void on_pause_over(void *arg)
     }
 }
 
+/* True when a descriptor has been closed for one to be accepted; else another worker may do so. */
+static bool make_room(struct worker *w)
+{
+    int cause = errno;
+    bool is_done = pool_give_up_idle(w->engine.pool, 1) > 0;
+    if (!is_done)
+        (void)pool_make_room(w->engine.pool);
+    errno = cause;
+    return is_done;
+}
+
 static void accept_some(struct acceptor *a, unsigned max)
 {
     struct worker *w = a->worker;
@@ -89,10 +102,10 @@ static void accept_some(struct acceptor *a, unsigned max)
         a->in_a_row = 0;
         if (errno == EAGAIN || errno == EWOULDBLOCK)
             return;
-        if (!sock_is_passing(errno)) {
-            pause_accepting(w, errno);
-            return;
-        }
+        if (sock_is_passing(errno) || (fds_is_short(errno) && make_room(w)))
+            continue;
+        pause_accepting(w, errno);
+        return;
     }
 }
 
@@ -253,6 +266,16 @@ static void announce_end(void *arg)
     w->engine.draining = true;
 }
 
+static void make_room_soon(void *arg)
+{
+    (void)make_room(arg);
+}
+
+void worker_make_room(struct worker *w)
+{
+    loop_send(&w->loop, make_room_soon, w);
+}
+
 void worker_announce_end(struct worker *w)
 {
     loop_send(&w->loop, announce_end, w);
@@ -321,7 +344,7 @@ struct worker *worker_new(unsigned index, const struct worker_env *env, struct c
     engine_init(w, c);
     deadline_init(&w->pause, &w->loop, on_pause_over, w);
     deadline_init(&w->look, &w->loop, on_look, w);
-    clients_init(&w->clients, &w->engine, env->connections, env->max_connections);
+    clients_init(&w->clients, &w->engine, env->connections, fds_clients(env->max_connections));
     loop_add_turn(&w->loop, &w->flush, on_turn, w);
     w->engine.dns = dns_new(&w->loop, c);
     if (w->engine.dns == NULL) {

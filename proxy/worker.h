@@ -49,6 +49,9 @@ MUST_CHECK bool worker_start(struct worker *w);
 /* Calls FN(ARG) on the worker's thread, later. */
 void worker_call(struct worker *w, void (*fn)(void *arg), void *arg);
 
+/* Gives up an idle connection to an origin, soon: whoever calls lacks a descriptor. */
+void worker_make_room(struct worker *w);
+
 /* Serves FD, which it owns from now on, accepted elsewhere from PEER on what L says (copied). */
 void worker_serve(struct worker *w, int fd, const struct addr *peer,
                   const struct client_listener *l);

@@ -40,6 +40,7 @@ static const struct fault_info infos[FAULT_COUNT] = {
     [FAULT_VERSION] = {505, "http_request_error", "HTTP Version Not Supported"},
     [FAULT_REQUEST_TIMEOUT] = {408, "http_request_error", "Request Timeout"},
     [FAULT_LIMIT] = {503, "connection_limit_reached", "Service Unavailable"},
+    [FAULT_DESCRIPTORS] = {503, "connection_limit_reached", "Service Unavailable"},
     [FAULT_LOOP] = {508, "proxy_loop_detected", "Loop Detected"},
     [FAULT_CLIENT_GONE] = {0, "client_gone", ""},
     [FAULT_INTERNAL] = {500, "proxy_internal_error", "Internal Server Error"},

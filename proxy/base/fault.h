@@ -44,6 +44,7 @@ enum fault_code {
     FAULT_VERSION,         /* 505 http_request_error */
     FAULT_REQUEST_TIMEOUT, /* 408 http_request_error */
     FAULT_LIMIT,           /* 503 connection_limit_reached, with Retry-After */
+    FAULT_DESCRIPTORS,     /* 503 connection_limit_reached, with Retry-After: RLIMIT_NOFILE */
     FAULT_LOOP,            /* 508 proxy_loop_detected */
     FAULT_CLIENT_GONE,     /* client_gone: only ever logged */
     FAULT_INTERNAL,        /* 500 proxy_internal_error */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/log_limit.h"
+#include "client/admit.h"
 #include "client/ask.h"
 #include "exchange/answer.h"
 #include "exchange/tunnel.h"
@@ -423,27 +424,12 @@ void client_close(struct client *c)
     loop_reap(cs->engine->loop, &c->reap, client_free, c);
 }
 
-/* Too many: one answer, without waiting for a request. */
-static void client_turn_away(struct clients *cs, struct stream *s)
-{
-    struct fault f;
-    char text[ANSWER_RAW];
-    fault_set(&f, FAULT_LIMIT,
-              "too many client connections (client.max_connections = %u); try again", cs->max);
-    stream_start(s);
-    stream_put(s, text, answer_raw(text, &f, false));
-    stream_linger(s);
-}
-
 void client_open(struct clients *cs, int fd, const struct addr *peer,
                  const struct client_listener *l)
 {
-    struct stream *s = stream_new(cs->engine->loop, fd, peer);
-    if (atomic_fetch_add_explicit(cs->total, 1, memory_order_relaxed) >= cs->max) {
-        atomic_fetch_sub_explicit(cs->total, 1, memory_order_relaxed);
-        client_turn_away(cs, s);
+    if (!admit_client(cs, fd, peer, l))
         return;
-    }
+    struct stream *s = stream_new(cs->engine->loop, fd, peer);
     struct client *c = xcalloc(1, sizeof *c);
     c->cs = cs;
     c->stream = s;

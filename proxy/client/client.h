@@ -12,7 +12,7 @@ struct clients {
     struct list all; /* struct client */
     unsigned n;
     _Atomic unsigned *total;  /* of all workers, for max_connections */
-    unsigned max;             /* client.max_connections */
+    unsigned max;             /* client.max_connections, or what descriptors allow */
     int64_t grace_ms;         /* while draining: how long an idle connection is kept; else 0 */
     uint64_t next_id;         /* the worker in the top 16 bits */
     struct client *gathering; /* whose output waits in `gather` */
@@ -33,8 +33,7 @@ void clients_init(struct clients *cs, struct engine *e, _Atomic unsigned *total,
 /* Every client must be gone. */
 void clients_clear(struct clients *cs);
 
-/* Serves FD, accepted on L from PEER; owns it. Over max_connections it is answered 503 and closed.
- */
+/* Serves FD, accepted on L from PEER, if it is admitted (client/admit.h); owns it. */
 void client_open(struct clients *cs, int fd, const struct addr *peer,
                  const struct client_listener *l);
 

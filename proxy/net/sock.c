@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fds.h"
+
 /* Linux has it since 4.2; older C library headers may not say so. */
 #ifndef IP_BIND_ADDRESS_NO_PORT
 #define IP_BIND_ADDRESS_NO_PORT 24
@@ -136,6 +138,10 @@ int sock_connect(const struct addr *a, const struct addr *source)
     int fd = open_socket(family);
     if (fd < 0)
         return -1;
+    if (fds_is_kept(fd)) {
+        errno = EMFILE;
+        return give_up(fd);
+    }
     if (family != AF_UNIX)
         set_flag(fd, IPPROTO_TCP, TCP_NODELAY);
     if (source != NULL && source->len > 0) {
@@ -189,6 +195,7 @@ static enum fault_code connect_code(int err)
         return FAULT_CONNECT_TIMEOUT;
     case EMFILE:
     case ENFILE:
+        return FAULT_DESCRIPTORS;
     case ENOBUFS:
     case ENOMEM:
     case EAGAIN: /* no local port is left, or the backlog of a unix socket is full */
@@ -200,10 +207,12 @@ static enum fault_code connect_code(int err)
 
 void sock_fault(struct fault *f, int err, const struct addr *a)
 {
-    char text[ADDR_TEXT];
+    char text[ADDR_TEXT], why[256];
     enum fault_code code = connect_code(err);
     addr_print(a, text);
-    if (err == ECONNREFUSED)
+    if (code == FAULT_DESCRIPTORS)
+        fault_set(f, code, "no connection can be made: %s", fds_explain(why, sizeof(why), err));
+    else if (err == ECONNREFUSED)
         fault_set(f, code, "%s refused the connection", text);
     else if (code == FAULT_CONNECT_TIMEOUT)
         fault_set(f, code, "%s did not answer in time", text);

@@ -25,7 +25,8 @@ bool sock_is_passing(int cause);
 
 /* Starts connecting; TCP_NODELAY. SOURCE (len 0 or NULL: none) is bound first. The socket is
  * given when the connection is there or under way (EINPROGRESS): wait until it can be written
- * to, then ask sock_connect_result(). */
+ * to, then ask sock_connect_result(). EMFILE also for a descriptor that is kept for others
+ * (base/fds.h). */
 MUST_CHECK int sock_connect(const struct addr *a, const struct addr *source);
 
 /* The outcome of a connect when the socket has become writable: 0 or an errno. */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "net/linger.h"
 #include "net/sock.h"
 
 enum {
@@ -19,9 +20,6 @@ enum {
 };
 
 static const char reading[] = "the buffer that streams read into";
-
-/* Streams that belong to nobody: a loop has its thread, so the list needs no lock. */
-static _Thread_local struct list lingering;
 
 /* ---- small parts ---- */
 
@@ -502,7 +500,7 @@ void stream_close(struct stream *s)
     stream_disarm_write(s);
     loop_unpost(&s->later);
     deadline_close(&s->linger);
-    list_remove(&s->lingering);
+    linger_part(s);
     stream_drop_out(s);
     close(s->fd);
     s->fd = -1;
@@ -529,9 +527,7 @@ void stream_linger(struct stream *s)
     }
     s->state = STREAM_LINGER;
     s->user = NULL;
-    if (lingering.next == NULL)
-        list_init(&lingering);
-    list_push_back(&lingering, &s->lingering);
+    linger_join(s);
     s->ending = true;
     if (!s->eof)
         arm_read(s);
@@ -539,30 +535,4 @@ void stream_linger(struct stream *s)
     stream_end_output(s);
     if (s->state == STREAM_LINGER && s->ended && s->eof)
         stream_close(s);
-}
-
-void stream_close_lingering(struct loop *l)
-{
-    struct list mine;
-    struct list *it;
-    if (lingering.next == NULL)
-        return;
-    list_init(&mine);
-    list_move(&mine, &lingering);
-    while ((it = list_pop(&mine)) != NULL) {
-        struct stream *s = container_of(it, struct stream, lingering);
-        if (s->loop == l)
-            stream_close(s);
-        else
-            list_push_back(&lingering, it);
-    }
-}
-
-bool stream_any_lingers(const struct loop *l)
-{
-    for (struct list *it = lingering.next; it != NULL && it != &lingering; it = it->next) {
-        if (container_of(it, struct stream, lingering)->loop == l)
-            return true;
-    }
-    return false;
 }

@@ -9,13 +9,14 @@
 #include "base/log_limit.h"
 #include "exchange/answer.h"
 #include "http/h1_write.h"
+#include "net/linger.h"
 #include "net/sock.h"
 #include "service/guard.h"
+#include "service/places.h"
 
 enum {
-    CALLERS_MAX = 256, /* connections at once */
-    HOST_MAX = 512,    /* bytes of a host; a longer one is cut, and then is none of ours */
-    PENDING_MAX = 8,   /* pieces of output that a refusal is put behind */
+    HOST_MAX = 512,  /* bytes of a host; a longer one is cut, and then is none of ours */
+    PENDING_MAX = 8, /* pieces of output that a refusal is put behind */
     BAD_STATUS = EVHTP_RES_FATAL
 };
 
@@ -50,8 +51,7 @@ static void turn_away(struct stream *s, const struct fault *f, bool is_head)
     char text[ANSWER_RAW];
     if (s == NULL)
         return;
-    stream_put(s, text, answer_raw(text, f, is_head));
-    stream_linger(s);
+    linger_with(s, text, answer_raw(text, f, is_head));
 }
 
 /* What libevhtp has not written yet goes first. */
@@ -235,6 +235,8 @@ static bool check_page(struct caller *k, struct fault *f)
 {
     const evhtp_request_t *rq = k->rq;
     k->page = rq->uri->path == NULL ? NULL : page_find(str_from(rq->uri->path->full));
+    if (!places_may_ask(k, k->page, f))
+        return false;
     if (k->page == NULL)
         return refuse(f, FAULT_NOT_FOUND,
                       "there is /, /status, /metrics, /healthz, /readyz and /batch here");
@@ -399,8 +401,7 @@ static void caller_close(struct caller *k)
     auth_cancel(k->auth);
     deadline_close(&k->deadline);
     loop_unpost(&k->later);
-    list_remove(&k->link);
-    k->all->n--;
+    places_leave(k);
     loop_reap(k->all->engine->loop, &k->reap, caller_free, k);
 }
 
@@ -452,7 +453,7 @@ void callers_init(struct callers *all, struct engine *e, const struct watch *w)
     all->engine = e;
     all->watch = *w;
     all->next_id = e->next_id;
-    list_init(&all->all);
+    places_init(&all->places);
 }
 
 static void peer_of(const evhtp_connection_t *conn, struct addr *peer)
@@ -462,33 +463,11 @@ static void peer_of(const evhtp_connection_t *conn, struct addr *peer)
     addr_from_sockaddr(peer, conn->saddr, len);
 }
 
-/* Who waits longest without a request makes room: health checks must get through. */
-static bool close_one_idle(struct callers *all)
-{
-    list_foreach (it, &all->all) {
-        struct caller *k = container_of(it, struct caller, link);
-        if (k->state != CALLER_IDLE)
-            continue;
-        evhtp_connection_free(k->conn);
-        return true;
-    }
-    return false;
-}
-
 evhtp_res callers_admit(evhtp_connection_t *conn, void *callers)
 {
-    struct callers *all = callers;
-    struct fault f;
-    struct addr peer;
+    (void)callers;
     (void)fcntl(conn->sock, F_SETFD, FD_CLOEXEC);
-    if (all->n < CALLERS_MAX || close_one_idle(all))
-        return EVHTP_RES_OK;
-    log_limited(LOG_LEVEL_WARNING, "the service listener has %u connections: no more are taken",
-                all->n);
-    fault_set(&f, FAULT_LIMIT, "the service listener has too many connections; try again");
-    peer_of(conn, &peer);
-    turn_away(stream_beside(all, conn->sock, &peer), &f, false);
-    return EVHTP_RES_ERROR;
+    return EVHTP_RES_OK;
 }
 
 static void set_hooks(evhtp_connection_t *conn, struct caller *k)
@@ -523,18 +502,18 @@ evhtp_res callers_accept(evhtp_connection_t *conn, void *callers)
     deadline_init(&k->deadline, all->engine->loop, on_deadline, k);
     post_init(&k->later, on_later, k);
     list_init(&k->link);
-    list_push_back(&all->all, &k->link);
-    all->n++;
     set_hooks(conn, k);
     feed_open(k);
     evhtp_connection_set_timeouts(conn, NULL, ms > 0 ? &slow : NULL);
     deadline_set(&k->deadline, caller_limits(k)->header_timeout); /* it came to ask something */
+    places_take(k);
     return EVHTP_RES_OK;
 }
 
 void callers_close(struct callers *all)
 {
     struct list *it;
-    while ((it = list_first(&all->all)) != NULL)
+    while ((it = list_first(&all->places.members)) != NULL ||
+           (it = list_first(&all->places.guests)) != NULL)
         evhtp_connection_free(container_of(it, struct caller, link)->conn);
 }

@@ -24,20 +24,26 @@ enum caller_state {
     CALLER_CLOSED  /* waits for the reaper */
 };
 
+/* Who has a place: places.h. */
+struct places {
+    struct list members, guests; /* struct caller, oldest first */
+    unsigned n_members, n_guests;
+};
+
 /* All callers. Embedded in struct service. */
 struct callers {
     struct engine *engine;
     struct watch watch; /* conf, draining, connections: as of the last request */
     const _Atomic unsigned *connections;
-    struct list all;  /* struct caller */
-    unsigned n, busy; /* all, and those in BODY or ANSWER */
+    struct places places;
+    unsigned busy;    /* in BODY or ANSWER */
     bool is_ending;   /* no new batch calls */
     uint64_t next_id; /* of sources: whose turn in a pool's queue */
 };
 
 /* Owner: struct callers. Closed by caller_close(), which comes when libevhtp frees `conn`. */
 struct caller {
-    struct list link;
+    struct list link; /* in places */
     struct callers *all;
     evhtp_connection_t *conn; /* libevhtp's; lives as long as we are not CLOSED */
     evhtp_request_t *rq;      /* libevhtp's: the one being read or answered; or NULL */
@@ -53,6 +59,7 @@ struct caller {
     struct event gone;              /* while `auth` is set: the caller has left */
     struct ustream *batch;          /* the batch call being made */
     struct post later;              /* what may not be done inside libevhtp's callbacks */
+    bool is_guest;                  /* has a place for health checks alone */
     bool is_last;                   /* what comes behind the request is not read any more */
     bool is_whole;                  /* the request has been read to its end */
     bool is_held;                   /* the batch waits until what we have is written */

@@ -9,6 +9,7 @@
 #include "base/log_limit.h"
 #include "service/caller.h"
 #include "service/json_limit.h"
+#include "upstream/pool_room.h"
 
 enum { BACKLOG = 128, PAUSE_MS = 100 };
 
@@ -35,6 +36,7 @@ static void on_accept_fault(struct evconnlistener *listener, void *arg)
                 strerror(errno));
     evconnlistener_disable(listener);
     deadline_set(&s->pause, PAUSE_MS);
+    (void)pool_make_room(s->callers.engine->pool);
 }
 
 struct service *service_new(struct engine *e, const struct watch *w,

@@ -55,6 +55,7 @@ static struct origin *origin_new(struct origins *t, const struct up_want *want, 
     list_init(&o->ready);
     list_init(&o->open);
     list_init(&o->dials);
+    list_init(&o->starved);
     post_init(&o->serve, t->serve, o);
     o->pool = t->pool;
     unsigned place = tally_find(want->host, want->port);
@@ -77,6 +78,7 @@ static struct origin *origin_new(struct origins *t, const struct up_want *want, 
 static void origin_free(struct origins *t, struct origin *o)
 {
     HASH_DEL(t->table, o);
+    list_remove(&o->starved);
     limit_leave(&o->seat);
     limit_put(o->limit);
     tls_sessions_clear(&o->sessions);

@@ -25,14 +25,15 @@ struct origin {
     struct list waiting; /* in pool->waiting, while `groups` is not empty */
     struct list groups;  /* struct wait_group: who waits for a slot, the next one's turn first */
     void *groups_by_client;
-    struct list ready; /* struct pool_wait with a slot, for a connection, first come first */
-    struct list open;  /* struct pool_conn that take a request, most recently used first */
-    struct list dials; /* dials that run */
-    struct post serve; /* a connection or a slot has come free while somebody waits */
-    bool is_restless;  /* an idle connection is about to be read: then `serve` looks again */
-    bool has_looked;   /* it has, and did not find one at rest: no use in waiting for that */
-    unsigned conns;    /* idle and busy ones */
-    unsigned slots;    /* held by this worker */
+    struct list ready;   /* struct pool_wait with a slot, for a connection, first come first */
+    struct list open;    /* struct pool_conn that take a request, most recently used first */
+    struct list dials;   /* dials that run */
+    struct list starved; /* in pool->starved: some in `ready` lack a descriptor */
+    struct post serve;   /* a connection or a slot has come free while somebody waits */
+    bool is_restless;    /* an idle connection is about to be read: then `serve` looks again */
+    bool has_looked;     /* it has, and did not find one at rest: no use in waiting for that */
+    unsigned conns;      /* idle and busy ones */
+    unsigned slots;      /* held by this worker */
     enum origin_speaks speaks;
     bool wants_h1;       /* it has said so by HTTP/2: that is not offered to it any more */
     unsigned streams;    /* by HTTP/2: how many its connections take at once; 0: it has not said */

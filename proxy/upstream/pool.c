@@ -9,8 +9,10 @@
  *
  * Nobody is called back from inside another exchange's callback: what has come free posts `serve`
  * of the origin. */
+#include <errno.h>
 #include <stdlib.h>
 
+#include "base/fds.h"
 #include "upstream/pool_impl.h"
 
 /* ---- slots */
@@ -118,21 +120,26 @@ static void on_queue_timeout(void *arg)
 static void on_hold_timeout(void *arg)
 {
     struct pool_wait *wait = arg;
+    const struct origin *o = wait->origin;
     struct fault f;
-    fault_set(&f, FAULT_CONNECT_TIMEOUT,
-              "no connection to %.*s was made within %lld ms (upstream.connect_timeout)",
-              STR_ARG(wait->want.host), (long long)wait->want.conf->upstream.connect_timeout);
+    char why[256];
+    if (!list_is_empty(&o->starved))
+        fault_set(&f, FAULT_DESCRIPTORS, "no connection could be made for too long: %s",
+                  fds_explain(why, sizeof(why), EMFILE));
+    else
+        fault_set(&f, FAULT_CONNECT_TIMEOUT,
+                  "no connection to %.*s was made within %lld ms (upstream.connect_timeout)",
+                  STR_ARG(wait->want.host), (long long)wait->want.conf->upstream.connect_timeout);
     pool_wait_fail(wait, &f);
 }
 
-/* WAIT counts on the dial of somebody else, as long as its own might take. */
-static void wait_hold(struct origin *o, struct pool_wait *wait)
+void pool_wait_hold(struct origin *o, struct pool_wait *wait, int64_t ms)
 {
     if (wait->is_held)
         return;
     wait->is_held = true;
     deadline_init(&wait->deadline, o->pool->loop, on_hold_timeout, wait);
-    deadline_set(&wait->deadline, wait->want.conf->upstream.connect_timeout);
+    deadline_set(&wait->deadline, ms);
 }
 
 /* ---- serving those who wait */
@@ -182,7 +189,8 @@ static void serve_dials(struct origin *o)
         bool suits = pool_dial_suits(o, &wait->want);
         if (suits && n_held < room) {
             n_held++;
-            wait_hold(o, wait);
+            /* As long as its own dial might take. */
+            pool_wait_hold(o, wait, wait->want.conf->upstream.connect_timeout);
             continue;
         }
         pool_dial_for(o, wait);
@@ -328,6 +336,7 @@ struct pool *pool_new(struct loop *l, struct dns *dns, const struct forward_id *
     p->origins.tally = tally;
     deadline_init(&p->expiry, l, pool_conn_expire, p);
     limit_join(&p->member, l, on_turn, p);
+    room_init(p);
     return p;
 }
 
@@ -355,6 +364,7 @@ void pool_close(struct pool *p)
             pool_dial_cancel(container_of(it, struct pool_dial, link));
     }
     limit_part(&p->member);
+    room_close(p);
     deadline_close(&p->expiry);
     loop_reap(p->loop, &p->reap, pool_free, p);
 }

@@ -5,7 +5,6 @@
 #include "upstream/pool_impl.h"
 
 enum {
-    IDLE_MAX = 2048,    /* connections kept by one worker; the oldest goes */
     RESTLESS_MAX = 8,   /* that a look passes over before it gives up */
     CLOSED_AT_ONCE = 32 /* in one go: each is told by TLS; so many take about a millisecond */
 };
@@ -18,7 +17,7 @@ static void conn_unlist(struct pool_conn *c)
     if (list_is_empty(&c->by_age))
         return;
     list_remove(&c->by_age);
-    c->pool->n_idle--;
+    room_used(c->pool);
     counter_sub(&c->origin->place->idle, 1);
 }
 
@@ -76,17 +75,16 @@ void pool_conn_keep(struct pool_conn *c)
     if (c->room > 0)
         list_push_front(&o->open, &c->link);
     list_push_back(&p->idle, &c->by_age);
-    p->n_idle++;
+    room_idle(p);
     counter_add(&o->place->idle, 1);
     bool is_wanted = !list_is_empty(&o->ready);
     if (c->is_going || c->room == 0 || (!is_wanted && o->generation < p->generation))
         c->ops->close(c);
     else if (is_wanted)
         call_serve(o);
-    else if (p->n_idle > IDLE_MAX) {
-        struct pool_conn *oldest = container_of(list_first(&p->idle), struct pool_conn, by_age);
-        oldest->ops->close(oldest);
-    }
+    else
+        room_trim(p);
+    room_feed(p);
     arm_expiry(p);
 }
 
@@ -180,6 +178,7 @@ void pool_conn_init(struct pool_conn *c, const struct pool_made *made)
     list_init(&c->link);
     list_init(&c->by_age);
     c->stream->budget = made->budget;
+    room_conns(1);
 }
 
 void pool_conn_done(struct pool_conn *c)
@@ -204,6 +203,8 @@ static void conn_forget(struct pool_conn *c)
     if (c->is_settling)
         c->origin->n_settling--;
     conn_unlist(c);
+    room_conns(-1);
+    room_feed(c->pool);
     c->origin->conns--;
     counter_sub(&c->origin->place->conns, 1);
 }

@@ -129,6 +129,10 @@ static void on_dialled(void *arg, const struct dial_result *r)
         wait->dial = NULL;
     if (dial_reached(r))
         origin_reached(&p->origins, o);
+    if (r->stream == NULL && wait != NULL && r->fault->code == FAULT_DESCRIPTORS) {
+        room_starve(o, wait);
+        return;
+    }
     if (r->stream == NULL) {
         fail_dial(o, wait, r);
         return;
@@ -158,6 +162,14 @@ static struct pool_dial *find_orphan(const struct origin *o, const struct up_wan
 }
 
 void pool_dial_for(struct origin *o, struct pool_wait *wait)
+{
+    if (room_is_starving(o->pool))
+        room_wait(o, wait);
+    else
+        pool_dial_begin(o, wait);
+}
+
+void pool_dial_begin(struct origin *o, struct pool_wait *wait)
 {
     struct pool *p = o->pool;
     struct pool_dial *d = find_orphan(o, &wait->want);

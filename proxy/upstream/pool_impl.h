@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of the pool share: pool.c (slots, waiting, serving), pool_conn.c (connections),
- * pool_dial.c (making them). Nobody else includes it. */
+ * pool_dial.c (making them), pool_room.c (descriptors, and how many may be idle). Nobody else
+ * includes it. */
 #ifndef TLSFAN_UPSTREAM_POOL_IMPL_H
 #define TLSFAN_UPSTREAM_POOL_IMPL_H
 
@@ -19,6 +20,10 @@ struct pool {
     struct list idle;       /* struct pool_conn by_age, longest idle first */
     struct deadline expiry; /* of the front of `idle`, or sooner */
     unsigned n_idle, n_busy;
+    struct room_cell *cell; /* what other pools may know; the next three: pool_room.c */
+    struct list starved;    /* struct origin: who waits for a connection lacks a descriptor */
+    struct post feed;
+    struct deadline hunger;
     unsigned generation; /* connections of older snapshots are not kept */
     struct reap reap;
 };
@@ -36,7 +41,9 @@ struct pool_dial {
 
 /* One request of O has ended: its slot goes to whose turn it is. */
 void pool_slot_give(struct origin *o);
-/* WAIT does not count on the dial of somebody else any more. */
+/* WAIT, which holds a slot, is told by somebody else's deed; MS: for how long at most, 0: any. */
+void pool_wait_hold(struct origin *o, struct pool_wait *wait, int64_t ms);
+/* And is not any more. */
 void pool_wait_unhold(struct pool_wait *wait);
 /* WAIT gets US, or fails with F. */
 void pool_wait_serve(struct pool_wait *wait, struct ustream *us);
@@ -58,11 +65,33 @@ void pool_conn_expire(void *pool);
 /* Gets a connection under way for WAIT, which holds a slot: its own dial, or one that nobody waits
  * for any more. */
 void pool_dial_for(struct origin *o, struct pool_wait *wait);
+/* The same, though others wait for a descriptor. */
+void pool_dial_begin(struct origin *o, struct pool_wait *wait);
 void pool_dial_cancel(struct pool_dial *d);
 /* How many of those who wait, beside those whose dials these are, will find a place on connections
  * that are being made: as many as it takes while it is not known whether they speak HTTP/2. */
 unsigned pool_dial_room(const struct origin *o);
 /* True when WAIT may ride such a connection. */
 bool pool_dial_suits(const struct origin *o, const struct up_want *want);
+
+/* ---- pool_room.c */
+
+void room_init(struct pool *p);
+void room_close(struct pool *p);
+/* DELTA more connections are open. */
+void room_conns(int delta);
+/* One more is in p->idle, or one less. */
+void room_idle(struct pool *p);
+void room_used(struct pool *p);
+/* Closes the one that has been idle longest, of whatever pool, while there are too many. */
+void room_trim(struct pool *p);
+/* True while a dial of P must wait for its turn. */
+bool room_is_starving(const struct pool *p);
+/* WAIT, which holds a slot and has no dial, waits for a descriptor. */
+void room_wait(struct origin *o, struct pool_wait *wait);
+/* The same, and its dial has just found none: not while O's callers may not be called back. */
+void room_starve(struct origin *o, struct pool_wait *wait);
+/* A descriptor may have come free. */
+void room_feed(struct pool *p);
 
 #endif

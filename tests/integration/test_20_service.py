@@ -245,7 +245,7 @@ def test_slow_requests(make_proxy):
 
 
 def test_too_many_connections(make_proxy):
-    """Idle ones make room; where all are busy with a head, the next one is told."""
+    """Idle ones make room; where all are busy with a head, the next one is told, and gets health checks alone."""
     proxy = make_proxy(service=True)
     held = [Client(proxy.service_port) for _ in range(256)]
     try:
@@ -265,6 +265,7 @@ def test_too_many_connections(make_proxy):
 
         def is_full():
             """One whose bytes have not been read yet may have had to make room, so another comes in its place."""
+            assert well(proxy)
             half_a_head()
             return full(proxy)
 
@@ -274,12 +275,12 @@ def test_too_many_connections(make_proxy):
     finally:
         for client in held:
             client.close()
-    wait_until(lambda: well(proxy), 5 * SLOW, "room again")
+    wait_until(lambda: not full(proxy), 5 * SLOW, "room again")
 
 
 def full(proxy):
     with Client(proxy.service_port) as client:
-        client.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        client.send(b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n")
         return client.response().status == 503
 
 

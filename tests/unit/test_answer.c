@@ -60,6 +60,8 @@ static const struct {
     {FAULT_VERSION, "505 HTTP Version Not Supported", "http_request_error", ""},
     {FAULT_REQUEST_TIMEOUT, "408 Request Timeout", "http_request_error", ""},
     {FAULT_LIMIT, "503 Service Unavailable", "connection_limit_reached", "Retry-After: 1\r\n"},
+    {FAULT_DESCRIPTORS, "503 Service Unavailable", "connection_limit_reached",
+     "Retry-After: 1\r\n"},
     {FAULT_LOOP, "508 Loop Detected", "proxy_loop_detected", ""},
     {FAULT_INTERNAL, "500 Internal Server Error", "proxy_internal_error", ""},
 };

@@ -104,12 +104,9 @@ static void errnos_have_their_codes(void **state)
         int err;
         enum fault_code code;
     } table[] = {
-        {ETIMEDOUT, FAULT_CONNECT_TIMEOUT},
-        {ENETUNREACH, FAULT_UNROUTABLE},
-        {EHOSTUNREACH, FAULT_UNROUTABLE},
-        {EADDRNOTAVAIL, FAULT_UNROUTABLE},
-        {EMFILE, FAULT_LIMIT},
-        {EACCES, FAULT_UNROUTABLE},
+        {ETIMEDOUT, FAULT_CONNECT_TIMEOUT}, {ENETUNREACH, FAULT_UNROUTABLE},
+        {EHOSTUNREACH, FAULT_UNROUTABLE},   {EADDRNOTAVAIL, FAULT_UNROUTABLE},
+        {EMFILE, FAULT_DESCRIPTORS},        {EACCES, FAULT_UNROUTABLE},
     };
     struct addr a = loopback();
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {

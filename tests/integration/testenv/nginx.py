@@ -12,7 +12,7 @@ master_process off;
 pid @DIR@/pid;
 error_log @DIR@/error.log info;
 @USER@
-events { worker_connections 4096; }
+events { worker_connections 16384; }
 http {
     types { text/plain txt; text/html html; }
     default_type application/octet-stream;

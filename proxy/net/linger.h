@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Streams that linger: they belong to nobody, and are in nobody's count but the one of their
+ * thread. However many connections a peer makes, fds_budget()->lingering of them linger at most. */
+#ifndef TLSFAN_NET_LINGER_H
+#define TLSFAN_NET_LINGER_H
+
+#include "net/stream.h"
+
+/* The last words of S, which has been started and is its own from now on: N bytes at P, then it
+ * lingers. Where many linger already it is closed with RST instead. */
+void linger_with(struct stream *s, const char *p, size_t n);
+
+/* For stream.c. S, in its state LINGER, is one of them: another one goes where there are too many,
+ * one that has written all if there is such a one, else the oldest. And S has ended. */
+void linger_join(struct stream *s);
+void linger_part(struct stream *s);
+
+#endif

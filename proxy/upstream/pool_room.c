@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Idle connections of all pools, and who waits for a descriptor.
+ *
+ * Each pool publishes in a cell of its own how many idle connections it has and since when the
+ * first of them has been so; a request writes nothing that workers share. Cells are only read when
+ * more connections are open than may be idle, or when something is short.
+ *
+ * A dial that finds no descriptor is not the end of its request: while `starved` has members no
+ * dial of this pool begins but from here, one for each origin in turn, whenever a connection has
+ * ended or become idle, and every TICK_MS, for descriptors come free elsewhere, too. */
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/fds.h"
+#include "upstream/pool_impl.h"
+#include "upstream/pool_room.h"
+
+enum {
+    CELLS = 1040, /* more than there can be workers */
+    CACHE_LINE = 64,
+    TICK_MS = 5,
+    ASKED_MAX = 16, /* connections that pools are asked for at once: while they have not heard of
+                       it, what is kept for others is used */
+    FEED_MAX = 8    /* dials at once */
+};
+
+struct room_cell {
+    _Alignas(CACHE_LINE) _Atomic unsigned idle;
+    _Atomic int64_t oldest; /* µs: since when the first one is idle */
+    /* Guarded by `lock`. */
+    uint64_t id; /* 0: the cell is free */
+    struct loop *loop;
+    struct pool *pool;
+    unsigned asked; /* connections that it has been asked to give up and has not yet */
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct room_cell cells[CELLS];
+static _Atomic unsigned n_cells; /* those ever used */
+static uint64_t last_id;
+static unsigned n_asked;         /* of all cells; guarded by `lock` */
+static _Atomic unsigned n_conns; /* of all pools, idle and busy */
+
+/* ---- what a pool tells */
+
+static void room_join(struct pool *p)
+{
+    unsigned i = 0;
+    pthread_mutex_lock(&lock);
+    while (i < CELLS && cells[i].id != 0)
+        i++;
+    if (i == CELLS)
+        abort();
+    struct room_cell *cell = &cells[i];
+    cell->id = ++last_id;
+    cell->loop = p->loop;
+    cell->pool = p;
+    cell->asked = 0;
+    atomic_store(&cell->idle, 0);
+    if (i >= atomic_load(&n_cells))
+        atomic_store(&n_cells, i + 1);
+    pthread_mutex_unlock(&lock);
+    p->cell = cell;
+}
+
+static void room_part(struct pool *p)
+{
+    pthread_mutex_lock(&lock);
+    p->cell->id = 0;
+    n_asked -= p->cell->asked;
+    atomic_store(&p->cell->idle, 0);
+    pthread_mutex_unlock(&lock);
+}
+
+void room_conns(int delta)
+{
+    atomic_fetch_add_explicit(&n_conns, (unsigned)delta, memory_order_relaxed);
+}
+
+/* The front of `idle` may have changed. */
+static void publish(struct pool *p, unsigned n)
+{
+    struct list *it = list_first(&p->idle);
+    p->n_idle = n;
+    atomic_store_explicit(&p->cell->idle, n, memory_order_relaxed);
+    if (it != NULL)
+        atomic_store_explicit(&p->cell->oldest,
+                              container_of(it, struct pool_conn, by_age)->idle_since,
+                              memory_order_relaxed);
+}
+
+void room_idle(struct pool *p)
+{
+    publish(p, p->n_idle + 1);
+}
+
+void room_used(struct pool *p)
+{
+    publish(p, p->n_idle - 1);
+}
+
+unsigned pool_idle_of_all(void)
+{
+    unsigned sum = 0;
+    unsigned n = atomic_load_explicit(&n_cells, memory_order_relaxed);
+    for (unsigned i = 0; i < n; i++)
+        sum += atomic_load_explicit(&cells[i].idle, memory_order_relaxed);
+    return sum;
+}
+
+/* ---- giving up */
+
+unsigned pool_give_up_idle(struct pool *p, unsigned n)
+{
+    unsigned given = 0;
+    struct list *it;
+    while (given < n && (it = list_first(&p->idle)) != NULL) {
+        struct pool_conn *c = container_of(it, struct pool_conn, by_age);
+        c->ops->close(c);
+        given++;
+    }
+    return given;
+}
+
+/* On the thread of the pool with that id, unless it is gone. */
+static void on_asked(void *arg)
+{
+    struct pool *p = NULL;
+    unsigned n = atomic_load(&n_cells);
+    pthread_mutex_lock(&lock);
+    for (unsigned i = 0; i < n && p == NULL; i++) {
+        if (cells[i].id != (uintptr_t)arg)
+            continue;
+        cells[i].asked--;
+        n_asked--;
+        p = cells[i].pool;
+    }
+    pthread_mutex_unlock(&lock);
+    if (p != NULL)
+        pool_give_up_idle(p, 1);
+}
+
+/* The pool whose connection has been idle longest gives it up: at once when that is P itself and
+ * OTHERS is false. False when there is none. */
+static bool give_up_oldest(struct pool *p, bool others)
+{
+    struct room_cell *found = NULL;
+    int64_t since = 0;
+    unsigned n = atomic_load(&n_cells);
+    pthread_mutex_lock(&lock);
+    for (unsigned i = 0; i < n; i++) {
+        struct room_cell *cell = &cells[i];
+        int64_t oldest = atomic_load_explicit(&cell->oldest, memory_order_relaxed);
+        if (cell->id == 0 || (others && cell->pool == p) ||
+            atomic_load_explicit(&cell->idle, memory_order_relaxed) <= cell->asked)
+            continue;
+        if (found == NULL || oldest < since) {
+            found = cell;
+            since = oldest;
+        }
+    }
+    bool is_own = found != NULL && found->pool == p;
+    if (found != NULL && !is_own && n_asked >= ASKED_MAX)
+        found = NULL;
+    if (found != NULL && !is_own) {
+        found->asked++;
+        n_asked++;
+        loop_send(found->loop, on_asked, (void *)(uintptr_t)found->id);
+    }
+    pthread_mutex_unlock(&lock);
+    return is_own ? pool_give_up_idle(p, 1) > 0 : found != NULL;
+}
+
+void room_trim(struct pool *p)
+{
+    unsigned max = fds_budget()->idle;
+    if (atomic_load_explicit(&n_conns, memory_order_relaxed) > max && pool_idle_of_all() > max)
+        (void)give_up_oldest(p, false);
+}
+
+bool pool_make_room(struct pool *p)
+{
+    return pool_give_up_idle(p, 1) > 0 || give_up_oldest(p, true);
+}
+
+/* ---- waiting for a descriptor */
+
+bool room_is_starving(const struct pool *p)
+{
+    return !list_is_empty(&p->starved);
+}
+
+void room_wait(struct origin *o, struct pool_wait *wait)
+{
+    struct pool *p = o->pool;
+    int64_t ms = wait->want.is_patient ? 0 : wait->want.conf->upstream.queue_timeout;
+    if (ms > 0) {
+        ms -= (loop_now() - wait->since) / 1000;
+        ms = ms > 0 ? ms : 1;
+    }
+    if (list_is_empty(&o->starved))
+        list_push_back(&p->starved, &o->starved);
+    pool_wait_unhold(wait);
+    pool_wait_hold(o, wait, ms);
+    if (!deadline_is_set(&p->hunger))
+        deadline_set(&p->hunger, TICK_MS);
+}
+
+void room_starve(struct origin *o, struct pool_wait *wait)
+{
+    room_wait(o, wait);
+    if (pool_give_up_idle(o->pool, 1) > 0)
+        room_feed(o->pool);
+    else
+        (void)give_up_oldest(o->pool, true);
+}
+
+void room_feed(struct pool *p)
+{
+    if (room_is_starving(p))
+        loop_post(p->loop, &p->feed);
+}
+
+/* The first of O who has no dial of its own after AFTER, or NULL. */
+static struct pool_wait *next_hungry(const struct origin *o, const struct list *after)
+{
+    for (struct list *it = after->next; it != &o->ready; it = it->next) {
+        struct pool_wait *wait = container_of(it, struct pool_wait, link);
+        if (wait->dial == NULL)
+            return wait;
+    }
+    return NULL;
+}
+
+static void feed(void *arg)
+{
+    struct pool *p = arg;
+    struct list *it;
+    for (unsigned i = 0; i < FEED_MAX && (it = list_pop(&p->starved)) != NULL; i++) {
+        struct origin *o = container_of(it, struct origin, starved);
+        struct pool_wait *wait = next_hungry(o, &o->ready);
+        if (wait == NULL)
+            continue;
+        if (next_hungry(o, &wait->link) != NULL)
+            list_push_back(&p->starved, it);
+        pool_dial_begin(o, wait);
+    }
+    if (room_is_starving(p))
+        deadline_set(&p->hunger, TICK_MS);
+}
+
+void room_init(struct pool *p)
+{
+    list_init(&p->starved);
+    post_init(&p->feed, feed, p);
+    deadline_init(&p->hunger, p->loop, feed, p);
+    room_join(p);
+}
+
+void room_close(struct pool *p)
+{
+    deadline_close(&p->hunger);
+    loop_unpost(&p->feed);
+    room_part(p);
+}
