@@ -8,10 +8,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "client/ask.h"
+#include "client/room.h"
 #include "exchange/answer.h"
+#include "exchange/hold.h"
 #include "exchange/tunnel.h"
 #include "net/sock.h"
+#include "net/stream_share.h"
 
 enum { GATHER_ROOM = 16384, SPARE_ASKS = 256 };
 
@@ -81,7 +83,14 @@ static bool client_feed_body(struct client *c, struct str *data)
     }
     a->x.bytes_in += (size_t)used;
     c->in = str_from_byte(c->in, (size_t)used);
-    return true;
+    if (body->trailer_cap == 0)
+        return true;
+    struct fault f;
+    exchange_count(&a->x);
+    if (client_may_gather(c, body->trailer_len, &f))
+        return true;
+    client_stop_body(c, &f);
+    return false;
 }
 
 /* Begins A with what is already there of its body. A body that is bad from its first byte is
@@ -109,6 +118,7 @@ static void client_refuse(struct client *c, struct ask *a, const struct fault *f
     order_push(&c->order, &a->item, true);
     a->item.started = true;
     a->keep_alive = false;
+    exchange_count(&a->x);
     exchange_refuse(&a->x, f);
 }
 
@@ -175,6 +185,8 @@ static void client_take_head(struct client *c, size_t n)
         c->state = CLIENT_BODY;
         c->reading = a;
     }
+    if (c->order.n > 1) /* else it is counted as it begins */
+        exchange_count(&a->x);
     client_run(c);
 }
 
@@ -195,9 +207,13 @@ static bool client_read_head(struct client *c)
                           "the request head is larger than client.max_head");
         return true;
     }
-    if (n == 0)
+    struct fault f;
+    if (n == 0 && client_may_gather(c, c->in.len, &f))
         return false;
-    client_take_head(c, n);
+    if (n == 0)
+        client_refuse(c, ask_new(c), &f);
+    else
+        client_take_head(c, n);
     return true;
 }
 
@@ -224,8 +240,7 @@ static bool client_is_blocked(const struct client *c)
     if (c->state == CLIENT_BODY)
         return !c->reading->item.started || c->body_full;
     if (c->state == CLIENT_HEAD)
-        return c->switching != NULL || c->order.n >= client_conf(c)->max_pipeline ||
-               client_is_full(c);
+        return c->switching != NULL || !client_may_read(c) || client_is_full(c);
     return false; /* LAST: to see the client go */
 }
 
@@ -328,7 +343,7 @@ void client_run(struct client *c)
         struct order_item *next;
         if (!client_retire(c))
             break;
-        while (c->state != CLIENT_TUNNEL && (next = order_next(&c->order)) != NULL)
+        while (c->state != CLIENT_TUNNEL && (next = client_next(c)) != NULL)
             ask_start(ask_at(next));
     } while (c->again && c->state != CLIENT_CLOSED && c->state != CLIENT_TUNNEL);
     c->running = false;
@@ -518,7 +533,7 @@ void client_open(struct clients *cs, int fd, const struct addr *peer,
     struct client *c = xcalloc(1, sizeof *c);
     c->cs = cs;
     c->stream = s;
-    s->budget = cs->engine->budget;
+    stream_count_in(s, cs->engine->budget, sizeof *c + sizeof *s);
     s->fail_fast = true;
     s->rest_max = l->conf->client.max_head + cs->engine->loop->rcap;
     c->conf = conf_ref(l->conf);

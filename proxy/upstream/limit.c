@@ -120,6 +120,17 @@ static void on_sent(void *arg)
         found->on_turn(found->arg);
 }
 
+void limit_call_others(const struct limit_member *self)
+{
+    pthread_mutex_lock(&lock);
+    list_foreach (it, &members) {
+        struct limit_member *m = container_of(it, struct limit_member, link);
+        if (m != self)
+            loop_send(m->loop, on_sent, (void *)(uintptr_t)m->id);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
 /* Tells the member at the front, which goes to the back; when it is SELF, its seat is the result.
  */
 static struct limit_seat *wake_next(struct limit *l, const struct limit_member *self)

@@ -36,6 +36,8 @@ struct limit_seat {
 /* From any thread; on_turn() may come between join and part. */
 void limit_join(struct limit_member *m, struct loop *l, void (*on_turn)(void *), void *arg);
 void limit_part(struct limit_member *m);
+/* on_turn() of all others comes on their own threads. */
+void limit_call_others(const struct limit_member *self);
 
 /* Finds or makes; a reference for the caller. */
 struct limit *limit_get(struct str host, uint16_t port, bool tls);

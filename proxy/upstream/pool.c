@@ -12,10 +12,10 @@
 #include <stdlib.h>
 
 #include "upstream/pool_impl.h"
-
 /* ---- slots */
 
-/* Another worker has ended a request to an origin that somebody waits for here. */
+/* Another worker has ended a request to an origin that somebody waits for here, or memory is short
+ * there. */
 static void on_turn(void *arg)
 {
     struct pool *p = arg;
@@ -23,6 +23,7 @@ static void on_turn(void *arg)
         struct origin *o = container_of(it, struct origin, waiting);
         loop_post(p->loop, &o->serve);
     }
+    pool_give_up_own(p);
 }
 
 static bool slot_take(struct origin *o)

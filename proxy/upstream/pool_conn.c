@@ -2,6 +2,7 @@
 /* Connections of the pool: which one a request gets, how long they are kept, and what transports
  * tell of them. One that carries requests and takes no more is in no list: those requests hold it.
  */
+#include "net/stream_share.h"
 #include "upstream/pool_impl.h"
 
 enum { IDLE_MAX = 2048 }; /* connections kept by one worker; the oldest goes */
@@ -58,6 +59,12 @@ void pool_conn_expire(void *pool)
     arm_expiry(p);
 }
 
+void pool_conn_drop_oldest(struct pool *p)
+{
+    struct pool_conn *oldest = container_of(list_first(&p->idle), struct pool_conn, by_age);
+    oldest->ops->close(oldest);
+}
+
 /* C carries nothing: it is put where the next request finds it first. */
 void pool_conn_keep(struct pool_conn *c)
 {
@@ -75,10 +82,8 @@ void pool_conn_keep(struct pool_conn *c)
         c->ops->close(c);
     else if (is_wanted)
         call_serve(o);
-    else if (p->n_idle > IDLE_MAX) {
-        struct pool_conn *oldest = container_of(list_first(&p->idle), struct pool_conn, by_age);
-        oldest->ops->close(oldest);
-    }
+    else if (p->n_idle > IDLE_MAX || pool_is_tight(p))
+        pool_conn_drop_oldest(p);
     arm_expiry(p);
 }
 
@@ -162,6 +167,11 @@ struct ustream *pool_conn_find(struct origin *o, const struct up_want *want)
 
 /* ---- what transports tell */
 
+void pool_conn_holds(struct pool_conn *c, size_t more)
+{
+    stream_count_in(c->stream, c->pool->budget, c->holds + more);
+}
+
 void pool_conn_init(struct pool_conn *c, const struct pool_made *made)
 {
     c->pool = made->pool;
@@ -173,7 +183,8 @@ void pool_conn_init(struct pool_conn *c, const struct pool_made *made)
     c->born = loop_now();
     list_init(&c->link);
     list_init(&c->by_age);
-    c->stream->budget = made->budget;
+    c->holds = made->holds;
+    pool_conn_holds(c, 0);
 }
 
 void pool_conn_done(struct pool_conn *c)

@@ -20,6 +20,7 @@ struct pool {
     struct deadline expiry; /* of the front of `idle`, or sooner */
     unsigned n_idle, n_busy;
     unsigned generation; /* connections of older snapshots are not kept */
+    int64_t asked_others; /* µs: when the pools of other workers were last asked to give up theirs */
     struct reap reap;
 };
 
@@ -42,6 +43,13 @@ void pool_wait_unhold(struct pool_wait *wait);
 void pool_wait_serve(struct pool_wait *wait, struct ustream *us);
 void pool_wait_fail(struct pool_wait *wait, const struct fault *f);
 
+/* ---- idle.c */
+
+/* True when idle connections cost what others need more. */
+bool pool_is_tight(const struct pool *p);
+/* Closes idle connections of P alone while that is so. */
+void pool_give_up_own(struct pool *p);
+
 /* ---- pool_conn.c */
 
 /* A place on the most recently used connection of O that is fit for WANT, or NULL. */
@@ -50,6 +58,8 @@ struct ustream *pool_conn_find(struct origin *o, const struct up_want *want);
 struct ustream *pool_conn_use(struct pool_conn *c);
 void pool_conn_keep(struct pool_conn *c);
 void pool_conn_expire(void *pool);
+/* Closes the one that has been idle longest; there must be one. */
+void pool_conn_drop_oldest(struct pool *p);
 
 /* ---- pool_dial.c */
 
