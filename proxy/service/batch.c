@@ -12,8 +12,8 @@
 #include "service/batch_item.h"
 
 enum {
-    PIECE = 65536,    /* bytes given on at a time */
-    READ_ON_MS = 1,   /* between two pieces of a long body that are read */
+    PIECE = 65536,     /* bytes given on at a time */
+    READ_ON_MS = 1,    /* between two pieces of a long body that are read */
     FIRST_ROOM = 4096, /* bytes of a body to begin with */
     WANT_COSTS = 384   /* bytes of what is read of it that each item costs besides its text */
 };
@@ -133,8 +133,9 @@ static bool batch_body(struct ustream *us, struct str data)
     }
     size_t cap = batch_next_cap(b, b->len + data.len);
     if (budget_lacks(b->kind.engine->budget, cap - b->cap)) {
-        batch_fail(b, FAULT_LIMIT,
-                   "the proxy has no memory left for the body (max_memory); try again, or raise it");
+        batch_fail(
+            b, FAULT_LIMIT,
+            "the proxy has no memory left for the body (max_memory); try again, or raise it");
         return true;
     }
     if (cap > b->cap)

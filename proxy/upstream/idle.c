@@ -16,10 +16,11 @@ bool pool_conn_is_full(const struct pool_conn *c, struct fault *f)
     const struct budget *b = c->pool->budget;
     if (b == NULL || !budget_is_spent(b))
         return false;
-    fault_set(f, FAULT_LIMIT,
-              "the proxy's memory is full (max_memory = %lld bytes), and the head or trailers of the "
-              "origin's response are long; the request may have been carried out",
-              (long long)atomic_load_explicit(&b->max, memory_order_relaxed));
+    fault_set(
+        f, FAULT_LIMIT,
+        "the proxy's memory is full (max_memory = %lld bytes), and the head or trailers of the "
+        "origin's response are long; the request may have been carried out",
+        (long long)atomic_load_explicit(&b->max, memory_order_relaxed));
     return true;
 }
 

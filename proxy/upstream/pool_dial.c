@@ -92,7 +92,9 @@ static struct pool_conn *make_conn(struct origin *o, const struct dial_result *r
         .stream = r->stream,
         .id = p->id,
         .budget = p->budget,
-        .holds = tls_stream_is_h2(r->stream) ? HOLDS_H2 : o->tls ? HOLDS_TLS : HOLDS_PLAIN,
+        .holds = tls_stream_is_h2(r->stream) ? HOLDS_H2
+                 : o->tls                    ? HOLDS_TLS
+                                             : HOLDS_PLAIN,
         .facts = {.peer = r->peer,
                   .tls_version = o->tls ? tls_stream_version(r->stream) : "",
                   .dns_us = r->dns_us,

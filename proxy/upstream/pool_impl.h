@@ -20,7 +20,8 @@ struct pool {
     struct deadline expiry; /* of the front of `idle`, or sooner */
     unsigned n_idle, n_busy;
     unsigned generation; /* connections of older snapshots are not kept */
-    int64_t asked_others; /* µs: when the pools of other workers were last asked to give up theirs */
+    int64_t
+        asked_others; /* µs: when the pools of other workers were last asked to give up theirs */
     struct reap reap;
 };
 

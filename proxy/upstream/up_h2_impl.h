@@ -17,7 +17,7 @@ enum {
     UP_H2_INFOS = 32,     /* interim responses to one request */
     UP_H2_WINDOW = 65535, /* bytes of a body that come unasked, until its reader has kept up */
     UP_H2_WINDOW_LEAST = 16384, /* the same for a connection that is made while memory is short */
-    UP_H2_CREDIT = 1000   /* frames that carry nothing, ahead of those that do */
+    UP_H2_CREDIT = 1000         /* frames that carry nothing, ahead of those that do */
 };
 
 enum up_h2_kind {

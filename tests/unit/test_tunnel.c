@@ -157,8 +157,7 @@ static void both_end_with_bytes_waiting(void **state)
     fixture_settle(&rig.f);
     assert_true(stream_pending(inner[0]) > 0);
     assert_true(stream_pending(inner[1]) > 0);
-    assert_int_equal(rig.budget.used,
-                     idle + stream_pending(inner[0]) + stream_pending(inner[1]));
+    assert_int_equal(rig.budget.used, idle + stream_pending(inner[0]) + stream_pending(inner[1]));
     assert_int_equal(drain(client), MANY);
     fixture_settle(&rig.f);
     assert_false(over);
