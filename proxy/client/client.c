@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Requests in: one connection's heads and bodies become exchanges. What arrives together runs
- * together (order.h); reading stops while `client_is_blocked()` says so. client_run() is the one
+ * together (order.h); reading stops while room.c says so. client_run() is the one
  * place where things begin and end; it may be called from any callback. */
 #include "client/client.h"
 
@@ -167,6 +167,7 @@ static void client_take_head(struct client *c, size_t n)
 {
     struct ask *a = ask_new(c);
     c->scanned = 0;
+    c->waits_since = 0;
     c->seen_request = true;
     c->timer_is = TIMER_NONE;
     deadline_clear(&c->timer);
@@ -208,12 +209,13 @@ static bool client_read_head(struct client *c)
         return true;
     }
     struct fault f;
-    if (n == 0 && client_may_gather(c, c->in.len, &f))
-        return false;
-    if (n == 0)
+    enum room room = client_room(c, n, &f);
+    if (room == ROOM_NONE)
         client_refuse(c, ask_new(c), &f);
-    else
+    else if (n > 0 && room == ROOM_ENOUGH)
         client_take_head(c, n);
+    else
+        return false;
     return true;
 }
 
@@ -233,16 +235,6 @@ static void client_read_body(struct client *c)
 }
 
 /* ---- flow */
-
-/* True while nothing may be read: what would come has no place yet. */
-static bool client_is_blocked(const struct client *c)
-{
-    if (c->state == CLIENT_BODY)
-        return !c->reading->item.started || c->body_full;
-    if (c->state == CLIENT_HEAD)
-        return c->switching != NULL || !client_may_read(c) || client_is_full(c);
-    return false; /* LAST: to see the client go */
-}
 
 /* Which timeout runs now. HAS_READ: something has just come, which moves that of a body; all others
  * run from when they began. */
@@ -264,18 +256,6 @@ static void client_set_timer(struct client *c, bool has_read)
         return;
     c->timer_is = is;
     deadline_set(&c->timer, ms);
-}
-
-static void client_set_flow(struct client *c)
-{
-    bool blocked = client_is_blocked(c);
-    if (blocked == c->blocked || c->stream == NULL)
-        return;
-    c->blocked = blocked;
-    if (blocked)
-        stream_pause(c->stream);
-    else
-        stream_resume(c->stream);
 }
 
 /* Cancels what has not been answered. */
@@ -493,6 +473,7 @@ void client_close(struct client *c)
         cs->gathered = 0;
     }
     client_drop_asks(c);
+    client_wait_end(c);
     tunnel_close(c->tunnel);
     c->tunnel = NULL;
     if (cut) /* a FIN could be taken for the end of the answer */
@@ -548,6 +529,7 @@ void client_open(struct clients *cs, int fd, const struct addr *peer,
     deadline_init(&c->timer, cs->engine->loop, on_timer, c);
     deadline_init(&c->write_timer, cs->engine->loop, on_write_timer, c);
     list_init(&c->link);
+    list_init(&c->waiting);
     list_push_back(&cs->all, &c->link);
     cs->n++;
     client_set_timer(c, false);
@@ -569,6 +551,7 @@ void clients_init(struct clients *cs, struct engine *e, _Atomic unsigned *total,
     cs->gather = xmalloc(GATHER_ROOM);
     cs->next_id = e->next_id;
     list_init(&cs->all);
+    room_init(cs);
     slab_init(&e->asks, sizeof(struct ask), SPARE_ASKS);
     loop_add_turn(e->loop, &cs->flush, on_turn, cs);
 }
@@ -576,6 +559,7 @@ void clients_init(struct clients *cs, struct engine *e, _Atomic unsigned *total,
 void clients_clear(struct clients *cs)
 {
     loop_remove_turn(&cs->flush);
+    room_clear(cs);
     slab_clear(&cs->engine->asks);
     free(cs->gather);
 }

@@ -19,6 +19,9 @@ struct clients {
     size_t gathered;          /* bytes */
     char *gather;             /* heap: small writes of one turn, joined */
     struct turn flush;
+    struct list waiting; /* struct client that wait for memory, longest first: room.h */
+    unsigned n_waiting;
+    struct deadline wait;
 };
 
 /* What the listener that accepted a connection is. */

@@ -6,8 +6,8 @@
 
 #include "exchange/exchange.h"
 
-/* Counts X with its heads; and, while it is under way, with what it may always hold so that it goes
- * on when memory is full. To be called when one of these has changed; the end of X takes it back. */
+/* Counts X with its heads; and, while it is under way, with what it may always hold, so that it
+ * goes on when memory is full. To be called when these have changed; the end of X takes it back. */
 void exchange_count(struct exchange *x);
 
 /* Counts X, which is about to begin. False with F when memory is full, although idle connections to

@@ -12,10 +12,11 @@
 #include "service/batch_item.h"
 
 enum {
-    PIECE = 65536,     /* bytes given on at a time */
-    READ_ON_MS = 1,    /* between two pieces of a long body that are read */
-    FIRST_ROOM = 4096, /* bytes of a body to begin with */
-    WANT_COSTS = 384   /* bytes of what is read of it that each item costs besides its text */
+    PIECE = 65536 - 64, /* bytes given on at a time: with libevent's own a power of two */
+    READ_ON_MS = 1,     /* between two pieces of a long body that are read */
+    FIRST_ROOM = 4096,  /* bytes of a body to begin with */
+    BEGUN_MAX = 64,     /* items begun in one go */
+    WANT_COSTS = 384    /* bytes of what is read of it that each item costs besides its text */
 };
 
 enum batch_state {
@@ -39,6 +40,7 @@ struct batch {
     struct batch_reader reader;
     struct list items; /* struct batch_item: begun, and not given to the end */
     unsigned next;     /* index of the next one to begin */
+    unsigned n_begun;  /* in this run: each keeps its memory until the end of the turn */
     bool paused;       /* the user takes no more */
     bool is_awaited;   /* the caller waits for 100 before it sends the body */
     struct post run;
@@ -240,6 +242,10 @@ static void batch_begin(struct batch *b)
     for (; b->kind.under_way < max && b->next < b->reader.n; b->next++) {
         if (!list_is_empty(&b->items) && budget_is_tight(b->kind.engine->budget))
             return; /* each that ends is a reason to come back */
+        if (b->n_begun++ == BEGUN_MAX)
+            deadline_set(&b->step, READ_ON_MS);
+        if (b->n_begun > BEGUN_MAX)
+            return;
         struct batch_item *item = item_begin(&b->kind, &b->reader.v[b->next], b->next);
         list_push_back(&b->items, &item->link);
     }
@@ -292,6 +298,7 @@ static void batch_answer(struct batch *b)
 {
     struct evbuffer *out = evbuffer_new();
     bool more = !b->paused;
+    b->n_begun = 0;
     batch_begin(b);
     while (more && b->state == BATCH_ANSWER) {
         more = batch_give_first(b, out);

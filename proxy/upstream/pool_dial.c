@@ -11,9 +11,14 @@
 #include "upstream/up_h1.h"
 #include "upstream/up_h2.h"
 
-/* Bytes that a connection costs while it carries nothing, measured: the TLS library's, nghttp2's and
- * ours. */
-enum { HOLDS_PLAIN = 2048, HOLDS_TLS = 22 * 1024, HOLDS_H2 = 51 * 1024 };
+/* Bytes that a connection costs while it carries nothing, measured: those of the TLS library, of
+ * nghttp2 and ours; and about what a handshake takes. */
+enum {
+    HOLDS_PLAIN = 2048,
+    HOLDS_TLS = 22 * 1024,
+    HOLDS_H2 = 51 * 1024,
+    HOLDS_HANDSHAKE = 64 * 1024
+};
 
 bool pool_dial_suits(const struct origin *o, const struct up_want *want)
 {
@@ -130,6 +135,7 @@ static void on_dialled(void *arg, const struct dial_result *r)
     struct pool *p = o->pool;
     bool offers_h2 = d->offers_h2;
     list_remove(&d->link);
+    share_set(&d->share, 0);
     free(d);
     if (wait != NULL)
         wait->dial = NULL;
@@ -179,6 +185,8 @@ void pool_dial_for(struct origin *o, struct pool_wait *wait)
     d->wait = wait;
     d->offers_h2 = o->tls && wait->want.rule->http2 && !wait->want.h1_only && !o->wants_h1;
     wait->dial = d;
+    d->share.budget = p->budget;
+    share_set(&d->share, o->tls ? HOLDS_HANDSHAKE : HOLDS_PLAIN);
     list_push_back(&o->dials, &d->link);
     struct tls_sessions *sessions = wait->want.rule->tls.session_resumption ? &o->sessions : NULL;
     d->token = dial_start(p->dns, &wait->want, sessions, on_dialled, d);
@@ -190,5 +198,6 @@ void pool_dial_cancel(struct pool_dial *d)
         d->wait->dial = NULL;
     list_remove(&d->link);
     dial_cancel(d->token);
+    share_set(&d->share, 0);
     free(d);
 }

@@ -32,6 +32,7 @@ struct pool_dial {
     struct origin *origin;
     struct pool_wait *wait; /* borrowed, wait->dial points back; NULL: for whoever comes */
     bool offers_h2;
+    struct share share; /* of the handshake */
 };
 
 /* ---- pool.c */
