@@ -235,8 +235,27 @@ size_t budget_bound(const struct budget *b, size_t full)
     return (size_t)((double)full * (double)left / ((double)max / 2));
 }
 
+/* Of what an object may need, 5 % are kept for those that are under way. */
 bool budget_is_spent(const struct budget *b)
 {
+    return budget_lacks(b, 0);
+}
+
+bool budget_lacks(const struct budget *b, size_t n)
+{
     int64_t max = budget_max(b);
-    return budget_used(b) >= max - max / 20;
+    int64_t left = max - max / 20 - budget_used(b);
+    return left <= 0 || (uint64_t)left < n;
+}
+
+bool budget_is_tight(const struct budget *b)
+{
+    int64_t max = budget_max(b);
+    return budget_used(b) >= max - max / 4;
+}
+
+size_t budget_spare(const struct budget *b)
+{
+    int64_t left = budget_max(b) / 2 - budget_used(b);
+    return left > 0 ? (size_t)left : 0;
 }

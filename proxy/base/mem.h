@@ -55,14 +55,14 @@ void *slab_get(struct slab *s); /* not cleared */
 void slab_put(struct slab *s, void *object);
 void slab_clear(struct slab *s);
 
-/* max_memory: bytes that wait in buffers, over all workers. Relaxed atomics, as an
- * estimate is enough. */
+/* max_memory: bytes that peers make the process hold, over all workers: what waits in buffers, and
+ * what has been promised to come. Relaxed atomics, as an estimate is enough. */
 struct budget {
     _Atomic int64_t used;
     _Atomic int64_t max; /* bytes, > 0 */
 };
 
-/* DELTA bytes more (or fewer) wait in a buffer. */
+/* DELTA bytes more (or fewer) are held. */
 static inline void budget_add(struct budget *b, int64_t delta)
 {
     atomic_fetch_add_explicit(&b->used, delta, memory_order_relaxed);
@@ -74,5 +74,27 @@ size_t budget_bound(const struct budget *b, size_t full);
 
 /* True when a new exchange must be answered with 503 rather than begun (95 % used). */
 bool budget_is_spent(const struct budget *b);
+/* True when N bytes more would make it so. */
+bool budget_lacks(const struct budget *b, size_t n);
+/* True when nothing is begun or kept that can wait (75 % used): what is left is for the answers
+ * whose turn it is. */
+bool budget_is_tight(const struct budget *b);
+/* Bytes until half of it is used, up to where nobody is held back. */
+size_t budget_spare(const struct budget *b);
+
+/* What one object holds, as it is counted in a budget. Zero-initialised. */
+struct share {
+    struct budget *budget; /* borrowed; NULL: it is not counted */
+    size_t counted;
+};
+
+/* It holds BYTES now. Writes to the budget only when that is news. */
+static inline void share_set(struct share *s, size_t bytes)
+{
+    if (s->budget == NULL || s->counted == bytes)
+        return;
+    budget_add(s->budget, (int64_t)bytes - (int64_t)s->counted);
+    s->counted = bytes;
+}
 
 #endif

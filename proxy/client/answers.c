@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#include "exchange/hold.h"
 #include "exchange/tunnel.h"
 
 enum {
@@ -233,6 +234,8 @@ static void on_end(struct exchange *x, const struct fields *trailers)
     a->item.done = true;
     if (x->must_close)
         a->out.keep_alive = false;
+    if (!ask_is_first(a))
+        exchange_count(x);
     client_run(a->c);
 }
 

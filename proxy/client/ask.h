@@ -16,6 +16,8 @@ enum client_state {
     CLIENT_CLOSED  /* waits for the reaper */
 };
 
+enum { CLIENT_HEADS_A_TURN = 32 }; /* taken of one client, when they have come at once */
+
 /* Owner: struct clients. Closed by client_close(). */
 struct client {
     struct list link; /* in clients->all */
@@ -37,6 +39,8 @@ struct client {
     bool running, again; /* client_run() is on the stack, and must look once more */
     bool blocked;        /* the stream is paused */
     bool body_full;      /* the upstream of `reading` takes no more for now */
+    struct list waiting; /* in clients->waiting */
+    int64_t waits_since; /* µs: since when its next request waits; 0: it has not */
     bool finishing;      /* closes as soon as all has been written */
     bool cut;            /* and must not look like a proper end */
     bool said_last; /* the client itself asked to close: it sends nothing behind that request */

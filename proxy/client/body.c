@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The body of the request that is being read, on its way to the exchange: what a read has brought
  * of it leaves together, in however small chunks it came. */
-#include "client/ask.h"
+#include "client/room.h"
+#include "exchange/hold.h"
 
 /* The request of A is whole. Behind CONNECT and Upgrade bytes may follow that are not HTTP, so
  * nothing is read until they are answered, whatever they say of the connection. */
@@ -43,6 +44,20 @@ void client_stop_body(struct client *c, const struct fault *f)
     exchange_refuse(&a->x, f);
 }
 
+/* Trailers are kept until all have come: where there is no room, the request is refused. */
+static bool client_has_trailer_room(struct client *c)
+{
+    struct ask *a = c->reading;
+    struct fault f;
+    if (a->x.body.trailer_cap == 0)
+        return true;
+    exchange_count(&a->x);
+    if (client_may_gather(c, a->x.body.trailer_len, &f))
+        return true;
+    client_stop_body(c, &f);
+    return false;
+}
+
 /* Takes as much of the body that is being read off c->in as ROOM has a place for: what a read has
  * brought leaves together. False: it is bad and was refused. */
 static bool client_feed_body(struct client *c, char *room, struct str *data)
@@ -58,7 +73,7 @@ static bool client_feed_body(struct client *c, char *room, struct str *data)
     }
     a->x.bytes_in += (size_t)used;
     c->in = str_from_byte(c->in, (size_t)used);
-    return true;
+    return client_has_trailer_room(c);
 }
 
 /* Begins A with what is there of its body. */

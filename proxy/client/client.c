@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Requests in: one connection's heads and bodies become exchanges. What arrives together runs
- * together (order.h); reading stops while `client_is_blocked()` says so. client_run() is the one
+ * together (order.h); reading stops while room.c says so. client_run() is the one
  * place where things begin and end; it may be called from any callback. */
 #include "client/client.h"
 
@@ -10,16 +10,17 @@
 
 #include "base/log_limit.h"
 #include "client/admit.h"
-#include "client/ask.h"
+#include "client/room.h"
 #include "exchange/answer.h"
+#include "exchange/hold.h"
 #include "exchange/tunnel.h"
 #include "net/sock.h"
+#include "net/stream_share.h"
 
 enum {
     GATHER_ROOM = 16384,
     SPARE_ASKS = 256,
-    HEADS_A_TURN = 32, /* of one client, when they have come at once */
-    CLOSED_A_MS = 32   /* idle connections in a drain: the others go on meanwhile */
+    CLOSED_A_MS = 32 /* idle connections in a drain: the others go on meanwhile */
 };
 
 static const struct client_conf *client_conf(const struct client *c)
@@ -41,6 +42,7 @@ static void client_refuse(struct client *c, struct ask *a, const struct fault *f
     order_push(&c->order, &a->item, true);
     a->item.started = true;
     a->keep_alive = false;
+    exchange_count(&a->x);
     exchange_refuse(&a->x, f);
 }
 
@@ -89,8 +91,9 @@ static void client_take_head(struct client *c, size_t n)
 {
     struct ask *a = ask_new(c);
     c->scanned = 0;
-    if (++c->heads == HEADS_A_TURN)
+    if (++c->heads == CLIENT_HEADS_A_TURN)
         loop_post_next(c->cs->engine->loop, &c->rested);
+    c->waits_since = 0;
     c->seen_request = true;
     c->timer_is = TIMER_NONE;
     deadline_clear(&c->timer);
@@ -109,6 +112,8 @@ static void client_take_head(struct client *c, size_t n)
         c->state = CLIENT_BODY;
         c->reading = a;
     }
+    if (c->order.n > 1) /* else it is counted as it begins */
+        exchange_count(&a->x);
     client_run(c);
 }
 
@@ -129,24 +134,18 @@ static bool client_read_head(struct client *c)
                           "the request head is larger than client.max_head");
         return true;
     }
-    if (n == 0)
+    struct fault f;
+    enum room room = client_room(c, n, &f);
+    if (room == ROOM_NONE)
+        client_refuse(c, ask_new(c), &f);
+    else if (n > 0 && room == ROOM_ENOUGH)
+        client_take_head(c, n);
+    else
         return false;
-    client_take_head(c, n);
     return true;
 }
 
 /* ---- flow */
-
-/* True while nothing may be read: what would come has no place yet. */
-static bool client_is_blocked(const struct client *c)
-{
-    if (c->state == CLIENT_BODY)
-        return !c->reading->item.started || c->body_full;
-    if (c->state == CLIENT_HEAD)
-        return c->switching != NULL || c->heads >= HEADS_A_TURN ||
-               c->order.n >= client_conf(c)->max_pipeline || client_is_full(c);
-    return false; /* LAST: to see the client go */
-}
 
 /* Which timeout runs now. HAS_READ: something has just come, which moves that of a body; all others
  * run from when they began. */
@@ -168,18 +167,6 @@ static void client_set_timer(struct client *c, bool has_read)
         return;
     c->timer_is = is;
     deadline_set(&c->timer, ms);
-}
-
-static void client_set_flow(struct client *c)
-{
-    bool blocked = client_is_blocked(c);
-    if (blocked == c->blocked || c->stream == NULL)
-        return;
-    c->blocked = blocked;
-    if (blocked)
-        stream_pause(c->stream);
-    else
-        stream_resume(c->stream);
 }
 
 /* Cancels what has not been answered. */
@@ -247,7 +234,7 @@ void client_run(struct client *c)
         struct order_item *next;
         if (!client_retire(c))
             break;
-        while (c->state != CLIENT_TUNNEL && (next = order_next(&c->order)) != NULL)
+        while (c->state != CLIENT_TUNNEL && (next = client_next(c)) != NULL)
             ask_start(ask_at(next));
     } while (c->again && c->state != CLIENT_CLOSED && c->state != CLIENT_TUNNEL);
     c->running = false;
@@ -407,6 +394,7 @@ void client_close(struct client *c)
         cs->gathered = 0;
     }
     client_drop_asks(c);
+    client_wait_end(c);
     tunnel_close(c->tunnel);
     c->tunnel = NULL;
     if (cut) /* a FIN could be taken for the end of the answer */
@@ -433,7 +421,7 @@ void client_open(struct clients *cs, int fd, const struct addr *peer,
     struct client *c = xcalloc(1, sizeof *c);
     c->cs = cs;
     c->stream = s;
-    s->budget = cs->engine->budget;
+    stream_count_in(s, cs->engine->budget, sizeof *c + sizeof *s);
     s->fail_fast = true;
     s->rest_max = l->conf->client.max_head + cs->engine->loop->rcap;
     c->conf = conf_ref(l->conf);
@@ -449,6 +437,7 @@ void client_open(struct clients *cs, int fd, const struct addr *peer,
     deadline_init(&c->timer, cs->engine->loop, on_timer, c);
     deadline_init(&c->write_timer, cs->engine->loop, on_write_timer, c);
     list_init(&c->link);
+    list_init(&c->waiting);
     list_push_back(&cs->all, &c->link);
     cs->n++;
     client_set_timer(c, false);
@@ -470,6 +459,7 @@ void clients_init(struct clients *cs, struct engine *e, _Atomic unsigned *total,
     cs->gather = xmalloc(GATHER_ROOM);
     cs->next_id = e->next_id;
     list_init(&cs->all);
+    room_init(cs);
     slab_init(&e->asks, sizeof(struct ask), SPARE_ASKS);
     loop_add_turn(e->loop, &cs->flush, on_turn, cs);
 }
@@ -477,6 +467,7 @@ void clients_init(struct clients *cs, struct engine *e, _Atomic unsigned *total,
 void clients_clear(struct clients *cs)
 {
     loop_remove_turn(&cs->flush);
+    room_clear(cs);
     slab_clear(&cs->engine->asks);
     free(cs->gather);
 }

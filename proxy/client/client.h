@@ -20,6 +20,9 @@ struct clients {
     char *gather;             /* heap: small writes of one turn, joined */
     struct claim joining;     /* guards `gather` while bytes go in or out */
     struct turn flush;
+    struct list waiting; /* struct client that wait for memory, longest first: room.h */
+    unsigned n_waiting;
+    struct deadline wait;
 };
 
 /* What the listener that accepted a connection is. */

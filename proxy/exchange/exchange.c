@@ -11,6 +11,7 @@
 #include <assert.h>
 
 #include "exchange/answer.h"
+#include "exchange/hold.h"
 #include "exchange/name.h"
 #include "exchange/record.h"
 #include "exchange/route.h"
@@ -323,8 +324,10 @@ static void exchange_launch(struct exchange *x, struct ustream *us, struct str b
     exchange_note(x, &us->facts);
     bool whole = x->req == HALF_DONE;
     if (whole && body.len > 0 && x->replay.p == NULL && body.len <= REPLAY_MAX &&
-        (us->facts.is_reused || us->facts.is_shared))
+        (us->facts.is_reused || us->facts.is_shared)) {
         x->replay = arena_dup(&x->arena, body);
+        exchange_count(x);
+    }
     x->replayable = whole && x->trailers == NULL && (body.len == 0 || x->replay.p != NULL);
     if (!x->replayable && us->facts.is_shared) {
         x->kept = evbuffer_new();
@@ -473,6 +476,7 @@ void exchange_init(struct exchange *x, struct engine *e, const struct source_ops
     x->from = from;
     x->use = engine_use(e);
     x->conf = x->use->conf;
+    x->share.budget = e->budget;
     x->id = ++e->next_id;
     x->t.begin = loop_now();
     e->open_exchanges++;
@@ -495,9 +499,8 @@ void exchange_refuse(struct exchange *x, const struct fault *f)
 void exchange_start(struct exchange *x, struct str body, bool end)
 {
     x->req = end ? HALF_DONE : HALF_BODY;
-    if (budget_is_spent(x->engine->budget)) {
-        struct fault f;
-        fault_set(&f, FAULT_LIMIT, "the proxy's buffers are full (max_memory); try again");
+    struct fault f;
+    if (!exchange_admit(x, &f)) {
         exchange_fail(x, &f);
         return;
     }
@@ -558,6 +561,7 @@ static void exchange_free(void *object)
     engine_unuse(x->use);
     h1_body_clear(&x->body);
     arena_clear(&x->arena);
+    share_set(&x->share, 0);
     x->source->release(x);
 }
 

@@ -96,6 +96,7 @@ struct exchange {
     uint64_t bytes_in, bytes_out;
     bool recorded;
 
+    struct share share; /* of X itself, its heads and its reserve: exchange_count() */
     struct reap reap;
     struct arena arena;
     struct field first_fields[32];

@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+#include "net/stream_share.h"
+
 struct tunnel;
 
 /* Bytes from `in` to the other lane's `in`. */
@@ -147,8 +149,8 @@ struct tunnel *tunnel_open(struct engine *e, const struct tunnel_ends *ends, tun
     t->arg = arg;
     deadline_init(&t->idle, e->loop, on_idle, t);
     deadline_set(&t->idle, t->timeout_ms);
-    if (ends->up->budget == NULL && stream_pending(ends->up) == 0)
-        ends->up->budget = e->budget;
+    if (ends->up->share.budget == NULL)
+        stream_count_in(ends->up, e->budget, sizeof *t + sizeof *ends->up);
     stream_set_user(t->up.in, &lane_user, &t->up);
     stream_set_user(t->down.in, &lane_user, &t->down);
     if (t->down.in->state == STREAM_HANDSHAKE) /* fresh from a dial, not after 101 */

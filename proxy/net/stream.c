@@ -53,10 +53,13 @@ static bool takes_data(const struct stream *s)
 
 static void drop_rest(struct stream *s)
 {
+    s->rest_len = 0;
+    if (s->rest == NULL)
+        return;
     free(s->rest);
     s->rest = NULL;
-    s->rest_len = 0;
     s->rest_cap = 0;
+    stream_recount(s);
 }
 
 /* Keeps what the user has left: LEFT, in `rest` itself or in the loop's buffer. */
@@ -71,6 +74,7 @@ static void keep_rest(struct stream *s, struct str left)
         free(s->rest);
         s->rest = xmalloc(left.len);
         s->rest_cap = left.len;
+        stream_recount(s);
     }
     memmove(s->rest, left.p, left.len);
     s->rest_len = left.len;
@@ -164,17 +168,18 @@ static char *begin_read(struct stream *s, size_t *room)
 {
     struct loop *l = s->loop;
     if (s->state == STREAM_LINGER || s->rest_len == 0) {
-        *room = l->rcap;
+        *room = stream_read_room(s, l->rcap);
         return l->rbuf;
     }
     if (s->rest_len < SMALL_REST) {
         memcpy(l->rbuf, s->rest, s->rest_len);
-        *room = l->rcap - s->rest_len;
+        *room = stream_read_room(s, l->rcap - s->rest_len);
         return l->rbuf;
     }
     if (s->rest_cap < 2 * s->rest_len) {
         s->rest_cap = 2 * s->rest_len;
         s->rest = xrealloc(s->rest, s->rest_cap);
+        stream_recount(s);
     }
     *room = s->rest_cap - s->rest_len;
     return s->rest;
@@ -502,6 +507,7 @@ void stream_close(struct stream *s)
     deadline_close(&s->linger);
     linger_part(s);
     stream_drop_out(s);
+    share_set(&s->share, 0);
     close(s->fd);
     s->fd = -1;
     loop_reap(s->loop, &s->reap, stream_free, s);

@@ -87,10 +87,10 @@ struct stream {
     struct event rev, wev;
     struct evbuffer *out; /* NULL while nothing waits */
     char *rest;           /* heap */
-    size_t rest_len, rest_cap;
-    size_t rest_max;       /* more than this left by on_data() is a fault; 1 MiB unless changed */
-    struct budget *budget; /* borrowed; what waits in `out` is counted there; NULL allowed */
-    struct post later;     /* what came up outside the event handler: `rest`, eof, faults */
+    size_t rest_len, rest_cap, fixed;
+    size_t rest_max;    /* more than this left by on_data() is a fault; 1 MiB unless changed */
+    struct share share; /* of `rest`, `out` and `fixed`: see stream_share.h */
+    struct post later;  /* what came up outside the event handler: `rest`, eof, faults */
     struct deadline linger;
     struct list lingering; /* in the thread's list while LINGER */
     struct reap reap;

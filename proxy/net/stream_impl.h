@@ -4,7 +4,7 @@
 #ifndef TLSFAN_NET_STREAM_IMPL_H
 #define TLSFAN_NET_STREAM_IMPL_H
 
-#include "net/stream.h"
+#include "net/stream_share.h"
 
 enum {
     STREAM_TURN_BYTES = 256 * 1024, /* read or written for one stream before others have a turn */

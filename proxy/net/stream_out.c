@@ -23,19 +23,13 @@ void stream_disarm_write(struct stream *s)
     event_del(&s->wev);
 }
 
-static void count_out(struct stream *s, int64_t delta)
-{
-    if (s->budget != NULL)
-        budget_add(s->budget, delta);
-}
-
 void stream_drop_out(struct stream *s)
 {
     if (s->out == NULL)
         return;
-    count_out(s, -(int64_t)evbuffer_get_length(s->out));
     evbuffer_free(s->out);
     s->out = NULL;
+    stream_recount(s);
 }
 
 /* Only for what has to wait: most streams never get one. */
@@ -70,9 +64,9 @@ static void queue(struct stream *s, const struct iovec *iov, int n, size_t skip)
         make_out(s);
         if (evbuffer_add(s->out, (const char *)iov[i].iov_base + skip, len) < 0)
             abort();
-        count_out(s, (int64_t)len);
         skip = 0;
     }
+    stream_recount(s);
 }
 
 /* Tries to write the head of BUF. False when the kernel is full or the write failed. */
@@ -125,9 +119,8 @@ void stream_flush(struct stream *s)
     if (s->out == NULL)
         return;
     while (evbuffer_get_length(s->out) > 0 && total < STREAM_TURN_BYTES) {
-        size_t before = total;
         bool more = write_some(s, s->out, &total);
-        count_out(s, -(int64_t)(total - before));
+        stream_recount(s);
         /* Then `out` is gone, and the post tells. */
         if (s->fault != NULL)
             return;
@@ -194,9 +187,9 @@ void stream_write_buffer(struct stream *s, struct evbuffer *buf)
         return;
     /* Moved by reference, not copied. */
     make_out(s);
-    count_out(s, (int64_t)left);
     if (evbuffer_add_buffer(s->out, buf) < 0)
         abort();
+    stream_recount(s);
     if (s->state == STREAM_OPEN)
         stream_arm_write(s);
 }

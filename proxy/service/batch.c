@@ -12,9 +12,11 @@
 #include "service/batch_item.h"
 
 enum {
-    PIECE = 65536,    /* bytes given on at a time */
-    READ_ON_MS = 1,   /* between two pieces of a long body that are read */
-    FIRST_ROOM = 4096 /* bytes of a body to begin with */
+    PIECE = 65536 - 64, /* bytes given on at a time: with libevent's own a power of two */
+    READ_ON_MS = 1,     /* between two pieces of a long body that are read */
+    FIRST_ROOM = 4096,  /* bytes of a body to begin with */
+    BEGUN_MAX = 64,     /* items begun in one go */
+    WANT_COSTS = 384    /* bytes of what is read of it that each item costs besides its text */
 };
 
 enum batch_state {
@@ -33,11 +35,12 @@ struct batch {
     struct fault fault;   /* code NONE: nothing is wrong with the whole */
     char *body;           /* heap; until it has been read */
     size_t len, cap;
-    size_t counted; /* in the budget: the body, then about what was made of it */
+    struct share share; /* the body, then about what was made of it */
     bool is_json;
     struct batch_reader reader;
     struct list items; /* struct batch_item: begun, and not given to the end */
     unsigned next;     /* index of the next one to begin */
+    unsigned n_begun;  /* in this run: each keeps its memory until the end of the turn */
     bool paused;       /* the user takes no more */
     bool is_awaited;   /* the caller waits for 100 before it sends the body */
     struct post run;
@@ -55,12 +58,6 @@ static void batch_wake(void *arg)
     struct batch *b = arg;
     if (b->state != BATCH_CLOSED)
         loop_post(b->kind.engine->loop, &b->run);
-}
-
-static void batch_count(struct batch *b, size_t bytes)
-{
-    budget_add(b->kind.engine->budget, (int64_t)bytes - (int64_t)b->counted);
-    b->counted = bytes;
 }
 
 static void batch_drop_body(struct batch *b)
@@ -89,7 +86,7 @@ static void batch_close(struct batch *b)
     while ((it = list_first(&b->items)) != NULL)
         item_close(container_of(it, struct batch_item, link), FAULT_CLIENT_GONE);
     batch_drop_body(b);
-    batch_count(b, 0);
+    share_set(&b->share, 0);
     loop_unpost(&b->run);
     deadline_close(&b->step);
     loop_reap(b->kind.engine->loop, &b->reap, batch_free, b);
@@ -112,14 +109,19 @@ static void batch_too_large(struct batch *b)
     batch_fail(b, FAULT_TOO_LARGE, text);
 }
 
-static void batch_grow(struct batch *b, size_t need)
+static size_t batch_next_cap(const struct batch *b, size_t need)
 {
     size_t cap = b->cap == 0 ? FIRST_ROOM : b->cap;
     while (cap < need)
         cap *= 2;
+    return cap;
+}
+
+static void batch_grow(struct batch *b, size_t cap)
+{
     b->body = xrealloc(b->body, cap);
     b->cap = cap;
-    batch_count(b, cap);
+    share_set(&b->share, sizeof *b + cap);
 }
 
 static bool batch_body(struct ustream *us, struct str data)
@@ -131,12 +133,15 @@ static bool batch_body(struct ustream *us, struct str data)
         batch_too_large(b);
         return true;
     }
-    if (budget_is_spent(b->kind.engine->budget)) {
-        batch_fail(b, FAULT_LIMIT, "the proxy's buffers are full (max_memory); try again");
+    size_t cap = batch_next_cap(b, b->len + data.len);
+    if (budget_lacks(b->kind.engine->budget, cap - b->cap)) {
+        batch_fail(
+            b, FAULT_LIMIT,
+            "the proxy has no memory left for the body (max_memory); try again, or raise it");
         return true;
     }
-    if (b->len + data.len > b->cap)
-        batch_grow(b, b->len + data.len);
+    if (cap > b->cap)
+        batch_grow(b, cap);
     memcpy(b->body + b->len, data.p, data.len);
     b->len += data.len;
     return true;
@@ -237,6 +242,12 @@ static void batch_begin(struct batch *b)
 {
     unsigned max = b->kind.conf->rules[0].max_per_host;
     for (; b->kind.under_way < max && b->next < b->reader.n; b->next++) {
+        if (!list_is_empty(&b->items) && budget_is_tight(b->kind.engine->budget))
+            return; /* each that ends is a reason to come back */
+        if (b->n_begun++ == BEGUN_MAX)
+            deadline_set(&b->step, READ_ON_MS);
+        if (b->n_begun > BEGUN_MAX)
+            return;
         struct batch_item *item = item_begin(&b->kind, &b->reader.v[b->next], b->next);
         list_push_back(&b->items, &item->link);
     }
@@ -289,6 +300,7 @@ static void batch_answer(struct batch *b)
 {
     struct evbuffer *out = evbuffer_new();
     bool more = !b->paused;
+    b->n_begun = 0;
     batch_begin(b);
     while (more && b->state == BATCH_ANSWER) {
         more = batch_give_first(b, out);
@@ -315,7 +327,7 @@ static void batch_read(struct batch *b)
         break;
     }
     batch_drop_body(b);
-    batch_count(b, b->len);
+    share_set(&b->share, sizeof *b + b->len + b->reader.n * WANT_COSTS);
     b->state = BATCH_ANSWER;
     batch_wake(b);
     batch_give_head(b);
@@ -389,6 +401,7 @@ struct ustream *batch_open(struct engine *e, const struct source_side *from)
     b->us.ops = &batch_ops;
     b->use = engine_use(e);
     b->kind.engine = e;
+    b->share.budget = e->budget;
     b->kind.conf = b->use->conf;
     b->kind.on_change = batch_wake;
     b->kind.arg = b;

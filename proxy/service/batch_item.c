@@ -143,7 +143,7 @@ static bool item_is_full(struct batch_item *it, size_t n)
      * which wait for it. */
     if (it->is_first && need > FIRST_MIN && budget_is_spent(it->x.engine->budget)) {
         item_break(it, FAULT_LIMIT,
-                   "the proxy's buffers are full (max_memory) before the response was whole; try "
+                   "the proxy's memory is full (max_memory) before the response was whole; try "
                    "again, or ask for multipart/mixed, which streams");
         return true;
     }

@@ -4,7 +4,10 @@
 #include "service/batch.h"
 #include "service/caller.h"
 
-enum { OUTPUT_MAX = 256 * 1024 }; /* bytes that wait for a slow caller before the batch does */
+enum {
+    OUTPUT_MAX = 256 * 1024, /* bytes that wait for a slow caller before the batch does */
+    OUTPUT_LEAST = 16 * 1024 /* the same when memory is full */
+};
 
 static bool is_1_1(const struct caller *k)
 {
@@ -42,6 +45,13 @@ static void on_head(void *arg, struct h1_head *head, const struct h1_body *body)
         evhtp_send_reply_start(k->rq, (evhtp_res)head->status);
 }
 
+/* Never nothing, so that the answer goes on. */
+static size_t output_bound(const struct caller *k)
+{
+    size_t bound = budget_bound(k->all->engine->budget, OUTPUT_MAX);
+    return bound < OUTPUT_LEAST ? OUTPUT_LEAST : bound;
+}
+
 static void on_body(void *arg, const char *p, size_t n)
 {
     struct caller *k = arg;
@@ -53,7 +63,8 @@ static void on_body(void *arg, const char *p, size_t n)
     else
         evhtp_send_reply_body(k->rq, data);
     evbuffer_free(data);
-    if (k->batch == NULL || k->is_held || evbuffer_get_length(out) < OUTPUT_MAX)
+    feed_count(k);
+    if (k->batch == NULL || k->is_held || evbuffer_get_length(out) < output_bound(k))
         return;
     k->is_held = true;
     k->batch->ops->pause(k->batch, true);

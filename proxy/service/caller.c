@@ -391,6 +391,7 @@ static void caller_close(struct caller *k)
     if (k->state == CALLER_CLOSED)
         return;
     caller_set_state(k, CALLER_CLOSED);
+    share_set(&k->share, 0);
     k->conn = NULL;
     k->rq = NULL;
     call_cancel(k);
@@ -422,6 +423,7 @@ static evhtp_res on_connection_fini(evhtp_connection_t *conn, void *arg)
 static evhtp_res on_write(evhtp_connection_t *conn, void *arg)
 {
     (void)conn;
+    feed_count(arg);
     call_drain(arg);
     return EVHTP_RES_OK;
 }

@@ -65,6 +65,7 @@ struct caller {
     bool is_held;                   /* the batch waits until what we have is written */
     bool has_begun;                 /* the answer's head has been given away */
     bool is_doomed;                 /* refused: `later` frees the connection */
+    struct share share;             /* of what waits in it, both ways, and about itself */
     struct reap reap;
 };
 
@@ -100,6 +101,8 @@ struct str caller_field(const struct caller *k, const char *name);
 
 /* Comes between the socket and libevhtp from now on. */
 void feed_open(struct caller *k);
+/* What waits has changed. */
+void feed_count(struct caller *k);
 /* Gives libevhtp what it may have of what was read. May close K. */
 void feed_caller(struct caller *k);
 

@@ -6,6 +6,8 @@
 #include "http/h1_parse.h"
 #include "service/caller.h"
 
+enum { CALLER_COSTS = 8192 }; /* bytes: libevhtp's connection, request and fields, and ours */
+
 /* An empty line before a request is no request yet (RFC 9112 §2.2). */
 static void drop_empty_lines(struct caller *k)
 {
@@ -79,6 +81,14 @@ static void feed(struct caller *k, size_t n)
         evbuffer_drain(in, evbuffer_get_length(in));
 }
 
+void feed_count(struct caller *k)
+{
+    if (k->state == CALLER_CLOSED)
+        return;
+    struct evbuffer *out = bufferevent_get_output(evhtp_connection_get_bev(k->conn));
+    share_set(&k->share, CALLER_COSTS + evbuffer_get_length(k->in) + evbuffer_get_length(out));
+}
+
 void feed_caller(struct caller *k)
 {
     size_t n;
@@ -94,6 +104,7 @@ static void on_read(struct bufferevent *bev, void *arg)
     if (k->is_last)
         evbuffer_drain(k->in, evbuffer_get_length(k->in));
     feed_caller(k);
+    feed_count(k);
 }
 
 void feed_open(struct caller *k)
@@ -103,6 +114,8 @@ void feed_open(struct caller *k)
     bufferevent_event_cb on_event;
     void *arg;
     k->in = evbuffer_new();
+    k->share.budget = k->all->engine->budget;
+    feed_count(k);
     bufferevent_getcb(bev, &k->evhtp_read, &on_write, &on_event, &arg);
     bufferevent_setcb(bev, on_read, on_write, on_event, arg);
 }

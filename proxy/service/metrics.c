@@ -134,7 +134,7 @@ static void print_now(const struct sheet *s)
     put_gauge(s, "tlsfan_exchanges_in_flight", s->t->sum.in_flight,
               "Requests that have begun and not ended.");
     put_gauge(s, "tlsfan_buffered_bytes", used > 0 ? (uint64_t)used : 0,
-              "Bytes that wait in buffers.");
+              "Bytes held for peers, or promised to them: what max_memory bounds.");
     put_gauge(s, "tlsfan_buffer_limit_bytes", (uint64_t)max, "max_memory.");
 }
 

@@ -336,7 +336,7 @@ struct pool *pool_new(struct loop *l, struct dns *dns, const struct forward_id *
     p->origins.tally = tally;
     deadline_init(&p->expiry, l, pool_conn_expire, p);
     limit_join(&p->member, l, on_turn, p);
-    room_init(p);
+    pool_room_init(p);
     return p;
 }
 
@@ -364,7 +364,7 @@ void pool_close(struct pool *p)
             pool_dial_cancel(container_of(it, struct pool_dial, link));
     }
     limit_part(&p->member);
-    room_close(p);
+    pool_room_close(p);
     deadline_close(&p->expiry);
     loop_reap(p->loop, &p->reap, pool_free, p);
 }

@@ -28,6 +28,7 @@ struct pool_conn {
     struct up_facts facts;       /* of its first request, and then of the others */
     unsigned n_requests;         /* that it carries */
     unsigned room;               /* how many it may carry at once: 1 by HTTP/1 */
+    size_t holds;                /* bytes: see struct pool_made */
     bool is_shared;              /* HTTP/2 */
     bool is_settling;            /* HTTP/2: `room` is a guess until the peer has said it */
     bool is_going;               /* takes no other request, and is closed behind the last one */
@@ -44,6 +45,7 @@ struct pool_made {
     struct stream *stream; /* connected, as struct dial_result gives it */
     const struct forward_id *id;
     struct budget *budget; /* NULL allowed */
+    size_t holds;          /* about what the connection costs, by what it speaks: bytes */
     struct up_facts facts;
 };
 
@@ -63,5 +65,9 @@ void pool_conn_retire(struct pool_conn *c);
 /* C's stream goes its own way and keeps the slot: a token for pool_release_slot(). Then C is as
  * gone. */
 void *pool_conn_taken(struct pool_conn *c);
+/* C holds MORE bytes than it costs without: what it gathers for a request. */
+void pool_conn_holds(struct pool_conn *c, size_t more);
+/* True when max_memory has no room for what C would have to gather, with F to say so. */
+bool pool_conn_is_full(const struct pool_conn *c, struct fault *f);
 
 #endif

@@ -2,7 +2,9 @@
 /* Connections of the pool: which one a request gets, how long they are kept, and what transports
  * tell of them. One that carries requests and takes no more is in no list: those requests hold it.
  */
+#include "net/stream_share.h"
 #include "upstream/pool_impl.h"
+#include "upstream/pool_room.h"
 
 enum {
     RESTLESS_MAX = 8,   /* that a look passes over before it gives up */
@@ -17,7 +19,7 @@ static void conn_unlist(struct pool_conn *c)
     if (list_is_empty(&c->by_age))
         return;
     list_remove(&c->by_age);
-    room_used(c->pool);
+    pool_room_used(c->pool);
     counter_sub(&c->origin->place->idle, 1);
 }
 
@@ -75,16 +77,18 @@ void pool_conn_keep(struct pool_conn *c)
     if (c->room > 0)
         list_push_front(&o->open, &c->link);
     list_push_back(&p->idle, &c->by_age);
-    room_idle(p);
+    pool_room_idle(p);
     counter_add(&o->place->idle, 1);
     bool is_wanted = !list_is_empty(&o->ready);
     if (c->is_going || c->room == 0 || (!is_wanted && o->generation < p->generation))
         c->ops->close(c);
     else if (is_wanted)
         call_serve(o);
+    else if (pool_is_tight(p))
+        (void)pool_give_up_idle(p, 1);
     else
-        room_trim(p);
-    room_feed(p);
+        pool_room_trim(p);
+    pool_room_feed(p);
     arm_expiry(p);
 }
 
@@ -166,6 +170,11 @@ struct ustream *pool_conn_find(struct origin *o, const struct up_want *want)
 
 /* ---- what transports tell */
 
+void pool_conn_holds(struct pool_conn *c, size_t more)
+{
+    stream_count_in(c->stream, c->pool->budget, c->holds + more);
+}
+
 void pool_conn_init(struct pool_conn *c, const struct pool_made *made)
 {
     c->pool = made->pool;
@@ -177,8 +186,9 @@ void pool_conn_init(struct pool_conn *c, const struct pool_made *made)
     c->born = loop_now();
     list_init(&c->link);
     list_init(&c->by_age);
-    c->stream->budget = made->budget;
-    room_conns(1);
+    c->holds = made->holds;
+    pool_conn_holds(c, 0);
+    pool_room_conns(1);
 }
 
 void pool_conn_done(struct pool_conn *c)
@@ -203,8 +213,8 @@ static void conn_forget(struct pool_conn *c)
     if (c->is_settling)
         c->origin->n_settling--;
     conn_unlist(c);
-    room_conns(-1);
-    room_feed(c->pool);
+    pool_room_conns(-1);
+    pool_room_feed(c->pool);
     c->origin->conns--;
     counter_sub(&c->origin->place->conns, 1);
 }

@@ -11,6 +11,15 @@
 #include "upstream/up_h1.h"
 #include "upstream/up_h2.h"
 
+/* Bytes that a connection costs while it carries nothing, measured: those of the TLS library, of
+ * nghttp2 and ours; and about what a handshake takes. */
+enum {
+    HOLDS_PLAIN = 2048,
+    HOLDS_TLS = 22 * 1024,
+    HOLDS_H2 = 51 * 1024,
+    HOLDS_HANDSHAKE = 64 * 1024
+};
+
 bool pool_dial_suits(const struct origin *o, const struct up_want *want)
 {
     return o->tls && !o->wants_h1 && o->speaks != ORIGIN_SPEAKS_H1 && want->rule->http2 &&
@@ -89,6 +98,9 @@ static struct pool_conn *make_conn(struct origin *o, const struct dial_result *r
         .stream = r->stream,
         .id = p->id,
         .budget = p->budget,
+        .holds = tls_stream_is_h2(r->stream) ? HOLDS_H2
+                 : o->tls                    ? HOLDS_TLS
+                                             : HOLDS_PLAIN,
         .facts = {.peer = r->peer,
                   .tls_version = o->tls ? tls_stream_version(r->stream) : "",
                   .dns_us = r->dns_us,
@@ -124,13 +136,14 @@ static void on_dialled(void *arg, const struct dial_result *r)
     struct pool *p = o->pool;
     bool offers_h2 = d->offers_h2;
     list_remove(&d->link);
+    share_set(&d->share, 0);
     free(d);
     if (wait != NULL)
         wait->dial = NULL;
     if (dial_reached(r))
         origin_reached(&p->origins, o);
     if (r->stream == NULL && wait != NULL && r->fault->code == FAULT_DESCRIPTORS) {
-        room_starve(o, wait);
+        pool_room_starve(o, wait);
         return;
     }
     if (r->stream == NULL) {
@@ -163,8 +176,8 @@ static struct pool_dial *find_orphan(const struct origin *o, const struct up_wan
 
 void pool_dial_for(struct origin *o, struct pool_wait *wait)
 {
-    if (room_is_starving(o->pool))
-        room_wait(o, wait);
+    if (pool_room_is_starving(o->pool))
+        pool_room_wait(o, wait);
     else
         pool_dial_begin(o, wait);
 }
@@ -185,6 +198,8 @@ void pool_dial_begin(struct origin *o, struct pool_wait *wait)
     d->wait = wait;
     d->offers_h2 = o->tls && wait->want.rule->http2 && !wait->want.h1_only && !o->wants_h1;
     wait->dial = d;
+    d->share.budget = p->budget;
+    share_set(&d->share, o->tls ? HOLDS_HANDSHAKE : HOLDS_PLAIN);
     list_push_back(&o->dials, &d->link);
     struct tls_sessions *sessions = wait->want.rule->tls.session_resumption ? &o->sessions : NULL;
     d->token = dial_start(p->dns, &wait->want, sessions, on_dialled, d);
@@ -196,5 +211,6 @@ void pool_dial_cancel(struct pool_dial *d)
         d->wait->dial = NULL;
     list_remove(&d->link);
     dial_cancel(d->token);
+    share_set(&d->share, 0);
     free(d);
 }

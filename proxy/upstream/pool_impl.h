@@ -35,6 +35,7 @@ struct pool_dial {
     struct origin *origin;
     struct pool_wait *wait; /* borrowed, wait->dial points back; NULL: for whoever comes */
     bool offers_h2;
+    struct share share; /* of the handshake */
 };
 
 /* ---- pool.c */
@@ -48,6 +49,11 @@ void pool_wait_unhold(struct pool_wait *wait);
 /* WAIT gets US, or fails with F. */
 void pool_wait_serve(struct pool_wait *wait, struct ustream *us);
 void pool_wait_fail(struct pool_wait *wait, const struct fault *f);
+
+/* ---- pool_memory.c */
+
+/* True when idle connections cost what others need more. */
+bool pool_is_tight(const struct pool *p);
 
 /* ---- pool_conn.c */
 
@@ -76,22 +82,22 @@ bool pool_dial_suits(const struct origin *o, const struct up_want *want);
 
 /* ---- pool_room.c */
 
-void room_init(struct pool *p);
-void room_close(struct pool *p);
+void pool_room_init(struct pool *p);
+void pool_room_close(struct pool *p);
 /* DELTA more connections are open. */
-void room_conns(int delta);
+void pool_room_conns(int delta);
 /* One more is in p->idle, or one less. */
-void room_idle(struct pool *p);
-void room_used(struct pool *p);
+void pool_room_idle(struct pool *p);
+void pool_room_used(struct pool *p);
 /* Closes the one that has been idle longest, of whatever pool, while there are too many. */
-void room_trim(struct pool *p);
+void pool_room_trim(struct pool *p);
 /* True while a dial of P must wait for its turn. */
-bool room_is_starving(const struct pool *p);
+bool pool_room_is_starving(const struct pool *p);
 /* WAIT, which holds a slot and has no dial, waits for a descriptor. */
-void room_wait(struct origin *o, struct pool_wait *wait);
+void pool_room_wait(struct origin *o, struct pool_wait *wait);
 /* The same, and its dial has just found none: not while O's callers may not be called back. */
-void room_starve(struct origin *o, struct pool_wait *wait);
+void pool_room_starve(struct origin *o, struct pool_wait *wait);
 /* A descriptor may have come free. */
-void room_feed(struct pool *p);
+void pool_room_feed(struct pool *p);
 
 #endif

@@ -43,7 +43,7 @@ static _Atomic unsigned n_conns; /* of all pools, idle and busy */
 
 /* ---- what a pool tells */
 
-static void room_join(struct pool *p)
+static void pool_room_join(struct pool *p)
 {
     unsigned i = 0;
     pthread_mutex_lock(&lock);
@@ -63,7 +63,7 @@ static void room_join(struct pool *p)
     p->cell = cell;
 }
 
-static void room_part(struct pool *p)
+static void pool_room_part(struct pool *p)
 {
     pthread_mutex_lock(&lock);
     p->cell->id = 0;
@@ -72,7 +72,7 @@ static void room_part(struct pool *p)
     pthread_mutex_unlock(&lock);
 }
 
-void room_conns(int delta)
+void pool_room_conns(int delta)
 {
     atomic_fetch_add_explicit(&n_conns, (unsigned)delta, memory_order_relaxed);
 }
@@ -89,12 +89,12 @@ static void publish(struct pool *p, unsigned n)
                               memory_order_relaxed);
 }
 
-void room_idle(struct pool *p)
+void pool_room_idle(struct pool *p)
 {
     publish(p, p->n_idle + 1);
 }
 
-void room_used(struct pool *p)
+void pool_room_used(struct pool *p)
 {
     publish(p, p->n_idle - 1);
 }
@@ -171,7 +171,7 @@ static bool give_up_oldest(struct pool *p, bool others)
     return is_own ? pool_give_up_idle(p, 1) > 0 : found != NULL;
 }
 
-void room_trim(struct pool *p)
+void pool_room_trim(struct pool *p)
 {
     unsigned max = fds_budget()->idle;
     if (atomic_load_explicit(&n_conns, memory_order_relaxed) > max && pool_idle_of_all() > max)
@@ -185,12 +185,12 @@ bool pool_make_room(struct pool *p)
 
 /* ---- waiting for a descriptor */
 
-bool room_is_starving(const struct pool *p)
+bool pool_room_is_starving(const struct pool *p)
 {
     return !list_is_empty(&p->starved);
 }
 
-void room_wait(struct origin *o, struct pool_wait *wait)
+void pool_room_wait(struct origin *o, struct pool_wait *wait)
 {
     struct pool *p = o->pool;
     int64_t ms = wait->want.is_patient ? 0 : wait->want.conf->upstream.queue_timeout;
@@ -206,18 +206,18 @@ void room_wait(struct origin *o, struct pool_wait *wait)
         deadline_set(&p->hunger, TICK_MS);
 }
 
-void room_starve(struct origin *o, struct pool_wait *wait)
+void pool_room_starve(struct origin *o, struct pool_wait *wait)
 {
-    room_wait(o, wait);
+    pool_room_wait(o, wait);
     if (pool_give_up_idle(o->pool, 1) > 0)
-        room_feed(o->pool);
+        pool_room_feed(o->pool);
     else
         (void)give_up_oldest(o->pool, true);
 }
 
-void room_feed(struct pool *p)
+void pool_room_feed(struct pool *p)
 {
-    if (room_is_starving(p))
+    if (pool_room_is_starving(p))
         loop_post(p->loop, &p->feed);
 }
 
@@ -245,21 +245,21 @@ static void feed(void *arg)
             list_push_back(&p->starved, it);
         pool_dial_begin(o, wait);
     }
-    if (room_is_starving(p))
+    if (pool_room_is_starving(p))
         deadline_set(&p->hunger, TICK_MS);
 }
 
-void room_init(struct pool *p)
+void pool_room_init(struct pool *p)
 {
     list_init(&p->starved);
     post_init(&p->feed, feed, p);
     deadline_init(&p->hunger, p->loop, feed, p);
-    room_join(p);
+    pool_room_join(p);
 }
 
-void room_close(struct pool *p)
+void pool_room_close(struct pool *p)
 {
     deadline_close(&p->hunger);
     loop_unpost(&p->feed);
-    room_part(p);
+    pool_room_part(p);
 }

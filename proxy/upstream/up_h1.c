@@ -20,6 +20,7 @@ enum {
     FIELDS_ON_STACK = 64,
     ARENA_ON_STACK = 2048, /* bytes */
     HEAD_ON_STACK = 16384, /* bytes: one TLS record */
+    GATHER_FREE = 16384,   /* bytes of a head or of trailers that are always kept */
     FRAME_ROOM = H1_CHUNK_HEAD_MAX + 8
 };
 
@@ -131,6 +132,7 @@ static void up_h1_finish(struct up_h1 *c, bool surplus)
     fields_init(&trailers, &arena, first, sizeof(first) / sizeof(first[0]));
     bool valid = body.framing != H1_FRAMING_CHUNKED || h1_body_trailers(&body, &trailers);
     memset(&c->body, 0, sizeof(c->body));
+    pool_conn_holds(&c->conn, 0);
     c->us.events = NULL;
     c->state = UP_H1_IDLE;
     if (reusable && valid)
@@ -193,6 +195,16 @@ static bool up_h1_take_head(struct up_h1 *c, struct h1_head *head)
     return c->state == UP_H1_ACTIVE;
 }
 
+/* True when N bytes of a head or trailers are more than there is memory for, and C has failed. */
+static bool up_h1_is_full(struct up_h1 *c, size_t n)
+{
+    struct fault f;
+    if (n <= GATHER_FREE || !pool_conn_is_full(&c->conn, &f))
+        return false;
+    up_h1_fail(c, &f);
+    return true;
+}
+
 /* Takes a head off P; gives its bytes, 0 when it is not complete or C has failed. */
 static size_t up_h1_read_head(struct up_h1 *c, const char *p, size_t n, bool *go_on)
 {
@@ -207,6 +219,8 @@ static size_t up_h1_read_head(struct up_h1 *c, const char *p, size_t n, bool *go
         up_h1_fail(c, &f);
         return 0;
     }
+    if (len == 0 && up_h1_is_full(c, n))
+        return 0;
     if (len == 0)
         return 0;
     c->scanned = 0;
@@ -237,6 +251,11 @@ static size_t up_h1_take_body(struct up_h1 *c, ssize_t used, struct str data, bo
     }
     if (h1_body_is_done(&c->body))
         c->res = UP_H1_DONE;
+    if (c->body.trailer_cap > 0) {
+        pool_conn_holds(&c->conn, c->body.trailer_cap);
+        if (up_h1_is_full(c, c->body.trailer_len))
+            return 0;
+    }
     if (data.len > 0)
         c->us.events->on_body(c->us.arg, data.p, data.len);
     *go_on = c->state == UP_H1_ACTIVE;

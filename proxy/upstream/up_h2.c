@@ -31,6 +31,13 @@ enum {
 
 static const char parsing[] = "an HTTP/2 session";
 
+/* What a body may bring before anybody has looked at it. */
+static int32_t first_window(const struct budget *b)
+{
+    size_t window = b == NULL ? UP_H2_WINDOW : budget_bound(b, UP_H2_WINDOW);
+    return window < UP_H2_WINDOW_LEAST ? UP_H2_WINDOW_LEAST : (int32_t)window;
+}
+
 /* What a stream's window may grow to: BUFFER, which is client.buffer, or what is under way at 25
  * MB/s when there and back takes as long as connecting did. */
 static int32_t choose_window(size_t buffer, int64_t connect_us)
@@ -415,6 +422,7 @@ struct pool_conn *up_h2_new(const struct pool_made *made)
     c->conn.facts.is_shared = true;
     c->conn.is_settling = true;
     c->conn.room = made->origin->streams > 0 ? made->origin->streams : 1;
+    c->window_min = first_window(made->budget);
     c->window_max = choose_window(made->origin->buffer, made->facts.connect_us);
     up_h2_session_open(c, made->origin->max_head);
     c->is_asked = true; /* for SETTINGS */

@@ -16,7 +16,8 @@
 enum {
     UP_H2_INFOS = 32,     /* interim responses to one request */
     UP_H2_WINDOW = 65535, /* bytes of a body that come unasked, until its reader has kept up */
-    UP_H2_CREDIT = 1000   /* frames that carry nothing, ahead of those that do */
+    UP_H2_WINDOW_LEAST = 16384, /* the same for a connection that is made while memory is short */
+    UP_H2_CREDIT = 1000         /* frames that carry nothing, ahead of those that do */
 };
 
 enum up_h2_kind {
@@ -36,10 +37,7 @@ struct up_h2_event {
     uint32_t code;
 };
 
-enum up_h2_state {
-    UP_H2_OPEN,
-    UP_H2_CLOSED /* waits for the reaper */
-};
+enum up_h2_state { UP_H2_OPEN, UP_H2_CLOSED /* waits for the reaper */ };
 
 /* Owner: see struct pool_conn. Closed by up_h2_close(). */
 struct up_h2 {
@@ -60,7 +58,8 @@ struct up_h2 {
     bool has_goaway;
     bool is_broken;     /* nghttp2 cannot go on */
     bool is_flood;      /* too many frames that carry nothing */
-    int32_t window_max; /* bytes of a body that may come before its reader takes them */
+    int32_t window_min; /* bytes of a body that come unasked, until its reader has kept up */
+    int32_t window_max; /* and that may come before its reader takes them */
     uint64_t out;       /* bytes that nghttp2 has given out */
     uint64_t out_left;  /* how many of them had left when the connection was lost */
     size_t headers;     /* bytes of fields recorded since the last read */
@@ -85,14 +84,15 @@ struct up_h2_stream {
     struct ustream us;
     struct up_h2 *c; /* NULL from TAIL on */
     struct loop *loop;
-    struct budget *budget;
-    struct list link; /* in c->streams */
+    struct share share; /* what it holds, and what may come unread: its window */
+    struct list link;   /* in c->streams */
     enum up_h2_stream_state state;
     int32_t id;
     enum method_id method;
     /* Out. */
     struct evbuffer *out; /* body that waits; NULL: none */
     size_t buffer;        /* bytes of it that may wait */
+    size_t head;          /* bytes of what nghttp2 holds of the request's fields */
     nghttp2_nv *trailers; /* with their text in one piece of heap; NULL: none */
     size_t n_trailers;
     bool out_end;     /* nothing is added to `out` any more */
@@ -142,6 +142,8 @@ nghttp2_data_provider up_h2_session_body(void);
 /* ---- up_h2_stream.c */
 
 struct up_h2_stream *up_h2_stream_new(struct up_h2 *c);
+/* What S holds has changed. */
+void up_h2_stream_recount(struct up_h2_stream *s);
 /* The last request that has not left goes elsewhere; false when all have. */
 bool up_h2_stream_give_back(struct up_h2 *c);
 /* What callbacks recorded for S. Each may close S and its connection. */

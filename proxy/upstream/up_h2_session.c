@@ -96,6 +96,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     c->headers += name_len + value_len;
     up_h2_block_add(s->block, str_make((const char *)name, name_len),
                     str_make((const char *)value, value_len), max);
+    if (s->block->arena.total > 0)
+        up_h2_stream_recount(s);
     /* What is left of it is not even decoded. */
     c->is_flood = c->is_flood || s->block->size / BOMB > max ||
                   (c->headers > HEADERS_AT_ONCE && c->headers / BOMB > max);
@@ -139,6 +141,8 @@ static void take_headers(struct up_h2 *c, struct up_h2_stream *s, bool is_end)
     s->block = NULL;
     if (block == NULL)
         return;
+    if (block->arena.total > 0)
+        up_h2_stream_recount(s);
     bool is_info = block->status >= 100 && block->status < 200;
     s->infos += is_info;
     /* The first one too many ends the stream, when it is told. */
@@ -301,8 +305,10 @@ void up_h2_session_open(struct up_h2 *c, size_t max_head)
     nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)max_head},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)c->window_min},
     };
-    size_t n = sizeof(settings) / sizeof(settings[0]);
+    /* The last one is said where it is not what HTTP/2 begins with. */
+    size_t n = sizeof(settings) / sizeof(settings[0]) - (c->window_min == UP_H2_WINDOW);
     pthread_once(&once, make_callbacks);
     nghttp2_option *options = make_options(max_head);
     if (nghttp2_session_client_new2(&c->session, callbacks, c, options) != 0 ||

@@ -27,19 +27,35 @@ static nghttp2_session *session_of(const struct up_h2_stream *s)
 
 /* ---- the end */
 
-static void count(struct up_h2_stream *s, int64_t delta)
+static size_t length_of(struct evbuffer *buf)
 {
-    if (s->budget != NULL)
-        budget_add(s->budget, delta);
+    return buf == NULL ? 0 : evbuffer_get_length(buf);
+}
+
+static size_t held_by(const struct up_h2_block *block)
+{
+    return block == NULL ? 0 : sizeof(*block) + block->arena.total;
+}
+
+/* What waits in `in` has come inside the window. */
+void up_h2_stream_recount(struct up_h2_stream *s)
+{
+    size_t in = length_of(s->in);
+    size_t window = s->c == NULL ? 0 : (size_t)s->window;
+    if (s->state == UP_H2_OVER)
+        share_set(&s->share, 0);
+    else
+        share_set(&s->share, sizeof(*s) + (in > window ? in : window) + length_of(s->out) +
+                                 s->head + held_by(s->block) + held_by(s->ending));
 }
 
 static void drop_buffer(struct up_h2_stream *s, struct evbuffer **buf)
 {
     if (*buf == NULL)
         return;
-    count(s, -(int64_t)evbuffer_get_length(*buf));
     evbuffer_free(*buf);
     *buf = NULL;
+    up_h2_stream_recount(s);
 }
 
 static void add_to(struct up_h2_stream *s, struct evbuffer **buf, struct str data)
@@ -48,7 +64,7 @@ static void add_to(struct up_h2_stream *s, struct evbuffer **buf, struct str dat
         *buf = evbuffer_new();
     if (*buf == NULL || evbuffer_add(*buf, data.p, data.len) < 0)
         abort();
-    count(s, (int64_t)data.len);
+    up_h2_stream_recount(s);
 }
 
 static void stream_free(void *object)
@@ -68,6 +84,7 @@ static void leave(struct up_h2_stream *s, uint32_t code, bool is_closed)
     struct up_h2 *c = s->c;
     nghttp2_session *session = session_of(s);
     s->c = NULL;
+    s->head = 0;
     list_remove(&s->link);
     drop_buffer(s, &s->out);
     if (session == NULL)
@@ -88,6 +105,7 @@ static void over(struct up_h2_stream *s)
     s->state = UP_H2_OVER;
     s->us.events = NULL;
     loop_unpost(&s->deliver);
+    up_h2_stream_recount(s);
     loop_reap(s->loop, &s->reap, stream_free, s);
 }
 
@@ -124,6 +142,7 @@ static void fail(struct up_h2_stream *s, const struct fault *f, bool is_unsent, 
         fault_set(&told, FAULT_RESPONSE_INCOMPLETE, "inside the response body: %s", f->text);
     if (s->has_head && has_waiting(s)) {
         s->state = UP_H2_TAIL;
+        up_h2_stream_recount(s);
         s->fault = xmalloc(sizeof(*s->fault));
         *s->fault = told;
         return;
@@ -158,6 +177,8 @@ static void finish(struct up_h2_stream *s, struct up_h2_block *trailers)
     s->state = UP_H2_TAIL;
     if (!has_waiting(s))
         tell_end(s);
+    else
+        up_h2_stream_recount(s);
 }
 
 void up_h2_stream_end(struct up_h2_stream *s, struct up_h2_block *trailers)
@@ -246,19 +267,22 @@ void up_h2_stream_headers(struct up_h2_stream *s, struct up_h2_block *block)
     up_h2_block_free(block);
 }
 
-/* A stream's window follows its reader: larger when it keeps up, smaller when memory is short. */
+/* A stream's window follows its reader: larger when it keeps up and there is memory for all of it,
+ * smaller when memory is short. */
 static void fit_window(struct up_h2_stream *s, nghttp2_session *session)
 {
-    size_t bound =
-        s->budget == NULL ? (size_t)s->window : budget_bound(s->budget, (size_t)s->window);
-    int32_t window = s->window;
+    const struct budget *b = s->share.budget;
+    int32_t least = s->c->window_min, most = s->c->window_max, window = s->window;
+    size_t bound = b == NULL ? (size_t)window : budget_bound(b, (size_t)window);
     if (bound < (size_t)window)
-        window = bound > UP_H2_WINDOW ? (int32_t)bound : UP_H2_WINDOW;
-    else if (s->received > 2 * (uint64_t)window && window < s->c->window_max && !s->paused)
-        window = window < s->c->window_max / 2 ? 2 * window : s->c->window_max;
-    if (window == s->window)
+        window = bound > (size_t)least ? (int32_t)bound : least;
+    else if (s->received > 2 * (uint64_t)window && window < most && !s->paused)
+        window = window < most / 2 ? 2 * window : most;
+    bool is_more = window > s->window && b != NULL;
+    if (window == s->window || (is_more && budget_spare(b) < (size_t)(window - s->window)))
         return;
     s->window = window;
+    up_h2_stream_recount(s);
     s->received = 0;
     nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, s->id, window);
 }
@@ -354,7 +378,7 @@ static void deliver_body(struct up_h2_stream *s)
         if (s->state == UP_H2_OVER)
             return;
         evbuffer_drain(s->in, v.iov_len);
-        count(s, -(int64_t)v.iov_len);
+        up_h2_stream_recount(s);
         if (evbuffer_get_length(s->in) == 0)
             drop_buffer(s, &s->in);
         give_window(s, v.iov_len);
@@ -394,7 +418,7 @@ ssize_t up_h2_stream_read(struct up_h2_stream *s, uint8_t *dst, size_t n, uint32
     n = n < left ? n : left;
     if (n > 0 && evbuffer_remove(s->out, dst, n) < 0)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    count(s, -(int64_t)n);
+    up_h2_stream_recount(s);
     left -= n;
     if (s->wants_drain && left <= s->buffer / 2) {
         s->wants_drain = false;
@@ -419,6 +443,14 @@ static void wake(struct up_h2_stream *s)
     up_h2_want_flush(s->c);
 }
 
+static size_t size_of(const nghttp2_nv *nv, size_t n)
+{
+    size_t size = n * sizeof(*nv);
+    for (size_t i = 0; i < n; i++)
+        size += nv[i].namelen + nv[i].valuelen;
+    return size;
+}
+
 static void op_start(struct ustream *us, const struct up_request *rq, struct str body, bool end)
 {
     struct up_h2_stream *s = stream_of(us);
@@ -430,6 +462,7 @@ static void op_start(struct ustream *us, const struct up_request *rq, struct str
         return; /* lost already: its fault is being told */
     arena_init(&arena, memory, sizeof(memory));
     nghttp2_nv *nv = up_h2_head_request(&arena, rq, &n);
+    s->head = size_of(nv, n);
     s->method = rq->method.id;
     s->buffer = rq->buffer;
     s->out_end = end;
@@ -446,6 +479,7 @@ static void op_start(struct ustream *us, const struct up_request *rq, struct str
         loop_post(s->loop, &s->deliver);
         return;
     }
+    up_h2_stream_recount(s);
     up_h2_want_flush(s->c);
 }
 
@@ -469,6 +503,8 @@ static void op_end(struct ustream *us, struct str last, const struct fields *tra
         add_to(s, &s->out, last);
     s->out_end = true;
     s->trailers = up_h2_head_trailers(trailers, &s->n_trailers);
+    s->head += size_of(s->trailers, s->n_trailers);
+    up_h2_stream_recount(s);
     wake(s);
 }
 
@@ -509,8 +545,8 @@ struct up_h2_stream *up_h2_stream_new(struct up_h2 *c)
     s->us.ops = &ops;
     s->c = c;
     s->loop = c->loop;
-    s->budget = c->budget;
-    s->window = UP_H2_WINDOW;
+    s->share.budget = c->budget;
+    s->window = c->window_min;
     post_init(&s->deliver, on_deliver, s);
     list_push_back(&c->streams, &s->link);
     return s;

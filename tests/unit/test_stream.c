@@ -14,7 +14,7 @@
 
 #include "abort_fixture.h"
 #include "net/sock.h"
-#include "net/stream.h"
+#include "net/stream_share.h"
 
 enum callback { NOWHERE, IN_READY, IN_DATA, IN_EOF, IN_DRAIN, IN_FAULT };
 enum verdict { CLOSE, ABORT, LINGER };
@@ -356,7 +356,7 @@ static void writes_more_than_the_kernel_takes(void **state)
     char *p = make_bytes(SIZE);
     struct evbuffer *buf = evbuffer_new();
     start();
-    u.s->budget = &budget;
+    stream_count_in(u.s, &budget, 0);
     struct iovec v[3] = {{p, 100}, {p + 100, 0}, {p + 100, SIZE / 2 - 100}};
     stream_write(u.s, v, 3);
     assert_true(stream_pending(u.s) > 0);
