@@ -102,8 +102,9 @@ bool client_may_gather(struct client *c, size_t n, struct fault *f)
 static bool may_read(const struct client *c)
 {
     const struct engine *e = c->cs->engine;
-    size_t most = budget_bound(e->budget, e->use->conf->client.max_pipeline);
-    return list_is_empty(&c->waiting) && c->order.n < (most > 0 ? most : 1);
+    if (c->order.n == 0)
+        return list_is_empty(&c->waiting);
+    return c->order.n < budget_bound(e->budget, e->use->conf->client.max_pipeline);
 }
 
 /* True while nothing may be read: what would come has no place yet. */

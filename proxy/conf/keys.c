@@ -54,7 +54,7 @@ static const struct key global_keys[] = {
     {"workers", .type = KEY_WORKERS, IN_CONF(workers), .def = "auto", .min = 1, .max = 1024,
      .help = "worker threads; auto: processors this process may use"},
     {"max_memory", .type = KEY_SIZE, IN_CONF(max_memory), .def = "1g", .min = MIB, .max = INT64_MAX,
-     .help = "buffers of all exchanges; when it is spent, new ones get 503"},
+     .help = "what peers make it hold; when spent, requests wait, then get 503"},
     {"drain_delay", TIME, IN_CONF(drain_delay), .def = "0s",
      .help = "after TERM: accepting goes on this long, keep-alive ends"},
     {"drain_timeout", TIME, IN_CONF(drain_timeout), .def = "30s",
