@@ -174,8 +174,10 @@ static bool give_up_oldest(struct pool *p, bool others)
 void pool_room_trim(struct pool *p)
 {
     unsigned max = fds_budget()->idle;
-    if (atomic_load_explicit(&n_conns, memory_order_relaxed) > max && pool_idle_of_all() > max)
-        (void)give_up_oldest(p, false);
+    if (atomic_load_explicit(&n_conns, memory_order_relaxed) <= max || pool_idle_of_all() <= max)
+        return;
+    if (!give_up_oldest(p, false))
+        pool_give_up_idle(p, 1);
 }
 
 bool pool_make_room(struct pool *p)
