@@ -174,7 +174,7 @@ def slow_users(tmp):
 
 @pytest.fixture(params=["proxy", "service"])
 def door(request, make_proxy, origin, slow_users):
-    p = make_proxy('client { auth_file = "%s" allow = {"127.0.0.0/8"} }\n' % slow_users, service=True)
+    p = make_proxy('workers = 1\nclient { auth_file = "%s" allow = {"127.0.0.0/8"} }\n' % slow_users, service=True)
     made = Door(request.param, p, origin)
     made.proxy = p
     return made
@@ -262,33 +262,28 @@ def test_equal_passwords_are_checked_once(door):
     assert after - before < 30
 
 
-def reload(p):
-    seen = p.log().count("configuration reloaded")
-    p.signal(signal.SIGHUP)
-    wait_until(lambda: p.log().count("configuration reloaded") > seen, 20, "the reload")
-
-
 @ONE_ORIGIN
 def test_the_memory_outlives_a_reload(door, slow_users):
-    slow_users.write_text(slow_users.read_text() + hashed("other", "one", 5))
-    reload(door.proxy)
-    assert door.right(address="127.0.0.2").status == 200
-    assert door.right("one", "other", "127.0.0.2").status == 200
-    slow_users.write_text("# sorted\n" + "".join(sorted(slow_users.read_text().splitlines(True))))
-    reload(door.proxy)
+    def reload(text, user, password):
+        """Until the door knows what was not known before."""
+        slow_users.write_text(text)
+        door.proxy.signal(signal.SIGHUP)
+        wait_until(lambda: door.right(password, user, "127.0.0.4").status == 200, 20, "the reload")
+    slow, second, third = slow_users.read_text(), hashed("second", "2", 5), hashed("third", "3", 5)
+    assert door.right().status == 200
+    reload("# more\n" + second + slow, "second", "2")
+    reload(third + slow + second, "third", "3")
     many = door.try_wrong(60)
     wait_until(lambda: answered(many) > 0, 20)
     before = answered(many)
     assert door.right(address="127.0.0.2").status == 200
+    assert door.right("2", "second", "127.0.0.2").status == 200
     assert answered(many) - before < 20
     close_all(many)
-    slow_users.write_text(hashed("slow", "new") + hashed("other", "one", 5))
-    reload(door.proxy)
+    reload(hashed("slow", "new") + second, "slow", "new")
     assert door.right().status == door.wrong_status
-    assert door.right("new").status == 200
-    assert door.right("one", "other").status == 200
-    slow_users.write_text(hashed("other", "one", 5))
-    reload(door.proxy)
+    assert door.right("2", "second").status == 200
+    reload(second + hashed("fourth", "4", 5), "fourth", "4")
     assert door.right("new").status == door.wrong_status
 
 
