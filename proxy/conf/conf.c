@@ -25,7 +25,7 @@ struct reader {
     cfg_t *top;
     const char *file;        /* the one that is read now */
     const struct text *text; /* and its text */
-    struct section *open;    /* the rule or forward that is read now; NULL: none, or nothing of it */
+    struct section *open;    /* the rule or forward of which something has been read; NULL: none */
     unsigned depth;
     unsigned n_faults; /* when reading began: tells whether the parser said why it stopped */
 };

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What costs what a peer decides: each case gets N bytes of it. Without arguments every case runs
+ * once; with CASE and N, that one: test_34_linear.py counts the instructions inside measured(). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "http/forward.h"
+#include "http/h1_parse.h"
+#include "http/rewrite.h"
+#include "service/batch_write.h"
+#include "upstream/up_h2_head.h"
+
+enum { SMALL = 16 * 1024, HEAD_MAX = 1024 * 1024 };
+
+struct linear {
+    const char *name;
+    const char *first, *again, *last; /* FIRST, AGAIN as often as it fits, LAST; #: which one */
+    void (*run)(struct arena *arena, struct h1_head *head);
+};
+
+static struct conf *conf;
+static const struct forward to_client_host = {
+    .host = (char *)"api.example.com", .path = (char *)"", .port = 443, .tls = true,
+    .host_is_client = true};
+static const struct forward to_path = {
+    .host = (char *)"api.example.com", .path = (char *)"/v2", .port = 443, .tls = true};
+
+/* ---- what is measured */
+
+static void response(struct arena *arena, struct h1_head *head)
+{
+    struct rewrite r = {.conf = conf, .is_upgraded = true};
+    (void)arena;
+    rewrite_response(&head->fields, &r);
+}
+
+static void request(struct arena *arena, struct h1_head *head)
+{
+    struct rewrite r = {.conf = conf, .is_upgraded = true};
+    (void)arena;
+    rewrite_request(&head->fields, &r);
+}
+
+/* The client's Host is as long as it may be. */
+static void response_to_listener(struct arena *arena, struct h1_head *head)
+{
+    char self[256];
+    memset(self, 'a', sizeof self);
+    struct rewrite r = {.conf = conf,
+                        .is_upgraded = true,
+                        .forward = &to_client_host,
+                        .self = str_make(self, 250)};
+    (void)arena;
+    rewrite_response(&head->fields, &r);
+}
+
+static void response_to_path(struct arena *arena, struct h1_head *head)
+{
+    struct rewrite r = {
+        .conf = conf, .is_upgraded = true, .forward = &to_path, .self = STR("127.0.0.1:81")};
+    (void)arena;
+    rewrite_response(&head->fields, &r);
+}
+
+static void request_on(struct arena *arena, struct h1_head *head)
+{
+    struct forward_id id = {.via = "1.1 tlsfan-1", .received = STR("tlsfan-1")};
+    struct forward_info info = {0};
+    bool answer_here;
+    const char *why;
+    (void)arena;
+    (void)forward_is_loop(&head->fields, &id);
+    bool ok = forward_max_forwards(&head->fields, METHOD_OPTIONS, &answer_here, &why);
+    (void)ok;
+    forward_request(head, &id, true, &info);
+}
+
+static void response_on(struct arena *arena, struct h1_head *head)
+{
+    struct forward_id id = {.via = "1.1 tlsfan-1", .received = STR("tlsfan-1")};
+    bool keep_alive;
+    (void)arena;
+    forward_response(head, &id, true, &keep_alive);
+}
+
+static void remove_known(struct arena *arena, struct h1_head *head)
+{
+    (void)arena;
+    fields_remove_known(&head->fields);
+}
+
+static void remove_cookies(struct arena *arena, struct h1_head *head)
+{
+    (void)arena;
+    (void)fields_join(&head->fields, FIELD_COOKIE);
+    fields_remove(&head->fields, FIELD_COOKIE);
+}
+
+static void to_h2(struct arena *arena, struct h1_head *head)
+{
+    struct up_request rq = {
+        .method = head->method, .target = STR("/"), .host = STR("h"), .fields = &head->fields};
+    size_t n;
+    (void)up_h2_head_request(arena, &rq, &n);
+    free(up_h2_head_trailers(&head->fields, &n));
+}
+
+static void from_h2(struct arena *arena, struct h1_head *head)
+{
+    struct up_h2_block *b = up_h2_block_new();
+    (void)arena;
+    for (unsigned i = 0; i < head->fields.n; i++)
+        up_h2_block_add(b, head->fields.v[i].name, head->fields.v[i].value, HEAD_MAX);
+    up_h2_block_free(b);
+}
+
+static void to_json(struct arena *arena, struct h1_head *head)
+{
+    (void)arena;
+    batch_fields_free(batch_fields_new(&head->fields));
+}
+
+#define LABELS                                                                                 \
+    "a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a." \
+    "a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a." \
+    "a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a"
+#define FOREIGN                                                                                 \
+    "\xd0\x90\xd0\x91\xd0\x92\xd0\x93\xd0\x94\xd0\x95\xd0\x96\xd0\x97\xd0\x98\xd0\x99\xd0\x9a" \
+    "\xd0\x9b\xd0\x9c\xd0\x9d\xd0\x9e\xd0\x9f\xd1\x90\xd1\x91\xd1\x92\xd1\x93\xd1\x94\xd1\x95"
+
+static const struct linear cases[] = {
+    {"link_labels", "Link: ", "<https://" LABELS ">, ", "", response},
+    {"location_labels", "Location: https://", LABELS ".", "", response},
+    {"locations_labels", "", "Location: https://" LABELS "\r\n", "", response},
+    {"link_short", "Link: ", "<https://a>, ", "", response},
+    {"link_open", "Link: ", "<https://a<", "", response},
+    {"link_quotes", "Link: ", "<https://a>;b=\"\\", "", response},
+    {"link_foreign", "Link: ", "<https://" FOREIGN ">", "", response},
+    {"link_users", "Link: ", "<https://a@a@a@a:@>", "", response},
+    {"link_self", "Link: ", "<http://a>", "", response_to_listener},
+    {"links_self", "", "Link: <//a>\r\n", "", response_to_listener},
+    {"link_path", "Link: ", "</v2/..%2f.;/./>", "", response_to_path},
+    {"location_path", "Location: ", "/v2/..%2f.;/.", "", response_to_path},
+    {"location_dots", "Location: /v2/", "%2e;", "", response_to_path},
+    {"refresh", "Refresh: ", "0", "; url=\"https://a\"", response},
+    {"refresh_quotes", "", "Refresh: 0;url='https://a'\r\n", "", response},
+    {"cookie_attributes", "Set-Cookie: a=b", "; Secure; SameSite = None ", "", response},
+    {"cookie_semicolons", "Set-Cookie: a=b", ";", "", response},
+    {"cookies", "", "Set-Cookie: a=b; Secure\r\n", "", response},
+    {"realms", "WWW-Authenticate: ", "Basic realm=\"https://a\", ", "", response},
+    {"realms_open", "WWW-Authenticate: ", "x\\\" realm=\"https://a/,", "", response},
+    {"policies", "Content-Security-Policy: ", "a;upgrade-insecure-requests,", "", response},
+    {"policies_empty", "Content-Security-Policy: a", ";,", "upgrade-insecure-requests", response},
+    {"origins", "", "Origin: http://" LABELS "\r\n", "", request},
+    {"referer", "Referer: http://a/", "@:?", "", request},
+    {"destinations", "", "Destination: http://a:1/\r\n", "", request},
+    {"options", "Connection: ", "a#,", "", request_on},
+    {"options_same", "Connection: ", "close,", "\r\nA: a", request_on},
+    {"connections", "", "Connection: a#\r\na#: 1\r\n", "", request_on},
+    {"connections_back", "", "Connection: a#\r\na#: 1\r\n", "", response_on},
+    {"vias", "", "Via: 1.1 a\r\n", "", request_on},
+    {"via", "Via: ", "1.1 a (\",", "", request_on},
+    {"te", "", "TE: a\r\n", "", request_on},
+    {"expects", "", "Expect: a\r\n", "", request_on},
+    {"upgrades", "Connection: upgrade\r\n", "Upgrade: websocket\r\n", "", request_on},
+    {"hops", "", "Max-Forwards: 1\r\n", "", request_on},
+    {"trailers", "", "Cookie: a\r\nDate: a\r\n", "", remove_known},
+    {"removed", "", "Cookie: a\r\n", "", remove_cookies},
+    {"to_h2", "", "A#: a\r\n", "", to_h2},
+    {"cookies_to_h2", "", "Cookie: a\r\n", "", to_h2},
+    {"from_h2", "", "a#-b: a\r\n", "", from_h2},
+    {"json_names", "", "a#: a\r\n", "", to_json},
+    {"json_cases", "", "A#: a\r\na#: b\r\n", "", to_json},
+    {"json_values", "", "a: a\r\n", "", to_json},
+};
+
+/* ---- how */
+
+static void __attribute__((noinline)) measured(const struct linear *c, struct arena *arena,
+                                               struct h1_head *head)
+{
+    c->run(arena, head);
+}
+
+/* Writes TEXT, NUMBER in place of each #; gives the bytes written. */
+static size_t put(char *dst, const char *text, unsigned number)
+{
+    char *to = dst;
+    for (; *text != '\0'; text++) {
+        if (*text == '#')
+            to += str_put_u64(to, number);
+        else
+            *to++ = *text;
+    }
+    return (size_t)(to - dst);
+}
+
+/* A head of about N bytes. Fields are not more than the parser takes. */
+static size_t make_head(const struct linear *c, char *text, size_t n)
+{
+    size_t len = put(text, "GET / HTTP/1.1\r\n", 0);
+    len += put(text + len, c->first, 0);
+    bool is_line = strchr(c->again, '\n') != NULL;
+    size_t lines = is_line && strchr(strchr(c->again, '\n') + 1, '\n') != NULL ? 2 : 1;
+    for (unsigned i = 0; len < n; i++) {
+        if (is_line && i >= (H1_MAX_FIELDS - 4) / lines)
+            break;
+        len += put(text + len, c->again, i);
+    }
+    len += put(text + len, c->last, 0);
+    return len + put(text + len, is_line ? "\r\n" : "\r\n\r\n", 0);
+}
+
+/* Runs C on N bytes; prints how many there are of what it looks at. */
+static void run(const struct linear *c, size_t n)
+{
+    struct arena arena;
+    struct h1_head head = {0};
+    struct h1_error e;
+    char *text = malloc(n + 1024);
+    size_t len = make_head(c, text, n);
+    arena_init(&arena, NULL, 0);
+    fields_init(&head.fields, &arena, NULL, 0);
+    if (!h1_parse_request(&head, text, len, false, &e))
+        fail_msg("%s: %s", c->name, e.reason);
+    measured(c, &arena, &head);
+    printf("%s %zu\n", c->name, len);
+    arena_clear(&arena);
+    free(text);
+}
+
+static void load(void)
+{
+    const char *options[] = {"service=off", "rule[*.a.a.a].verify=off", "rule[b:80].verify=off"};
+    struct conf_faults faults = {0};
+    struct conf_source source = {.options = options, .n_options = 3};
+    conf = conf_load(&source, &faults);
+    assert_non_null(conf);
+}
+
+static void all_cases(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        run(&cases[i], SMALL);
+}
+
+int main(int argc, char **argv)
+{
+    load();
+    if (argc == 3) {
+        for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+            if (strcmp(cases[i].name, argv[1]) == 0)
+                run(&cases[i], strtoul(argv[2], NULL, 10));
+        conf_unref(&conf);
+        return 0;
+    }
+    const struct CMUnitTest tests[] = {cmocka_unit_test(all_cases)};
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    conf_unref(&conf);
+    return failed;
+}
