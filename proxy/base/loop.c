@@ -69,6 +69,7 @@ bool loop_init(struct loop *l)
 {
     memset(l, 0, sizeof(*l));
     list_init(&l->posts);
+    list_init(&l->next);
     list_init(&l->turns);
     list_init(&l->reaps);
     list_init(&l->sent);
@@ -146,12 +147,16 @@ static void run_turns(struct loop *l)
 
 void loop_turn(struct loop *l, bool wait)
 {
-    bool nothing_posted = list_is_empty(&l->posts);
+    bool nothing_posted = list_is_empty(&l->posts) && list_is_empty(&l->next);
+    struct list due;
+    list_init(&due);
+    list_move(&due, &l->next);
     int flags = wait && nothing_posted ? EVLOOP_ONCE : EVLOOP_ONCE | EVLOOP_NONBLOCK;
     if (event_base_loop(l->base, flags) < 0) {
         log_error("the event loop failed: %s", strerror(errno));
         abort();
     }
+    list_move(&l->posts, &due);
     run_posts(l);
     run_turns(l);
     run_reaper(l);
@@ -203,6 +208,12 @@ void loop_post(struct loop *l, struct post *p)
 {
     if (list_is_empty(&p->link))
         list_push_back(&l->posts, &p->link);
+}
+
+void loop_post_next(struct loop *l, struct post *p)
+{
+    if (list_is_empty(&p->link))
+        list_push_back(&l->next, &p->link);
 }
 
 void loop_unpost(struct post *p)

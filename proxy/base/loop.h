@@ -16,6 +16,7 @@
 struct loop {
     struct event_base *base;
     struct list posts; /* struct post */
+    struct list next;  /* struct post: for the next turn */
     struct list turns; /* struct turn */
     struct list reaps; /* struct reap */
     bool stopping;
@@ -81,6 +82,9 @@ int64_t loop_wall(void);
  * post_init(). */
 void post_init(struct post *p, void (*fn)(void *), void *arg);
 void loop_post(struct loop *l, struct post *p);
+/* Calls it in the next turn instead, when the events that have come until then have been seen to:
+ * for work that is done in parts, so that others have a turn between two of them. */
+void loop_post_next(struct loop *l, struct post *p);
 void loop_unpost(struct post *p);
 
 void loop_add_turn(struct loop *l, struct turn *t, void (*fn)(void *), void *arg);

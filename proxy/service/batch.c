@@ -3,7 +3,7 @@
  * before the answer begins. Then a window of items is under way, in the order asked for; what is
  * first in line is given on, the others hold theirs.
  *
- * Everything that calls out is done by batch_run(), which a post or a deadline calls; items and the
+ * Everything that calls out is done by batch_run(), which a post calls; items and the
  * user of the batch only ask for it. */
 #include "service/batch.h"
 
@@ -13,13 +13,13 @@
 
 enum {
     PIECE = 65536,    /* bytes given on at a time */
-    READ_ON_MS = 1,   /* between two pieces of a long body that are read */
+    TURN = 4 * PIECE, /* bytes given on in one turn: what is written may be read as fast */
     FIRST_ROOM = 4096 /* bytes of a body to begin with */
 };
 
 enum batch_state {
     BATCH_BODY,   /* gathers the body */
-    BATCH_READ,   /* reads it: waits for `step` between two pieces */
+    BATCH_READ,   /* reads it, a piece each turn */
     BATCH_ANSWER, /* items are under way */
     BATCH_CLOSED  /* waits for the reaper */
 };
@@ -40,8 +40,8 @@ struct batch {
     unsigned next;     /* index of the next one to begin */
     bool paused;       /* the user takes no more */
     bool is_awaited;   /* the caller waits for 100 before it sends the body */
+    size_t given;      /* in this turn */
     struct post run;
-    struct deadline step;
     struct reap reap;
 };
 
@@ -91,7 +91,6 @@ static void batch_close(struct batch *b)
     batch_drop_body(b);
     batch_count(b, 0);
     loop_unpost(&b->run);
-    deadline_close(&b->step);
     loop_reap(b->kind.engine->loop, &b->reap, batch_free, b);
 }
 
@@ -150,7 +149,7 @@ static void batch_end(struct ustream *us, const struct fields *trailers)
         return;
     b->state = BATCH_READ;
     batch_read_init(&b->reader, str_make(b->body, b->len), b->is_json,
-                    b->kind.conf->batch.max_items);
+                    b->kind.conf->batch.max_items, b->kind.conf->client.max_head);
     batch_wake(b);
 }
 
@@ -248,6 +247,7 @@ static bool batch_give(struct batch *b, struct evbuffer *out)
         b->us.events->on_body(b->us.arg, (const char *)evbuffer_pullup(out, -1), n);
     if (b->state == BATCH_CLOSED)
         return false;
+    b->given += n;
     evbuffer_drain(out, n);
     return !b->paused;
 }
@@ -288,14 +288,19 @@ static void batch_answer(struct batch *b)
     struct evbuffer *out = evbuffer_new();
     bool more = !b->paused;
     batch_begin(b);
-    while (more && b->state == BATCH_ANSWER) {
+    b->given = 0;
+    while (more && b->state == BATCH_ANSWER && b->given < TURN) {
         more = batch_give_first(b, out);
         if (b->state == BATCH_ANSWER)
             batch_begin(b);
     }
-    if (b->state == BATCH_ANSWER && !b->paused && list_is_empty(&b->items) &&
-        b->next == b->reader.n)
+    if (more && b->state == BATCH_ANSWER) {
+        loop_unpost(&b->run); /* an item may have asked for this turn meanwhile */
+        loop_post_next(b->kind.engine->loop, &b->run);
+    } else if (b->state == BATCH_ANSWER && !b->paused && list_is_empty(&b->items) &&
+               b->next == b->reader.n) {
         batch_finish(b, out);
+    }
     evbuffer_free(out);
 }
 
@@ -303,7 +308,7 @@ static void batch_read(struct batch *b)
 {
     switch (batch_read_step(&b->reader)) {
     case BATCH_READ_MORE:
-        deadline_set(&b->step, READ_ON_MS);
+        loop_post_next(b->kind.engine->loop, &b->run);
         return;
     case BATCH_READ_BAD:
         b->fault = b->reader.fault;
@@ -397,6 +402,5 @@ struct ustream *batch_open(struct engine *e, const struct source_side *from)
     batch_boundary(b->kind.boundary);
     list_init(&b->items);
     post_init(&b->run, batch_run, b);
-    deadline_init(&b->step, e->loop, batch_run, b);
     return &b->us;
 }

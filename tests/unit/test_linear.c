@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What costs what a peer decides: each case gets N bytes of it. Without arguments every case runs
- * once; with CASE and N, that one: test_34_linear.py counts the instructions inside measured(). */
+ * once; with CASE and N, that one: test_34_linear.py counts the instructions inside measured() and measured_read(). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +13,8 @@
 #include "http/forward.h"
 #include "http/h1_parse.h"
 #include "http/rewrite.h"
-#include "service/batch_write.h"
+#include "service/batch_line.h"
+#include "service/json_limit.h"
 #include "upstream/up_h2_head.h"
 
 enum { SMALL = 16 * 1024, HEAD_MAX = 1024 * 1024 };
@@ -22,12 +23,15 @@ struct linear {
     const char *name;
     const char *first, *again, *last; /* FIRST, AGAIN as often as it fits, LAST; #: which one */
     void (*run)(struct arena *arena, struct h1_head *head);
+    void (*read)(struct str text); /* or of the bytes, which are no head then */
 };
 
 static struct conf *conf;
-static const struct forward to_client_host = {
-    .host = (char *)"api.example.com", .path = (char *)"", .port = 443, .tls = true,
-    .host_is_client = true};
+static const struct forward to_client_host = {.host = (char *)"api.example.com",
+                                              .path = (char *)"",
+                                              .port = 443,
+                                              .tls = true,
+                                              .host_is_client = true};
 static const struct forward to_path = {
     .host = (char *)"api.example.com", .path = (char *)"/v2", .port = 443, .tls = true};
 
@@ -52,10 +56,8 @@ static void response_to_listener(struct arena *arena, struct h1_head *head)
 {
     char self[256];
     memset(self, 'a', sizeof self);
-    struct rewrite r = {.conf = conf,
-                        .is_upgraded = true,
-                        .forward = &to_client_host,
-                        .self = str_make(self, 250)};
+    struct rewrite r = {
+        .conf = conf, .is_upgraded = true, .forward = &to_client_host, .self = str_make(self, 250)};
     (void)arena;
     rewrite_response(&head->fields, &r);
 }
@@ -123,69 +125,124 @@ static void from_h2(struct arena *arena, struct h1_head *head)
 static void to_json(struct arena *arena, struct h1_head *head)
 {
     (void)arena;
-    batch_fields_free(batch_fields_new(&head->fields));
+    struct batch_want want = {0};
+    struct evbuffer *out = evbuffer_new();
+    batch_line_begin(out, 0, &want, 200, &head->fields);
+    evbuffer_free(out);
 }
 
 #define LABELS                                                                                 \
     "a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a." \
     "a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a." \
     "a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a"
-#define FOREIGN                                                                                 \
+#define FOREIGN                                                                                \
     "\xd0\x90\xd0\x91\xd0\x92\xd0\x93\xd0\x94\xd0\x95\xd0\x96\xd0\x97\xd0\x98\xd0\x99\xd0\x9a" \
     "\xd0\x9b\xd0\x9c\xd0\x9d\xd0\x9e\xd0\x9f\xd1\x90\xd1\x91\xd1\x92\xd1\x93\xd1\x94\xd1\x95"
 
+static void read_batch(struct str text)
+{
+    struct batch_reader r;
+    batch_read_init(&r, text, text.p[0] == '[', 100000, SMALL);
+    while (batch_read_step(&r) == BATCH_READ_MORE)
+        ;
+    batch_read_clear(&r);
+}
+
+/* An answer is given on in pieces, too. */
+static void write_body(struct str text)
+{
+    struct utf8 u = {0};
+    struct evbuffer *out = evbuffer_new();
+    bool is_text = utf8_take(&u, text) && utf8_is_whole(&u);
+    for (size_t i = 0; i < text.len; i += BATCH_LINE_PIECE) {
+        struct str piece = str_from_byte(text, i);
+        if (piece.len > BATCH_LINE_PIECE)
+            piece.len = BATCH_LINE_PIECE;
+        batch_line_body(out, is_text, piece);
+        evbuffer_drain(out, evbuffer_get_length(out));
+    }
+    evbuffer_free(out);
+}
+
+#define ITEM "[{\"url\":\"http://h/\","
+
 static const struct linear cases[] = {
-    {"link_labels", "Link: ", "<https://" LABELS ">, ", "", response},
-    {"location_labels", "Location: https://", LABELS ".", "", response},
-    {"locations_labels", "", "Location: https://" LABELS "\r\n", "", response},
-    {"link_short", "Link: ", "<https://a>, ", "", response},
-    {"link_open", "Link: ", "<https://a<", "", response},
-    {"link_quotes", "Link: ", "<https://a>;b=\"\\", "", response},
-    {"link_foreign", "Link: ", "<https://" FOREIGN ">", "", response},
-    {"link_users", "Link: ", "<https://a@a@a@a:@>", "", response},
-    {"link_self", "Link: ", "<http://a>", "", response_to_listener},
-    {"links_self", "", "Link: <//a>\r\n", "", response_to_listener},
-    {"link_path", "Link: ", "</v2/..%2f.;/./>", "", response_to_path},
-    {"location_path", "Location: ", "/v2/..%2f.;/.", "", response_to_path},
-    {"location_dots", "Location: /v2/", "%2e;", "", response_to_path},
-    {"refresh", "Refresh: ", "0", "; url=\"https://a\"", response},
-    {"refresh_quotes", "", "Refresh: 0;url='https://a'\r\n", "", response},
-    {"cookie_attributes", "Set-Cookie: a=b", "; Secure; SameSite = None ", "", response},
-    {"cookie_semicolons", "Set-Cookie: a=b", ";", "", response},
-    {"cookies", "", "Set-Cookie: a=b; Secure\r\n", "", response},
-    {"realms", "WWW-Authenticate: ", "Basic realm=\"https://a\", ", "", response},
-    {"realms_open", "WWW-Authenticate: ", "x\\\" realm=\"https://a/,", "", response},
-    {"policies", "Content-Security-Policy: ", "a;upgrade-insecure-requests,", "", response},
-    {"policies_empty", "Content-Security-Policy: a", ";,", "upgrade-insecure-requests", response},
-    {"origins", "", "Origin: http://" LABELS "\r\n", "", request},
-    {"referer", "Referer: http://a/", "@:?", "", request},
-    {"destinations", "", "Destination: http://a:1/\r\n", "", request},
-    {"options", "Connection: ", "a#,", "", request_on},
-    {"options_same", "Connection: ", "close,", "\r\nA: a", request_on},
-    {"connections", "", "Connection: a#\r\na#: 1\r\n", "", request_on},
-    {"connections_back", "", "Connection: a#\r\na#: 1\r\n", "", response_on},
-    {"vias", "", "Via: 1.1 a\r\n", "", request_on},
-    {"via", "Via: ", "1.1 a (\",", "", request_on},
-    {"te", "", "TE: a\r\n", "", request_on},
-    {"expects", "", "Expect: a\r\n", "", request_on},
-    {"upgrades", "Connection: upgrade\r\n", "Upgrade: websocket\r\n", "", request_on},
-    {"hops", "", "Max-Forwards: 1\r\n", "", request_on},
-    {"trailers", "", "Cookie: a\r\nDate: a\r\n", "", remove_known},
-    {"removed", "", "Cookie: a\r\n", "", remove_cookies},
-    {"to_h2", "", "A#: a\r\n", "", to_h2},
-    {"cookies_to_h2", "", "Cookie: a\r\n", "", to_h2},
-    {"from_h2", "", "a#-b: a\r\n", "", from_h2},
-    {"json_names", "", "a#: a\r\n", "", to_json},
-    {"json_cases", "", "A#: a\r\na#: b\r\n", "", to_json},
-    {"json_values", "", "a: a\r\n", "", to_json},
+    {"link_labels", "Link: ", "<https://" LABELS ">, ", "", .run = response},
+    {"location_labels", "Location: https://", LABELS ".", "", .run = response},
+    {"locations_labels", "", "Location: https://" LABELS "\r\n", "", .run = response},
+    {"link_short", "Link: ", "<https://a>, ", "", .run = response},
+    {"link_open", "Link: ", "<https://a<", "", .run = response},
+    {"link_quotes", "Link: ", "<https://a>;b=\"\\", "", .run = response},
+    {"link_foreign", "Link: ", "<https://" FOREIGN ">", "", .run = response},
+    {"link_users", "Link: ", "<https://a@a@a@a:@>", "", .run = response},
+    {"link_self", "Link: ", "<http://a>", "", .run = response_to_listener},
+    {"links_self", "", "Link: <//a>\r\n", "", .run = response_to_listener},
+    {"link_path", "Link: ", "</v2/..%2f.;/./>", "", .run = response_to_path},
+    {"location_path", "Location: ", "/v2/..%2f.;/.", "", .run = response_to_path},
+    {"location_dots", "Location: /v2/", "%2e;", "", .run = response_to_path},
+    {"refresh", "Refresh: ", "0", "; url=\"https://a\"", .run = response},
+    {"refresh_quotes", "", "Refresh: 0;url='https://a'\r\n", "", .run = response},
+    {"cookie_attributes", "Set-Cookie: a=b", "; Secure; SameSite = None ", "", .run = response},
+    {"cookie_semicolons", "Set-Cookie: a=b", ";", "", .run = response},
+    {"cookies", "", "Set-Cookie: a=b; Secure\r\n", "", .run = response},
+    {"realms", "WWW-Authenticate: ", "Basic realm=\"https://a\", ", "", .run = response},
+    {"realms_open", "WWW-Authenticate: ", "x\\\" realm=\"https://a/,", "", .run = response},
+    {"policies", "Content-Security-Policy: ", "a;upgrade-insecure-requests,", "", .run = response},
+    {"policies_empty", "Content-Security-Policy: a", ";,", "upgrade-insecure-requests",
+     .run = response},
+    {"origins", "", "Origin: http://" LABELS "\r\n", "", .run = request},
+    {"referer", "Referer: http://a/", "@:?", "", .run = request},
+    {"destinations", "", "Destination: http://a:1/\r\n", "", .run = request},
+    {"options", "Connection: ", "a#,", "", .run = request_on},
+    {"options_same", "Connection: ", "close,", "\r\nA: a", .run = request_on},
+    {"connections", "", "Connection: a#\r\na#: 1\r\n", "", .run = request_on},
+    {"connections_back", "", "Connection: a#\r\na#: 1\r\n", "", .run = response_on},
+    {"vias", "", "Via: 1.1 a\r\n", "", .run = request_on},
+    {"via", "Via: ", "1.1 a (\",", "", .run = request_on},
+    {"te", "", "TE: a\r\n", "", .run = request_on},
+    {"expects", "", "Expect: a\r\n", "", .run = request_on},
+    {"upgrades", "Connection: upgrade\r\n", "Upgrade: websocket\r\n", "", .run = request_on},
+    {"hops", "", "Max-Forwards: 1\r\n", "", .run = request_on},
+    {"trailers", "", "Cookie: a\r\nDate: a\r\n", "", .run = remove_known},
+    {"removed", "", "Cookie: a\r\n", "", .run = remove_cookies},
+    {"to_h2", "", "A#: a\r\n", "", .run = to_h2},
+    {"cookies_to_h2", "", "Cookie: a\r\n", "", .run = to_h2},
+    {"from_h2", "", "a#-b: a\r\n", "", .run = from_h2},
+    {"json_names", "", "a#: a\r\n", "", .run = to_json},
+    {"json_cases", "", "A#: a\r\na#: b\r\n", "", .run = to_json},
+    {"json_values", "", "a: a\r\n", "", .run = to_json},
+    {"read_body", ITEM "\"body\":\"", "a", "\"}]", .read = read_batch},
+    {"read_escapes", ITEM "\"body\":\"", "\\u00e4\\n", "\"}]", .read = read_batch},
+    {"read_utf8", ITEM "\"body\":\"", FOREIGN, "\"}]", .read = read_batch},
+    {"read_base64", ITEM "\"body_base64\":\"", "AAAA", "\"}]", .read = read_batch},
+    {"read_slashes", ITEM "\"body_base64\":\"", "A\\/AA", "\"}]", .read = read_batch},
+    {"read_id", ITEM "\"id\":\"", "a", "\"}]", .read = read_batch},
+    {"read_headers", ITEM "\"headers\":{\"A\":\"", "\\\"", "\"}}]", .read = read_batch},
+    {"read_brackets", ITEM "\"body\":", "[", "}]", .read = read_batch},
+    {"read_spaces", "[", " ", ITEM "}]", .read = read_batch},
+    {"read_commas", "[1", ",1", "]", .read = read_batch},
+    {"read_items", ITEM "\"id\":1}", ",{\"url\":\"http://h/#\"}", "]", .read = read_batch},
+    {"read_open", ITEM "\"body\":\"", "a", "", .read = read_batch},
+    {"read_urls", "http://h/\n", "http://h/#\n", "", .read = read_batch},
+    {"read_url", "http://h/", "a", "\n", .read = read_batch},
+    {"read_blanks", "http://h/\n", " ", "\n", .read = read_batch},
+    {"write_text", "", "text", "", .read = write_body},
+    {"write_controls", "", "\001", "", .read = write_body},
+    {"write_utf8", "", FOREIGN, "", .read = write_body},
+    {"write_bytes", "", "\xff", "", .read = write_body},
 };
 
 /* ---- how */
 
-static void __attribute__((noinline)) measured(const struct linear *c, struct arena *arena,
-                                               struct h1_head *head)
+static void __attribute__((noinline))
+measured(const struct linear *c, struct arena *arena, struct h1_head *head)
 {
     c->run(arena, head);
+}
+
+static void __attribute__((noinline)) measured_read(const struct linear *c, struct str text)
+{
+    c->read(text);
 }
 
 /* Writes TEXT, NUMBER in place of each #; gives the bytes written. */
@@ -201,20 +258,24 @@ static size_t put(char *dst, const char *text, unsigned number)
     return (size_t)(to - dst);
 }
 
-/* A head of about N bytes. Fields are not more than the parser takes. */
-static size_t make_head(const struct linear *c, char *text, size_t n)
+/* About N bytes of C at TEXT; gives how many. Fields are not more than the parser takes. */
+static size_t make_text(const struct linear *c, char *text, size_t n)
 {
-    size_t len = put(text, "GET / HTTP/1.1\r\n", 0);
+    size_t len = 0, lines = 0;
+    for (const char *p = strchr(c->again, '\n'); p != NULL; p = strchr(p + 1, '\n'))
+        lines++;
+    if (c->read == NULL)
+        len = put(text, "GET / HTTP/1.1\r\n", 0);
     len += put(text + len, c->first, 0);
-    bool is_line = strchr(c->again, '\n') != NULL;
-    size_t lines = is_line && strchr(strchr(c->again, '\n') + 1, '\n') != NULL ? 2 : 1;
     for (unsigned i = 0; len < n; i++) {
-        if (is_line && i >= (H1_MAX_FIELDS - 4) / lines)
+        if (c->read == NULL && i * lines >= H1_MAX_FIELDS - 8)
             break;
         len += put(text + len, c->again, i);
     }
     len += put(text + len, c->last, 0);
-    return len + put(text + len, is_line ? "\r\n" : "\r\n\r\n", 0);
+    if (c->read == NULL)
+        len += put(text + len, lines > 0 ? "\r\n" : "\r\n\r\n", 0);
+    return len;
 }
 
 /* Runs C on N bytes; prints how many there are of what it looks at. */
@@ -224,12 +285,15 @@ static void run(const struct linear *c, size_t n)
     struct h1_head head = {0};
     struct h1_error e;
     char *text = malloc(n + 1024);
-    size_t len = make_head(c, text, n);
+    size_t len = make_text(c, text, n);
     arena_init(&arena, NULL, 0);
     fields_init(&head.fields, &arena, NULL, 0);
-    if (!h1_parse_request(&head, text, len, false, &e))
+    if (c->read != NULL)
+        measured_read(c, str_make(text, len));
+    else if (!h1_parse_request(&head, text, len, false, &e))
         fail_msg("%s: %s", c->name, e.reason);
-    measured(c, &arena, &head);
+    else
+        measured(c, &arena, &head);
     printf("%s %zu\n", c->name, len);
     arena_clear(&arena);
     free(text);
@@ -254,6 +318,7 @@ static void all_cases(void **state)
 int main(int argc, char **argv)
 {
     load();
+    json_limit_install();
     if (argc == 3) {
         for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
             if (strcmp(cases[i].name, argv[1]) == 0)
