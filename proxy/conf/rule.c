@@ -26,8 +26,8 @@ struct entry {
 
 struct rule_index {
     struct entry *entries;
-    /* Bit N: a name of N bytes is there, [0] for any port, [1] for one. A host of many labels has as
-     * many suffixes, each as long to hash as it is: only those are asked for that can be found. */
+    /* Bit N: a name of N bytes is there, [0] for any port, [1] for one. A host of many labels has
+     * many suffixes, and hashing all is work in the square: only what can be found is asked for. */
     uint64_t lengths[2][LENGTH_WORDS];
 };
 

@@ -118,6 +118,7 @@ void fields_remove(struct fields *f, enum field_id id)
     f->present &= ~(UINT64_C(1) << id);
 }
 
+/* One walk: a peer decides how many fields there are, and of how many names. */
 void fields_remove_known(struct fields *f)
 {
     for (unsigned i = 0; i < f->n; i++)

@@ -24,7 +24,8 @@ struct batch_body {
 MUST_CHECK bool batch_body_step(struct batch_body *b, const struct batch_scan *s, struct str whole,
                                 size_t *left);
 
-/* Bytes of the element without what was cut out, and these with empty strings in its place; heap. */
+/* Bytes of the element without what was cut out, and these with empty strings in place of it; heap.
+ */
 size_t batch_rest_size(const struct batch_scan *s);
 char *batch_rest(const struct batch_scan *s, struct str whole);
 /* Where in WHOLE byte AT of the rest was. */

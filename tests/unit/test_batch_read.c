@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "service/batch_read.h"
 
 /* Reads all; the caller clears. */
@@ -145,7 +146,7 @@ static void wrong_as_a_whole(void **state)
 static char *long_text(const char *first, const char *again, size_t n, const char *last)
 {
     size_t len = strlen(again);
-    char *text = malloc(strlen(first) + n * len + strlen(last) + 1), *to = text;
+    char *text = xmalloc(strlen(first) + n * len + strlen(last) + 1), *to = text;
     to = stpcpy(to, first);
     for (size_t i = 0; i < n; i++)
         to = stpcpy(to, again);
