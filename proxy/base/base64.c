@@ -20,15 +20,49 @@ size_t base64_encode(char *dst, struct str s)
     return (size_t)(to - dst);
 }
 
+/* The value of each digit and one more; 0: it is none. */
+static const uint8_t values[256] = {
+    ['A'] = 1,  ['B'] = 2,  ['C'] = 3,  ['D'] = 4,  ['E'] = 5,  ['F'] = 6,  ['G'] = 7,  ['H'] = 8,
+    ['I'] = 9,  ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15, ['P'] = 16,
+    ['Q'] = 17, ['R'] = 18, ['S'] = 19, ['T'] = 20, ['U'] = 21, ['V'] = 22, ['W'] = 23, ['X'] = 24,
+    ['Y'] = 25, ['Z'] = 26, ['a'] = 27, ['b'] = 28, ['c'] = 29, ['d'] = 30, ['e'] = 31, ['f'] = 32,
+    ['g'] = 33, ['h'] = 34, ['i'] = 35, ['j'] = 36, ['k'] = 37, ['l'] = 38, ['m'] = 39, ['n'] = 40,
+    ['o'] = 41, ['p'] = 42, ['q'] = 43, ['r'] = 44, ['s'] = 45, ['t'] = 46, ['u'] = 47, ['v'] = 48,
+    ['w'] = 49, ['x'] = 50, ['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56,
+    ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['+'] = 63, ['/'] = 64,
+};
+
 static int value_of(char c)
 {
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
+    return values[(uint8_t)c] - 1;
+}
+
+bool base64_take(struct base64 *b, char *dst, struct str s, size_t *len)
+{
+    char *to = dst;
+    b->n += s.len;
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.p[i] == '=') {
+            b->is_end = true;
+            continue;
+        }
+        int digit = value_of(s.p[i]);
+        if (digit < 0 || b->is_end)
+            return false;
+        b->value = (b->value << 6 | (unsigned)digit) & 0xffff;
+        b->bits += 6;
+        if (b->bits < 8)
+            continue;
+        b->bits -= 8;
+        *to++ = (char)(b->value >> b->bits & 0xff);
+    }
+    *len = (size_t)(to - dst);
+    return true;
+}
+
+bool base64_is_whole(const struct base64 *b)
+{
+    return b->n % 4 == 0 && b->bits < 6;
 }
 
 bool base64_decode(char *dst, size_t cap, struct str s, size_t *len)

@@ -63,6 +63,13 @@ void *xrealloc(void *p, size_t n)
     return moved;
 }
 
+void *xgrow(void *v, size_t n, size_t size)
+{
+    if ((n & (n - 1)) != 0)
+        return v;
+    return xrealloc(v, (n == 0 ? 1 : 2 * n) * size);
+}
+
 char *xstrdup(const char *z)
 {
     return xstrndup(z, strlen(z));

@@ -14,6 +14,9 @@
 void *xmalloc(size_t n);
 void *xcalloc(size_t count, size_t size);
 void *xrealloc(void *p, size_t n);
+/* V with room for one element of SIZE bytes behind its N: of an array that grows by nothing else.
+ * It is made twice as long at each power of two, so that N elements cost time linear in N. */
+void *xgrow(void *v, size_t n, size_t size);
 char *xstrdup(const char *z);
 char *xstrndup(const char *p, size_t n); /* terminated */
 char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);

@@ -14,7 +14,10 @@
 #include "conf/policy.h"
 #include "conf/text.h"
 
-enum { INCLUDE_DEPTH = 10 };
+enum {
+    INCLUDE_DEPTH = 10,
+    FAULTS_SHOWN = 200 /* lines: each is compared with those before it */
+};
 
 /* One run of the parser; it has no argument for callbacks and is not thread safe. */
 struct reader {
@@ -23,6 +26,7 @@ struct reader {
     cfg_t *top;
     const char *file;        /* the one that is read now */
     const struct text *text; /* and its text */
+    struct section *open;    /* the rule or forward of which something has been read; NULL: none */
     unsigned depth;
     unsigned n_faults; /* when reading began: tells whether the parser said why it stopped */
 };
@@ -38,14 +42,22 @@ void conf_fault(struct conf_faults *f, const char *where, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(reason, sizeof(reason), fmt, ap);
     va_end(ap);
+    f->n++;
+    if (f->n > FAULTS_SHOWN + 1)
+        return;
+    if (f->n > FAULTS_SHOWN)
+        snprintf(reason, sizeof(reason), "this and what follows is not shown: mend the others");
     char *text = xasprintf("%s%s: %s\n", f->text == NULL ? "" : f->text, where, reason);
     free(f->text);
     f->text = text;
-    f->n++;
 }
 
 void conf_key_fault(struct conf_faults *f, const char *where, const char *key, const char *reason)
 {
+    if (f->n > FAULTS_SHOWN) {
+        f->n++;
+        return;
+    }
     bool names_key = where[0] == '-' || str_starts(str_from(where), STR("TLSFAN_"));
     char *text = xasprintf("%s%s%s", names_key ? "" : key, names_key ? "" : ": ", reason);
     char *line = xasprintf("%s: %s\n", where, text);
@@ -60,7 +72,7 @@ static char *where_of(const cfg_t *cfg)
     return xasprintf("%s:%d", reading->file, cfg->line);
 }
 
-/* The section CFG stands for. */
+/* The scope of the section CFG. */
 static enum key_scope scope_of(const cfg_t *cfg)
 {
     if (cfg == reading->top || cfg->title == NULL)
@@ -68,15 +80,22 @@ static enum key_scope scope_of(const cfg_t *cfg)
     return strcmp(cfg->name, "rule") == 0 ? KEY_RULE : KEY_FORWARD;
 }
 
+/* The settings of the section CFG; NULL with a fault when its title was there before. */
 static struct section *section_of(const cfg_t *cfg)
 {
+    struct settings *s = reading->settings;
     enum key_scope scope = scope_of(cfg);
+    if (scope == KEY_GLOBAL || reading->open != NULL)
+        return scope == KEY_GLOBAL ? s->global : reading->open;
+    struct str title = str_from(cfg->title);
     unsigned line = text_section_line(reading->text, (unsigned)cfg->line);
     char *where = xasprintf("%s:%u", reading->file, line);
-    struct section *s =
-        settings_section(reading->settings, scope, str_from(cfg->title), where, FROM_FILE);
+    if (settings_section(s, scope, title, NULL, FROM_FILE) != NULL)
+        conf_fault(reading->faults, where, "found duplicate title '%s'", cfg->title);
+    else
+        reading->open = settings_section(s, scope, title, where, FROM_FILE);
     free(where);
-    return s;
+    return reading->open;
 }
 
 static const struct key *key_of(const cfg_t *cfg, const char *name)
@@ -107,17 +126,16 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt)
         return 0;
     const struct key *k = key_of(cfg, cfg_opt_name(opt));
     char *where = where_of(cfg);
-    if (k == NULL) {
+    struct section *section = k == NULL ? NULL : section_of(cfg);
+    struct setting *s = section == NULL ? NULL : section_setting(section, k);
+    if (k == NULL)
         conf_fault(reading->faults, where, "unknown key \"%s\"", cfg_opt_name(opt));
-    } else {
-        struct setting *s = section_setting(section_of(cfg), k);
-        if (key_is_list(k))
-            follow_list(s, k, opt, where);
-        else
-            setting_add(s, k, value_at(cfg_opt_getnstr(opt, 0), where), FROM_FILE);
-    }
+    if (s != NULL && key_is_list(k))
+        follow_list(s, k, opt, where);
+    else if (s != NULL)
+        setting_add(s, k, value_at(cfg_opt_getnstr(opt, 0), where), FROM_FILE);
     free(where);
-    return k == NULL;
+    return s == NULL;
 }
 
 /* At the closing brace: lists that were emptied bring no callback of their own. */
@@ -133,14 +151,21 @@ static void follow_empty_lists(cfg_t *cfg)
     }
 }
 
-/* The section is there even when nothing is written in it. */
+/* At its closing brace. A rule or forward is there even when nothing is written in it. The parser
+ * forgets it, or it would look through all before it at each one. */
 static int on_section(cfg_t *cfg, cfg_opt_t *opt)
 {
     (void)cfg;
-    if (reading != NULL)
-        follow_empty_lists(cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1));
-    if (reading != NULL && (opt->flags & CFGF_TITLE) != 0)
-        (void)section_of(cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1));
+    if (reading == NULL)
+        return 0;
+    unsigned last = cfg_opt_size(opt) - 1;
+    cfg_t *section = cfg_opt_getnsec(opt, last);
+    if (section_of(section) == NULL)
+        return 1;
+    follow_empty_lists(section);
+    reading->open = NULL;
+    if ((opt->flags & CFGF_TITLE) != 0)
+        cfg_opt_rmnsec(opt, last);
     return 0;
 }
 
@@ -287,7 +312,7 @@ static cfg_t *make_parser(void)
     }
     add_options(rule, KEY_RULE, STR(""), texts);
     add_options(forward, KEY_FORWARD, STR(""), texts);
-    const cfg_flag_t titled = CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES;
+    const cfg_flag_t titled = CFGF_MULTI | CFGF_TITLE;
     cfg_opt_t tail[] = {CFG_SEC("rule", rule, titled), CFG_SEC("forward", forward, titled),
                         CFG_FUNC("include", on_include), CFG_END()};
     tail[0].validcb = tail[1].validcb = on_section;

@@ -9,7 +9,7 @@
 #include "base/hash.h"
 #include "conf/conf.h"
 
-enum { NAME_MAX_LEN = 253, KEY_MAX = NAME_MAX_LEN + 3 };
+enum { NAME_MAX_LEN = 253, KEY_MAX = NAME_MAX_LEN + 3, LENGTH_WORDS = KEY_MAX / 64 };
 
 static const unsigned NONE = UINT32_MAX;
 
@@ -22,6 +22,9 @@ struct entry {
 
 struct rule_index {
     struct entry *entries;
+    /* Bit N: a name of N bytes is there, [0] for any port, [1] for one. A host of many labels has
+     * many suffixes, and hashing all is work in the square: only what can be found is asked for. */
+    uint64_t lengths[2][LENGTH_WORDS];
 };
 
 /* 0 when the name is longer than any that can be written. */
@@ -38,10 +41,12 @@ static unsigned make_key(char *key, struct str name, uint16_t port)
 static struct entry *find_entry(const struct rule_index *index, struct str name, uint16_t port)
 {
     char key[KEY_MAX];
-    unsigned len = make_key(key, name, port);
     struct entry *e = NULL;
-    if (len > 0)
-        HASH_FIND(hh, index->entries, key, len, e);
+    if (name.len > KEY_MAX - 2 ||
+        (index->lengths[port != 0][name.len / 64] >> name.len % 64 & 1) == 0)
+        return NULL;
+    unsigned len = make_key(key, name, port);
+    HASH_FIND(hh, index->entries, key, len, e);
     return e;
 }
 
@@ -59,6 +64,7 @@ static void add_pattern(struct rule_index *index, struct str name, uint16_t port
         return;
     }
     HASH_ADD_KEYPTR(hh, index->entries, e->key, e->key_len, e);
+    index->lengths[port != 0][name.len / 64] |= UINT64_C(1) << name.len % 64;
 }
 
 struct rule_index *rule_index_new(const struct rule *rules, unsigned n)

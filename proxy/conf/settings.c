@@ -40,6 +40,8 @@ void settings_init(struct settings *s)
 
 void settings_clear(struct settings *s)
 {
+    for (unsigned i = 0; i < KEY_SCOPES; i++)
+        HASH_CLEAR(hh, s->by_title[i]);
     for (unsigned i = 0; i < s->n_rules; i++)
         section_free(s->rules[i]);
     for (unsigned i = 0; i < s->n_forwards; i++)
@@ -57,26 +59,28 @@ struct section *settings_section(struct settings *s, enum key_scope scope, struc
         return s->global;
     struct section ***list = scope == KEY_RULE ? &s->rules : &s->forwards;
     unsigned *n = scope == KEY_RULE ? &s->n_rules : &s->n_forwards;
-    /* The parser refuses a second section of one name, so a file can only mean its last one. */
-    unsigned last = source == FROM_FILE && *n > 0 ? *n - 1 : 0;
-    for (unsigned i = last; i < *n; i++)
-        if (str_eq(str_from((*list)[i]->title), title))
-            return (*list)[i];
-    if (where == NULL)
-        return NULL;
-    *list = xrealloc(*list, (*n + 1) * sizeof((*list)[0]));
-    (*list)[*n] = section_new(scope, title, where, source);
-    return (*list)[(*n)++];
+    struct section *section = NULL;
+    HASH_FIND(hh, s->by_title[scope], title.p, title.len, section);
+    if (section != NULL || where == NULL)
+        return section;
+    section = section_new(scope, title, where, source);
+    HASH_ADD_KEYPTR(hh, s->by_title[scope], section->title, title.len, section);
+    *list = xgrow(*list, *n, sizeof((*list)[0]));
+    (*list)[(*n)++] = section;
+    return section;
 }
 
 void settings_drop_forwards(struct settings *s, enum setting_source source)
 {
     unsigned kept = 0;
     for (unsigned i = 0; i < s->n_forwards; i++) {
-        if (s->forwards[i]->source == source)
-            section_free(s->forwards[i]);
-        else
-            s->forwards[kept++] = s->forwards[i];
+        struct section *section = s->forwards[i];
+        if (section->source != source) {
+            s->forwards[kept++] = section;
+            continue;
+        }
+        HASH_DEL(s->by_title[KEY_FORWARD], section);
+        section_free(section);
     }
     s->n_forwards = kept;
 }
@@ -107,7 +111,7 @@ void setting_add(struct setting *s, const struct key *k, struct value v, enum se
 {
     if (!key_is_list(k) || s->source != source)
         setting_empty(s, source);
-    s->v = xrealloc(s->v, (s->n + 1) * sizeof(s->v[0]));
+    s->v = xgrow(s->v, s->n, sizeof(s->v[0]));
     s->v[s->n++] = (struct value){xstrdup(v.text), xstrdup(v.where)};
 }
 

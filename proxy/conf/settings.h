@@ -4,6 +4,7 @@
 #ifndef TLSFAN_CONF_SETTINGS_H
 #define TLSFAN_CONF_SETTINGS_H
 
+#include "base/hash.h"
 #include "conf/conf.h"
 #include "conf/keys.h"
 
@@ -25,6 +26,7 @@ struct setting {
 
 /* A rule or a forward, or (title "") all that is outside them. */
 struct section {
+    UT_hash_handle hh; /* in settings->by_title */
     char *title;
     char *where;
     enum key_scope scope;
@@ -38,6 +40,7 @@ struct settings {
     unsigned n_rules;
     struct section **forwards;
     unsigned n_forwards;
+    struct section *by_title[KEY_SCOPES]; /* uthash: the same ones; borrowed */
     bool is_partial; /* reading ended at a fault: what is missing may have been written behind it */
 };
 

@@ -157,7 +157,7 @@ static void open_brace(struct scan *s)
     if (s->last == '=')
         return;
     struct text *t = s->t;
-    t->opens = xrealloc(t->opens, (t->n_opens + 1) * sizeof(t->opens[0]));
+    t->opens = xgrow(t->opens, t->n_opens, sizeof(t->opens[0]));
     t->opens[t->n_opens++] = s->line;
 }
 

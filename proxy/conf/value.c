@@ -305,7 +305,7 @@ static bool set_ports(const struct key *k, void *field, struct str text, char *e
     uint16_t port = 0;
     if (!value_port(text, &port, err))
         return false;
-    list->v = xrealloc(list->v, (list->n + 1) * sizeof(list->v[0]));
+    list->v = xgrow(list->v, list->n, sizeof(list->v[0]));
     list->v[list->n++] = port;
     return true;
 }
@@ -317,7 +317,7 @@ static bool set_hosts(const struct key *k, void *field, struct str text, char *e
     char *host = NULL;
     if (!value_pattern(text, &host, err))
         return false;
-    list->v = xrealloc(list->v, (list->n + 1) * sizeof(list->v[0]));
+    list->v = xgrow(list->v, list->n, sizeof(list->v[0]));
     list->v[list->n++] = host;
     return true;
 }

@@ -26,7 +26,7 @@ static bool is_printable(struct str text)
 
 static void strings_add(struct strings *list, char *text)
 {
-    list->v = xrealloc(list->v, (list->n + 1) * sizeof(list->v[0]));
+    list->v = xgrow(list->v, list->n, sizeof(list->v[0]));
     list->v[list->n++] = text;
 }
 
@@ -40,7 +40,7 @@ bool value_set_listen(const struct key *k, void *field, struct str text, char *e
     if (!addr_parse(&l.addr, text))
         return fail_at(err, text, "is no listener: write ADDR:PORT, [::1]:3128 or unix:/path");
     l.text = xstrndup(text.p, text.len);
-    c->listeners = xrealloc(c->listeners, (c->n_listeners + 1) * sizeof(l));
+    c->listeners = xgrow(c->listeners, c->n_listeners, sizeof(l));
     c->listeners[c->n_listeners++] = l;
     return true;
 }
@@ -132,7 +132,7 @@ bool value_set_connect_to(const struct key *k, void *field, struct str text, cha
         free(to.host);
         return false;
     }
-    c->connect_to = xrealloc(c->connect_to, (c->n_connect_to + 1) * sizeof(to));
+    c->connect_to = xgrow(c->connect_to, c->n_connect_to, sizeof(to));
     c->connect_to[c->n_connect_to++] = to;
     return true;
 }
@@ -329,7 +329,7 @@ bool value_set_edits(const struct key *k, void *field, struct str text, char *er
     struct header_edit edit = {.name = xstrndup(name.p, name.len)};
     if (value.len > 0)
         edit.value = xstrndup(value.p, value.len);
-    r->edits = xrealloc(r->edits, (r->n_edits + 1) * sizeof(edit));
+    r->edits = xgrow(r->edits, r->n_edits, sizeof(edit));
     r->edits[r->n_edits++] = edit;
     return true;
 }

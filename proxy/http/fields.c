@@ -112,17 +112,19 @@ static void drop(struct field *field)
 
 void fields_remove(struct fields *f, enum field_id id)
 {
-    struct field *x;
-    while ((x = fields_find(f, id, NULL)) != NULL)
+    struct field *x = NULL;
+    while ((x = fields_find(f, id, x)) != NULL)
         drop(x);
     f->present &= ~(UINT64_C(1) << id);
 }
 
-/* A name that is not in the list costs one look at `present`. */
+/* One walk: a peer decides how many fields there are, and of how many names. */
 void fields_remove_known(struct fields *f)
 {
-    for (unsigned id = FIELD_OTHER + 1; id < FIELD_COUNT; id++)
-        fields_remove(f, id);
+    for (unsigned i = 0; i < f->n; i++)
+        if (f->v[i].id != FIELD_OTHER)
+            drop(&f->v[i]);
+    f->present &= UINT64_C(1) << FIELD_OTHER;
 }
 
 void fields_remove_name(struct fields *f, struct str name)

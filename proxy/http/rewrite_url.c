@@ -93,8 +93,11 @@ static bool is_same_port(uint16_t a, uint16_t a_default, uint16_t b, uint16_t b_
 static bool is_self(const struct rewrite *r, struct arena *arena, const struct uri_ref *ref)
 {
     struct uri_host self;
-    const char *why;
-    if (!uri_parse_host(&self, arena, r->self, &why))
+    /* A name is its spelling but for a dot and a port. */
+    if (r->self.len > 0 && r->self.p[0] != '[' &&
+        r->self.len > ref->host.name.len + strlen(".:65535"))
+        return false;
+    if (!uri_parse_host(&self, arena, r->self, NULL))
         return false;
     return str_eq(ref->host.name, self.name) &&
            is_same_port(ref->host.port, default_port(ref->scheme), self.port, 80);

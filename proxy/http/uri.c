@@ -17,9 +17,11 @@ enum {
     PUNY_DAMP = 700
 };
 
+/* WHY is NULL where nobody reads the sentence. */
 static bool fail(const char **why, const char *sentence)
 {
-    *why = sentence;
+    if (why != NULL)
+        *why = sentence;
     return false;
 }
 
@@ -38,6 +40,8 @@ static bool fail_name(struct str name, struct arena *arena, const char **why)
 {
     char ascii[MAX_NAME + 1], shown[MAX_NAME + 1];
     bool is_ascii = true;
+    if (why == NULL)
+        return false;
     for (size_t i = 0; i < name.len; i++)
         is_ascii = is_ascii && (uint8_t)name.p[i] < 0x80;
     if (!is_ascii && uri_punycode(ascii, sizeof(ascii), name)) {
@@ -234,7 +238,6 @@ bool uri_parse_target(struct target *t, struct arena *arena, struct str raw, boo
 
 bool uri_parse_ref(struct uri_ref *r, struct arena *arena, struct str url)
 {
-    const char *why;
     struct str scheme = {NULL, 0};
     if (!take_scheme(&url, &scheme) || scheme_of(scheme) == SCHEME_OTHER)
         return false;
@@ -249,7 +252,7 @@ bool uri_parse_ref(struct uri_ref *r, struct arena *arena, struct str url)
             break;
         }
     }
-    return uri_parse_host(&r->host, arena, r->authority, &why);
+    return uri_parse_host(&r->host, arena, r->authority, NULL);
 }
 
 struct str uri_authority(struct arena *arena, struct str host, uint16_t port, uint16_t default_port)

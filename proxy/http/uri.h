@@ -32,7 +32,7 @@ struct target {
 MUST_CHECK bool uri_parse_target(struct target *t, struct arena *arena, struct str raw,
                                  bool is_connect, const char **why);
 
-/* Host field or authority: "name", "name:port", "[v6]:port". Same errors. */
+/* Host field or authority: "name", "name:port", "[v6]:port". Same errors; WHY may be NULL. */
 MUST_CHECK bool uri_parse_host(struct uri_host *h, struct arena *arena, struct str raw,
                                const char **why);
 

@@ -3,7 +3,7 @@
  * before the answer begins. Then a window of items is under way, in the order asked for; what is
  * first in line is given on, the others hold theirs.
  *
- * Everything that calls out is done by batch_run(), which a post or a deadline calls; items and the
+ * Everything that calls out is done by batch_run(), which a post calls; items and the
  * user of the batch only ask for it. */
 #include "service/batch.h"
 
@@ -13,7 +13,7 @@
 
 enum {
     PIECE = 65536 - 64, /* bytes given on at a time: with libevent's own a power of two */
-    READ_ON_MS = 1,     /* between two pieces of a long body that are read */
+    TURN = 4 * PIECE,   /* bytes given on in one turn: what is written may be read as fast */
     FIRST_ROOM = 4096,  /* bytes of a body to begin with */
     BEGUN_MAX = 64,     /* items begun in one go */
     WANT_COSTS = 384    /* bytes of what is read of it that each item costs besides its text */
@@ -21,7 +21,7 @@ enum {
 
 enum batch_state {
     BATCH_BODY,   /* gathers the body */
-    BATCH_READ,   /* reads it: waits for `step` between two pieces */
+    BATCH_READ,   /* reads it, a piece each turn */
     BATCH_ANSWER, /* items are under way */
     BATCH_CLOSED  /* waits for the reaper */
 };
@@ -43,8 +43,8 @@ struct batch {
     unsigned n_begun;  /* in this run: each keeps its memory until the end of the turn */
     bool paused;       /* the user takes no more */
     bool is_awaited;   /* the caller waits for 100 before it sends the body */
+    size_t given;      /* in this turn */
     struct post run;
-    struct deadline step;
     struct reap reap;
 };
 
@@ -88,7 +88,6 @@ static void batch_close(struct batch *b)
     batch_drop_body(b);
     share_set(&b->share, 0);
     loop_unpost(&b->run);
-    deadline_close(&b->step);
     loop_reap(b->kind.engine->loop, &b->reap, batch_free, b);
 }
 
@@ -156,7 +155,7 @@ static void batch_end(struct ustream *us, struct str last, const struct fields *
         return;
     b->state = BATCH_READ;
     batch_read_init(&b->reader, str_make(b->body, b->len), b->is_json,
-                    b->kind.conf->batch.max_items);
+                    b->kind.conf->batch.max_items, b->kind.conf->client.max_head);
     batch_wake(b);
 }
 
@@ -236,6 +235,13 @@ static void batch_give_head(struct batch *b)
     arena_clear(&arena);
 }
 
+/* The rest when others have had a turn, though an item may have asked for this one meanwhile. */
+static void batch_next_turn(struct batch *b)
+{
+    loop_unpost(&b->run);
+    loop_post_next(b->kind.engine->loop, &b->run);
+}
+
 /* A bounded number at once. Where a rule lets fewer go to a host, they wait in its queue, behind
  * each other and for as long as it takes: timeout_ms is the caller's to set. */
 static void batch_begin(struct batch *b)
@@ -244,10 +250,11 @@ static void batch_begin(struct batch *b)
     for (; b->kind.under_way < max && b->next < b->reader.n; b->next++) {
         if (!list_is_empty(&b->items) && budget_is_tight(b->kind.engine->budget))
             return; /* each that ends is a reason to come back */
-        if (b->n_begun++ == BEGUN_MAX)
-            deadline_set(&b->step, READ_ON_MS);
-        if (b->n_begun > BEGUN_MAX)
+        if (b->n_begun == BEGUN_MAX) {
+            batch_next_turn(b);
             return;
+        }
+        b->n_begun++;
         struct batch_item *item = item_begin(&b->kind, &b->reader.v[b->next], b->next);
         list_push_back(&b->items, &item->link);
     }
@@ -261,6 +268,7 @@ static bool batch_give(struct batch *b, struct evbuffer *out)
         b->us.events->on_body(b->us.arg, (const char *)evbuffer_pullup(out, -1), n);
     if (b->state == BATCH_CLOSED)
         return false;
+    b->given += n;
     evbuffer_drain(out, n);
     return !b->paused;
 }
@@ -302,14 +310,18 @@ static void batch_answer(struct batch *b)
     bool more = !b->paused;
     b->n_begun = 0;
     batch_begin(b);
-    while (more && b->state == BATCH_ANSWER) {
+    b->given = 0;
+    while (more && b->state == BATCH_ANSWER && b->given < TURN) {
         more = batch_give_first(b, out);
         if (b->state == BATCH_ANSWER)
             batch_begin(b);
     }
-    if (b->state == BATCH_ANSWER && !b->paused && list_is_empty(&b->items) &&
-        b->next == b->reader.n)
+    if (more && b->state == BATCH_ANSWER) {
+        batch_next_turn(b);
+    } else if (b->state == BATCH_ANSWER && !b->paused && list_is_empty(&b->items) &&
+               b->next == b->reader.n) {
         batch_finish(b, out);
+    }
     evbuffer_free(out);
 }
 
@@ -317,7 +329,7 @@ static void batch_read(struct batch *b)
 {
     switch (batch_read_step(&b->reader)) {
     case BATCH_READ_MORE:
-        deadline_set(&b->step, READ_ON_MS);
+        loop_post_next(b->kind.engine->loop, &b->run);
         return;
     case BATCH_READ_BAD:
         b->fault = b->reader.fault;
@@ -412,6 +424,5 @@ struct ustream *batch_open(struct engine *e, const struct source_side *from)
     batch_boundary(b->kind.boundary);
     list_init(&b->items);
     post_init(&b->run, batch_run, b);
-    deadline_init(&b->step, e->loop, batch_run, b);
     return &b->us;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One request of a batch: see batch_item.h. Multipart passes a response on as it comes; NDJSON
- * needs it whole, and makes a line of it at its end. */
+ * needs it whole, to know whether it is text, and makes a line of it while it is given. */
 #include "service/batch_item.h"
 
 #include <stdlib.h>
@@ -38,13 +38,6 @@ static void item_held_more(struct batch_item *it, size_t before)
     item_changed(it);
 }
 
-static void item_drop_held(struct batch_item *it)
-{
-    size_t n = evbuffer_get_length(it->held);
-    budget_add(it->x.engine->budget, -(int64_t)n);
-    evbuffer_drain(it->held, n);
-}
-
 /* Breaks IT off: what has not been given yet becomes the answer for the fault. */
 static void PRINTF_LIKE(3, 4)
     item_break(struct batch_item *it, enum fault_code code, const char *fmt, ...)
@@ -64,40 +57,81 @@ static void item_done(struct batch_item *it)
     deadline_clear(&it->deadline);
 }
 
-/* ---- NDJSON: the whole response as a line, in place of its body */
+/* ---- NDJSON: the response as a line */
 
 static const char *error_of(const struct batch_item *it)
 {
     return it->x.fault == FAULT_NONE ? NULL : fault_info(it->x.fault)->type;
 }
 
-static void item_make_line(struct batch_item *it, struct str body)
+/* Empties BUFFER, which may be NULL and is counted. */
+static void item_drop(struct batch_item *it, struct evbuffer *buffer)
 {
-    struct evbuffer *out = evbuffer_new();
-    struct batch_line line = {.index = it->index,
-                              .want = it->want,
-                              .status = it->status,
-                              .fields = it->fields,
-                              .body = body,
-                              .error = error_of(it),
-                              .us = it->x.t.end - it->x.t.begin};
-    it->fields = NULL;
-    batch_put_line(out, &line);
-    item_drop_held(it);
-    evbuffer_add_buffer(it->held, out);
-    evbuffer_free(out);
-    item_held_more(it, 0);
+    size_t n = buffer == NULL ? 0 : evbuffer_get_length(buffer);
+    budget_add(it->x.engine->budget, -(int64_t)n);
+    if (n > 0)
+        evbuffer_drain(buffer, n);
+}
+
+static void item_begin_line(struct batch_item *it, unsigned status, const struct fields *fields)
+{
+    item_drop(it, it->line);
+    batch_line_begin(it->line, it->index, it->want, status, fields);
+    budget_add(it->x.engine->budget, (int64_t)evbuffer_get_length(it->line));
+}
+
+/* Adds S to the body. */
+static void item_add_text(struct batch_item *it, struct str s)
+{
+    it->is_text = it->is_text && utf8_take(&it->utf8, s);
+    evbuffer_add(it->held, s.p, s.len);
+}
+
+/* The body is whole. */
+static void item_end_body(struct batch_item *it)
+{
+    size_t n = evbuffer_get_length(it->line);
+    it->is_text = it->is_text && utf8_is_whole(&it->utf8);
+    batch_line_begin_body(it->line, it->is_text);
+    budget_add(it->x.engine->budget, (int64_t)(evbuffer_get_length(it->line) - n));
 }
 
 /* A response that broke off says nothing of what came. */
 static void item_make_broken_line(struct batch_item *it)
 {
     const struct fault_info *info = fault_info(it->x.fault);
-    it->status = info->status != 0 ? (unsigned)info->status : 502;
-    batch_fields_free(it->fields);
-    it->fields = NULL;
-    item_make_line(it, it->x.sentence.len > 0 ? it->x.sentence
-                                              : STR("the response broke off before its end"));
+    item_begin_line(it, info->status != 0 ? (unsigned)info->status : 502, NULL);
+    item_drop(it, it->held);
+    memset(&it->utf8, 0, sizeof it->utf8);
+    it->is_text = true;
+    item_add_text(it, it->x.sentence.len > 0 ? it->x.sentence
+                                             : STR("the response broke off before its end"));
+    item_end_body(it);
+    item_held_more(it, 0);
+}
+
+/* Moves some of the line to OUT. False: all of it has been given. */
+static bool item_take_line(struct batch_item *it, struct evbuffer *out, size_t n)
+{
+    struct budget *budget = it->x.engine->budget;
+    size_t until = evbuffer_get_length(out) + n;
+    int moved = evbuffer_remove_buffer(it->line, out, n);
+    if (moved > 0)
+        budget_add(budget, -moved);
+    while (evbuffer_get_length(out) < until && evbuffer_get_length(it->held) > 0) {
+        char piece[BATCH_LINE_PIECE];
+        int got = evbuffer_remove(it->held, piece, sizeof piece);
+        if (got <= 0)
+            break;
+        budget_add(budget, -got);
+        batch_line_body(out, it->is_text, str_make(piece, (size_t)got));
+    }
+    if (evbuffer_get_length(out) >= until)
+        return true;
+    if (!it->is_ended)
+        batch_line_end(out, error_of(it), it->x.t.end - it->x.t.begin);
+    it->is_ended = true;
+    return false;
 }
 
 /* ---- what the exchange tells */
@@ -114,9 +148,8 @@ static void on_head(struct exchange *x, struct h1_head *head, enum h1_framing fr
     struct batch_item *it = item_of(x);
     struct h1_out out = {
         .framing = framing, .length = length, .keep_alive = true, .omit_framing = x->res_is_bare};
-    it->status = head->status;
     if (it->kind->is_ndjson) {
-        it->fields = batch_fields_new(&head->fields);
+        item_begin_line(it, head->status, &head->fields);
         return;
     }
     size_t before = evbuffer_get_length(it->held);
@@ -159,6 +192,8 @@ static void on_body(struct exchange *x, const char *p, size_t n)
     x->bytes_out += n;
     if (it->is_chunked)
         batch_put_chunk(it->held, p, n);
+    else if (it->kind->is_ndjson)
+        item_add_text(it, str_make(p, n));
     else
         evbuffer_add(it->held, p, n);
     item_held_more(it, before);
@@ -170,7 +205,8 @@ static void on_end(struct exchange *x, const struct fields *trailers)
     size_t n = evbuffer_get_length(it->held);
     item_done(it);
     if (it->kind->is_ndjson) {
-        item_make_line(it, str_make((const char *)evbuffer_pullup(it->held, -1), n));
+        item_end_body(it);
+        item_changed(it);
         return;
     }
     if (it->is_chunked)
@@ -271,6 +307,8 @@ struct batch_item *item_begin(struct batch_kind *kind, const struct batch_want *
     it->want = want;
     it->index = index;
     it->held = evbuffer_new();
+    it->line = kind->is_ndjson ? evbuffer_new() : NULL;
+    it->is_text = true;
     kind->under_way++;
     deadline_init(&it->deadline, kind->engine->loop, on_deadline, it);
     if (!item_parse(it, &f)) {
@@ -291,8 +329,8 @@ void item_promote(struct batch_item *it)
 
 bool item_take(struct batch_item *it, struct evbuffer *out, size_t n)
 {
-    if (it->kind->is_ndjson && !it->is_done)
-        return false;
+    if (it->kind->is_ndjson)
+        return it->is_done && item_take_line(it, out, n);
     int moved = evbuffer_remove_buffer(it->held, out, n);
     if (moved > 0)
         budget_add(it->x.engine->budget, -moved);
@@ -304,11 +342,12 @@ bool item_take(struct batch_item *it, struct evbuffer *out, size_t n)
 
 void item_close(struct batch_item *it, enum fault_code fault)
 {
-    item_drop_held(it);
+    item_drop(it, it->held);
+    item_drop(it, it->line);
     evbuffer_free(it->held);
-    it->held = NULL;
-    batch_fields_free(it->fields);
-    it->fields = NULL;
+    if (it->line != NULL)
+        evbuffer_free(it->line);
+    it->held = it->line = NULL;
     deadline_close(&it->deadline);
     list_remove(&it->link);
     exchange_close(&it->x, fault);

@@ -5,6 +5,7 @@
 #define TLSFAN_SERVICE_BATCH_ITEM_H
 
 #include "exchange/exchange.h"
+#include "service/batch_line.h"
 #include "service/batch_write.h"
 
 /* What items of one batch share. Embedded in it. */
@@ -29,9 +30,11 @@ struct batch_item {
     bool is_first;            /* its answer is being given */
     bool is_done;             /* nothing more comes */
     bool is_chunked;          /* multipart: what is inside the part */
-    struct evbuffer *held;    /* answer that waits; counted in the budget */
-    struct json_t *fields;    /* NDJSON: of the response */
-    unsigned status;          /* NDJSON: of the response */
+    struct evbuffer *held;    /* answer that waits, NDJSON: its body; counted in the budget */
+    struct evbuffer *line;    /* NDJSON: what stands before the body; counted */
+    struct utf8 utf8;         /* NDJSON: of the body so far */
+    bool is_text;             /* NDJSON: it is UTF-8 */
+    bool is_ended;            /* NDJSON: the end of the line has been given */
     struct deadline deadline; /* timeout_ms */
 };
 
@@ -40,7 +43,8 @@ struct batch_item *item_begin(struct batch_kind *kind, const struct batch_want *
                               unsigned index);
 /* It is first in line now: what it holds will be taken. */
 void item_promote(struct batch_item *it);
-/* Moves at most N bytes of what waits to OUT; gives whether any waits still. */
+/* Moves about N bytes of what waits to OUT, and no more than a body of N becomes in JSON; gives
+ * whether any waits still. */
 bool item_take(struct batch_item *it, struct evbuffer *out, size_t n);
 /* Cancels what is under way. */
 void item_close(struct batch_item *it, enum fault_code fault);

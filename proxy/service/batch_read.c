@@ -14,7 +14,10 @@
 #include "service/json_limit.h"
 
 enum {
-    STEP = 256 * 1024,      /* bytes of text read at a time */
+    STEP = 64 * 1024,   /* bytes of text read at a time */
+    ITEM_COSTS = 256,   /* bytes of text that an item counts besides its own */
+    ELEMENT_FACTOR = 4, /* what an element may have besides its body, in sizes of a head */
+    ELEMENT_ALWAYS = 64 * 1024,
     ID_MAX = 200,           /* bytes */
     TIMEOUT_MAX = 86400000, /* ms */
     PARSE_FACTOR = 4,       /* what parsing may take of memory, in sizes of the text */
@@ -150,19 +153,26 @@ static bool put_start(struct batch_want *w, FILE *out, struct str method, struct
     return ok;
 }
 
+static const char bad_base64[] = "body_base64: this is no base64";
+
 static bool take_base64(struct batch_want *w, struct str text)
 {
     size_t room = base64_decoded(text.len);
     w->body = xmalloc(room);
     return text.len % 4 == 0 && base64_decode(w->body, room, text, &w->body_len)
                ? true
-               : wrong(w, "body_base64: this is no base64");
+               : wrong(w, "%s", bad_base64);
 }
 
-static bool take_body(struct batch_want *w, const json_t *plain, const json_t *base64)
+/* A long one has been decoded before: an empty string stands in its place. */
+static bool take_body(const struct batch_reader *r, struct batch_want *w, const json_t *element)
 {
+    const json_t *plain = json_object_get(element, "body");
+    const json_t *base64 = json_object_get(element, "body_base64");
     if (plain != NULL && base64 != NULL)
         return wrong(w, "body and body_base64 are both given");
+    if (w->body != NULL)
+        return r->long_body.is_bad_base64 ? wrong(w, "%s", bad_base64) : true;
     const json_t *given = plain != NULL ? plain : base64;
     if (given == NULL)
         return true;
@@ -296,7 +306,7 @@ static void close_head(struct batch_want *w, FILE *out, bool ok)
     w->head = NULL;
 }
 
-static void take_element(struct batch_want *w, json_t *element)
+static void take_element(const struct batch_reader *r, struct batch_want *w, json_t *element)
 {
     struct str method = STR("GET");
     const json_t *given = json_object_get(element, "method");
@@ -313,15 +323,18 @@ static void take_element(struct batch_want *w, json_t *element)
     }
     if (given != NULL)
         method = text_of(given);
-    if (!take_timeout(w, json_object_get(element, "timeout_ms")) ||
-        !take_body(w, json_object_get(element, "body"), json_object_get(element, "body_base64")))
+    if (!take_timeout(w, json_object_get(element, "timeout_ms")) || !take_body(r, w, element))
         return;
     FILE *out = open_head(w);
     close_head(w, out, put_head(w, out, method, element));
 }
 
-static void take_line(struct batch_want *w, struct str url)
+static void take_line(const struct batch_reader *r, struct batch_want *w, struct str url)
 {
+    if (url.len > r->max_element) {
+        wrong(w, "url: longer than %zu bytes", r->max_element);
+        return;
+    }
     FILE *out = open_head(w);
     bool ok = put_start(w, out, STR("GET"), url);
     if (ok)
@@ -353,111 +366,187 @@ static struct batch_want *reader_add(struct batch_reader *r)
     return &r->v[r->n++];
 }
 
-static void skip_space(struct batch_reader *r)
+static void spend(struct batch_reader *r, size_t n)
 {
-    while (r->at < r->body.len && strchr(" \t\r\n", r->body.p[r->at]) != NULL &&
-           r->body.p[r->at] != '\0')
+    r->left -= n < r->left ? n : r->left;
+}
+
+/* False when it goes on beyond what this step may look at. */
+static bool skip_space(struct batch_reader *r)
+{
+    size_t from = r->at, left = r->body.len - from;
+    size_t until = from + (left < r->left ? left : r->left);
+    while (r->at < until && (r->body.p[r->at] == ' ' || r->body.p[r->at] == '\t' ||
+                             r->body.p[r->at] == '\r' || r->body.p[r->at] == '\n'))
         r->at++;
+    spend(r, r->at - from);
+    return r->left > 0;
 }
 
 static bool take_byte(struct batch_reader *r, char c)
 {
-    skip_space(r);
     if (r->at == r->body.len || r->body.p[r->at] != c)
         return false;
     r->at++;
     return true;
 }
 
-static bool read_element(struct batch_reader *r)
+/* AT counts from the beginning of the body. */
+static enum batch_read_result not_json(struct batch_reader *r, size_t at, const char *why)
 {
-    json_error_t error;
-    struct batch_want *w = reader_add(r);
-    if (w == NULL)
-        return false;
-    skip_space(r);
-    json_limit_set(PARSE_FACTOR * r->body.len + PARSE_ALWAYS);
-    json_t *element = json_loadb(
-        r->body.p + r->at, r->body.len - r->at,
-        JSON_DISABLE_EOF_CHECK | JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &error);
-    if (element != NULL) {
-        r->at += (size_t)error.position;
-        take_element(w, element);
-        json_decref(element);
-    } else {
-        char shown[200];
-        const char *why = error.text[0] != '\0' ? error.text : "it takes too much memory";
-        fault_set(&r->fault, FAULT_BAD_REQUEST, "the body is not JSON: item %u, byte %zu: %s",
-                  r->n - 1, r->at + (size_t)error.position,
-                  str_escape(shown, sizeof shown, str_from(why)));
-    }
-    json_limit_clear();
-    return element != NULL;
+    char shown[200];
+    fault_set(&r->fault, FAULT_BAD_REQUEST, "the body is not JSON: item %u, byte %zu: %s", r->n - 1,
+              at, str_escape(shown, sizeof shown, str_from(why)));
+    return BATCH_READ_BAD;
 }
 
-static enum batch_read_result end_array(struct batch_reader *r)
+/* TEXT is the whole element but for a long body. */
+static enum batch_read_result parse_element(struct batch_reader *r, struct str text)
 {
-    skip_space(r);
+    json_error_t error;
+    struct batch_want *w = &r->v[r->n - 1];
+    json_limit_set(PARSE_FACTOR * r->body.len + PARSE_ALWAYS);
+    json_t *element = json_loadb(text.p, text.len,
+                                 JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &error);
+    if (element != NULL) {
+        w->body = r->long_body.bytes;
+        w->body_len = r->long_body.len;
+        r->long_body.bytes = NULL;
+        take_element(r, w, element);
+        json_decref(element);
+    }
+    json_limit_clear();
+    if (element != NULL)
+        return BATCH_READ_DONE;
+    return not_json(r, batch_rest_place(&r->scan, (size_t)error.position),
+                    error.text[0] != '\0' ? error.text : "it takes too much memory");
+}
+
+/* Some of an element: first its end is looked for, then a long body is decoded, then the parser
+ * reads the rest. */
+static enum batch_read_result read_element(struct batch_reader *r)
+{
+    size_t before = r->scan.at;
+    if (!r->is_found)
+        r->is_found = batch_scan_step(&r->scan, r->body, r->left);
+    spend(r, r->scan.at - before);
+    if (!r->is_found || !batch_body_step(&r->long_body, &r->scan, r->body, &r->left))
+        return BATCH_READ_MORE;
+    if (r->long_body.text.wrong != NULL)
+        return not_json(r, r->long_body.wrong_at, r->long_body.text.wrong);
+    size_t n = batch_rest_size(&r->scan);
+    if (n > r->max_element) {
+        fault_set(&r->fault, FAULT_TOO_LARGE, "item %u has more than %zu bytes besides its body",
+                  r->n - 1, r->max_element);
+        return BATCH_READ_BAD;
+    }
+    spend(r, n + ITEM_COSTS);
+    r->at = r->scan.at;
+    r->place = BATCH_BEHIND;
+    if (r->long_body.bytes == NULL)
+        return parse_element(r, str_make(r->body.p + r->scan.begin, n));
+    char *rest = batch_rest(&r->scan, r->body);
+    enum batch_read_result result = parse_element(r, str_make(rest, n));
+    free(rest);
+    return result;
+}
+
+static enum batch_read_result begin_element(struct batch_reader *r)
+{
+    if (reader_add(r) == NULL)
+        return BATCH_READ_BAD;
+    batch_scan_init(&r->scan, r->at);
+    free(r->long_body.bytes);
+    memset(&r->long_body, 0, sizeof r->long_body);
+    r->is_found = false;
+    r->place = BATCH_INSIDE;
+    return BATCH_READ_MORE;
+}
+
+/* One thing of the array. MORE: go on. */
+static enum batch_read_result step_place(struct batch_reader *r)
+{
+    switch (r->place) {
+    case BATCH_AT_START:
+        r->place = BATCH_AT_FIRST;
+        return take_byte(r, '[') ? BATCH_READ_MORE
+                                 : bad(r, FAULT_BAD_REQUEST, "the body is no JSON array");
+    case BATCH_AT_FIRST:
+        r->place = BATCH_AT_ELEMENT;
+        return take_byte(r, ']') ? bad(r, FAULT_BAD_REQUEST, "the batch is empty")
+                                 : BATCH_READ_MORE;
+    case BATCH_AT_ELEMENT:
+        return begin_element(r);
+    case BATCH_INSIDE:
+        return read_element(r) == BATCH_READ_BAD ? BATCH_READ_BAD : BATCH_READ_MORE;
+    case BATCH_BEHIND:
+        r->place = take_byte(r, ',') ? BATCH_AT_ELEMENT : BATCH_AT_END;
+        return r->place == BATCH_AT_ELEMENT || take_byte(r, ']')
+                   ? BATCH_READ_MORE
+                   : bad(r, FAULT_BAD_REQUEST,
+                         "the body is not JSON: an item is followed by neither a comma nor ]");
+    case BATCH_AT_END:
+        break;
+    }
     if (r->at < r->body.len)
         return bad(r, FAULT_BAD_REQUEST, "the body is not JSON: something follows the array");
-    r->is_over = true;
     return BATCH_READ_DONE;
 }
 
 static enum batch_read_result step_json(struct batch_reader *r)
 {
-    size_t until = r->at + STEP;
-    if (r->n == 0) {
-        if (!take_byte(r, '['))
-            return bad(r, FAULT_BAD_REQUEST, "the body is no JSON array");
-        if (take_byte(r, ']'))
-            return bad(r, FAULT_BAD_REQUEST, "the batch is empty");
+    enum batch_read_result result = BATCH_READ_MORE;
+    while (result == BATCH_READ_MORE && r->left > 0) {
+        if (r->place == BATCH_INSIDE || skip_space(r))
+            result = step_place(r);
     }
-    do {
-        if (r->n > 0 && take_byte(r, ']'))
-            return end_array(r);
-        if (r->n > 0 && !take_byte(r, ','))
-            return bad(r, FAULT_BAD_REQUEST,
-                       "the body is not JSON: an item is followed by neither a comma nor ]");
-        if (!read_element(r))
-            return BATCH_READ_BAD;
-    } while (r->at < until);
-    return BATCH_READ_MORE;
+    return result;
+}
+
+/* The line at r->at, without its end. */
+static struct str take_text(struct batch_reader *r)
+{
+    struct str rest = str_from_byte(r->body, r->at);
+    struct str line = str_make(rest.p, str_find(rest, '\n'));
+    size_t n = line.len + (line.len < rest.len);
+    r->at += n;
+    spend(r, n);
+    if (line.len > 0 && line.p[line.len - 1] == '\r')
+        line.len--;
+    return line.len <= r->max_element ? str_trim(line) : line; /* longer, it is no URL anyway */
 }
 
 static enum batch_read_result step_text(struct batch_reader *r)
 {
-    size_t until = r->at + STEP;
-    while (r->at < r->body.len && r->at < until) {
-        struct str rest = str_from_byte(r->body, r->at);
-        struct str line = str_make(rest.p, str_find(rest, '\n'));
-        r->at += line.len + (line.len < rest.len);
-        if (line.len > 0 && line.p[line.len - 1] == '\r')
-            line.len--;
-        line = str_trim(line);
-        struct batch_want *w = line.len == 0 ? NULL : reader_add(r);
-        if (w != NULL)
-            take_line(w, line);
-        else if (line.len > 0)
+    while (r->at < r->body.len && r->left > 0) {
+        struct str line = take_text(r);
+        if (line.len == 0)
+            continue;
+        struct batch_want *w = reader_add(r);
+        if (w == NULL)
             return BATCH_READ_BAD;
+        take_line(r, w, line);
+        spend(r, ITEM_COSTS);
     }
     if (r->at < r->body.len)
         return BATCH_READ_MORE;
     if (r->n == 0)
         return bad(r, FAULT_BAD_REQUEST, "the batch is empty");
-    r->is_over = true;
     return BATCH_READ_DONE;
 }
 
-void batch_read_init(struct batch_reader *r, struct str body, bool is_json, unsigned max_items)
+void batch_read_init(struct batch_reader *r, struct str body, bool is_json, unsigned max_items,
+                     size_t max_head)
 {
-    *r = (struct batch_reader){.body = body, .is_json = is_json, .max_items = max_items};
+    *r = (struct batch_reader){.body = body,
+                               .is_json = is_json,
+                               .max_items = max_items,
+                               .max_element = ELEMENT_FACTOR * max_head + ELEMENT_ALWAYS};
 }
 
 enum batch_read_result batch_read_step(struct batch_reader *r)
 {
-    if (r->is_over)
-        return BATCH_READ_DONE;
+    r->left = STEP;
     return r->is_json ? step_json(r) : step_text(r);
 }
 
@@ -476,5 +565,6 @@ void batch_read_clear(struct batch_reader *r)
     for (unsigned i = 0; i < r->n; i++)
         batch_want_clear(&r->v[i]);
     free(r->v);
+    free(r->long_body.bytes);
     *r = (struct batch_reader){0};
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The answer to a batch call: parts of multipart/mixed (RFC 2046 §5.1), each with a whole HTTP
- * response (application/http, RFC 9112 §10.2), or a line of JSON for each item. Bytes only. */
+ * response (application/http, RFC 9112 §10.2). Bytes only. A line of JSON for each item instead:
+ * batch_line.h. */
 #ifndef TLSFAN_SERVICE_BATCH_WRITE_H
 #define TLSFAN_SERVICE_BATCH_WRITE_H
 
@@ -24,22 +25,5 @@ void batch_put_close(struct evbuffer *out, const char *boundary);
 void batch_put_head(struct evbuffer *out, const struct h1_head *head, const struct h1_out *framing);
 void batch_put_chunk(struct evbuffer *out, const char *p, size_t n);
 void batch_put_last_chunk(struct evbuffer *out, const struct fields *trailers);
-
-/* The fields of a response as a JSON object: a name that comes more than once has an array. Freed
- * by batch_put_line() or batch_fields_free(). */
-struct json_t *batch_fields_new(const struct fields *fields);
-void batch_fields_free(struct json_t *fields);
-
-/* A line of NDJSON. */
-struct batch_line {
-    unsigned index;
-    const struct batch_want *want;
-    unsigned status;
-    struct json_t *fields; /* taken over; NULL: none */
-    struct str body;
-    const char *error; /* a word of the table of faults; NULL: none */
-    int64_t us;        /* from begin to end */
-};
-void batch_put_line(struct evbuffer *out, const struct batch_line *line);
 
 #endif

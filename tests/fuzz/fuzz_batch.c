@@ -42,7 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct batch_reader r;
     if (size == 0)
         return 0;
-    batch_read_init(&r, str_make((const char *)data + 1, size - 1), data[0] & 1, 50);
+    batch_read_init(&r, str_make((const char *)data + 1, size - 1), data[0] & 1, 50, 65536);
     enum batch_read_result result;
     do {
         result = batch_read_step(&r);

@@ -59,8 +59,37 @@ static void refused(void **state)
     assert_int_equal(n, 4);
 }
 
+/* In two pieces, wherever they are cut. */
+static void in_pieces(void **state)
+{
+    (void)state;
+    static const struct {
+        struct str coded, plain;
+        bool ok;
+    } pieces[] = {
+        {STR_INIT("Zm9vYg=="), STR_INIT("foob"), true}, {STR_INIT(""), STR_INIT(""), true},
+        {STR_INIT("Zm9v"), STR_INIT("foo"), true},      {STR_INIT("Zm9vYg"), STR_INIT(""), false},
+        {STR_INIT("Zg==Zg=="), STR_INIT(""), false},    {STR_INIT("Zm9vY==="), STR_INIT(""), false},
+        {STR_INIT("Zm9v Ym="), STR_INIT(""), false},
+    };
+    for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+        struct str s = pieces[i].coded;
+        for (size_t cut = 0; cut <= s.len; cut++) {
+            struct base64 b = {0};
+            char text[64];
+            size_t first = 0, second = 0;
+            bool ok = base64_take(&b, text, str_make(s.p, cut), &first) &&
+                      base64_take(&b, text + first, str_from_byte(s, cut), &second) &&
+                      base64_is_whole(&b);
+            assert_int_equal(ok, pieces[i].ok);
+            assert_true(!ok || str_eq(str_make(text, first + second), pieces[i].plain));
+        }
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(both_ways), cmocka_unit_test(refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(both_ways), cmocka_unit_test(refused),
+                                       cmocka_unit_test(in_pieces)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,7 +19,17 @@ static struct {
     struct fault fault;
     unsigned heads, ends, faults;
     enum close_at close_at;
+    size_t total, in_turn, most_in_turn; /* bytes, more than `got` may hold */
+    unsigned turn;                       /* of in_turn */
 } user;
+
+static unsigned turns;
+
+static void on_turn(void *arg)
+{
+    (void)arg;
+    turns++;
+}
 
 static void cancel_at(enum close_at where)
 {
@@ -42,10 +52,15 @@ static void on_head(void *arg, struct h1_head *head, const struct h1_body *body)
 static void on_body(void *arg, const char *p, size_t n)
 {
     (void)arg;
-    assert_true(user.n + n < sizeof user.got);
-    memcpy(user.got + user.n, p, n);
-    user.n += n;
+    size_t room = sizeof user.got - 1 - user.n, kept = n < room ? n : room;
+    memcpy(user.got + user.n, p, kept);
+    user.n += kept;
     user.got[user.n] = '\0';
+    user.total += n;
+    user.in_turn = user.turn == turns ? user.in_turn + n : n;
+    user.turn = turns;
+    if (user.most_in_turn < user.in_turn)
+        user.most_in_turn = user.in_turn;
     cancel_at(AT_BODY);
 }
 
@@ -206,6 +221,52 @@ static void an_origin_that_goes(void **state)
     rig_check_empty(&rig);
 }
 
+/* The origin answers with N bytes of BYTE, as fast as they are taken. */
+static void answer_long(int fd, size_t n, char byte)
+{
+    char text[4096];
+    snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", n);
+    fixture_write(fd, text);
+    memset(text, byte, sizeof text);
+    for (size_t sent = 0; sent < n;) {
+        size_t left = n - sent < sizeof text ? n - sent : sizeof text;
+        ssize_t done = send(fd, text, left, MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent += done > 0 ? (size_t)done : 0;
+        loop_turn(&rig.f.loop, false);
+    }
+}
+
+/* A line may be long, and is written while it is given: one turn has a part of it. */
+static void a_long_answer_takes_turns(void **state)
+{
+    (void)state;
+    enum { BYTES = 3 * 1024 * 1024, MOST = 1024 * 1024 };
+    static const struct {
+        char byte;
+        size_t becomes; /* bytes, of three */
+    } bytes[] = {{'a', 3}, {'\1', 18}, {'\xff', 4}};
+    struct turn hook;
+    loop_add_turn(&rig.f.loop, &hook, on_turn, NULL);
+    for (size_t i = 0; i < sizeof bytes / sizeof bytes[0]; i++) {
+        call("text/plain", "application/x-ndjson", "http://%P/a");
+        turn();
+        int fd = rig_accept(&rig, "\r\n\r\n");
+        answer_long(fd, BYTES, bytes[i].byte);
+        for (int n = 0; n < 1000 && user.ends == 0; n++)
+            loop_turn(&rig.f.loop, false);
+        assert_int_equal(user.ends, 1);
+        assert_true(user.total > BYTES / 3 * bytes[i].becomes);
+        assert_true(user.total < BYTES / 3 * bytes[i].becomes + 256);
+        assert_true(user.most_in_turn < MOST);
+        assert_non_null(
+            strstr(user.got, bytes[i].byte == '\xff' ? "\"body_base64\":\"////" : "\"body\":\""));
+        close(fd);
+        turn();
+        rig_check_empty(&rig);
+    }
+    loop_remove_turn(&hook);
+}
+
 /* What has been counted meanwhile can be told. */
 static void it_is_counted(void **state)
 {
@@ -250,6 +311,7 @@ int main(void)
         cmocka_unit_test(faults_of_the_whole),
         cmocka_unit_test(closed_in_each_callback),
         cmocka_unit_test(an_origin_that_goes),
+        cmocka_unit_test(a_long_answer_takes_turns),
         cmocka_unit_test(it_is_counted),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

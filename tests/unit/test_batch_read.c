@@ -8,13 +8,14 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "service/batch_read.h"
 
 /* Reads all; the caller clears. */
 static enum batch_read_result read_all(struct batch_reader *r, const char *text, bool is_json)
 {
     enum batch_read_result result;
-    batch_read_init(r, str_from(text), is_json, 3);
+    batch_read_init(r, str_from(text), is_json, 3, 65536);
     while ((result = batch_read_step(r)) == BATCH_READ_MORE)
         ;
     return result;
@@ -141,10 +142,102 @@ static void wrong_as_a_whole(void **state)
     batch_read_clear(&r);
 }
 
+/* FIRST, N times AGAIN, LAST. Heap. */
+static char *long_text(const char *first, const char *again, size_t n, const char *last)
+{
+    size_t len = strlen(again);
+    char *text = xmalloc(strlen(first) + n * len + strlen(last) + 1), *to = text;
+    to = stpcpy(to, first);
+    for (size_t i = 0; i < n; i++)
+        to = stpcpy(to, again);
+    stpcpy(to, last);
+    return text;
+}
+
+/* A body beyond what the parser sees is what it means, wherever it stands. */
+static void long_bodies(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *first, *again, *last, *byte;
+        size_t len; /* of the body; 0: WRONG says why not */
+        const char *wrong;
+    } bodies[] = {
+        {"[{\"body\":\"", "a", "\",\"url\":\"http://h/\"}]", "a", 1, NULL},
+        {"[{\"url\":\"http://h/\", \"body\" : \"", "\\u0061", "\" } ]", "a", 1, NULL},
+        {"[{\"url\":\"http://h/\",\"body_base64\":\"", "YW\\u0046h", "\"}]", "aaa", 3, NULL},
+        {"[{\"url\":\"http://h/\",\"b\\u006fdy\":\"", "a", "\"}]", "a", 1, NULL},
+        {"[{\"url\":\"http://h/\",\"body_base64\":\"", "A=AA", "\"}]", "", 0, "no base64"},
+        {"[{\"url\":\"http://h/\",\"body_base64\":\"", "AAAA", "A\"}]", "", 0, "no base64"},
+        {"[{\"url\":\"http://h/\",\"body\":\"\",\"body_base64\":\"", "AAAA", "\"}]", "", 0, "both"},
+        {"[{\"url\":\"http://h/\",\"bod\":\"", "a", "\"}]", "", 0, "no member"},
+        {"[{\"url\":\"http://h/\",\"headers\":{\"body\":\"", "a", "\"}}]", "", -1, NULL},
+    };
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        char *text = long_text(bodies[i].first, bodies[i].again, 30000, bodies[i].last);
+        struct batch_reader r;
+        if (read_all(&r, text, true) != BATCH_READ_DONE)
+            fail_msg("%s: %s", bodies[i].first, r.fault.text);
+        assert_int_equal(r.n, 1);
+        if (bodies[i].wrong != NULL && strstr(r.v[0].wrong, bodies[i].wrong) == NULL)
+            fail_msg("%s: %s", bodies[i].first, r.v[0].wrong);
+        if (bodies[i].len == 1 || bodies[i].len == 3) {
+            assert_null(r.v[0].wrong);
+            assert_int_equal(r.v[0].body_len, 30000 * bodies[i].len);
+            assert_memory_equal(r.v[0].body, "aaa", bodies[i].len);
+            assert_non_null(
+                strstr(r.v[0].head, i == 2 ? "Length: 90000\r\n" : "Length: 30000\r\n"));
+        }
+        batch_read_clear(&r);
+        free(text);
+    }
+}
+
+/* Whatever it is that is long: what one step looks at is bounded, so there are many. */
+static void long_ones_take_steps(void **state)
+{
+    (void)state;
+    enum { BYTES = 4 * 1024 * 1024, LEAST = 32 };
+    static const struct {
+        const char *first, *again, *last, *fault; /* NULL: none */
+    } texts[] = {
+        {"[{\"url\":\"http://h/\",\"body\":\"", "aaaa", "\"}]", NULL},
+        {"[{\"url\":\"http://h/\",\"body_base64\":\"", "AAAA", "\"}]", NULL},
+        {"[{\"url\":\"http://h/\",\"body\":\"", "aaaa", "\xff\"}]", "not UTF-8"},
+        {"[{\"url\":\"http://h/\",\"body\":\"", "aaaa", "\n\"}]", "control byte"},
+        {"[{\"body\":\"a\",\"url\":\"http://h/\",\"body\":\"", "aaaa", "\"}]", "duplicate"},
+        {"[{\"url\":\"http://h/\",\"b\\u006fdy\":\"", "aaaa", "\"}]", "besides its body"},
+        {"[{\"url\":\"http://h/\",\"id\":\"", "aaaa", "\"}]", "besides its body"},
+        {"[{\"url\":\"http://h/\",\"body\":\"", "aaaa", "", "besides its body"},
+        {"[", "[[[[", "]", "besides its body"},
+        {"[", "    ", "{}]", NULL},
+        {"[{}", "    ", "]", NULL},
+        {"[{}]", "    ", "", NULL},
+        {"", "    ", "[{}]", NULL},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        char *text = long_text(texts[i].first, texts[i].again, BYTES / 4, texts[i].last);
+        struct batch_reader r;
+        unsigned steps = 1;
+        enum batch_read_result result;
+        batch_read_init(&r, str_from(text), true, 3, 65536);
+        while ((result = batch_read_step(&r)) == BATCH_READ_MORE)
+            steps++;
+        if (steps < LEAST || (result == BATCH_READ_BAD) != (texts[i].fault != NULL))
+            fail_msg("%s: %u steps, %s", texts[i].first, steps, r.fault.text);
+        if (result == BATCH_READ_BAD && strstr(r.fault.text, texts[i].fault) == NULL)
+            fail_msg("%s: %s", texts[i].first, r.fault.text);
+        batch_read_clear(&r);
+        free(text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_sent), cmocka_unit_test(members), cmocka_unit_test(numbers_as_ids),
-        cmocka_unit_test(wrong_items), cmocka_unit_test(wrong_as_a_whole)};
+        cmocka_unit_test(what_is_sent),        cmocka_unit_test(members),
+        cmocka_unit_test(numbers_as_ids),      cmocka_unit_test(wrong_items),
+        cmocka_unit_test(wrong_as_a_whole),    cmocka_unit_test(long_bodies),
+        cmocka_unit_test(long_ones_take_steps)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
