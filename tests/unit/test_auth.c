@@ -20,6 +20,7 @@ enum { CALLS = AUTH_CHECKS_MAX + AUTH_PLACE_MAX };
 struct call {
     struct auth_job *job;
     bool told;
+    unsigned at; /* which result it was, from 1 */
     enum auth_result result;
 };
 
@@ -74,7 +75,7 @@ static void on_result(void *arg, enum auth_result result)
     c->job = NULL;
     c->told = true;
     c->result = result;
-    told++;
+    c->at = ++told;
 }
 
 static void encode(char *dst, const char *pair)
@@ -134,17 +135,16 @@ static void wait_for(unsigned i)
     assert_true(calls[i].told);
 }
 
-/* How many of the calls FROM to TO are told between now and call I's result. What had been finished
- * when this began does not count. */
+/* How many of the calls FROM to TO have their result between now and call I's. What had been
+ * finished when this began does not count. */
 static unsigned told_before(unsigned i, unsigned from, unsigned to)
 {
     unsigned n = 0;
     loop_turn(&loop, false);
-    for (unsigned k = from; k < to; k++)
-        n -= calls[k].told;
+    unsigned before = told;
     wait_for(i);
     for (unsigned k = from; k < to; k++)
-        n += calls[k].told;
+        n += calls[k].at > before && calls[k].at < calls[i].at;
     return n;
 }
 
