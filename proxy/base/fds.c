@@ -3,8 +3,10 @@
 #include "base/fds.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 enum {
     OF_PROCESS = 32, /* what is open beside connections: logs, listeners, signals */
@@ -85,6 +87,15 @@ bool fds_is_kept(int fd)
 bool fds_is_near(int fd)
 {
     return fd >= 0 && (unsigned)fd >= budget.mark - budget.mark / PART;
+}
+
+bool fds_any_left(void)
+{
+    int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    close(fd);
+    return !fds_is_kept(fd);
 }
 
 bool fds_is_short(int err)

@@ -234,21 +234,30 @@ static struct pool_wait *next_hungry(const struct origin *o, const struct list *
     return NULL;
 }
 
+/* Dials for one who waits at the origin whose turn it is. */
+static void feed_one(struct pool *p)
+{
+    struct list *it = list_pop(&p->starved);
+    struct origin *o = container_of(it, struct origin, starved);
+    struct pool_wait *wait = next_hungry(o, &o->ready);
+    if (wait == NULL)
+        return;
+    if (next_hungry(o, &wait->link) != NULL)
+        list_push_back(&p->starved, it);
+    pool_dial_begin(o, wait);
+}
+
 static void feed(void *arg)
 {
     struct pool *p = arg;
-    struct list *it;
-    for (unsigned i = 0; i < FEED_MAX && (it = list_pop(&p->starved)) != NULL; i++) {
-        struct origin *o = container_of(it, struct origin, starved);
-        struct pool_wait *wait = next_hungry(o, &o->ready);
-        if (wait == NULL)
-            continue;
-        if (next_hungry(o, &wait->link) != NULL)
-            list_push_back(&p->starved, it);
-        pool_dial_begin(o, wait);
-    }
-    if (pool_room_is_starving(p))
-        deadline_set(&p->hunger, TICK_MS);
+    bool has_room = fds_any_left() || pool_give_up_idle(p, 1) > 0;
+    for (unsigned i = 0; has_room && i < FEED_MAX && pool_room_is_starving(p); i++)
+        feed_one(p);
+    if (!pool_room_is_starving(p))
+        return;
+    if (!has_room)
+        (void)give_up_oldest(p, true);
+    deadline_set(&p->hunger, TICK_MS);
 }
 
 void pool_room_init(struct pool *p)
