@@ -134,7 +134,7 @@ pytests()
 packages()
 {
     export TLSFAN_PACKAGE_BUILD="$builds/release"
-    folder packages 180 packaging
+    folder packages 600 packaging
     unset TLSFAN_PACKAGE_BUILD
 }
 
@@ -230,12 +230,12 @@ sanitized_steps()
     apart="not counted and not unsanitized"
     if build asan; then
         export ASAN_OPTIONS=detect_leaks=1:exitcode=99 UBSAN_OPTIONS=print_stacktrace=1
-        ctests unit-asan 300 asan
-        pytests asan 900 "$builds/asan/tlsfan" "not load and not bench and not soak and $apart"
+        ctests unit-asan 600 asan
+        pytests asan 1800 "$builds/asan/tlsfan" "not load and not bench and not soak and $apart"
     fi
     if build tsan; then
         export TSAN_OPTIONS=halt_on_error=0:exitcode=66:second_deadlock_stack=1
-        pytests tsan 600 "$builds/tsan/tlsfan" "concurrent and not load and not bench and not soak and $apart"
+        pytests tsan 1500 "$builds/tsan/tlsfan" "concurrent and not load and not bench and not soak and $apart"
     fi
     unset TLSFAN_SANITIZED
     if build fuzz; then
@@ -271,8 +271,8 @@ export PATH
 
 one lint 60 "$src/tests/lint"
 if build dev; then
-    ctests unit 300 dev
-    pytests integration 900 "$builds/dev/tlsfan" "not soak"
+    ctests unit 600 dev
+    pytests integration 1800 "$builds/dev/tlsfan" "not soak"
     if "$soak"; then
         pytests soak 7200 "$builds/dev/tlsfan" soak
     fi
@@ -286,7 +286,7 @@ if ! "$quick"; then
         packages
         one bench 180 "$src/tests/bench/quick" --tlsfan "$builds/release/tlsfan"
         one bench-h2 180 "$src/tests/bench/h2" --tlsfan "$builds/release/tlsfan"
-        one instructions 300 "$src/tests/bench/instructions" --tlsfan "$builds/release/tlsfan"
+        one instructions 600 "$src/tests/bench/instructions" --tlsfan "$builds/release/tlsfan"
     fi
 fi
 finish
