@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "manager.h"
+#include "base/fds.h"
 #include "net/sock.h"
 
 /* Never 0. */
@@ -135,6 +136,10 @@ static bool open_place(struct place *p, const struct listen_set *old, unsigned n
 static char *explain(const struct listener *l, int cause)
 {
     struct stat st;
+    char why[256];
+    if (fds_is_short(cause))
+        return xasprintf("cannot listen on %s (%s): %s", l->text, l->where,
+                         fds_explain(why, sizeof(why), cause));
     bool is_file = addr_family(&l->addr) == AF_UNIX && lstat(l->addr.un.sun_path, &st) == 0 &&
                    !S_ISSOCK(st.st_mode);
     const char *hint = is_file               ? " (there is a file that is no socket)"

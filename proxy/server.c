@@ -20,7 +20,9 @@
 
 enum {
     IDLE_GRACE_MS =
-        1000, /* for a request that is on its way to an idle connection as the drain begins */
+        1000,      /* for a request that is on its way to an idle connection as the drain begins */
+    OF_LOOP = 4,   /* descriptors of one */
+    OF_CLIENTS = 4 /* the least there may be, for them and their connections to origins */
 };
 
 enum server_state {
@@ -346,6 +348,17 @@ static void tell_descriptors(const struct conf *c)
                 fds->limit, fds->clients, wanted, fds_need(wanted, c->workers), FDS_ADVICE);
 }
 
+/* With none for clients it would only turn them away. */
+static bool suffice(const struct conf *c, unsigned wanted)
+{
+    if (fds_left() >= wanted)
+        return true;
+    log_error("cannot start: the %u descriptors of this process (RLIMIT_NOFILE) are too few for "
+              "workers = %u and what it listens on: %s, or lower workers",
+              fds_budget()->limit, c->workers, FDS_ADVICE);
+    return false;
+}
+
 static bool open_signals(struct server *s)
 {
     sigset_t set;
@@ -412,12 +425,16 @@ static bool start(struct server *s, struct conf *c)
     if (!s->source->is_run)
         tell_descriptors(c);
     forward_id_init(&s->id);
+    if (!suffice(c, OF_LOOP * (c->workers + 2) + OF_CLIENTS)) {
+        conf_unref(&c);
+        return false;
+    }
     if (!open_signals(s) || !make_workers(s, c)) {
         log_error("cannot start: %s", strerror(errno));
         conf_unref(&c);
         return false;
     }
-    if (!open_all(s, c, &places)) {
+    if (!open_all(s, c, &places) || !suffice(c, OF_CLIENTS)) {
         listen_drop(&places, NULL);
         conf_unref(&c);
         return false;

@@ -35,35 +35,56 @@ static struct door *door_of(struct list *it)
     return container_of(it, struct door, link);
 }
 
+static void stop_accepting(struct shared *s)
+{
+    list_foreach (it, &s->doors) {
+        event_del(&door_of(it)->event);
+    }
+}
+
 static void pause_accepting(struct shared *s, int cause)
 {
     log_limited(LOG_LEVEL_ERROR, "no connection is accepted for a moment: %s", strerror(cause));
     if (fds_is_short(cause))
         worker_make_room(s->workers[s->turn % s->n_workers]);
-    list_foreach (it, &s->doors) {
-        event_del(&door_of(it)->event);
-    }
+    stop_accepting(s);
     deadline_set(&s->pause, PAUSE_MS);
 }
 
-static void on_pause_over(void *arg)
+static void go_on(void *arg)
 {
     struct shared *s = arg;
+    if (deadline_is_set(&s->pause))
+        return;
     list_foreach (it, &s->doors) {
         event_add(&door_of(it)->event, NULL);
     }
 }
 
+/* On the thread of the worker that was dealt a connection, behind it. */
+static void on_judged(void *arg)
+{
+    struct shared *s = arg;
+    loop_send(s->loop, go_on, s);
+}
+
 static void accept_some(struct door *d, unsigned max)
 {
     struct shared *s = d->shared;
+    bool is_last = max == LAST_ACCEPT_MAX;
     for (unsigned i = 0; i < max; i++) {
         struct addr peer;
         int fd = sock_accept(d->fd, &peer);
         if (fd >= 0) {
+            struct worker *w = s->workers[s->turn++ % s->n_workers];
             d->in_a_row++;
-            worker_serve(s->workers[s->turn++ % s->n_workers], fd, &peer, &d->listener);
-            continue;
+            worker_serve(w, fd, &peer, &d->listener);
+            if (!fds_is_kept(fd) || is_last)
+                continue;
+            /* On their way to workers they could use up what is kept for others. */
+            stop_accepting(s);
+            worker_call(w, on_judged, s);
+            return;
         }
         d->in_a_row = 0;
         if (errno == EAGAIN || errno == EWOULDBLOCK)
@@ -120,7 +141,7 @@ void shared_init(struct shared *s, struct loop *l, struct worker **workers, unsi
 {
     *s = (struct shared){.loop = l, .workers = workers, .n_workers = n};
     list_init(&s->doors);
-    deadline_init(&s->pause, l, on_pause_over, s);
+    deadline_init(&s->pause, l, go_on, s);
 }
 
 void shared_update(struct shared *s, struct listen_set *places, struct conf *c)

@@ -89,13 +89,13 @@ bool fds_is_near(int fd)
     return fd >= 0 && (unsigned)fd >= budget.mark - budget.mark / PART;
 }
 
-bool fds_any_left(void)
+unsigned fds_left(void)
 {
     int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
     if (fd < 0)
-        return false;
+        return 0;
     close(fd);
-    return !fds_is_kept(fd);
+    return fds_is_kept(fd) ? 0 : budget.mark - (unsigned)fd;
 }
 
 bool fds_is_short(int err)

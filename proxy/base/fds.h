@@ -51,8 +51,8 @@ static inline unsigned fds_clients(unsigned max)
 bool fds_is_kept(int fd);
 /* True for those, and for the last ones below the mark: room should be made for the next. */
 bool fds_is_near(int fd);
-/* True while there is one below the mark. */
-bool fds_any_left(void);
+/* How many there are below the mark, as far as the lowest free one shows. */
+unsigned fds_left(void);
 /* True for EMFILE and ENFILE. */
 bool fds_is_short(int err);
 /* Puts into DST of N bytes which limit ERR (of accept() or socket()) means, and what to do: a

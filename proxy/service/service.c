@@ -6,25 +6,43 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/fds.h"
 #include "base/log_limit.h"
 #include "service/caller.h"
 #include "service/json_limit.h"
 #include "upstream/pool_room.h"
 
-enum { BACKLOG = 128, PAUSE_MS = 100 };
+enum {
+    BACKLOG = 128,
+    PAUSE_MS = 100,
+    ACCEPT_MAX = FDS_GUESTS / 4 /* in one turn: a health check is over in less than four */
+};
 
 struct service {
     evhtp_t *htp;
     struct callers callers;
     struct deadline pause; /* set while accepting is paused */
+    struct post next_turn;
+    unsigned accepted; /* in this turn */
     struct reap reap;
 };
 
-static void on_pause_over(void *arg)
+static void go_on(void *arg)
 {
     struct service *s = arg;
-    if (s->htp->server != NULL)
+    s->accepted = 0;
+    if (s->htp->server != NULL && !deadline_is_set(&s->pause))
         evconnlistener_enable(s->htp->server);
+}
+
+/* libevent accepts as long as somebody comes, and nobody would be answered meanwhile. */
+static evhtp_res on_accepted(evhtp_connection_t *conn, void *arg)
+{
+    struct service *s = arg;
+    loop_post(s->callers.engine->loop, &s->next_turn);
+    if (++s->accepted >= ACCEPT_MAX)
+        evconnlistener_disable(s->htp->server);
+    return callers_accept(conn, &s->callers);
 }
 
 /* ARG is libevhtp's own for this listener. Without a pause the loop would only turn. */
@@ -50,9 +68,10 @@ struct service *service_new(struct engine *e, const struct watch *w,
     json_limit_install();
     callers_init(&s->callers, e, w);
     s->callers.connections = connections;
-    deadline_init(&s->pause, e->loop, on_pause_over, s);
+    deadline_init(&s->pause, e->loop, go_on, s);
+    post_init(&s->next_turn, go_on, s);
     evhtp_set_pre_accept_cb(s->htp, callers_admit, &s->callers);
-    evhtp_set_post_accept_cb(s->htp, callers_accept, &s->callers);
+    evhtp_set_post_accept_cb(s->htp, on_accepted, s);
     evhtp_set_gencb(s->htp, callers_take, &s->callers);
     return s;
 }
@@ -97,5 +116,6 @@ void service_close(struct service *s)
     (void)ok; /* nothing to listen on cannot fail */
     callers_close(&s->callers);
     deadline_close(&s->pause);
+    loop_unpost(&s->next_turn);
     loop_reap(loop, &s->reap, service_free, s);
 }

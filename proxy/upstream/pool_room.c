@@ -250,7 +250,7 @@ static void feed_one(struct pool *p)
 static void feed(void *arg)
 {
     struct pool *p = arg;
-    bool has_room = fds_any_left() || pool_give_up_idle(p, 1) > 0;
+    bool has_room = fds_left() > 0 || pool_give_up_idle(p, 1) > 0;
     for (unsigned i = 0; has_room && i < FEED_MAX && pool_room_is_starving(p); i++)
         feed_one(p);
     if (!pool_room_is_starving(p))

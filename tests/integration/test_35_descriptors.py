@@ -6,14 +6,17 @@ import re
 import resource
 import signal
 import socket
+import subprocess
 import threading
 
 import pytest
 
-from testenv import SANITIZED
+from testenv import SANITIZED, SLOW
 from testenv.client import Broken, Client
 from testenv.nginx import Nginx
-from testenv.wait import wait_until
+from testenv.ports import free_port
+from testenv.proxy import binary, clean_env
+from testenv.wait import can_connect, wait_until
 
 WHO = "location /who { return 200 \"$http_host$request_uri\"; }\n"
 STRANGER = "127.0.0.2"
@@ -255,6 +258,47 @@ def test_the_warning_is_true(make_proxy, many):
         assert "descriptors" not in enough.log()
 
 
+def test_too_few_to_serve_anybody(tmp_path):
+    """It does not start, and says why, where each client would be turned away."""
+    conf_path = tmp_path / "conf"
+    conf_path.write_text('listen = {"127.0.0.1:0"}\nservice = "off"\nworkers = 8\n')
+    for number in (14, 40, 48, 60):
+        for command in (["-c", str(conf_path)], ["run", "-c", str(conf_path), "--", "true"]):
+            r = subprocess.run([*limited(number), binary(), *command], env=clean_env(), capture_output=True, text=True,
+                               timeout=30 * SLOW)
+            assert r.returncode == (125 if command[0] == "run" else 3), (number, r)
+            assert "RLIMIT_NOFILE" in r.stderr and "ulimit -n" in r.stderr and "workers = 8" in r.stderr, r.stderr
+
+
+def test_a_storm_on_a_socket_that_workers_share(make_proxy, many, tmp_path):
+    """What the main thread has accepted and no worker has judged does not use up what is kept."""
+    path = str(tmp_path / "u")
+    p = make_proxy(conf(many, 2), prefix=limited(300), access=False, service=True,
+                   listen=["127.0.0.1:%d" % free_port(), "unix:" + path], wait=False)
+    wait_until(lambda: can_connect("127.0.0.1", p.service_port) and os.path.exists(path), 10, "the proxy")
+    storm, lock = [], threading.Lock()
+
+    def some():
+        for _ in range(400):
+            s = socket.socket(socket.AF_UNIX)
+            s.settimeout(60)
+            s.connect(path)
+            with lock:
+                storm.append(s)
+    threads = [threading.Thread(target=some) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert b" 200 " in well(p.service_port)
+    p.signal(signal.SIGHUP)
+    p.wait_log("configuration reloaded")
+    assert any(b"RLIMIT_NOFILE" in received(s) for s in storm if not s.setblocking(False) and readable(s))
+    for s in storm:
+        s.close()
+    assert "no connection is accepted for a moment" not in p.log()
+
+
 def test_one_bound_for_all_workers(make_proxy, many):
     """Two workers keep no more idle connections than one."""
     kept = {}
@@ -353,6 +397,21 @@ def test_health_checks_while_strangers_stand(make_proxy, many, sent):
     assert b" 200 " in well(p.service_port, "127.0.0.3", "/metrics")
     assert p.fds() < 200
     for s in storm:
+        s.close()
+
+
+def test_a_health_check_among_a_crowd(make_proxy, many):
+    """Strangers of many addresses who come in one moment: who came first is answered before all of them are in."""
+    p = make_proxy(conf(many, 1, ALLOW % ""), service=True, access=False)
+    p.signal(signal.SIGSTOP)
+    try:
+        first = connected(p.service_port, STRANGER)
+        first.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        crowd = [connected(p.service_port, "127.0.1.%d" % n) for n in range(1, 101)]
+    finally:
+        p.signal(signal.SIGCONT)
+    assert b" 200 " in received(first).split(b"\r\n")[0]
+    for s in [first, *crowd]:
         s.close()
 
 
