@@ -128,6 +128,22 @@ const struct rule *rule_find(const struct conf *c, struct str host, uint16_t por
     return &c->rules[first == NONE ? 0 : first];
 }
 
+static bool is_same_text(const char *a, const char *b)
+{
+    return str_eq(str_from(a), str_from(b));
+}
+
+/* FULL lets through what WRITTEN does not, or gives away what only FULL has. A context is all
+ * settings of TLS but `verify`. */
+static bool is_weaker(const struct rule *full, const struct rule *written)
+{
+    if (written->upgrade && !full->upgrade)
+        return true;
+    return written->tls.verify &&
+           (!full->tls.verify || full->tls.ctx != written->tls.ctx ||
+            !is_same_text(full->sni, written->sni) || (full->upgrade && full->n_edits > 0));
+}
+
 const struct rule *rule_find_full(const struct conf *c, struct str host, struct str full,
                                   uint16_t port)
 {
@@ -136,7 +152,9 @@ const struct rule *rule_find_full(const struct conf *c, struct str host, struct 
         return written;
     const struct rule *found = rule_find(c, full, port);
     bool is_first = found->index != 0 && (written->index == 0 || found->index < written->index);
-    return is_first ? found : written;
+    /* Who writes a word alone leaves it to the list what that is. */
+    bool is_word = str_find(host, '.') == host.len && !str_eq(host, str_from(written->host));
+    return is_first && (is_word || !is_weaker(found, written)) ? found : written;
 }
 
 /* A is B, or below it. */

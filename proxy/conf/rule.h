@@ -71,7 +71,10 @@ bool rule_index_has(const struct rule_index *index, struct str host);
 const struct rule *rule_find(const struct conf *c, struct str host, uint16_t port);
 
 /* The same for a HOST that was found as FULL, with a domain of the search list (empty: as it was
- * written): the first rule that matches either name. */
+ * written): the first rule that matches either name. But whoever forges an answer of the DNS
+ * chooses the domain, so that a rule for FULL must not weaken what holds for HOST as it was
+ * written, unless that is one label which no rule is for. It does by upgrade or verify = off and,
+ * where HOST is verified, by other settings of TLS and by adding fields to what is sent to it. */
 const struct rule *rule_find_full(const struct conf *c, struct str host, struct str full,
                                   uint16_t port);
 /* True when a rule of C may match a name below DOMAIN because of that DOMAIN. Looks at each rule.

@@ -58,8 +58,8 @@ struct dns {
 
 /* A name that a written one may mean. */
 struct candidate {
-    char *name;     /* heap, no dot at the end */
-    bool is_file;   /* looked up in the file of hosts */
+    char *name;     /* heap, no dot at the end, but for the file */
+    bool is_file;   /* looked up in the file of hosts, as it was written */
     bool is_passed; /* its share is over, the next one has been asked */
     struct dns_question questions[DNS_FAMILIES];
 };
@@ -359,8 +359,7 @@ static struct lookup *lookup_new(struct dns *d, const struct dns_key *key)
     k->end = loop_now() + patience * 1000;
     for (unsigned f = 0; f < DNS_FAMILIES; f++)
         list_init(&k->queries[f]);
-    if (host.p[host.len - 1] == '.')
-        host.len--;
+    /* With its dot, which no name in that file has: glibc asks so, too. */
     k->candidates[0] = (struct candidate){.name = xstrndup(host.p, host.len), .is_file = true};
     for (unsigned i = 0; i < n; i++)
         k->candidates[i + 1].name = names[i];

@@ -62,16 +62,13 @@ static void set_domains(struct dns_search *s, struct str text, bool is_one)
         add_domain(s, word);
 }
 
-/* As atoi(3) has it. */
+/* As glibc does, with atoi(3). */
 static unsigned read_ndots(struct str digits)
 {
-    uint64_t v = 0;
-    size_t n = 0;
-    while (n < digits.len && digits.p[n] >= '0' && digits.p[n] <= '9')
-        n++;
-    if (n > 0 && !str_to_u64(str_make(digits.p, n), &v))
-        v = NDOTS_MAX;
-    return v < NDOTS_MAX ? (unsigned)v : NDOTS_MAX;
+    char text[16] = "";
+    memcpy(text, digits.p, digits.len < sizeof(text) ? digits.len : sizeof(text) - 1);
+    long v = strtol(text, NULL, 10);
+    return v >= 0 && v <= NDOTS_MAX ? (unsigned)v : NDOTS_MAX;
 }
 
 static void set_options(struct dns_search *s, struct str text)
@@ -80,7 +77,7 @@ static void set_options(struct dns_search *s, struct str text)
     while (next_word(&text, &word)) {
         if (str_starts(word, STR("ndots:")))
             s->ndots = read_ndots(str_from_byte(word, 6));
-        else if (str_starts(word, STR("no-tld-query")))
+        else if (str_starts(word, STR("no-tld-query")) || str_starts(word, STR("no_tld_query")))
             s->no_tld = true;
     }
 }
@@ -105,7 +102,8 @@ void dns_search_read(struct dns_search *s, const struct dns_search_source *from)
 {
     struct str rest = from->file;
     s->ndots = NDOTS;
-    set_domains(s, str_from(from->localdomain), false);
+    struct str list = str_from(from->localdomain);
+    set_domains(s, str_make(list.p, str_find(list, '\n')), false);
     while (rest.len > 0) {
         size_t end = str_find(rest, '\n');
         read_line(s, str_make(rest.p, end), from->localdomain != NULL);

@@ -58,6 +58,11 @@ CASES = {
     "NODATA everywhere": ("search corp.test", {"app.test": NODATA, "app.test.corp.test": NODATA}, "app.test"),
     "nothing": ("search corp.test", {}, "app.test"),
     "nothing, short": ("search corp.test", {}, "app"),
+    "ndots with a sign": ("search corp.test\noptions ndots:+2", {"app.test": [a(1)], "app.test.corp.test": [a(2)]},
+                          "app.test"),
+    "ndots below 0": ("search corp.test\noptions ndots:-1", {"app.test": [a(1)], "app.test.corp.test": [a(2)]},
+                      "app.test"),
+    "no_tld_query": ("search corp.test\noptions no_tld_query", {"app": [a(1)]}, "app"),
     "root": ("search .", {"app.test": [a(1)], "app": [a(2)]}, "app.test"),
     "root, short": ("search .", {"app": [a(2)]}, "app"),
     "root, ndots": ("search .\noptions ndots:5", {"app.test": [a(1)]}, "app.test"),
@@ -74,6 +79,8 @@ CASES = {
                       "app"),
     "LOCALDOMAIN": ("search one.test", {"app.one.test": [a(1)], "app.two.test": [a(2)]}, "app",
                     {"LOCALDOMAIN": "none.test two.test"}),
+    "LOCALDOMAIN ends with its line": ("search one.test", {"app.two.test": [a(2)], "app": [a(1)]}, "app",
+                                       {"LOCALDOMAIN": "two.test\nthree.test"}),
     "RES_OPTIONS":
         ("search one.test", {"app.x": [a(1)], "app.x.one.test": [a(2)]}, "app.x", {"RES_OPTIONS": "ndots:3"}),
     "too long with the domain": ("search %s.test corp.test" % ("d" * 60), {"app.corp.test": [a(2)],
@@ -81,6 +88,8 @@ CASES = {
                                  ".".join(["a" * 63] * 3) + ".b"),
     "hosts": ("search corp.test", {"app": [SIX], "app.corp.test": [SIX]}, "app", {}, "127.1.0.9 app\n"),
     "hosts of a full name": ("search corp.test", {"app": [a(1)]}, "app", {}, "127.1.0.9 app.corp.test\n"),
+    "hosts without the dot":
+        ("search corp.test", {"app": [a(1)], "app.corp.test": [a(2)]}, "app.", {}, "127.1.0.9 app\n"),
     "only ipv4": ("search one.test two.test", {"app.one.test": [a(1)], "app.two.test": [a(2), SIX]}, "app"),
 }
 
@@ -222,6 +231,42 @@ def test_a_rule_for_the_full_name_holds(names, where, make_proxy, serve):
         c.send("POST http://app:%d/ HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody" % echo.port)
         assert c.response().text == "bodycorp"
         assert c.get("http://none:%d/" % echo.port).error == "dns_error"
+
+
+WEAKER = {"verify": "verify = off", "upgrade": "upgrade = off", "cas": 'verify = on ca_file = "%s"',
+          "sni": 'sni = "elsewhere.test"', "fields": 'request_header = {"X-Secret: s"}'}
+
+
+@pytest.mark.parametrize("ndots", [1, 5])
+@pytest.mark.parametrize("weaker", WEAKER)
+def test_a_forged_answer_weakens_nothing(weaker, ndots, names, make_proxy, serve, ca):
+    """Who forges answers chooses in which domain a whole name is found: not a rule that suits him better."""
+    here = [("A", "127.0.0.1", 60)]
+    _, prefix = names("search corp.test\noptions ndots:%d" % ndots,
+                      {"origin.test.corp.test": here, "app.corp.test": here})
+    kind = {"cas": "unknown_root", "sni": "wrong_host", "fields": "good"}.get(weaker, "self_signed")
+    server = serve(answering(lambda r, c: ok(r.get("X-Secret") or "none")), kind=kind, tls=weaker != "upgrade")
+    rule = WEAKER[weaker].replace("%s", ca.path("stranger.pem"))
+    wait = "upstream { connect_timeout = 2s }\n" if weaker == "upgrade" else ""  # what speaks no TLS says nothing
+    p = make_proxy(wait + 'rule "*.corp.test" { %s }\n' % rule, prefix=prefix)
+    with p.client() as c:
+        r = c.get("http://origin.test:%d/" % server.port)
+        if weaker == "fields":
+            assert r.text == "none"
+            return
+        assert r.error == "connection_timeout" if wait else r.error == "tls_certificate_error", r
+        assert server.requests == []
+        r = c.get("http://app.corp.test:%d/" % server.port)
+        assert (r.status, len(server.requests)) == ((200, 1) if weaker in ("verify", "upgrade", "sni") else (502, 0)), r
+
+
+def test_a_full_name_may_be_held_to_more(names, where, make_proxy):
+    _, prefix = names("search corp.test", {"app.test.corp.test": [a(1)], "app.test.free": [a(2)]})
+    p = make_proxy('upstream { connect_timeout = 2s }\nrule "*.corp.test" { }\n'
+                   'rule "*" { upgrade = off verify = off }\n', prefix=prefix)
+    with p.client() as c:
+        assert c.get("http://app.test:%d/" % where).error == "connection_timeout"  # it speaks no TLS
+        assert c.get("http://app.test.free:%d/" % where).text == "127.1.0.2"
 
 
 def test_verification_stays_on_the_written_name(names, make_proxy, serve):

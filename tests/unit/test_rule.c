@@ -148,6 +148,36 @@ static void either_name(void **state)
     clear(&c);
 }
 
+/* A name of more than one label, and one that a rule is for, lose nothing by what they are found
+ * as; a word that no rule is for is what the list says. */
+static void full_name_weakens_nothing(void **state)
+{
+    (void)state;
+    static const struct pattern patterns[] = {{"*.corp.test", 0}, {"*", 8443}, {"own", 0}};
+    struct conf c;
+    make(&c, patterns, sizeof(patterns) / sizeof(patterns[0]));
+    struct rule *full = &c.rules[1];
+    char sni[] = "sni";
+    int other;
+    for (unsigned i = 0; i < c.n_rules; i++)
+        c.rules[i].upgrade = c.rules[i].tls.verify = i != 2;
+    for (int how = 0; how < 6; how++) {
+        full->upgrade = how != 1;
+        full->tls.verify = how != 2;
+        full->tls.ctx = how == 3 ? &other : NULL;
+        full->sni = how == 4 ? sni : NULL;
+        full->n_edits = how == 5;
+        unsigned held = how == 0 ? 1 : 0;
+        assert_int_equal(rule_find_full(&c, STR("a.b"), STR("a.b.corp.test"), 443)->index, held);
+        assert_int_equal(rule_find_full(&c, STR("own"), STR("own.corp.test"), 443)->index,
+                         how == 0 ? 1 : 3);
+        assert_int_equal(rule_find_full(&c, STR("a"), STR("a.corp.test"), 443)->index, 1);
+        assert_int_equal(rule_find_full(&c, STR("a.b"), STR("a.b.corp.test"), 8443)->index, 1);
+    }
+    full->sni = NULL;
+    clear(&c);
+}
+
 static void no_rules(void **state)
 {
     (void)state;
@@ -200,6 +230,7 @@ int main(void)
         cmocka_unit_test(long_names_are_harmless),
         cmocka_unit_test(no_rules),
         cmocka_unit_test(either_name),
+        cmocka_unit_test(full_name_weakens_nothing),
         cmocka_unit_test(cost_does_not_grow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
