@@ -12,7 +12,9 @@ enum {
     WAITING_LONG = 64,     /* and those that have sent more than GATHER_FREE */
     WAIT_US = 1000000,     /* how long each of them waits */
     LOOK_MS = 5,           /* between two looks at what has been freed */
-    WAKE_FOR = 128 * 1024, /* bytes of room for each that goes on: about what an exchange takes */
+    LOOK_SOON_MS = 1,      /* the same where somebody could go on */
+    WAKE_FOR = 128 * 1024, /* bytes of room for each that goes on behind the first: about what an
+                              exchange takes */
 };
 
 static struct client *waiting_at(struct list *it)
@@ -45,12 +47,13 @@ static void on_wait(void *arg)
     struct clients *cs = arg;
     const struct budget *b = cs->engine->budget;
     struct list *it;
-    for (size_t n = 1; !budget_lacks(b, n * WAKE_FOR) && !list_is_empty(&cs->waiting); n++)
+    size_t n = 0;
+    for (; !budget_lacks(b, n * WAKE_FOR) && !list_is_empty(&cs->waiting); n++)
         go_on(waiting_at(list_first(&cs->waiting)));
     while ((it = list_first(&cs->waiting)) != NULL && has_waited(waiting_at(it)))
         go_on(waiting_at(it));
     if (!list_is_empty(&cs->waiting))
-        deadline_set(&cs->wait, LOOK_MS);
+        deadline_set(&cs->wait, n > 0 ? LOOK_SOON_MS : LOOK_MS);
 }
 
 void room_init(struct clients *cs)
@@ -88,6 +91,11 @@ enum room client_room(struct client *c, size_t head, struct fault *f)
     bool is_waiter = head > 0 && c->order.n == 0;
     if ((head > 0 && !is_waiter) || (head == 0 && c->in.len <= GATHER_FREE))
         return ROOM_ENOUGH;
+    /* Those who wait go before whoever has just come: else the room that an answer leaves is always
+     * taken by who got it. */
+    bool is_late = is_waiter && c->waits_since == 0 && !list_is_empty(&c->cs->waiting);
+    if (is_late && wait_begin(c))
+        return ROOM_LATER;
     if (engine_has_room(c->cs->engine, f) || (is_waiter && has_waited(c)))
         return ROOM_ENOUGH;
     return is_waiter && wait_begin(c) ? ROOM_LATER : ROOM_NONE;
