@@ -475,10 +475,8 @@ static void query_join(struct dns *d, struct dns_query *q, const struct dns_key 
 {
     struct lookup *k;
     HASH_FIND(hh, d->flying, key->p, key->len, k);
-    if (k == NULL) {
-        refresh(d);
+    if (k == NULL)
         k = lookup_new(d, key);
-    }
     if (k->answer.of[f] == NULL) {
         list_push_back(&k->queries[f], &q->link);
         return;
@@ -511,6 +509,7 @@ struct dns_query *dns_lookup(struct dns *d, struct str host, int family, dns_fn 
     q->answer = dns_record_known(bare, family);
     if (q->answer == NULL) {
         struct dns_key key;
+        refresh(d); /* or what is kept would be told although the servers are others */
         dns_key_set(&key, host);
         q->answer = find_known(d, bare, &key, family);
         if (q->answer == NULL) {
