@@ -29,7 +29,8 @@ static void start_looking(void *arg)
     deadline_set(&look, LOOK_MS);
 }
 
-static void hold(struct log_limit *l, enum log_level level, const char *fmt, va_list args)
+static void PRINTF_LIKE(3, 0)
+    hold(struct log_limit *l, enum log_level level, const char *fmt, va_list args)
 {
     if (l->held++ > 0)
         return;

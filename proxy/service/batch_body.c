@@ -45,7 +45,7 @@ static bool take(struct batch_body *b, const struct batch_cut *cut, struct str w
         b->len += json_unescape(&b->text, b->bytes + b->len, some);
     b->done += n;
     *left -= n;
-    b->wrong_at = cut->begin + b->done;
+    b->wrong_at = cut->begin + b->text.at;
     if (b->text.wrong == NULL && b->done < len)
         return false;
     return json_unescape_end(&b->text) || b->text.wrong != NULL;

@@ -165,16 +165,28 @@ static size_t plain_length(struct str s)
     return i;
 }
 
+/* How much of S is UTF-8 behind what U has seen. */
+static size_t utf8_length(struct utf8 u, struct str s)
+{
+    size_t n = 0;
+    while (n < s.len && utf8_take(&u, str_make(s.p + n, 1)))
+        n++;
+    return n;
+}
+
 /* Bytes that stand for themselves, at least one; gives how many. */
 static size_t take_plain(struct json_unescape *u, char *to, struct str s)
 {
     size_t n = plain_length(s);
-    if (n == 0)
+    struct utf8 before = u->utf8;
+    if (n == 0) {
         u->wrong = "a control byte in a string";
-    else if (u->surrogate != 0)
+    } else if (u->surrogate != 0) {
         u->wrong = "half of a surrogate pair";
-    else if (!utf8_take(&u->utf8, str_make(s.p, n)))
+    } else if (!utf8_take(&u->utf8, str_make(s.p, n))) {
         u->wrong = "a string that is not UTF-8";
+        u->at += utf8_length(before, str_make(s.p, n));
+    }
     memmove(to, s.p, n);
     return n;
 }
@@ -197,6 +209,8 @@ size_t json_unescape(struct json_unescape *u, char *dst, struct str s)
             to += used;
         }
         s = str_from_byte(s, used);
+        if (u->wrong == NULL)
+            u->at += used;
     }
     return (size_t)(to - dst);
 }

@@ -32,7 +32,8 @@ struct json_unescape {
     bool is_escape;     /* behind a backslash */
     uint16_t code;      /* of the digits that have come */
     uint16_t surrogate; /* the first half of a pair; 0: none */
-    const char *wrong;  /* what is wrong, when something is */
+    size_t at;          /* bytes that were read and are right */
+    const char *wrong;  /* what is wrong with the next one, when something is */
 };
 
 /* Writes what S means to DST, which has room for S.len + 4 bytes; gives the bytes written, together

@@ -232,12 +232,41 @@ static void long_ones_take_steps(void **state)
     }
 }
 
+/* The place that is told is that of the first wrong byte, not of the piece that it came in. */
+static void where_a_long_body_is_wrong(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *wrong;
+        size_t right; /* bytes of it */
+    } texts[] = {{"\n", 0},       {"\xff", 0},       {"a\xed\xa0\x80", 2},
+                 {"\\x", 1},      {"\\u00g0", 4},    {"\\udc00", 5},
+                 {"\\ud800a", 6}, {"\\ud800\\n", 7}, {"\xc3\\n", 1}};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        char *more = long_text(texts[i].wrong, "tail", 20000, "\"}]");
+        char *text = long_text("[{\"body\":\"", "head", 5000, more);
+        struct batch_reader r;
+        char place[64];
+        snprintf(place, sizeof place, " byte %zu:", 10 + 5000 * 4 + texts[i].right);
+        batch_read_init(&r, str_from(text), true, 3, 65536);
+        enum batch_read_result result;
+        do {
+            result = batch_read_step(&r);
+        } while (result == BATCH_READ_MORE);
+        if (result != BATCH_READ_BAD || strstr(r.fault.text, place) == NULL)
+            fail_msg("%zu: %s instead of %s", i, r.fault.text, place);
+        batch_read_clear(&r);
+        free(text);
+        free(more);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_sent),        cmocka_unit_test(members),
-        cmocka_unit_test(numbers_as_ids),      cmocka_unit_test(wrong_items),
-        cmocka_unit_test(wrong_as_a_whole),    cmocka_unit_test(long_bodies),
-        cmocka_unit_test(long_ones_take_steps)};
+        cmocka_unit_test(what_is_sent),         cmocka_unit_test(members),
+        cmocka_unit_test(numbers_as_ids),       cmocka_unit_test(wrong_items),
+        cmocka_unit_test(wrong_as_a_whole),     cmocka_unit_test(long_bodies),
+        cmocka_unit_test(long_ones_take_steps), cmocka_unit_test(where_a_long_body_is_wrong)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
