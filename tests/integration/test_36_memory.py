@@ -342,3 +342,15 @@ def test_items_of_a_batch_wait_for_memory(make_proxy, serve, kind):
         good = re.findall(rb'HTTP/1.1 200|"status":200', r.body)
         print(r.status, len(good))
         assert r.status == 200 and len(good) > 25
+
+
+@pytest.mark.h1_only("one way of asking is enough")
+def test_who_waits_is_not_idle(make_proxy, serve):
+    """Its request is there, so it gets an answer, however soon idle connections are closed."""
+    server = serve(lambda conn: conn.read_head() and conn.hang())
+    w = Watched(make_proxy, 1, conf="client { idle_timeout = 200ms }\n")
+    w.crowd(40, gets(server.url(""), 1))
+    w.stand()
+    with w.p.client() as c:
+        assert c.get(server.url("/late")).status == 503
+    w.leave(server)
