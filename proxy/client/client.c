@@ -159,7 +159,7 @@ static void client_set_timer(struct client *c, bool has_read)
     } else if (c->state == CLIENT_HEAD && c->has_partial && !c->blocked) {
         is = TIMER_HEAD;
         ms = client_conf(c)->header_timeout;
-    } else if (c->state == CLIENT_HEAD && c->order.n == 0) {
+    } else if (c->state == CLIENT_HEAD && c->order.n == 0 && list_is_empty(&c->waiting)) {
         is = TIMER_IDLE;
         ms = c->cs->grace_ms > 0 ? c->cs->grace_ms : client_conf(c)->idle_timeout;
     }

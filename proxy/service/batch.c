@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 
+#include "exchange/hold.h"
 #include "service/batch_item.h"
 
 enum {
@@ -16,7 +17,9 @@ enum {
     TURN = 4 * PIECE,   /* bytes given on in one turn: what is written may be read as fast */
     FIRST_ROOM = 4096,  /* bytes of a body to begin with */
     BEGUN_MAX = 64,     /* items begun in one go */
-    WANT_COSTS = 384    /* bytes of what is read of it that each item costs besides its text */
+    WANT_COSTS = 384,   /* bytes of what is read of it that each item costs besides its text */
+    WAIT_US = 1000000,  /* how long items wait for memory when none is under way */
+    LOOK_MS = 1         /* between two looks for it */
 };
 
 enum batch_state {
@@ -44,6 +47,8 @@ struct batch {
     bool paused;       /* the user takes no more */
     bool is_awaited;   /* the caller waits for 100 before it sends the body */
     size_t given;      /* in this turn */
+    struct deadline look;
+    int64_t waits_since; /* µs: since when there is no memory for the next item; 0: there was */
     struct post run;
     struct reap reap;
 };
@@ -88,6 +93,7 @@ static void batch_close(struct batch *b)
     batch_drop_body(b);
     share_set(&b->share, 0);
     loop_unpost(&b->run);
+    deadline_close(&b->look);
     loop_reap(b->kind.engine->loop, &b->reap, batch_free, b);
 }
 
@@ -242,13 +248,31 @@ static void batch_next_turn(struct batch *b)
     loop_post_next(b->kind.engine->loop, &b->run);
 }
 
+/* True when the next item waits for memory, none being under way whose end would make room. */
+static bool batch_waits(struct batch *b)
+{
+    struct fault f;
+    int64_t now = loop_now();
+    if (engine_has_room(b->kind.engine, &f)) {
+        b->waits_since = 0;
+        return false;
+    }
+    if (b->waits_since == 0)
+        b->waits_since = now;
+    if (now - b->waits_since >= WAIT_US)
+        return false;
+    deadline_set(&b->look, LOOK_MS);
+    return true;
+}
+
 /* A bounded number at once. Where a rule lets fewer go to a host, they wait in its queue, behind
  * each other and for as long as it takes: timeout_ms is the caller's to set. */
 static void batch_begin(struct batch *b)
 {
     unsigned max = b->kind.conf->rules[0].max_per_host;
     for (; b->kind.under_way < max && b->next < b->reader.n; b->next++) {
-        if (!list_is_empty(&b->items) && budget_is_tight(b->kind.engine->budget))
+        bool is_first = list_is_empty(&b->items);
+        if (is_first ? batch_waits(b) : budget_is_tight(b->kind.engine->budget))
             return; /* each that ends is a reason to come back */
         if (b->n_begun == BEGUN_MAX) {
             batch_next_turn(b);
@@ -424,5 +448,6 @@ struct ustream *batch_open(struct engine *e, const struct source_side *from)
     batch_boundary(b->kind.boundary);
     list_init(&b->items);
     post_init(&b->run, batch_run, b);
+    deadline_init(&b->look, e->loop, batch_wake, b);
     return &b->us;
 }

@@ -292,25 +292,65 @@ def test_nobody_hangs(make_proxy, serve):
     w.leave(server)
 
 
-def test_who_waits_is_served_before_who_has_been(make_proxy, serve, protocol):
-    """Callers that ask again at once, more of them than there is room for: all of them are served, in turn."""
-    server = serve(answering(lambda r, c: time.sleep(0.03) or ok("fine")))
-    p = make_proxy("workers = 1\nmax_memory = 1m\n", service=True)
-    served, stop = [0] * 45, threading.Event()
+class Greedy:
+    """COUNT callers that ask again as soon as they are answered, more than there is room for."""
 
-    def call(i):
-        while not stop.is_set():
-            with p.client(timeout=60) as c:
-                while not stop.is_set() and c.get(server.url("/%d" % i)).status == 200:
-                    served[i] += 1
-    threads = [threading.Thread(target=call, args=(i,)) for i in range(len(served))]
-    for t in threads:
-        t.start()
-    try:
-        wait_until(lambda: sum(served) >= 20 * len(served), 60, "all to be served for a while")
-    finally:
-        stop.set()
-        for t in threads:
+    def __init__(self, make_proxy, serve, count=45):
+        self.server = serve(answering(lambda r, c: time.sleep(0.03) or ok("fine")))
+        self.p = make_proxy("workers = 1\nmax_memory = 1m\n", service=True)
+        self.served, self.stop = [0] * count, threading.Event()
+        self.threads = [threading.Thread(target=self.call, args=(i,)) for i in range(count)]
+
+    def call(self, i):
+        while not self.stop.is_set():
+            with self.p.client(timeout=60) as c:
+                while not self.stop.is_set() and c.get(self.server.url("/%d" % i)).status == 200:
+                    self.served[i] += 1
+
+    def __enter__(self):
+        for t in self.threads:
+            t.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.stop.set()
+        for t in self.threads:
             t.join()
-    print(sorted(served))
-    assert min(served) * 4 > max(served)
+
+    def wait(self, times):
+        wait_until(lambda: sum(self.served) >= times * len(self.served), 60, "all to be served for a while")
+
+
+def test_who_waits_is_served_before_who_has_been(make_proxy, serve, protocol):
+    with Greedy(make_proxy, serve) as g:
+        g.wait(20)
+    print(sorted(g.served))
+    assert min(g.served) * 4 > max(g.served)
+
+
+@pytest.mark.parametrize("kind", ["multipart/mixed", "application/x-ndjson"])
+def test_items_of_a_batch_wait_for_memory(make_proxy, serve, kind):
+    """Not all that are left are refused at once when it is spent for a moment."""
+    with Greedy(make_proxy, serve) as g:
+        g.wait(2)
+        body = (g.server.url("/item") + "\n").encode() * 50
+        r = None
+        while r is None or r.status == 503:  # for the body itself there may be no room
+            with Client(g.p.service_port, timeout=60) as c:
+                r = c.exchange("POST", "/batch", "Content-Type: text/plain", "Accept: " + kind, body=body,
+                               host="127.0.0.1:%d" % g.p.service_port)
+        good = re.findall(rb'HTTP/1.1 200|"status":200', r.body)
+        print(r.status, len(good))
+        assert r.status == 200 and len(good) > 25
+
+
+@pytest.mark.h1_only("one way of asking is enough")
+def test_who_waits_is_not_idle(make_proxy, serve):
+    """Its request is there, so it gets an answer, however soon idle connections are closed."""
+    server = serve(lambda conn: conn.read_head() and conn.hang())
+    w = Watched(make_proxy, 1, conf="client { idle_timeout = 200ms }\n")
+    w.crowd(40, gets(server.url(""), 1))
+    w.stand()
+    with w.p.client() as c:
+        assert c.get(server.url("/late")).status == 503
+    w.leave(server)
