@@ -345,7 +345,7 @@ def test_strangers_take_no_place(make_proxy, many, workers):
     assert all(a == b"" or b" 403 " in a.split(b"\r\n")[0] for a in answers)
     for s in storm:
         s.close()
-    assert p.log().count("may not use this proxy") <= 2 * workers
+    assert p.log().count("may not use this proxy") < 100  # five and a count in five seconds
 
 
 def test_forward_listeners_judge_at_once(make_proxy, many):
