@@ -351,6 +351,7 @@ def test_strangers_take_no_place(make_proxy, many, workers):
 def test_forward_listeners_judge_at_once(make_proxy, many):
     p = make_proxy(conf(many, 1, ALLOW % "max_connections = 4"), access=False,
                    flags=("-f", "127.0.0.1:0=https://h1.wild.test"))
+    p.wait_log("has started")
     port = int(re.search(r"listening on 127.0.0.1:(\d+) for", p.log()).group(1))
     storm = [connected(port, STRANGER) for _ in range(50)]
     with Client(port) as c:
