@@ -22,7 +22,7 @@ enum {
     IDLE_GRACE_MS =
         1000,      /* for a request that is on its way to an idle connection as the drain begins */
     OF_LOOP = 4,   /* descriptors of one */
-    OF_CLIENTS = 4 /* the least there may be, for them and their connections to origins */
+    OF_CLIENTS = 6 /* the least there may be, for them and their connections to origins */
 };
 
 enum server_state {
@@ -345,7 +345,8 @@ static void tell_descriptors(const struct conf *c)
     log_warning("this process may have %u descriptors, which allow %u client connections with "
                 "theirs to origins, and client.max_connections = %u: for these it takes %u; %s, or "
                 "lower the key",
-                fds->limit, fds->clients, wanted, fds_need(wanted, c->workers), FDS_ADVICE);
+                fds->limit, fds->clients, wanted, fds_need(wanted, c->workers, c->n_listeners),
+                FDS_ADVICE);
 }
 
 /* With none for clients it would only turn them away. */
@@ -421,7 +422,7 @@ static bool start_workers(struct server *s)
 static bool start(struct server *s, struct conf *c)
 {
     struct listen_set places = {0};
-    fds_init(c->workers);
+    fds_init(c->workers, c->n_listeners);
     if (!s->source->is_run)
         tell_descriptors(c);
     forward_id_init(&s->id);

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 enum {
-    OF_PROCESS = 32, /* what is open beside connections: logs, listeners, signals */
-    OF_WORKER = 16,  /* a loop, listeners, sockets of DNS */
+    OF_PROCESS = 32, /* what is open beside connections: logs, signals */
+    OF_WORKER = 12,  /* a loop, sockets of DNS */
     PART = 16,       /* of the limit: for each of the three that are kept */
     SHARE_MIN = 8,
     SHARE_MAX = 256, /* the service listener's, and that of all that linger */
@@ -33,11 +33,11 @@ static unsigned between(unsigned n, unsigned min, unsigned max)
     return n < min ? min : n > max ? max : n;
 }
 
-void fds_plan(struct fds *f, unsigned limit, unsigned workers)
+void fds_plan(struct fds *f, unsigned limit, unsigned workers, unsigned listeners)
 {
     unsigned share = between(limit / PART, SHARE_MIN, SHARE_MAX);
     unsigned kept = FDS_GUESTS + 2 * share + between(limit / PART, SPARE_MIN, SPARE_MAX);
-    unsigned fixed = OF_PROCESS + OF_WORKER * workers;
+    unsigned fixed = OF_PROCESS + (OF_WORKER + listeners) * workers;
     f->limit = limit;
     f->mark = kept <= limit / 4 ? limit - kept : limit - limit / 4;
     unsigned room = f->mark > fixed ? f->mark - fixed : 0;
@@ -47,13 +47,13 @@ void fds_plan(struct fds *f, unsigned limit, unsigned workers)
     f->service = share;
 }
 
-unsigned fds_need(unsigned clients, unsigned workers)
+unsigned fds_need(unsigned clients, unsigned workers, unsigned listeners)
 {
     unsigned low = 1, high = LIMIT_MAX;
     while (low < high) {
         struct fds f;
         unsigned middle = low + (high - low) / 2;
-        fds_plan(&f, middle, workers);
+        fds_plan(&f, middle, workers, listeners);
         if (f.clients >= clients)
             high = middle;
         else
@@ -62,7 +62,7 @@ unsigned fds_need(unsigned clients, unsigned workers)
     return low;
 }
 
-void fds_init(unsigned workers)
+void fds_init(unsigned workers, unsigned listeners)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
@@ -71,7 +71,8 @@ void fds_init(unsigned workers)
     limit.rlim_cur = limit.rlim_max;
     if (before != limit.rlim_max && setrlimit(RLIMIT_NOFILE, &limit) < 0)
         limit.rlim_cur = before;
-    fds_plan(&budget, limit.rlim_cur < LIMIT_MAX ? (unsigned)limit.rlim_cur : LIMIT_MAX, workers);
+    fds_plan(&budget, limit.rlim_cur < LIMIT_MAX ? (unsigned)limit.rlim_cur : LIMIT_MAX, workers,
+             listeners);
 }
 
 const struct fds *fds_budget(void)

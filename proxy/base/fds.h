@@ -30,14 +30,14 @@ enum { FDS_GUESTS = 16 }; /* connections to the service listener for health chec
 #define FDS_ADVICE \
     "raise the limit: LimitNOFILE= of a systemd unit, ulimit -n of a shell, nofile of a container"
 
-/* Shares LIMIT out among WORKERS threads and the service's. */
-void fds_plan(struct fds *f, unsigned limit, unsigned workers);
+/* Shares LIMIT out among WORKERS threads, each with a socket of LISTENERS, and the service's. */
+void fds_plan(struct fds *f, unsigned limit, unsigned workers, unsigned listeners);
 /* A limit with which fds_plan() gives CLIENTS; the least one but for a few. */
-unsigned fds_need(unsigned clients, unsigned workers);
+unsigned fds_need(unsigned clients, unsigned workers, unsigned listeners);
 
 /* Raises the soft limit to the hard one, and makes its plan the one in force. Before there is a
  * second thread. Without it nothing is short. */
-void fds_init(unsigned workers);
+void fds_init(unsigned workers, unsigned listeners);
 /* The plan in force. */
 const struct fds *fds_budget(void);
 

@@ -186,8 +186,10 @@ static void on_auth(void *arg, enum auth_result result)
         call_open(k);
     if (k->is_doomed)
         return;
-    if (!k->is_whole)
+    if (!k->is_whole) {
+        deadline_set(&k->deadline, caller_limits(k)->body_timeout);
         bufferevent_enable(evhtp_connection_get_bev(k->conn), EV_READ);
+    }
     loop_post(k->all->engine->loop, &k->later);
 }
 
@@ -298,6 +300,7 @@ static bool start_auth(struct caller *k, struct str credentials, struct fault *f
     if (k->auth == NULL)
         return refuse(f, FAULT_LIMIT, busy);
     bufferevent_disable(bev, EV_READ);
+    deadline_clear(&k->deadline); /* who waits here is not slow */
     event_assign(&k->gone, e->loop->base, bufferevent_getfd(bev), EV_CLOSED, on_gone, k);
     event_add(&k->gone, NULL);
     return true;

@@ -227,6 +227,20 @@ def test_who_has_left_is_not_checked(door):
 
 
 @ONE_ORIGIN
+def test_a_call_that_waits_for_its_check_is_not_slow(make_proxy, origin, slow_users):
+    """client.body_timeout is the caller's pauses, not ours."""
+    p = make_proxy('client { auth_file = "%s" allow = {"127.0.0.0/8"} body_timeout = 300ms }\n' % slow_users,
+                   service=True)
+    many = Door("service", p, origin).try_wrong(40, "127.0.0.3")
+    body = origin.url().encode()
+    with client_from("127.0.0.3", p.service_port) as c:
+        c.send("POST /batch HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
+               "%s\r\n\r\n%s" % (len(body), basic("slow", "right")[len("Proxy-"):], body.decode()))
+        assert c.response().status == 200
+    close_all(many)
+
+
+@ONE_ORIGIN
 @pytest.mark.parametrize("door", ["proxy"], indirect=True)  # the service listener has fewer places than the queue
 def test_a_full_queue_says_so(door):
     """And keeps nobody out who comes from elsewhere."""

@@ -18,7 +18,7 @@ static void shares_fit(void **state)
     for (unsigned workers = 1; workers <= 64; workers *= 4) {
         for (unsigned limit = 64; limit < 2000000; limit += limit / 7) {
             struct fds f;
-            fds_plan(&f, limit, workers);
+            fds_plan(&f, limit, workers, 2);
             assert_true(f.mark < f.limit && f.clients >= 1 && f.idle >= 1);
             assert_true(f.idle <= 2048 && f.service <= 256 && f.lingering >= 2);
             if (limit < 128 * workers + 256)
@@ -37,12 +37,23 @@ static void need_is_enough(void **state)
     static const unsigned clients[] = {1, 10, 100, 1000, 10000, 100000};
     for (size_t i = 0; i < sizeof(clients) / sizeof(clients[0]); i++) {
         struct fds f;
-        unsigned need = fds_need(clients[i], 4);
-        fds_plan(&f, need, 4);
+        unsigned need = fds_need(clients[i], 4, 2);
+        fds_plan(&f, need, 4, 2);
         assert_true(f.clients >= clients[i]);
-        fds_plan(&f, need - need / 8, 4);
+        fds_plan(&f, need - need / 8, 4, 2);
         assert_true(f.clients <= clients[i] || clients[i] < 10);
     }
+}
+
+/* Sockets that listen are nobody's connections. */
+static void listeners_count(void **state)
+{
+    (void)state;
+    struct fds few, many;
+    fds_plan(&few, 4096, 8, 2);
+    fds_plan(&many, 4096, 8, 102);
+    assert_int_equal(few.mark, many.mark);
+    assert_true(few.clients - many.clients >= 100 * 8 * 2 / 3);
 }
 
 static void numbers_tell(void **state)
@@ -52,7 +63,7 @@ static void numbers_tell(void **state)
     assert_false(fds_is_kept(1000000)); /* nothing is short before there is a plan */
     struct rlimit limit = {200, 200};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-    fds_init(1);
+    fds_init(1, 2);
     int mark = (int)fds_budget()->mark;
     assert_int_equal(fds_budget()->limit, 200);
     assert_false(fds_is_kept(-1));
@@ -72,6 +83,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shares_fit),
         cmocka_unit_test(need_is_enough),
+        cmocka_unit_test(listeners_count),
         cmocka_unit_test(numbers_tell),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

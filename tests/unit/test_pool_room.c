@@ -230,6 +230,6 @@ int main(void)
     struct rlimit limit = {LIMIT, LIMIT};
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
         return 1;
-    fds_init(1);
+    fds_init(1, 2);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
