@@ -178,7 +178,9 @@ static unsigned embedded_at(const uint8_t *ip)
 {
     static const uint8_t zero[12];
     static const uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b};
-    if (memcmp(ip, mapped, 12) == 0 || memcmp(ip, nat64, 12) == 0)
+    static const uint8_t translated[12] = {[8] = 0xff, [9] = 0xff}; /* RFC 2765 §2.1 */
+    if (memcmp(ip, mapped, 12) == 0 || memcmp(ip, nat64, 12) == 0 ||
+        memcmp(ip, translated, 12) == 0)
         return 12;
     if (memcmp(ip, zero, 12) == 0) {
         bool special = memcmp(ip + 12, zero, 3) == 0 && ip[15] <= 1; /* :: and ::1 */
@@ -268,6 +270,12 @@ static bool parse_net(struct net *net, struct str text)
         return false;
     net->bits = (unsigned)bits;
     memcpy(net->ip, is_ip4 ? (void *)&a.in4.sin_addr : (void *)&a.in6.sin6_addr, is_ip4 ? 4 : 16);
+    /* The whole /96 is that spelling of addresses, and not all of IPv4. */
+    if (!is_ip4 && bits > 96 && memcmp(net->ip, mapped, sizeof(mapped)) == 0) {
+        net->family = AF_INET;
+        net->bits -= 96;
+        memmove(net->ip, net->ip + 12, 4);
+    }
     return true;
 }
 

@@ -49,8 +49,9 @@ bool addr_is_any(const struct addr *a);      /* 0.0.0.0, ::, and 0.0.0.0 in ::ff
  * no other IPv4 inside IPv6 says that somebody is, or is reached, at that IPv4 address. */
 struct addr addr_plain(const struct addr *a);
 /* What A may lead to, for what refuses: A itself, and each IPv4 address that the kernel or a
- * translator may take out of it (::ffff:0:0/96, ::/96 but :: and ::1, 64:ff9b::/96, 2002::/16, and
- * 64:ff9b:1::/48 in four ways, RFC 6052 §2.2). With A's port; gives how many. */
+ * translator may take out of it (::ffff:0:0/96, ::ffff:0:0:0/96, ::/96 but :: and ::1,
+ * 64:ff9b::/96, 2002::/16, and 64:ff9b:1::/48 in four ways, RFC 6052 §2.2). With A's port; gives
+ * how many. */
 unsigned addr_readings(const struct addr *a, struct addr out[ADDR_READINGS]);
 
 /* Bits of `ip` behind the prefix do not matter. */
@@ -66,8 +67,8 @@ struct netset {
     unsigned n;
 };
 
-/* Adds "10.0.0.0/8", "::1", or a name: loopback, private, linklocal, any. False when TEXT is none
- * of these. */
+/* Adds "10.0.0.0/8", "::1", or a name: loopback, private, linklocal, any. "::ffff:10.0.0.0/104" is
+ * 10.0.0.0/8. False when TEXT is none of these. */
 MUST_CHECK bool netset_add(struct netset *s, struct str text);
 /* To allow: true when a network of S holds A as addr_plain() has it. unix: is in no network. */
 bool netset_has(const struct netset *s, const struct addr *a);

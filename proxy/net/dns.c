@@ -16,30 +16,21 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/hash.h"
 #include "base/log_limit.h"
 #include "net/dns_cache.h"
 #include "net/dns_channel.h"
+#include "net/dns_resolv.h"
 #include "net/dns_search.h"
 
 enum {
     RESOLV_CHECK = 1000000, /* µs between two looks at resolv.conf */
-    RESOLV_MAX = 65536,     /* bytes of it that are read */
     HOSTS_TTL = 1,          /* s; entries of /etc/hosts come with TTL 0 */
     PATIENCE = 5000         /* ms that are shared where dns.timeout is 0 */
 };
 
-static const char resolv_conf[] = "/etc/resolv.conf";
 static const int families[DNS_FAMILIES] = {AF_INET6, AF_INET};
-
-/* Tells one version of a file from another. */
-struct file_id {
-    int64_t mtime; /* ns */
-    uint64_t inode, size;
-};
 
 struct dns {
     struct loop *loop;
@@ -51,7 +42,7 @@ struct dns {
     bool is_ruled; /* a rule may match a name because of a domain of the list */
     struct dns_cache cache;
     struct lookup *flying; /* by key */
-    struct file_id resolv;
+    struct dns_resolv_id resolv;
     int64_t resolv_checked; /* µs */
     struct reap reap;
 };
@@ -317,6 +308,23 @@ static void take(struct lookup *k, struct candidate *c)
     }
 }
 
+static bool is_abandoned(const struct lookup *k)
+{
+    for (unsigned f = 0; f < DNS_FAMILIES; f++)
+        if (!list_is_empty(&k->queries[f]))
+            return false;
+    return true;
+}
+
+/* The next candidate's turn, unless all who wanted to know have left. */
+static void go_on(struct lookup *k)
+{
+    if (is_abandoned(k))
+        lookup_close(k);
+    else
+        start_next(k);
+}
+
 /* Something has come: answers, or the end of a share. */
 static void on_step(void *arg)
 {
@@ -327,7 +335,7 @@ static void on_step(void *arg)
         take(k, c);
         lookup_tell(k, has_ended(k, c));
     } else if (k->started < k->n && (last->is_passed || has_ended(k, last))) {
-        start_next(k);
+        go_on(k);
     } else if (k->started == k->n && have_all_ended(k)) {
         lookup_tell(k, true);
     }
@@ -375,53 +383,12 @@ static struct lookup *lookup_new(struct dns *d, const struct dns_key *key)
 
 /* ---- resolv.conf */
 
-static struct file_id identify(const char *path)
-{
-    struct stat st;
-    if (stat(path, &st) != 0)
-        return (struct file_id){0};
-    return (struct file_id){(int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec, st.st_ino,
-                            (uint64_t)st.st_size};
-}
-
-static bool same_file(const struct file_id *a, const struct file_id *b)
-{
-    return a->mtime == b->mtime && a->inode == b->inode && a->size == b->size;
-}
-
-/* The text of PATH, at most RESOLV_MAX bytes; empty when it cannot be read, as glibc has it. */
-static char *read_file(const char *path, size_t *len)
-{
-    char *text = xmalloc(RESOLV_MAX);
-    FILE *fp = fopen(path, "re");
-    *len = fp == NULL ? 0 : fread(text, 1, RESOLV_MAX, fp);
-    if (fp != NULL)
-        fclose(fp);
-    return text;
-}
-
-static void read_search(struct dns_search *s)
-{
-    char host_name[256] = "";
-    size_t len;
-    char *text = read_file(resolv_conf, &len);
-    if (gethostname(host_name, sizeof(host_name) - 1) != 0)
-        host_name[0] = '\0';
-    struct dns_search_source from = {.file = str_make(text, len),
-                                     .localdomain = getenv("LOCALDOMAIN"),
-                                     .res_options = getenv("RES_OPTIONS"),
-                                     .host_name = host_name};
-    dns_search_clear(s);
-    dns_search_read(s, &from);
-    free(text);
-}
-
 /* Everything anew. False with errno; then all is as it was. */
 static bool open_channel(struct dns *d)
 {
     struct dns_search search = {.n = 0};
-    struct file_id id = identify(resolv_conf);
-    read_search(&search);
+    struct dns_resolv_id id = dns_resolv_identify();
+    dns_resolv_read(&search);
     struct dns_channel *fresh = dns_channel_new(d->loop, &d->channels, &d->conf->dns, search.n + 1);
     if (fresh == NULL) {
         dns_search_clear(&search);
@@ -446,9 +413,9 @@ static void refresh(struct dns *d)
     int64_t now = loop_now();
     if (d->channel != NULL && now - d->resolv_checked < RESOLV_CHECK)
         return;
-    struct file_id id = identify(resolv_conf);
+    struct dns_resolv_id id = dns_resolv_identify();
     d->resolv_checked = now;
-    if (d->channel != NULL && same_file(&id, &d->resolv))
+    if (d->channel != NULL && dns_resolv_is_same(&id, &d->resolv))
         return;
     if (!open_channel(d))
         log_limited(LOG_LEVEL_WARNING, "no DNS resolver could be set up: %s", strerror(errno));

@@ -11,7 +11,12 @@
 
 #include "net/dns.h"
 
-enum { TRIES_MIN = 3, FIRST_TRY_MIN = 100 /* ms */, TIMEOUT_DEFAULT = 20000 /* ms */ };
+enum {
+    TRIES_MIN = 3,
+    FIRST_TRY_MIN = 100,     /* ms */
+    TIMEOUT_DEFAULT = 20000, /* ms */
+    LOOK_PAUSE = 20          /* ms between two looks at all that c-ares waits for */
+};
 
 struct dns_channel {
     struct list link; /* in a list of the owner's */
@@ -52,13 +57,26 @@ static void socket_free(void *object)
     free(object);
 }
 
+/* c-ares looks at all that it waits for, to say when it wants to be called. */
 static void arm_timer(struct dns_channel *ch)
 {
     struct timeval tv;
-    if (ares_timeout(ch->ares, NULL, &tv) == NULL)
+    if (ares_timeout(ch->ares, NULL, &tv) == NULL) {
         deadline_clear(&ch->timer);
-    else
-        deadline_set(&ch->timer, (int64_t)tv.tv_sec * 1000 + tv.tv_usec / 1000 + 1);
+        return;
+    }
+    int64_t ms = (int64_t)tv.tv_sec * 1000 + tv.tv_usec / 1000 + 1;
+    deadline_set(&ch->timer, ms > LOOK_PAUSE ? ms : LOOK_PAUSE);
+}
+
+/* Requests have come or gone: asked each time, that would be work in the square. The first try of
+ * none ends before the timer. */
+static void arm_timer_soon(struct dns_channel *ch)
+{
+    if (ch->requests == 0)
+        deadline_clear(&ch->timer);
+    else if (!deadline_is_set(&ch->timer) || ch->timer.at > loop_now() + FIRST_TRY_MIN * 1000)
+        deadline_set(&ch->timer, FIRST_TRY_MIN);
 }
 
 static void on_socket(evutil_socket_t fd, short what, void *arg)
@@ -67,7 +85,7 @@ static void on_socket(evutil_socket_t fd, short what, void *arg)
     struct dns_channel *ch = s->channel;
     ares_process_fd(ch->ares, (what & EV_READ) != 0 ? fd : ARES_SOCKET_BAD,
                     (what & EV_WRITE) != 0 ? fd : ARES_SOCKET_BAD);
-    arm_timer(ch);
+    arm_timer_soon(ch);
 }
 
 static void on_timer(void *arg)
@@ -321,7 +339,7 @@ static void ask(struct dns_channel *ch, struct dns_request *rq)
     memcpy(name, rq->name, strlen(rq->name) + 1);
     ch->requests++;
     ares_getaddrinfo(ares, name, NULL, &hints, on_ares, rq);
-    arm_timer(ch);
+    arm_timer_soon(ch);
 }
 
 static struct dns_request *request_new(struct dns_channel *ch, struct dns_question *q,

@@ -311,3 +311,16 @@ def test_a_client_that_leaves_while_its_name_is_looked_up(names, where, make_pro
             wait_until(lambda: dns.count("app.corp.test") > 0, 10, "the look-up")
     with p.client() as c:
         assert c.get("http://app:%d/" % where).text == "127.1.0.1"
+
+
+def test_a_name_that_nobody_waits_for_is_not_asked_further(names, make_proxy):
+    """The share of the first domain is over for one who has stayed, and was over before for the one who left."""
+    dns, prefix = names("search one.test two.test\noptions ndots:5",
+                        {"*.one.test": SILENT, "*.two.test": SILENT, "stayed": [a(1)]})
+    p = make_proxy(PLAIN + "dns { timeout = 3s }\n", prefix=prefix)
+    with p.client() as c:
+        c.send("GET http://left/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: dns.count("left.one.test") > 0, 10, "the look-up")
+    with p.client() as c:
+        assert c.get("http://stayed/").error == "connection_refused"
+    assert dns.count("stayed.two.test") > 0 and dns.count("left.two.test") == 0

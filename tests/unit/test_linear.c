@@ -8,12 +8,15 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "conf/conf.h"
 #include "http/forward.h"
 #include "http/h1_parse.h"
 #include "http/rewrite.h"
+#include "net/dns.h"
 #include "service/batch_line.h"
 #include "service/json_limit.h"
 #include "upstream/up_h2_head.h"
@@ -165,9 +168,46 @@ static void write_body(struct str text)
     evbuffer_free(out);
 }
 
+static void on_answer(void *arg, const struct dns_answer *a)
+{
+    (void)arg;
+    (void)a;
+}
+
+/* Of a server that says nothing: all are waited for at once. */
+static void look_up(struct str names)
+{
+    struct loop loop;
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct addr a;
+    socklen_t len = sizeof sa;
+    char text[ADDR_TEXT];
+    char *servers[] = {text};
+    struct conf c = *conf;
+    struct str name;
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
+    addr_from_sockaddr(&a, (struct sockaddr *)&sa, len);
+    addr_print(&a, text);
+    c.refs = 2;
+    c.dns.timeout = 600000;
+    c.dns.servers = (struct strings){.v = servers, .n = 1};
+    assert_true(loop_init(&loop));
+    struct dns *dns = dns_new(&loop, &c);
+    while (str_next_item(&names, &name))
+        (void)dns_lookup(dns, name, AF_INET, on_answer, NULL);
+    for (int i = 0; i < 3; i++)
+        loop_turn(&loop, false);
+    dns_close(dns);
+    loop_clear(&loop);
+    close(fd);
+}
+
 #define ITEM "[{\"url\":\"http://h/\","
 
 static const struct linear cases[] = {
+    {"names", "", "n#.of.a.domain.whose.name.is.somewhat.longer.test, ", "", .read = look_up},
     {"link_labels", "Link: ", "<https://" LABELS ">, ", "", .run = response},
     {"location_labels", "Location: https://", LABELS ".", "", .run = response},
     {"locations_labels", "", "Location: https://" LABELS "\r\n", "", .run = response},
