@@ -341,8 +341,10 @@ static bool any_net_has(const struct netset *s, const struct addr *a)
 
 bool netset_has(const struct netset *s, const struct addr *a)
 {
+    if (any_net_has(s, a))
+        return true;
     struct addr plain = addr_plain(a);
-    return any_net_has(s, a) || any_net_has(s, &plain);
+    return addr_family(&plain) != addr_family(a) && any_net_has(s, &plain);
 }
 
 bool netset_touches(const struct netset *s, const struct addr *a)

@@ -221,17 +221,7 @@ void slab_clear(struct slab *s)
         free(slab_get(s));
 }
 
-static int64_t budget_used(const struct budget *b)
-{
-    return atomic_load_explicit(&b->used, memory_order_relaxed);
-}
-
-static int64_t budget_max(const struct budget *b)
-{
-    return atomic_load_explicit(&b->max, memory_order_relaxed);
-}
-
-size_t budget_bound(const struct budget *b, size_t full)
+size_t budget_narrow(const struct budget *b, size_t full)
 {
     int64_t max = budget_max(b);
     int64_t left = max - budget_used(b);
@@ -253,12 +243,6 @@ bool budget_lacks(const struct budget *b, size_t n)
     int64_t max = budget_max(b);
     int64_t left = max - max / 20 - budget_used(b);
     return left <= 0 || (uint64_t)left < n;
-}
-
-bool budget_is_tight(const struct budget *b)
-{
-    int64_t max = budget_max(b);
-    return budget_used(b) >= max - max / 4;
 }
 
 size_t budget_spare(const struct budget *b)

@@ -71,9 +71,24 @@ static inline void budget_add(struct budget *b, int64_t delta)
     atomic_fetch_add_explicit(&b->used, delta, memory_order_relaxed);
 }
 
+static inline int64_t budget_used(const struct budget *b)
+{
+    return atomic_load_explicit(&b->used, memory_order_relaxed);
+}
+
+static inline int64_t budget_max(const struct budget *b)
+{
+    return atomic_load_explicit(&b->max, memory_order_relaxed);
+}
+
+/* budget_bound() when half is used. */
+size_t budget_narrow(const struct budget *b, size_t full);
 /* How much a buffer whose configured bound is FULL may hold now: FULL while less than half of the
  * budget is used, then ever less, and 0 when it is spent. */
-size_t budget_bound(const struct budget *b, size_t full);
+static inline size_t budget_bound(const struct budget *b, size_t full)
+{
+    return budget_used(b) < budget_max(b) / 2 ? full : budget_narrow(b, full);
+}
 
 /* True when a new exchange must be answered with 503 rather than begun (95 % used). */
 bool budget_is_spent(const struct budget *b);
@@ -81,7 +96,11 @@ bool budget_is_spent(const struct budget *b);
 bool budget_lacks(const struct budget *b, size_t n);
 /* True when nothing is begun or kept that can wait (75 % used): what is left is for the answers
  * whose turn it is. */
-bool budget_is_tight(const struct budget *b);
+static inline bool budget_is_tight(const struct budget *b)
+{
+    int64_t max = budget_max(b);
+    return budget_used(b) >= max - max / 4;
+}
 /* Bytes until half of it is used, up to where nobody is held back. */
 size_t budget_spare(const struct budget *b);
 

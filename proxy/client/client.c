@@ -447,7 +447,9 @@ void client_open(struct clients *cs, int fd, const struct addr *peer,
 
 static void on_turn(void *arg)
 {
-    clients_flush(arg);
+    struct clients *cs = arg;
+    if (cs->gathering != NULL)
+        clients_flush(cs);
 }
 
 void clients_init(struct clients *cs, struct engine *e, _Atomic unsigned *total, unsigned max)

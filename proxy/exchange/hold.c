@@ -16,10 +16,8 @@ void exchange_count(struct exchange *x)
     share_set(&x->share, n + (is_under_way ? (size_t)RESERVE : 0));
 }
 
-bool engine_has_room(struct engine *e, struct fault *f)
+bool engine_make_room(struct engine *e, struct fault *f)
 {
-    if (!budget_is_tight(e->budget))
-        return true;
     if (e->pool != NULL)
         pool_give_up_memory(e->pool);
     if (!budget_is_spent(e->budget))

@@ -14,7 +14,12 @@ void exchange_count(struct exchange *x);
  * origins were given up. */
 MUST_CHECK bool exchange_admit(struct exchange *x, struct fault *f);
 
-/* The same question before there is an exchange. */
-MUST_CHECK bool engine_has_room(struct engine *e, struct fault *f);
+/* Gives up idle connections to origins. False with F when memory is full all the same. */
+MUST_CHECK bool engine_make_room(struct engine *e, struct fault *f);
+/* The same question as exchange_admit() before there is an exchange. */
+MUST_CHECK static inline bool engine_has_room(struct engine *e, struct fault *f)
+{
+    return !budget_is_tight(e->budget) || engine_make_room(e, f);
+}
 
 #endif

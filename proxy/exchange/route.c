@@ -112,7 +112,8 @@ static bool route_forward_origin(struct exchange *x, struct str self, struct fau
 static const struct rule *route_rule(const struct exchange *x, const struct uri_host *host,
                                      uint16_t port)
 {
-    return rule_find_full(x->conf, host->name, x->full, port);
+    return x->full.len == 0 ? rule_find(x->conf, host->name, port)
+                            : rule_find_full(x->conf, host->name, x->full, port);
 }
 
 static void route_want(struct exchange *x, const struct uri_host *host, uint16_t port, bool tls)

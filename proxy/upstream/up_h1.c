@@ -132,7 +132,8 @@ static void up_h1_finish(struct up_h1 *c, bool surplus)
     fields_init(&trailers, &arena, first, sizeof(first) / sizeof(first[0]));
     bool valid = body.framing != H1_FRAMING_CHUNKED || h1_body_trailers(&body, &trailers);
     memset(&c->body, 0, sizeof(c->body));
-    pool_conn_holds(&c->conn, 0);
+    if (body.trailer_cap > 0)
+        pool_conn_holds(&c->conn, 0);
     c->us.events = NULL;
     c->state = UP_H1_IDLE;
     if (reusable && valid)
