@@ -231,9 +231,10 @@ def test_a_call_that_waits_for_its_check_is_not_slow(make_proxy, origin, slow_us
     """client.body_timeout is the caller's pauses, not ours."""
     p = make_proxy('client { auth_file = "%s" allow = {"127.0.0.0/8"} body_timeout = 300ms }\n' % slow_users,
                    service=True)
-    many = Door("service", p, origin).try_wrong(40, "127.0.0.3")
+    many = Door("service", p, origin).try_wrong(20, "127.0.0.3")
     body = origin.url().encode()
     with client_from("127.0.0.3", p.service_port) as c:
+        c.sock.settimeout(60)
         c.send("POST /batch HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
                "%s\r\n\r\n%s" % (len(body), basic("slow", "right")[len("Proxy-"):], body.decode()))
         assert c.response().status == 200
