@@ -331,13 +331,24 @@ static bool route_destination(struct exchange *x, const struct uri_host *host_fi
     return ok && (x->want.exempt || policy_host(x->conf, x->want.host, x->want.port, false, f));
 }
 
+/* The list may be long, so a connection is looked up once in each. */
+static bool route_may_come(struct exchange *x, struct fault *f)
+{
+    struct source_side *from = x->from;
+    if (from->admitted == x->conf->generation)
+        return true;
+    if (!policy_client(x->conf, &from->peer, f))
+        return false;
+    from->admitted = x->conf->generation;
+    return true;
+}
+
 enum route route_request(struct exchange *x, struct fault *f)
 {
     struct uri_host host;
     x->rule = NULL;
     x->rewrite.conf = x->conf;
-    if (!policy_client(x->conf, &x->from->peer, f) || !route_target(x, f) ||
-        !route_host_field(x, &host, f))
+    if (!route_may_come(x, f) || !route_target(x, f) || !route_host_field(x, &host, f))
         return ROUTE_REFUSE;
     enum policy_auth auth = route_auth(x);
     if (auth == POLICY_AUTH_SLOW)

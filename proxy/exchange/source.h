@@ -48,6 +48,7 @@ struct source_side {
     bool is_patient;               /* its requests wait for each other: no queue_timeout */
     bool is_trusted;               /* credentials were accepted on this connection's CONNECT */
     uint64_t id;                   /* whose turn in a pool's queue */
+    unsigned admitted;             /* by client.allow of this generation of the configuration */
 };
 
 #endif

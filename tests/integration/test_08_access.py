@@ -508,6 +508,17 @@ while True:
 """
 
 
+def test_a_reload_withdraws_what_an_open_connection_had(make_proxy):
+    """And gives it back: each configuration is asked once."""
+    p = make_proxy('client { allow = {"127.0.0.1"} }\n')
+    with p.client() as c:
+        for allow, status in ("127.0.0.1", 200), ("10.0.0.0/8", 403), ("127.0.0.0/8", 200), ("10.0.0.0/8", 403):
+            p.write('client { allow = {"%s"} }\n' % allow)
+            p.signal(1)
+            wait_until(lambda: c.exchange("OPTIONS", "*").status == status, 20, "the reload")
+            assert [c.exchange("OPTIONS", "*").status for _ in range(3)] == [status] * 3
+
+
 @pytest.mark.parametrize("allow, peer, says", [
     ("loopback", "2002:7f00:1::1", "client.allow"), ("private", "2002:a00:1::1", "client.allow"),
     ("private", "64:ff9b::a00:1", "client.allow"), ("any", "2002:7f00:1::1", "this proxy's own machine"),

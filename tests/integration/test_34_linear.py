@@ -135,3 +135,20 @@ def test_all_faults_are_counted_but_not_all_shown(tmp_path):
     lines = done.stderr.splitlines()
     assert done.returncode == 1 and len(lines) == 201
     assert "not shown" in lines[-1] and not any("not shown" in x for x in lines[:-1])
+
+
+@pytest.mark.h1_only("no origin is asked")
+def test_a_long_list_of_clients_is_walked_once_a_connection(make_proxy, tmp_path):
+    """Not for each of its requests."""
+    def cost(requests):
+        out = tmp_path / ("asked%d" % requests)
+        p = make_proxy("workers = 1\n" + networks(10000).replace("}", ', "127.0.0.1"}', 1),
+                       prefix=[VALGRIND, "--tool=callgrind", "--callgrind-out-file=%s" % out])
+        with p.client(timeout=60) as c:
+            for _ in range(requests):
+                c.send("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n")
+                assert c.response("OPTIONS").status == 200
+        p.stop()
+        with open(out) as f:
+            return int(re.search(r"^(?:totals|summary): (\d+)", f.read(), re.M).group(1))
+    assert cost(320) - cost(20) <= 300 * 50000
