@@ -8,6 +8,7 @@
 #include "base/log_limit.h"
 #include "conf/policy.h"
 #include "exchange/answer.h"
+#include "exchange/stats.h"
 #include "net/linger.h"
 #include "upstream/pool_room.h"
 
@@ -62,6 +63,7 @@ bool admit_client(struct clients *cs, int fd, const struct addr *peer,
     bool may_come = policy_client(l->conf, peer, &f);
     if (may_come && take_place(cs, &f) && take_descriptor(cs, fd, &f))
         return true;
+    counter_add(&cs->engine->stats->turned_away, 1);
     if (may_come)
         log_limited(LOG_LEVEL_WARNING, "a client was turned away: %s", f.text);
     else

@@ -166,6 +166,8 @@ static void print_exchanges(const struct sheet *s)
                 "Requests under a rule with verify = off.");
     put_counter(s, "tlsfan_plain_requests_total", sum->plain, "Requests that went on without TLS.");
     put_counter(s, "tlsfan_tunnels_total", sum->tunnels, "Tunnels opened: CONNECT and Upgrade.");
+    put_counter(s, "tlsfan_turned_away_clients_total", sum->turned_away,
+                "Connections refused as they came: client.allow, or too many.");
     put_counter(s, "tlsfan_log_dropped_lines_total", log_dropped(), "Log lines that no sink took.");
 }
 

@@ -337,7 +337,7 @@ def test_one_bound_for_all_workers(make_proxy, many):
 
 @pytest.mark.parametrize("workers", (1, 2))
 def test_strangers_take_no_place(make_proxy, many, workers):
-    p = make_proxy(conf(many, workers, ALLOW % "max_connections = 10"), access=False)
+    p = make_proxy(conf(many, workers, ALLOW % "max_connections = 10"), access=False, service=True)
     storm = [connected(p.port, STRANGER) for _ in range(200)]
     with Client(p.port) as c:
         right, r = ask(c, 1)
@@ -348,6 +348,8 @@ def test_strangers_take_no_place(make_proxy, many, workers):
     for s in storm:
         s.close()
     assert p.log().count("may not use this proxy") < 100  # five and a count in five seconds
+    with Client(p.service_port) as c:
+        assert "tlsfan_turned_away_clients_total 200\n" in c.get("/metrics", host="localhost").text
 
 
 def test_forward_listeners_judge_at_once(make_proxy, many):
