@@ -68,11 +68,12 @@ static void exchange_drop(struct exchange *x, struct evbuffer **body)
 
 /* Keeps request body that an HTTP/2 connection gets: GOAWAY may say at any time before the answer
  * that it was not processed. That is as much as a connection takes before its peer has begun with
- * it; who gets more has begun. */
+ * it, the first part in any case; who gets more has begun. */
 static void exchange_keep(struct exchange *x, struct str data)
 {
     size_t most = budget_bound(x->engine->budget, 2 * x->conf->client.buffer);
-    if (evbuffer_get_length(x->kept) + data.len > most) {
+    size_t kept = evbuffer_get_length(x->kept);
+    if (kept > 0 && kept + data.len > most) {
         exchange_drop(x, &x->kept);
         x->replayable = false;
         return;

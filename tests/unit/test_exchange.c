@@ -212,6 +212,66 @@ static void timeouts(void **state)
     close(fd);
 }
 
+/* A connection that others ride as well, in place of a batch call's: what it is given of a body. */
+static struct ustream shared;
+static size_t shared_got;
+
+static void shared_start(struct ustream *us, const struct up_request *rq, struct str body, bool end)
+{
+    (void)us;
+    (void)rq;
+    (void)end;
+    shared_got = body.len;
+}
+
+static bool shared_body(struct ustream *us, struct str data)
+{
+    (void)us;
+    shared_got += data.len;
+    return false;
+}
+
+static void shared_cancel(struct ustream *us)
+{
+    us->events = NULL;
+}
+
+static struct ustream *shared_open(struct engine *e, const struct source_side *from)
+{
+    static const struct ustream_ops ops = {
+        .start = shared_start, .body = shared_body, .cancel = shared_cancel};
+    (void)e;
+    (void)from;
+    shared = (struct ustream){.ops = &ops, .facts = {.is_shared = true}};
+    return &shared;
+}
+
+/* GOAWAY may come before anything has left: then what the first read brought of a body, and that is
+ * more than a buffer, goes on another connection. */
+static void a_first_part_is_kept(void **state)
+{
+    static const char *const small[] = {"client.buffer=16k", NULL};
+    static char part[60000];
+    struct fault f;
+    (void)state;
+    rig_close(&rig);
+    rig_open(&rig, small);
+    rig.engine.open_batch = shared_open;
+    probe_open(
+        &p, &rig,
+        "POST http://tlsfan.localhost/batch HTTP/1.1\r\nHost: h\r\nContent-Length: 70000\r\n");
+    exchange_start(&p.x, str_make(part, sizeof(part)), false);
+    assert_int_equal(shared_got, sizeof(part));
+    fault_set(&f, FAULT_UP_CLOSED, "the origin ended the HTTP/2 connection (GOAWAY)");
+    shared_got = 0;
+    shared.events->on_fault(shared.arg, &f, false, true);
+    assert_string_equal(p.told, "");
+    assert_int_equal(shared_got, sizeof(part));
+    (void)exchange_body(&p.x, str_make(part, 10000)); /* it has begun with it, then */
+    assert_false(p.x.replayable);
+    probe_close(&p, &rig);
+}
+
 /* CONNECT, and 101: the stream and its slot are the source's. */
 static void tunnels(void **state)
 {
@@ -334,6 +394,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(trailers_wait_too, set_up, tear_down),
         cmocka_unit_test_setup_teardown(paused_from_the_start, set_up, tear_down),
         cmocka_unit_test_setup_teardown(timeouts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_first_part_is_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(tunnels, set_up, tear_down),
         cmocka_unit_test_setup_teardown(close_in_each_state, set_up, tear_down),
         cmocka_unit_test_setup_teardown(credentials, set_up, tear_down),
