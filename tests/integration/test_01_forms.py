@@ -608,5 +608,6 @@ def test_cut_request_body_closes_and_nothing_more_happens(proxy, serve):
         c.sock.shutdown(socket.SHUT_WR)
         assert b"whole" not in c.rest()
     proxy.wait_access(lambda x: x["url"].endswith("/cut"))
-    wait_until(lambda: server.open_conns() == [], what="the origin's connection to end")
+    # One that was made for the request and got nothing of it may be kept.
+    wait_until(lambda: not any(c.requests for c in server.open_conns()), what="the origin's connection to end")
     assert all(r.body == b"" for r in server.requests)
