@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "listen.h"
 #include "base/fds.h"
 #include "base/log_limit.h"
 #include "net/dns.h"
@@ -20,12 +21,8 @@
 #include "service/batch.h"
 
 enum {
-    ACCEPT_MAX = 32,        /* connections a listener takes in one turn */
-    ACCEPT_PATIENCE = 8,    /* that have come without a pause, for each further one in a turn */
-    LAST_ACCEPT_MAX = 4096, /* and before it closes */
-    PAUSE_MS = 100,         /* without accepting when descriptors are used up */
-    LOOK_MS = 20,           /* between two looks at what is left in a drain */
-    CLOSE_TURNS = 1000      /* in which all must be gone once it was closed */
+    LOOK_MS = 20,      /* between two looks at what is left in a drain */
+    CLOSE_TURNS = 1000 /* in which all must be gone once it was closed */
 };
 
 /* A listening socket. Owner: worker. Closed by acceptor_close(). */
@@ -66,7 +63,7 @@ static void pause_accepting(struct worker *w, int cause)
     list_foreach (it, &w->acceptors) {
         event_del(&container_of(it, struct acceptor, link)->event);
     }
-    deadline_set(&w->pause, PAUSE_MS);
+    deadline_set(&w->pause, LISTEN_PAUSE_MS);
 }
 
 static void on_pause_over(void *arg)
@@ -114,10 +111,7 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     struct acceptor *a = arg;
-    /* More at once only when they come in crowds: for a lone one the look for a second is wasted.
-     */
-    unsigned max = 1 + a->in_a_row / ACCEPT_PATIENCE;
-    accept_some(a, max < ACCEPT_MAX ? max : ACCEPT_MAX);
+    accept_some(a, listen_accept_now(a->in_a_row));
 }
 
 static void acceptor_free(void *arg)
@@ -155,7 +149,7 @@ static void close_acceptors(struct worker *w, bool is_kind)
     while ((it = list_first(&w->acceptors)) != NULL) {
         struct acceptor *a = container_of(it, struct acceptor, link);
         if (is_kind)
-            accept_some(a, LAST_ACCEPT_MAX);
+            accept_some(a, LISTEN_LAST_ACCEPT);
         acceptor_close(a);
     }
 }
