@@ -14,8 +14,8 @@
 #include "base/fds.h"
 #include "base/log_limit.h"
 #include "net/dns.h"
+#include "net/linger.h"
 #include "net/sock.h"
-#include "net/stream.h"
 #include "upstream/pool_room.h"
 #include "exchange/stats.h"
 #include "service/batch.h"
@@ -280,8 +280,7 @@ static void on_look(void *arg)
 {
     struct worker *w = arg;
     bool has_callers = w->service != NULL && service_busy(w->service) > 0;
-    if (w->clients.n > 0 || has_callers || w->engine.open_exchanges > 0 ||
-        stream_any_lingers(&w->loop))
+    if (w->clients.n > 0 || has_callers || w->engine.open_exchanges > 0 || linger_has_any(&w->loop))
         deadline_set(&w->look, LOOK_MS);
     else
         loop_send(w->env->server, w->env->on_drained, w->env->arg);
@@ -375,7 +374,7 @@ static void close_all(struct worker *w)
         pool_close(w->engine.pool);
     w->engine.pool = NULL;
     loop_turn(&w->loop, false);
-    stream_close_lingering(&w->loop);
+    linger_close_all(&w->loop);
     if (w->engine.dns != NULL)
         dns_close(w->engine.dns);
     w->engine.dns = NULL;
