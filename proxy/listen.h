@@ -1,12 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The sockets that tlsfan listens on. A set of places belongs to one snapshot; a reload makes the
- * next set, which takes over the places that stay. Main thread only. */
+ * next set, which takes over the places that stay. Sets are the main thread's only. */
 #ifndef TLSFAN_LISTEN_H
 #define TLSFAN_LISTEN_H
 
 #include <sys/types.h>
 
 #include "conf/conf.h"
+
+/* How whoever accepts goes about it: worker.c and shared.c. */
+enum {
+    LISTEN_ACCEPT_MAX = 32,    /* connections of one socket in one turn */
+    LISTEN_PATIENCE = 8,       /* that have come without a pause, for each further one in a turn */
+    LISTEN_LAST_ACCEPT = 4096, /* and before the socket closes */
+    LISTEN_PAUSE_MS = 100      /* without accepting when descriptors are used up */
+};
+
+/* How many to accept now, IN_A_ROW having come without a pause: more at once only when they come in
+ * crowds, for with a lone one the look for a second is wasted. */
+static inline unsigned listen_accept_now(unsigned in_a_row)
+{
+    unsigned max = 1 + in_a_row / LISTEN_PATIENCE;
+    return max < LISTEN_ACCEPT_MAX ? max : LISTEN_ACCEPT_MAX;
+}
 
 /* One listener of the configuration. */
 struct place {
@@ -30,10 +46,9 @@ struct listen_set {
 };
 
 /* Opens all listeners of C for N_WORKERS into S, taking over what OLD has too, and what the service
- * manager has passed. Each address is
- * bound once without SO_REUSEPORT, and that socket is kept, so that at no time another process can
- * share it. False with a sentence in *WHY (heap, for the caller) when one cannot be opened; then S
- * is to be dropped. */
+ * manager has passed. Each address is bound once without SO_REUSEPORT, and that socket is kept, so
+ * that at no time another process can share it. False with a sentence in *WHY (heap, for the
+ * caller) when one cannot be opened; then S is to be dropped. */
 MUST_CHECK bool listen_open(struct listen_set *s, const struct listen_set *old,
                             const struct conf *c, unsigned n_workers, char **why);
 

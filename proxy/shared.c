@@ -11,13 +11,6 @@
 #include "base/log_limit.h"
 #include "net/sock.h"
 
-enum {
-    ACCEPT_MAX = 32,        /* connections of one socket in one turn */
-    ACCEPT_PATIENCE = 8,    /* that have come without a pause, for each further one in a turn */
-    LAST_ACCEPT_MAX = 4096, /* and before it closes */
-    PAUSE_MS = 100          /* without accepting when descriptors are used up */
-};
-
 /* A socket. Owner: struct shared. Closed by door_close(). */
 struct door {
     struct list link;
@@ -48,7 +41,7 @@ static void pause_accepting(struct shared *s, int cause)
     if (fds_is_short(cause))
         worker_make_room(s->workers[s->turn % s->n_workers]);
     stop_accepting(s);
-    deadline_set(&s->pause, PAUSE_MS);
+    deadline_set(&s->pause, LISTEN_PAUSE_MS);
 }
 
 static void go_on(void *arg)
@@ -71,7 +64,7 @@ static void on_judged(void *arg)
 static void accept_some(struct door *d, unsigned max)
 {
     struct shared *s = d->shared;
-    bool is_last = max == LAST_ACCEPT_MAX;
+    bool is_last = max == LISTEN_LAST_ACCEPT;
     for (unsigned i = 0; i < max; i++) {
         struct addr peer;
         int fd = sock_accept(d->fd, &peer);
@@ -101,9 +94,7 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
     struct door *d = arg;
     (void)fd;
     (void)what;
-    /* For a lone one the look for a second is wasted. */
-    unsigned max = 1 + d->in_a_row / ACCEPT_PATIENCE;
-    accept_some(d, max < ACCEPT_MAX ? max : ACCEPT_MAX);
+    accept_some(d, listen_accept_now(d->in_a_row));
 }
 
 static struct door *door_open(struct shared *s, unsigned id, int fd)
@@ -169,7 +160,7 @@ void shared_close(struct shared *s, bool is_kind)
     struct list *it;
     while ((it = list_first(&s->doors)) != NULL) {
         if (is_kind)
-            accept_some(door_of(it), LAST_ACCEPT_MAX);
+            accept_some(door_of(it), LISTEN_LAST_ACCEPT);
         door_close(door_of(it));
     }
 }

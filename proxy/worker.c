@@ -10,22 +10,19 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "listen.h"
 #include "base/fds.h"
 #include "base/log_limit.h"
 #include "net/dns.h"
+#include "net/linger.h"
 #include "net/sock.h"
-#include "net/stream.h"
 #include "upstream/pool_room.h"
 #include "exchange/stats.h"
 #include "service/batch.h"
 
 enum {
-    ACCEPT_MAX = 32,        /* connections a listener takes in one turn */
-    ACCEPT_PATIENCE = 8,    /* that have come without a pause, for each further one in a turn */
-    LAST_ACCEPT_MAX = 4096, /* and before it closes */
-    PAUSE_MS = 100,         /* without accepting when descriptors are used up */
-    LOOK_MS = 20,           /* between two looks at what is left in a drain */
-    CLOSE_TURNS = 1000      /* in which all must be gone once it was closed */
+    LOOK_MS = 20,      /* between two looks at what is left in a drain */
+    CLOSE_TURNS = 1000 /* in which all must be gone once it was closed */
 };
 
 /* A listening socket. Owner: worker. Closed by acceptor_close(). */
@@ -66,7 +63,7 @@ static void pause_accepting(struct worker *w, int cause)
     list_foreach (it, &w->acceptors) {
         event_del(&container_of(it, struct acceptor, link)->event);
     }
-    deadline_set(&w->pause, PAUSE_MS);
+    deadline_set(&w->pause, LISTEN_PAUSE_MS);
 }
 
 static void on_pause_over(void *arg)
@@ -114,10 +111,7 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     struct acceptor *a = arg;
-    /* More at once only when they come in crowds: for a lone one the look for a second is wasted.
-     */
-    unsigned max = 1 + a->in_a_row / ACCEPT_PATIENCE;
-    accept_some(a, max < ACCEPT_MAX ? max : ACCEPT_MAX);
+    accept_some(a, listen_accept_now(a->in_a_row));
 }
 
 static void acceptor_free(void *arg)
@@ -155,7 +149,7 @@ static void close_acceptors(struct worker *w, bool is_kind)
     while ((it = list_first(&w->acceptors)) != NULL) {
         struct acceptor *a = container_of(it, struct acceptor, link);
         if (is_kind)
-            accept_some(a, LAST_ACCEPT_MAX);
+            accept_some(a, LISTEN_LAST_ACCEPT);
         acceptor_close(a);
     }
 }
@@ -286,8 +280,7 @@ static void on_look(void *arg)
 {
     struct worker *w = arg;
     bool has_callers = w->service != NULL && service_busy(w->service) > 0;
-    if (w->clients.n > 0 || has_callers || w->engine.open_exchanges > 0 ||
-        stream_any_lingers(&w->loop))
+    if (w->clients.n > 0 || has_callers || w->engine.open_exchanges > 0 || linger_has_any(&w->loop))
         deadline_set(&w->look, LOOK_MS);
     else
         loop_send(w->env->server, w->env->on_drained, w->env->arg);
@@ -381,7 +374,7 @@ static void close_all(struct worker *w)
         pool_close(w->engine.pool);
     w->engine.pool = NULL;
     loop_turn(&w->loop, false);
-    stream_close_lingering(&w->loop);
+    linger_close_all(&w->loop);
     if (w->engine.dns != NULL)
         dns_close(w->engine.dns);
     w->engine.dns = NULL;

@@ -26,11 +26,6 @@ bool log_is_enabled(enum log_level level);
 #define log_error(...)   log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__)
 #define log_info(...)    log_write(LOG_LEVEL_INFO, __VA_ARGS__)
-#define log_debug(...)                               \
-    do {                                             \
-        if (log_is_enabled(LOG_LEVEL_DEBUG))         \
-            log_write(LOG_LEVEL_DEBUG, __VA_ARGS__); \
-    } while (0)
 
 /* Access lines of one thread, gathered, and written by log_buf_flush() once a turn.
  * Zero-initialised. */

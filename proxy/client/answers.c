@@ -9,10 +9,7 @@
 #include "exchange/hold.h"
 #include "exchange/tunnel.h"
 
-enum {
-    GATHER_MAX = 16384, /* bytes joined before a write */
-    HEAD_ON_STACK = 8192
-};
+enum { HEAD_ON_STACK = 8192 };
 
 static const char joining[] = "the buffer that joins small writes";
 
@@ -49,7 +46,7 @@ void client_write(struct client *c, const struct iovec *iov, int n)
         total += iov[i].iov_len;
     }
     claim_take(&cs->joining, joining);
-    bool is_full = cs->gathered + total > GATHER_MAX;
+    bool is_full = cs->gathered + total > CLIENT_GATHER_MAX;
     if (is_full) {
         all[0] = (struct iovec){cs->gather, cs->gathered};
         cs->gathered = 0;
@@ -107,7 +104,7 @@ static bool ask_is_last(const struct ask *a)
 static size_t client_bound(const struct client *c, bool is_first)
 {
     size_t bound = budget_bound(c->cs->engine->budget, c->cs->engine->use->conf->client.buffer);
-    return is_first && bound < GATHER_MAX ? GATHER_MAX : bound;
+    return is_first && bound < CLIENT_GATHER_MAX ? CLIENT_GATHER_MAX : bound;
 }
 
 bool client_is_full(const struct client *c)

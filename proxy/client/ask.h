@@ -16,7 +16,10 @@ enum client_state {
     CLIENT_CLOSED  /* waits for the reaper */
 };
 
-enum { CLIENT_HEADS_A_TURN = 32 }; /* taken of one client, when they have come at once */
+enum {
+    CLIENT_HEADS_A_TURN = 32, /* taken of one client, when they have come at once */
+    CLIENT_GATHER_MAX = 16384 /* bytes joined before a write */
+};
 
 /* Owner: struct clients. Closed by client_close(). */
 struct client {

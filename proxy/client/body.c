@@ -35,7 +35,6 @@ static void client_body_ended(struct client *c, struct str last)
     exchange_end(&a->x, last, trailers);
 }
 
-/* The body that is being read is bad or too slow: F is the answer, and nothing more is read. */
 void client_stop_body(struct client *c, const struct fault *f)
 {
     struct ask *a = c->reading;

@@ -4,21 +4,16 @@
  * place where things begin and end; it may be called from any callback. */
 #include "client/client.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/log_limit.h"
 #include "client/admit.h"
 #include "client/room.h"
-#include "exchange/answer.h"
 #include "exchange/hold.h"
 #include "exchange/tunnel.h"
-#include "net/sock.h"
 #include "net/stream_share.h"
 
 enum {
-    GATHER_ROOM = 16384,
     SPARE_ASKS = 256,
     CLOSED_A_MS = 32 /* idle connections in a drain: the others go on meanwhile */
 };
@@ -458,7 +453,7 @@ void clients_init(struct clients *cs, struct engine *e, _Atomic unsigned *total,
     cs->engine = e;
     cs->total = total;
     cs->max = max;
-    cs->gather = xmalloc(GATHER_ROOM);
+    cs->gather = xmalloc(CLIENT_GATHER_MAX);
     cs->next_id = e->next_id;
     list_init(&cs->all);
     room_init(cs);

@@ -17,7 +17,7 @@ struct clients {
     uint64_t next_id;         /* the worker in the top 16 bits */
     struct client *gathering; /* whose output waits in `gather` */
     size_t gathered;          /* bytes */
-    char *gather;             /* heap: small writes of one turn, joined */
+    char *gather;             /* heap, CLIENT_GATHER_MAX: small writes of one turn, joined */
     struct claim joining;     /* guards `gather` while bytes go in or out */
     struct turn flush;
     struct list waiting; /* struct client that wait for memory, longest first: room.h */

@@ -146,7 +146,7 @@ static void channel_free(void *object)
     free(ch);
 }
 
-void dns_channel_close(struct dns_channel *ch)
+static void channel_close(struct dns_channel *ch)
 {
     if (ch->is_reaped)
         return;
@@ -161,7 +161,7 @@ static void on_check(void *arg)
 {
     struct dns_channel *ch = arg;
     if (ch->is_retired && ch->requests == 0)
-        dns_channel_close(ch);
+        channel_close(ch);
 }
 
 void dns_channel_retire(struct dns_channel *ch)
@@ -258,7 +258,7 @@ void dns_channels_close(struct list *channels)
 {
     struct list *it;
     while ((it = list_first(channels)) != NULL)
-        dns_channel_close(container_of(it, struct dns_channel, link));
+        channel_close(container_of(it, struct dns_channel, link));
 }
 
 /* ---- questions */

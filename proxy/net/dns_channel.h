@@ -29,9 +29,7 @@ struct dns_channel *dns_channel_new(struct loop *l, struct list *channels, const
                                     unsigned names);
 /* CH takes no new question, and goes when the last one has ended. NULL is harmless. */
 void dns_channel_retire(struct dns_channel *ch);
-/* Ends all questions; every one must have been forgotten. */
-void dns_channel_close(struct dns_channel *ch);
-/* Closes all of CHANNELS. */
+/* Closes all of CHANNELS and ends all questions; every one must have been forgotten. */
 void dns_channels_close(struct list *channels);
 
 /* Asks the servers for the addresses of NAME (no dot at its end), or looks them up in the file of

@@ -53,7 +53,7 @@ void linger_part(struct stream *s)
     n_lingering--;
 }
 
-void stream_close_lingering(struct loop *l)
+void linger_close_all(struct loop *l)
 {
     struct list mine;
     struct list *it;
@@ -73,7 +73,7 @@ void stream_close_lingering(struct loop *l)
     }
 }
 
-bool stream_any_lingers(const struct loop *l)
+bool linger_has_any(const struct loop *l)
 {
     for (struct list *it = lingering.next; it != NULL && it != &lingering; it = it->next) {
         if (container_of(it, struct stream, lingering)->loop == l)

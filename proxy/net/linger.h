@@ -15,4 +15,9 @@ void linger_with(struct stream *s, const char *p, size_t n);
 void linger_join(struct stream *s);
 void linger_part(struct stream *s);
 
+/* Closes what lingers on L: before loop_clear(). */
+void linger_close_all(struct loop *l);
+/* True while a stream lingers on L, which must be this thread's. */
+bool linger_has_any(const struct loop *l);
+
 #endif

@@ -4,7 +4,8 @@
  *
  * Input. All streams of a loop read into loop->rbuf, never inside another's callback. on_data()
  * gets what is there and says how much of it it has used; what it leaves is kept in `rest` and
- * given again, in front of what comes next. While paused no on_data() comes.
+ * given again, in front of what comes next; so a stream with nothing pending holds no memory. While
+ * paused no on_data() comes.
  *     rest_len > 0   only between turns: on_data() left bytes, or the stream was paused midway
  * Output. stream_write() tries the kernel first; what it does not take goes to `out`, in order.
  *     out != NULL    exactly while the write event is armed, or the handshake is not done
@@ -87,7 +88,8 @@ struct stream {
     struct event rev, wev;
     struct evbuffer *out; /* NULL while nothing waits */
     char *rest;           /* heap */
-    size_t rest_len, rest_cap, fixed;
+    size_t rest_len, rest_cap;
+    size_t fixed;       /* bytes of all else that its connection costs */
     size_t rest_max;    /* more than this left by on_data() is a fault; 1 MiB unless changed */
     struct share share; /* of `rest`, `out` and `fixed`: see stream_share.h */
     struct post later;  /* what came up outside the event handler: `rest`, eof, faults */
@@ -151,9 +153,5 @@ void stream_abort(struct stream *s);
  * s), ends its side, drops what comes for at most 2 s, closes. So the peer can read an answer
  * although it was still sending. */
 void stream_linger(struct stream *s);
-/* Closes what lingers on L: before loop_clear(). */
-void stream_close_lingering(struct loop *l);
-/* True while a stream lingers on L, which must be this thread's. */
-bool stream_any_lingers(const struct loop *l);
 
 #endif

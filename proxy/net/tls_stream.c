@@ -11,7 +11,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "net/sock.h"
 #include "net/tls_verify.h"
 
 enum {

@@ -3,8 +3,8 @@
  * before the answer begins. Then a window of items is under way, in the order asked for; what is
  * first in line is given on, the others hold theirs.
  *
- * Everything that calls out is done by batch_run(), which a post calls; items and the
- * user of the batch only ask for it. */
+ * Everything that calls out is done by batch_run(), which a post calls; items and the user of the
+ * batch only ask for it. */
 #include "service/batch.h"
 
 #include <stdlib.h>

@@ -50,7 +50,7 @@ struct batch_reader {
     bool is_found; /* the end of the element that is read, the last of V, is known */
     struct batch_scan scan;
     struct batch_body long_body;
-    struct fault fault; /* with BAD: FAULT_BAD_REQUEST, or FAULT_TOO_LARGE for too many items */
+    struct fault fault; /* with BAD: FAULT_BAD_REQUEST; FAULT_TOO_LARGE: items, or bytes of one */
 };
 
 /* MAX_HEAD: bytes that a request's head may have. An element may be four times as long, and 64 KiB,

@@ -8,7 +8,6 @@
 
 #include "base/log_limit.h"
 #include "exchange/answer.h"
-#include "http/h1_write.h"
 #include "net/linger.h"
 #include "net/sock.h"
 #include "service/guard.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Places on the service listener. Who client.allow names is a member; everybody
- * else, and a member who finds all places taken, is a guest, with a few places of their own and the
- * health checks alone. A guest always gets in: another one goes for it, one of those who come from
- * the address that has most. So a health check is answered whoever fills the listener. */
+/* Places on the service listener. Who client.allow names is a member; everybody else, and a
+ * member who finds all places taken, is a guest, with a few places of their own and the health
+ * checks alone. A guest always gets in: another one goes for it, one of those who come from the
+ * address that has most. So a health check is answered whoever fills the listener. */
 #ifndef TLSFAN_SERVICE_PLACES_H
 #define TLSFAN_SERVICE_PLACES_H
 

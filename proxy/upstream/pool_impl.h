@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of the pool share: pool.c (slots, waiting, serving), pool_conn.c (connections),
- * pool_dial.c (making them), pool_room.c (descriptors, and how many may be idle). Nobody else
- * includes it. */
+ * pool_dial.c (making them), pool_room.c (descriptors, and how many may be idle), pool_memory.c
+ * (max_memory). Nobody else includes it. */
 #ifndef TLSFAN_UPSTREAM_POOL_IMPL_H
 #define TLSFAN_UPSTREAM_POOL_IMPL_H
 

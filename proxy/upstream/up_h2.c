@@ -24,6 +24,7 @@ enum {
     IGNORED_LEAST = -16 * 1024 * 1024, /* bytes that may come for streams given up */
     GATHER = 2 * 16384,                /* bytes written at once: two TLS records */
     OUT_AT_ONCE = 256 * 1024,          /* and in one turn */
+    WINDOW_LEAST = 16384, /* for UP_H2_WINDOW when a connection is made with little memory */
     CREDIT_EVERY = 10000, /* µs after which one more frame that carries nothing may come */
     JOIN = 16384 - 64,    /* bytes of small DATA frames that are told at once */
     EVENTS_KEPT = 64      /* room for events that is kept between reads */
@@ -35,7 +36,7 @@ static const char parsing[] = "an HTTP/2 session";
 static int32_t first_window(const struct budget *b)
 {
     size_t window = b == NULL ? UP_H2_WINDOW : budget_bound(b, UP_H2_WINDOW);
-    return window < UP_H2_WINDOW_LEAST ? UP_H2_WINDOW_LEAST : (int32_t)window;
+    return window < WINDOW_LEAST ? WINDOW_LEAST : (int32_t)window;
 }
 
 /* What a stream's window may grow to: BUFFER, which is client.buffer, or what is under way at 25

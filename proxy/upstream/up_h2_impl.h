@@ -16,8 +16,7 @@
 enum {
     UP_H2_INFOS = 32,     /* interim responses to one request */
     UP_H2_WINDOW = 65535, /* bytes of a body that come unasked, until its reader has kept up */
-    UP_H2_WINDOW_LEAST = 16384, /* the same for a connection that is made while memory is short */
-    UP_H2_CREDIT = 1000         /* frames that carry nothing, ahead of those that do */
+    UP_H2_CREDIT = 1000   /* frames that carry nothing, ahead of those that do */
 };
 
 enum up_h2_kind {
@@ -37,7 +36,10 @@ struct up_h2_event {
     uint32_t code;
 };
 
-enum up_h2_state { UP_H2_OPEN, UP_H2_CLOSED /* waits for the reaper */ };
+enum up_h2_state {
+    UP_H2_OPEN,
+    UP_H2_CLOSED /* waits for the reaper */
+};
 
 /* Owner: see struct pool_conn. Closed by up_h2_close(). */
 struct up_h2 {
@@ -142,8 +144,7 @@ nghttp2_data_provider up_h2_session_body(void);
 /* ---- up_h2_stream.c */
 
 struct up_h2_stream *up_h2_stream_new(struct up_h2 *c);
-/* What S holds has changed. */
-void up_h2_stream_recount(struct up_h2_stream *s);
+void up_h2_stream_recount(struct up_h2_stream *s); /* what S holds has changed */
 /* The last request that has not left goes elsewhere; false when all have. */
 bool up_h2_stream_give_back(struct up_h2 *c);
 /* What callbacks recorded for S. Each may close S and its connection. */

@@ -58,8 +58,9 @@ struct ustream_events {
 struct ustream_ops {
     /* Sends the head and BODY behind it in one go; END: that is the whole body. */
     void (*start)(struct ustream *us, const struct up_request *rq, struct str body, bool end);
-    /* More body, copied if it must wait. False: wait for on_drain(). LAST (maybe empty) ends it. */
+    /* More body (copied if it must wait). False: enough for now, wait for on_drain(). */
     bool (*body)(struct ustream *us, struct str data);
+    /* The end of the body: LAST, which may be empty, then TRAILERS (NULL: none). */
     void (*end)(struct ustream *us, struct str last, const struct fields *trailers);
     /* While paused no on_body() comes and the origin is slowed down. */
     void (*pause)(struct ustream *us, bool paused);

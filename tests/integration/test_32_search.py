@@ -16,7 +16,8 @@ from testenv.wait import wait_until
 pytestmark = [pytest.mark.h1_only("about names: they are looked up before anything is spoken"),
               pytest.mark.skipif(not may_unshare(), reason="a mount namespace and port 53 need root")]
 
-SERVER = "127.77.1.1"
+# Of this process: another run beside this one has its own, and whoever listens on 127.0.0.1 or .53 is not in the way.
+SERVER = "127.77.%d.%d" % tuple(1 + n for n in divmod(os.getpid() % 62500, 250))
 BIND = ('mount --bind "$0/resolv.conf" /etc/resolv.conf && mount --bind "$0/hosts" /etc/hosts && '
         'mount --bind "$0/nsswitch.conf" /etc/nsswitch.conf && exec "$@"')
 PLAIN = 'rule "*" { upgrade = off }\nworkers = 1\n'

@@ -9,6 +9,7 @@
 
 #include "client/ask.h"
 #include "exchange/stats.h"
+#include "net/linger.h"
 
 struct rig {
     struct fixture f; /* its loop and helpers; the configuration is the rig's own */
@@ -81,7 +82,7 @@ static inline void rig_check_empty(struct rig *r)
     assert_true(list_is_empty(&r->engine.sweep.set));
     unsigned idle, busy;
     pool_count(r->engine.pool, &idle, &busy);
-    if (idle == 0 && !stream_any_lingers(&r->f.loop))
+    if (idle == 0 && !linger_has_any(&r->f.loop))
         assert_int_equal(r->budget.used, 0);
 }
 
@@ -92,7 +93,7 @@ static inline void rig_close(struct rig *r)
     close(r->origin);
     pool_close(r->engine.pool);
     fixture_settle(&r->f);
-    stream_close_lingering(&r->f.loop);
+    linger_close_all(&r->f.loop);
     fixture_settle(&r->f);
     assert_int_equal(r->budget.used, 0);
     clients_clear(&r->clients);

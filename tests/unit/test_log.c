@@ -130,7 +130,7 @@ static void test_error_line(void **state)
     assert_int_equal(pipe(fds), 0);
     assert_true(log_open(LOG_LEVEL_INFO, "off", err, sizeof(err)));
     int saved = replace_stream(STDERR_FILENO, fds[1]);
-    log_debug("not shown");
+    log_write(LOG_LEVEL_DEBUG, "not shown");
     log_warning("a %s", "b\nc");
     restore_stream(STDERR_FILENO, saved);
     char *text = read_all(fds[0], &n);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "abort_fixture.h"
+#include "net/linger.h"
 #include "net/sock.h"
 #include "net/stream_share.h"
 
@@ -159,7 +160,7 @@ static int tear_down(void **state)
     (void)state;
     if (!u.gone)
         stream_close(u.s);
-    stream_close_lingering(&loop);
+    linger_close_all(&loop);
     if (u.peer >= 0)
         close(u.peer);
     loop_clear(&loop);

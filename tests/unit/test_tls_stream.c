@@ -10,6 +10,7 @@
 #include <openssl/err.h>
 #include <signal.h>
 
+#include "net/linger.h"
 #include "net/sock.h"
 #include "net/tls_stream.h"
 #include "tls_fixture.h"
@@ -192,7 +193,7 @@ static int tear_down(void **state)
     (void)state;
     if (!u.gone)
         stream_close(u.s);
-    stream_close_lingering(&loop);
+    linger_close_all(&loop);
     drop_server();
     loop_clear(&loop);
     tls_sessions_clear(&sessions);
