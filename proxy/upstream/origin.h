@@ -22,8 +22,7 @@ struct origin {
     struct pool *pool; /* borrowed, outlives it */
     struct limit *limit;
     struct limit_seat seat;
-    struct list waiting; /* in pool->waiting, while `groups` is not empty */
-    struct list groups;  /* struct wait_group: who waits for a slot, the next one's turn first */
+    struct list groups; /* struct wait_group: who waits for a slot, the next one's turn first */
     void *groups_by_client;
     struct list ready;   /* struct pool_wait with a slot, for a connection, first come first */
     struct list open;    /* struct pool_conn that take a request, most recently used first */

@@ -17,14 +17,11 @@
 
 /* ---- slots */
 
-/* Another worker has ended a request to an origin that somebody waits for here. */
-static void on_turn(void *arg)
+/* Another worker has ended a request to the origin of SEAT, that somebody waits for here. */
+static void on_turn(void *arg, struct limit_seat *seat)
 {
     struct pool *p = arg;
-    list_foreach (it, &p->waiting) {
-        struct origin *o = container_of(it, struct origin, waiting);
-        loop_post(p->loop, &o->serve);
-    }
+    loop_post(p->loop, &container_of(seat, struct origin, seat)->serve);
 }
 
 static bool slot_take(struct origin *o)
@@ -56,10 +53,8 @@ static void wait_unqueue(struct origin *o, struct pool_wait *wait)
     wait->queued_us = loop_now() - wait->since;
     if (wait->group != NULL)
         origin_unqueue(o, wait);
-    if (!list_is_empty(&o->groups))
-        return;
-    list_remove(&o->waiting);
-    limit_leave(&o->seat);
+    if (list_is_empty(&o->groups))
+        limit_leave(&o->seat);
 }
 
 void pool_wait_unhold(struct pool_wait *wait)
@@ -238,8 +233,6 @@ static void wait_begin(struct origin *o, const struct up_want *want, struct pool
 static void wait_queue(struct origin *o, struct pool_wait *wait)
 {
     struct pool *p = o->pool;
-    if (list_is_empty(&o->groups))
-        list_push_back(&p->waiting, &o->waiting);
     origin_queue(o, wait);
     if (!wait->want.is_patient)
         deadline_set(&wait->deadline, wait->want.conf->upstream.queue_timeout);
@@ -329,7 +322,6 @@ struct pool *pool_new(struct loop *l, struct dns *dns, const struct forward_id *
     p->dns = dns;
     p->id = id;
     p->budget = budget;
-    list_init(&p->waiting);
     list_init(&p->idle);
     origins_init(&p->origins, l, serve);
     p->origins.pool = p;

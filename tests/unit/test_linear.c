@@ -19,6 +19,8 @@
 #include "net/dns.h"
 #include "service/batch_line.h"
 #include "service/json_limit.h"
+#include "upstream/pool.h"
+#include "upstream/tally.h"
 #include "upstream/up_h2_head.h"
 
 enum { SMALL = 16 * 1024, LARGE = 128 * 1024, HEAD_MAX = 1024 * 1024 };
@@ -204,10 +206,67 @@ static void look_up(struct str names)
     close(fd);
 }
 
+static void on_ready(void *arg, struct ustream *us)
+{
+    (void)arg;
+    (void)us;
+}
+
+static void on_fault(void *arg, const struct fault *f)
+{
+    (void)arg;
+    (void)f;
+}
+
+static void begin(struct pool *p, struct up_want *want, struct pool_wait *wait)
+{
+    *wait = (struct pool_wait){.on_ready = on_ready, .on_fault = on_fault};
+    assert_null(pool_get(p, want, wait));
+}
+
+/* One worker has what another one waits for, of each origin, and gives it back bit by bit. No dial
+ * gets anywhere. */
+static void take_turns(struct str hosts)
+{
+    struct loop loop;
+    struct forward_id id;
+    static struct tally tally;
+    struct conf c = *conf;
+    struct rule rule = c.rules[0];
+    struct up_want want = {.conf = &c, .rule = &rule, .port = 80, .is_patient = true};
+    struct pool_wait *waits = xmalloc((hosts.len / 2 + 1) * 2 * sizeof *waits);
+    size_t n = 0;
+    c.refs = 2;
+    rule.max_per_host = 1;
+    rule.connect_host = (char *)"127.0.0.1";
+    rule.connect_port = 1;
+    forward_id_init(&id);
+    assert_true(loop_init(&loop));
+    struct dns *dns = dns_new(&loop, &c);
+    struct pool *has = pool_new(&loop, dns, &id, NULL, &tally);
+    struct pool *waits_for = pool_new(&loop, dns, &id, NULL, &tally);
+    while (str_next_item(&hosts, &want.host)) {
+        begin(has, &want, &waits[n++]);
+        begin(waits_for, &want, &waits[n++]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        pool_cancel(&waits[i]);
+        if (i % 2 == 0)
+            loop_turn(&loop, false);
+    }
+    pool_close(has);
+    pool_close(waits_for);
+    dns_close(dns);
+    loop_turn(&loop, false);
+    loop_clear(&loop);
+    free(waits);
+}
+
 #define ITEM "[{\"url\":\"http://h/\","
 
 static const struct linear cases[] = {
     {"names", "", "n#.of.a.domain.whose.name.is.somewhat.longer.test, ", "", .read = look_up},
+    {"turns", "", "n#.test, ", "", .read = take_turns},
     {"link_labels", "Link: ", "<https://" LABELS ">, ", "", .run = response},
     {"location_labels", "Location: https://", LABELS ".", "", .run = response},
     {"locations_labels", "", "Location: https://" LABELS "\r\n", "", .run = response},
