@@ -5,7 +5,7 @@
  *
  *     limit_take(l, max) ... limit_give(l)      a request
  *     limit_wait(l, seat); limit_take(l, max)   nothing free: sit down, then look once more
- *     the member's on_turn(seat)            a slot may be free: limit_take() for who waits
+ *     the member's on_turn(seat)                a slot may be free: limit_take() for who waits
  *     limit_leave(seat)                         nobody waits any more
  */
 #ifndef TLSFAN_UPSTREAM_LIMIT_H
