@@ -68,13 +68,19 @@ void pool_wait_unhold(struct pool_wait *wait)
 static void wait_end(struct pool_wait *wait)
 {
     struct pool_dial *d = wait->dial;
+    struct origin *o = wait->origin;
     if (wait->has_slot)
         list_remove(&wait->link);
     else
-        wait_unqueue(wait->origin, wait);
+        wait_unqueue(o, wait);
     pool_wait_unhold(wait);
-    if (d != NULL)
+    if (d != NULL) {
         d->wait = NULL;
+        list_remove(&d->link);
+        list_push_front(&o->dials, &d->link);
+    } else if (wait->has_slot) {
+        o->undialled--;
+    }
     wait->dial = NULL;
     wait->origin = NULL;
 }
@@ -143,6 +149,7 @@ void pool_wait_hold(struct origin *o, struct pool_wait *wait, int64_t ms)
 static void wait_ready(struct origin *o, struct pool_wait *wait)
 {
     wait->has_slot = true;
+    o->undialled++;
     list_push_back(&o->ready, &wait->link);
 }
 
@@ -176,6 +183,8 @@ static bool serve_one(struct origin *o)
 static void serve_dials(struct origin *o)
 {
     unsigned n_held = 0;
+    if (o->undialled == 0)
+        return;
     unsigned room = pool_dial_room(o);
     list_foreach (it, &o->ready) {
         struct pool_wait *wait = container_of(it, struct pool_wait, link);
@@ -189,7 +198,8 @@ static void serve_dials(struct origin *o)
             continue;
         }
         pool_dial_for(o, wait);
-        room = pool_dial_room(o);
+        if (suits)
+            room = pool_dial_room(o);
     }
 }
 
@@ -270,12 +280,7 @@ struct ustream *pool_get(struct pool *p, const struct up_want *want, struct pool
 /* Somebody else waits for what D will bring. */
 static bool is_counted_on(const struct origin *o, const struct pool_dial *d)
 {
-    list_foreach (it, &o->ready) {
-        const struct pool_wait *wait = container_of(it, struct pool_wait, link);
-        if (d->offers_h2 && wait->dial == NULL)
-            return true;
-    }
-    return false;
+    return d->offers_h2 && o->undialled > 0;
 }
 
 void pool_cancel(struct pool_wait *wait)

@@ -16,7 +16,7 @@ SOURCE = os.path.join(ROOT, "tests", "unit", "test_linear.c")
 GROWTH = 1.5  # of what a byte costs, when there are four times as many
 PER_BYTE = 300  # instructions; names to look up, origins, and items of a batch of a few bytes each, cost more
 TINY = {"names": 1500, "read_commas": 2000, "read_items": 1500, "read_urls": 1500,
-        "turns": 7000}
+        "turns": 7000, "together": 3000}
 
 pytestmark = [
     pytest.mark.skipif(VALGRIND is None, reason="no valgrind"),
