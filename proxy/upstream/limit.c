@@ -29,8 +29,10 @@ static struct limit *table;
 static struct list members = {&members, &members};
 static uint64_t last_id;
 
-void limit_join(struct limit_member *m, struct loop *l, void (*on_turn)(void *), void *arg)
+void limit_join(struct limit_member *m, struct loop *l,
+                void (*on_turn)(void *, struct limit_seat *), void *arg)
 {
+    list_init(&m->called);
     m->loop = l;
     m->on_turn = on_turn;
     m->arg = arg;
@@ -104,10 +106,21 @@ bool limit_take(struct limit *l, unsigned max)
     return false;
 }
 
-/* The member with this id has its turn, unless it is gone. Called on its own thread. */
+/* The next seat of M that has its turn and has not heard of it, or NULL. */
+static struct limit_seat *next_called(struct limit_member *m)
+{
+    pthread_mutex_lock(&lock);
+    struct list *it = list_pop(&m->called);
+    pthread_mutex_unlock(&lock);
+    return it == NULL ? NULL : container_of(it, struct limit_seat, called);
+}
+
+/* Seats of the member with this id have their turn, unless it is gone. Called on its own thread,
+ * which alone may give them up. */
 static void on_sent(void *arg)
 {
     struct limit_member *found = NULL;
+    struct limit_seat *seat;
     pthread_mutex_lock(&lock);
     list_foreach (it, &members) {
         struct limit_member *m = container_of(it, struct limit_member, link);
@@ -115,12 +128,23 @@ static void on_sent(void *arg)
             found = m;
     }
     pthread_mutex_unlock(&lock);
-    if (found != NULL)
-        found->on_turn(found->arg);
+    while (found != NULL && (seat = next_called(found)) != NULL)
+        found->on_turn(found->arg, seat);
 }
 
-/* Tells the member at the front, which goes to the back; when it is SELF, its seat is the result.
- */
+/* SEAT has its turn, and its member hears of it; once for all of its seats that have it now. Under
+ * the lock. */
+static void call(struct limit_seat *seat)
+{
+    struct limit_member *m = seat->member;
+    if (!list_is_empty(&seat->called))
+        return;
+    if (list_is_empty(&m->called))
+        loop_send(m->loop, on_sent, (void *)(uintptr_t)m->id);
+    list_push_back(&m->called, &seat->called);
+}
+
+/* Calls the seat at the front, which goes to the back; when it is SELF's, it is the result. */
 static struct limit_seat *wake_next(struct limit *l, const struct limit_member *self)
 {
     struct limit_seat *own = NULL;
@@ -128,12 +152,11 @@ static struct limit_seat *wake_next(struct limit *l, const struct limit_member *
     struct list *it = list_pop(&l->seats);
     if (it != NULL) {
         struct limit_seat *seat = container_of(it, struct limit_seat, link);
-        struct limit_member *m = seat->member;
         list_push_back(&l->seats, it);
-        if (m == self)
+        if (seat->member == self)
             own = seat;
         else
-            loop_send(m->loop, on_sent, (void *)(uintptr_t)m->id);
+            call(seat);
     }
     pthread_mutex_unlock(&lock);
     return own;
@@ -153,6 +176,7 @@ void limit_wait(struct limit *l, struct limit_seat *seat, struct limit_member *m
         return;
     seat->limit = l;
     seat->member = m;
+    list_init(&seat->called);
     pthread_mutex_lock(&lock);
     list_push_back(&l->seats, &seat->link);
     atomic_fetch_add(&l->waiting, 1);
@@ -167,6 +191,7 @@ void limit_leave(struct limit_seat *seat)
     seat->limit = NULL;
     pthread_mutex_lock(&lock);
     list_remove(&seat->link);
+    list_remove(&seat->called);
     atomic_fetch_sub(&l->waiting, 1);
     pthread_mutex_unlock(&lock);
     /* A giver may have chosen this seat a moment ago: somebody else must not miss that slot. */

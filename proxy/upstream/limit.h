@@ -5,7 +5,7 @@
  *
  *     limit_take(l, max) ... limit_give(l)      a request
  *     limit_wait(l, seat); limit_take(l, max)   nothing free: sit down, then look once more
- *     the member's on_turn()                    a slot may be free: limit_take() for who waits
+ *     the member's on_turn(seat)                a slot may be free: limit_take() for who waits
  *     limit_leave(seat)                         nobody waits any more
  */
 #ifndef TLSFAN_UPSTREAM_LIMIT_H
@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "base/loop.h"
 
+struct limit_seat;
 struct limit; /* of one origin (host, port, TLS or not), whatever the configuration; counted
                  references */
 
@@ -22,19 +23,22 @@ struct limit_member {
     struct list link;
     uint64_t id;
     struct loop *loop;
-    void (*on_turn)(void *arg); /* on the loop's thread */
+    void (*on_turn)(void *arg, struct limit_seat *seat); /* on the loop's thread; must not part */
     void *arg;
+    struct list called; /* its seats whose turn it is, of which it has not heard yet */
 };
 
 /* A member's place in the queue of one limit. Embedded, zero-initialised; one thread uses it. */
 struct limit_seat {
     struct list link;
+    struct list called;
     struct limit *limit; /* NULL: not waiting */
     struct limit_member *member;
 };
 
 /* From any thread; on_turn() may come between join and part. */
-void limit_join(struct limit_member *m, struct loop *l, void (*on_turn)(void *), void *arg);
+void limit_join(struct limit_member *m, struct loop *l,
+                void (*on_turn)(void *, struct limit_seat *), void *arg);
 void limit_part(struct limit_member *m);
 
 /* Finds or makes; a reference for the caller. */

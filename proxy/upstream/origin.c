@@ -50,7 +50,6 @@ static struct origin *origin_new(struct origins *t, const struct up_want *want, 
     const struct upstream_conf *u = &want->conf->upstream;
     struct origin *o = xcalloc(1, sizeof(*o) + len);
     list_init(&o->link);
-    list_init(&o->waiting);
     list_init(&o->groups);
     list_init(&o->ready);
     list_init(&o->open);

@@ -22,12 +22,12 @@ struct origin {
     struct pool *pool; /* borrowed, outlives it */
     struct limit *limit;
     struct limit_seat seat;
-    struct list waiting; /* in pool->waiting, while `groups` is not empty */
-    struct list groups;  /* struct wait_group: who waits for a slot, the next one's turn first */
+    struct list groups; /* struct wait_group: who waits for a slot, the next one's turn first */
     void *groups_by_client;
     struct list ready;   /* struct pool_wait with a slot, for a connection, first come first */
+    unsigned undialled;  /* of them: those who have no dial of their own */
     struct list open;    /* struct pool_conn that take a request, most recently used first */
-    struct list dials;   /* dials that run */
+    struct list dials;   /* dials that run, in front those that nobody waits for any more */
     struct list starved; /* in pool->starved: some in `ready` lack a descriptor */
     struct post serve;   /* a connection or a slot has come free while somebody waits */
     bool is_restless;    /* an idle connection is about to be read: then `serve` looks again */

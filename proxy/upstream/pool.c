@@ -17,14 +17,11 @@
 
 /* ---- slots */
 
-/* Another worker has ended a request to an origin that somebody waits for here. */
-static void on_turn(void *arg)
+/* Another worker has ended a request to the origin of SEAT, that somebody waits for here. */
+static void on_turn(void *arg, struct limit_seat *seat)
 {
     struct pool *p = arg;
-    list_foreach (it, &p->waiting) {
-        struct origin *o = container_of(it, struct origin, waiting);
-        loop_post(p->loop, &o->serve);
-    }
+    loop_post(p->loop, &container_of(seat, struct origin, seat)->serve);
 }
 
 static bool slot_take(struct origin *o)
@@ -56,10 +53,8 @@ static void wait_unqueue(struct origin *o, struct pool_wait *wait)
     wait->queued_us = loop_now() - wait->since;
     if (wait->group != NULL)
         origin_unqueue(o, wait);
-    if (!list_is_empty(&o->groups))
-        return;
-    list_remove(&o->waiting);
-    limit_leave(&o->seat);
+    if (list_is_empty(&o->groups))
+        limit_leave(&o->seat);
 }
 
 void pool_wait_unhold(struct pool_wait *wait)
@@ -73,13 +68,19 @@ void pool_wait_unhold(struct pool_wait *wait)
 static void wait_end(struct pool_wait *wait)
 {
     struct pool_dial *d = wait->dial;
+    struct origin *o = wait->origin;
     if (wait->has_slot)
         list_remove(&wait->link);
     else
-        wait_unqueue(wait->origin, wait);
+        wait_unqueue(o, wait);
     pool_wait_unhold(wait);
-    if (d != NULL)
+    if (d != NULL) {
         d->wait = NULL;
+        list_remove(&d->link);
+        list_push_front(&o->dials, &d->link);
+    } else if (wait->has_slot) {
+        o->undialled--;
+    }
     wait->dial = NULL;
     wait->origin = NULL;
 }
@@ -148,6 +149,7 @@ void pool_wait_hold(struct origin *o, struct pool_wait *wait, int64_t ms)
 static void wait_ready(struct origin *o, struct pool_wait *wait)
 {
     wait->has_slot = true;
+    o->undialled++;
     list_push_back(&o->ready, &wait->link);
 }
 
@@ -181,6 +183,8 @@ static bool serve_one(struct origin *o)
 static void serve_dials(struct origin *o)
 {
     unsigned n_held = 0;
+    if (o->undialled == 0)
+        return;
     unsigned room = pool_dial_room(o);
     list_foreach (it, &o->ready) {
         struct pool_wait *wait = container_of(it, struct pool_wait, link);
@@ -194,7 +198,8 @@ static void serve_dials(struct origin *o)
             continue;
         }
         pool_dial_for(o, wait);
-        room = pool_dial_room(o);
+        if (suits)
+            room = pool_dial_room(o);
     }
 }
 
@@ -238,8 +243,6 @@ static void wait_begin(struct origin *o, const struct up_want *want, struct pool
 static void wait_queue(struct origin *o, struct pool_wait *wait)
 {
     struct pool *p = o->pool;
-    if (list_is_empty(&o->groups))
-        list_push_back(&p->waiting, &o->waiting);
     origin_queue(o, wait);
     if (!wait->want.is_patient)
         deadline_set(&wait->deadline, wait->want.conf->upstream.queue_timeout);
@@ -277,12 +280,7 @@ struct ustream *pool_get(struct pool *p, const struct up_want *want, struct pool
 /* Somebody else waits for what D will bring. */
 static bool is_counted_on(const struct origin *o, const struct pool_dial *d)
 {
-    list_foreach (it, &o->ready) {
-        const struct pool_wait *wait = container_of(it, struct pool_wait, link);
-        if (d->offers_h2 && wait->dial == NULL)
-            return true;
-    }
-    return false;
+    return d->offers_h2 && o->undialled > 0;
 }
 
 void pool_cancel(struct pool_wait *wait)
@@ -329,7 +327,6 @@ struct pool *pool_new(struct loop *l, struct dns *dns, const struct forward_id *
     p->dns = dns;
     p->id = id;
     p->budget = budget;
-    list_init(&p->waiting);
     list_init(&p->idle);
     origins_init(&p->origins, l, serve);
     p->origins.pool = p;

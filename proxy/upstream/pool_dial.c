@@ -66,7 +66,8 @@ static void tell_others(struct origin *o, const struct dial_result *r)
     enum fault_code code = r->fault->code;
     if (!list_is_empty(&o->ready))
         loop_post(o->pool->loop, &o->serve);
-    if (code == FAULT_CONNECT_TIMEOUT || code == FAULT_DNS_TIMEOUT || pool_dial_room(o) > 0)
+    if (o->undialled == 0 || code == FAULT_CONNECT_TIMEOUT || code == FAULT_DNS_TIMEOUT ||
+        pool_dial_room(o) > 0)
         return;
     list_init(&held);
     for (struct list *it = o->ready.next; it != &o->ready; it = next) {
@@ -127,6 +128,12 @@ static void fail_dial(struct origin *o, struct pool_wait *wait, const struct dia
     origins_settle(&o->pool->origins, o);
 }
 
+static void unset_dial(struct origin *o, struct pool_wait *wait)
+{
+    wait->dial = NULL;
+    o->undialled++;
+}
+
 /* The connection or the fault of D. Its waiter may be gone. */
 static void on_dialled(void *arg, const struct dial_result *r)
 {
@@ -139,7 +146,7 @@ static void on_dialled(void *arg, const struct dial_result *r)
     share_set(&d->share, 0);
     free(d);
     if (wait != NULL)
-        wait->dial = NULL;
+        unset_dial(o, wait);
     if (dial_reached(r))
         origin_reached(&p->origins, o);
     if (r->stream == NULL && wait != NULL && r->fault->code == FAULT_DESCRIPTORS) {
@@ -168,7 +175,9 @@ static struct pool_dial *find_orphan(const struct origin *o, const struct up_wan
 {
     list_foreach (it, &o->dials) {
         struct pool_dial *d = container_of(it, struct pool_dial, link);
-        if (d->wait == NULL && !want->is_alone && !((want->h1_only || o->wants_h1) && d->offers_h2))
+        if (d->wait != NULL)
+            return NULL;
+        if (!want->is_alone && !((want->h1_only || o->wants_h1) && d->offers_h2))
             return d;
     }
     return NULL;
@@ -191,6 +200,9 @@ void pool_dial_begin(struct origin *o, struct pool_wait *wait)
     if (d != NULL) {
         d->wait = wait;
         wait->dial = d;
+        o->undialled--;
+        list_remove(&d->link);
+        list_push_back(&o->dials, &d->link);
         return;
     }
     d = xcalloc(1, sizeof(*d));
@@ -198,6 +210,7 @@ void pool_dial_begin(struct origin *o, struct pool_wait *wait)
     d->wait = wait;
     d->offers_h2 = o->tls && wait->want.rule->http2 && !wait->want.h1_only && !o->wants_h1;
     wait->dial = d;
+    o->undialled--;
     d->share.budget = p->budget;
     share_set(&d->share, o->tls ? HOLDS_HANDSHAKE : HOLDS_PLAIN);
     list_push_back(&o->dials, &d->link);
@@ -208,7 +221,7 @@ void pool_dial_begin(struct origin *o, struct pool_wait *wait)
 void pool_dial_cancel(struct pool_dial *d)
 {
     if (d->wait != NULL)
-        d->wait->dial = NULL;
+        unset_dial(d->origin, d->wait);
     list_remove(&d->link);
     dial_cancel(d->token);
     share_set(&d->share, 0);

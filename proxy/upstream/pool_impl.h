@@ -16,7 +16,6 @@ struct pool {
     struct budget *budget;
     struct origins origins;
     struct limit_member member;
-    struct list waiting;    /* struct origin with waiters for a slot */
     struct list idle;       /* struct pool_conn by_age, longest idle first */
     struct deadline expiry; /* of the front of `idle`, or sooner */
     unsigned n_idle, n_busy;

@@ -14,8 +14,9 @@ VALGRIND = shutil.which("valgrind")
 DRIVER = os.path.join(os.path.dirname(binary() or ""), "test_linear")
 SOURCE = os.path.join(ROOT, "tests", "unit", "test_linear.c")
 GROWTH = 1.5  # of what a byte costs, when there are four times as many
-PER_BYTE = 300  # instructions; names to look up, and items of a batch of a few bytes each, cost more
-TINY = {"names": 1500, "read_commas": 2000, "read_items": 1500, "read_urls": 1500}
+PER_BYTE = 300  # instructions; names to look up, origins, and items of a batch of a few bytes each, cost more
+TINY = {"names": 1500, "read_commas": 2000, "read_items": 1500, "read_urls": 1500,
+        "turns": 7000, "together": 3000}
 
 pytestmark = [
     pytest.mark.skipif(VALGRIND is None, reason="no valgrind"),

@@ -19,6 +19,8 @@
 #include "net/dns.h"
 #include "service/batch_line.h"
 #include "service/json_limit.h"
+#include "upstream/pool.h"
+#include "upstream/tally.h"
 #include "upstream/up_h2_head.h"
 
 enum { SMALL = 16 * 1024, LARGE = 128 * 1024, HEAD_MAX = 1024 * 1024 };
@@ -204,10 +206,110 @@ static void look_up(struct str names)
     close(fd);
 }
 
+static void on_ready(void *arg, struct ustream *us)
+{
+    (void)arg;
+    (void)us;
+}
+
+static void on_fault(void *arg, const struct fault *f)
+{
+    (void)arg;
+    (void)f;
+}
+
+static void begin(struct pool *p, struct up_want *want, struct pool_wait *wait)
+{
+    *wait = (struct pool_wait){.on_ready = on_ready, .on_fault = on_fault};
+    assert_null(pool_get(p, want, wait));
+}
+
+struct pools {
+    struct loop loop;
+    struct forward_id id;
+    struct conf conf;
+    struct rule rule;
+    struct up_want want;
+    struct dns *dns;
+    struct pool *has, *waits_for;
+};
+
+/* Two workers. No dial of theirs gets anywhere. */
+static void pools_open(struct pools *p, unsigned max_per_host)
+{
+    static struct tally tally;
+    p->conf = *conf;
+    p->conf.refs = 2;
+    p->rule = conf->rules[0];
+    p->rule.max_per_host = max_per_host;
+    p->rule.connect_host = (char *)"127.0.0.1";
+    p->rule.connect_port = 1;
+    p->want = (struct up_want){.conf = &p->conf, .rule = &p->rule, .port = 80, .is_patient = true};
+    forward_id_init(&p->id);
+    assert_true(loop_init(&p->loop));
+    p->dns = dns_new(&p->loop, &p->conf);
+    p->has = pool_new(&p->loop, p->dns, &p->id, NULL, &tally);
+    p->waits_for = pool_new(&p->loop, p->dns, &p->id, NULL, &tally);
+}
+
+static void pools_close(struct pools *p)
+{
+    pool_close(p->has);
+    pool_close(p->waits_for);
+    dns_close(p->dns);
+    loop_turn(&p->loop, false);
+    loop_clear(&p->loop);
+}
+
+/* One worker has what another one waits for, of each origin, and gives it back bit by bit. */
+static void take_turns(struct str hosts)
+{
+    struct pools p = {0};
+    struct pool_wait *waits = xmalloc((hosts.len / 2 + 1) * 2 * sizeof *waits);
+    size_t n = 0;
+    pools_open(&p, 1);
+    while (str_next_item(&hosts, &p.want.host)) {
+        begin(p.has, &p.want, &waits[n++]);
+        begin(p.waits_for, &p.want, &waits[n++]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        pool_cancel(&waits[i]);
+        if (i % 2 == 0)
+            loop_turn(&p.loop, false);
+    }
+    pools_close(&p);
+    free(waits);
+}
+
+/* Of one origin, each with a dial: one half is given up, and the others fail. */
+static void wait_together(struct str clients)
+{
+    struct pools p = {0};
+    size_t n = clients.len / 10;
+    struct pool_wait *waits = xmalloc(n * sizeof *waits);
+    pools_open(&p, 0);
+    p.want.host = STR("n.test");
+    p.want.tls = true;
+    for (size_t i = 0; i < n; i++) {
+        p.want.h1_only = i % 4 > 1;
+        begin(p.has, &p.want, &waits[i]);
+    }
+    for (size_t i = 0; i < n; i += 2)
+        pool_cancel(&waits[i]);
+    for (size_t i = 1; i < n; i += 2) {
+        while (waits[i].origin != NULL)
+            loop_turn(&p.loop, true);
+    }
+    pools_close(&p);
+    free(waits);
+}
+
 #define ITEM "[{\"url\":\"http://h/\","
 
 static const struct linear cases[] = {
     {"names", "", "n#.of.a.domain.whose.name.is.somewhat.longer.test, ", "", .read = look_up},
+    {"turns", "", "n#.test, ", "", .read = take_turns},
+    {"together", "", "0123456789", "", .read = wait_together},
     {"link_labels", "Link: ", "<https://" LABELS ">, ", "", .run = response},
     {"location_labels", "Location: https://", LABELS ".", "", .run = response},
     {"locations_labels", "", "Location: https://" LABELS "\r\n", "", .run = response},

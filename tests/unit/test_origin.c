@@ -221,6 +221,13 @@ static void work(void *arg)
     loop_stop(&w->loop);
 }
 
+static void on_turn(void *arg, struct limit_seat *seat)
+{
+    struct worker *w = arg;
+    assert_ptr_equal(seat, &w->seat);
+    work(w);
+}
+
 static void *run(void *arg)
 {
     struct worker *w = arg;
@@ -241,7 +248,7 @@ static void test_limit_threads(void **state)
         assert_true(loop_init(&w[i].loop));
         w[i].limit = limit;
         w[i].left = ROUNDS;
-        limit_join(&w[i].member, &w[i].loop, work, &w[i]);
+        limit_join(&w[i].member, &w[i].loop, on_turn, &w[i]);
     }
     for (int i = 0; i < WORKERS; i++)
         assert_int_equal(pthread_create(&w[i].thread, NULL, run, &w[i]), 0);
