@@ -51,7 +51,7 @@ struct up_h2 {
     struct up_h2_event *events;
     unsigned n_events, cap_events;
     uint64_t rounds; /* of telling events, from 1 */
-    struct post flush;
+    struct post flush, rested;
     struct deadline watch; /* silence: then PING; after it the end */
     bool is_asked;         /* PING, or our settings, have no answer yet */
     bool has_settings;     /* the peer's have come or changed */
@@ -63,6 +63,7 @@ struct up_h2 {
     uint64_t out;       /* bytes that nghttp2 has given out */
     uint64_t out_left;  /* how many of them had left when the connection was lost */
     size_t headers;     /* bytes of fields recorded since the last read */
+    unsigned fields;    /* and how many */
     size_t taken;       /* bytes of DATA that came and are not yet given back to the window */
     int64_t ignored;    /* bytes of frames that nghttp2 passed over, less those that may come */
     unsigned updates;   /* WINDOW_UPDATE that what we sent accounts for */
