@@ -24,10 +24,12 @@ enum {
     IGNORED_LEAST = -16 * 1024 * 1024, /* bytes that may come for streams given up */
     GATHER = 2 * 16384,                /* bytes written at once: two TLS records */
     OUT_AT_ONCE = 256 * 1024,          /* and in one turn */
-    WINDOW_LEAST = 16384, /* for UP_H2_WINDOW when a connection is made with little memory */
-    CREDIT_EVERY = 10000, /* µs after which one more frame that carries nothing may come */
-    JOIN = 16384 - 64,    /* bytes of small DATA frames that are told at once */
-    EVENTS_KEPT = 64      /* room for events that is kept between reads */
+    WINDOW_LEAST = 16384,      /* for UP_H2_WINDOW when a connection is made with little memory */
+    CREDIT_EVERY = 10000,      /* µs after which one more frame that carries nothing may come */
+    JOIN = 16384 - 64,         /* bytes of small DATA frames that are told at once */
+    REST_HEADERS = 256 * 1024, /* bytes of fields in one read after which others have a turn */
+    REST_FIELDS = 8192,        /* and how many fields */
+    EVENTS_KEPT = 64           /* room for events that is kept between reads */
 };
 
 static const char parsing[] = "an HTTP/2 session";
@@ -107,6 +109,7 @@ static void shut(struct up_h2 *c, uint32_t code)
 {
     c->state = UP_H2_CLOSED;
     loop_unpost(&c->flush);
+    loop_unpost(&c->rested);
     deadline_close(&c->watch);
     if (!c->is_broken && nghttp2_session_terminate_session(c->session, code) == 0)
         (void)write_out(c);
@@ -301,6 +304,22 @@ static void watch_reset(struct up_h2 *c)
     deadline_set(&c->watch, WATCH_QUIET);
 }
 
+static void on_rested(void *arg)
+{
+    struct up_h2 *c = arg;
+    stream_resume(c->conn.stream);
+}
+
+/* A few bytes can stand for many fields. After a read that has brought many, no other is made in
+ * this turn. */
+static void rest(struct up_h2 *c)
+{
+    if (c->headers <= REST_HEADERS && c->fields <= REST_FIELDS)
+        return;
+    stream_pause(c->conn.stream);
+    loop_post_next(c->loop, &c->rested);
+}
+
 static size_t on_data(void *arg, const char *p, size_t n)
 {
     struct up_h2 *c = arg;
@@ -309,6 +328,7 @@ static size_t on_data(void *arg, const char *p, size_t n)
     c->ignored += (int64_t)n;
     c->conn.is_reading = true;
     c->headers = 0;
+    c->fields = 0;
     claim_take(&c->parsing, parsing);
     ssize_t used = nghttp2_session_mem_recv(c->session, (const uint8_t *)p, n);
     claim_give(&c->parsing, parsing);
@@ -323,10 +343,13 @@ static size_t on_data(void *arg, const char *p, size_t n)
         return n;
     c->is_broken = used < 0;
     c->is_flood = c->is_flood || used == NGHTTP2_ERR_FLOODED || c->ignored > IGNORED_MOST;
-    if (c->is_broken || c->is_flood || is_over(c))
+    if (c->is_broken || c->is_flood || is_over(c)) {
         fail_session(c);
-    else if (nghttp2_session_want_write(c->session))
+        return n;
+    }
+    if (nghttp2_session_want_write(c->session))
         up_h2_want_flush(c);
+    rest(c);
     return n;
 }
 
@@ -415,6 +438,7 @@ struct pool_conn *up_h2_new(const struct pool_made *made)
     c->counted = loop_now();
     list_init(&c->streams);
     post_init(&c->flush, on_flush, c);
+    post_init(&c->rested, on_rested, c);
     deadline_init(&c->watch, c->loop, on_watch, c);
     c->conn.ops = &conn_ops;
     pool_conn_init(&c->conn, made);

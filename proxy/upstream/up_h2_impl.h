@@ -2,7 +2,6 @@
 /* What the files of the HTTP/2 transport share: up_h2.c (the connection), up_h2_stream.c (one
  * request on it), up_h2_head.c (fields both ways), up_h2_session.c (nghttp2's callbacks, which only
  * record). Nobody else includes it.
- *
  * In:   bytes -> nghttp2 -> callbacks record events -> up_h2_dispatch() tells the streams
  * Out:  streams -> nghttp2's queue -> one flush a turn, in as few writes as fit */
 #ifndef TLSFAN_UPSTREAM_UP_H2_IMPL_H
@@ -53,7 +52,7 @@ struct up_h2 {
     struct up_h2_event *events;
     unsigned n_events, cap_events;
     uint64_t rounds; /* of telling events, from 1 */
-    struct post flush;
+    struct post flush, rested;
     struct deadline watch; /* silence: then PING; after it the end */
     bool is_asked;         /* PING, or our settings, have no answer yet */
     bool has_settings;     /* the peer's have come or changed */
@@ -65,6 +64,7 @@ struct up_h2 {
     uint64_t out;       /* bytes that nghttp2 has given out */
     uint64_t out_left;  /* how many of them had left when the connection was lost */
     size_t headers;     /* bytes of fields recorded since the last read */
+    unsigned fields;    /* and how many */
     size_t taken;       /* bytes of DATA that came and are not yet given back to the window */
     int64_t ignored;    /* bytes of frames that nghttp2 passed over, less those that may come */
     unsigned updates;   /* WINDOW_UPDATE that what we sent accounts for */

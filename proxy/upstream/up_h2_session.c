@@ -94,6 +94,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     if (s == NULL || s->block == NULL)
         return 0;
     c->headers += name_len + value_len;
+    c->fields++;
     up_h2_block_add(s->block, str_make((const char *)name, name_len),
                     str_make((const char *)value, value_len), max);
     if (s->block->arena.total > 0)

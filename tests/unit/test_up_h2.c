@@ -363,6 +363,49 @@ static void many_at_once(void **state)
     }
 }
 
+/* Answers with N fields of LEN bytes each, which HPACK makes one byte, and some body. */
+static void answer_wide(int32_t stream, unsigned n, size_t len)
+{
+    static char value[3001];
+    static nghttp2_nv head[2000];
+    nghttp2_data_provider body = {.read_callback = side_read};
+    memset(value, 'v', len);
+    value[len] = '\0';
+    head[0] = nv(":status", "200");
+    for (unsigned i = 1; i <= n; i++)
+        head[i] = nv("x", value);
+    side.to_send[stream] = 25000;
+    assert_int_equal(nghttp2_submit_response(side.session, stream, head, n + 1, &body), 0);
+}
+
+/* After a read that brought many fields, or large ones, others have their turn. */
+static void wide_heads(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 2; round++) {
+        size_t body = 0;
+        for (unsigned i = 0; i < 6; i++) {
+            memset(&probes[i], 0, sizeof(probes[i]));
+            ask(i, "GET", true);
+        }
+        settle();
+        for (unsigned i = 0; i < 6; i++)
+            answer_wide((int32_t)(12 * round + 2 * i + 1), round == 0 ? 20 : 1900,
+                        round == 0 ? 3000 : 1);
+        side_pump();
+        for (int i = 0; i < 50 && probes[0].heads == 0; i++)
+            loop_turn(&fix.loop, false);
+        for (unsigned i = 0; i < 6; i++) {
+            assert_int_equal(probes[i].heads, 1);
+            body += probes[i].body;
+        }
+        assert_in_range(body, 1, 65536);
+        settle();
+        for (unsigned i = 0; i < 6; i++)
+            assert_true(probes[i].over && !probes[i].failed && probes[i].body == 25000);
+    }
+}
+
 static ssize_t nothing_yet(nghttp2_session *session, int32_t stream, uint8_t *buf, size_t n,
                            uint32_t *flags, nghttp2_data_source *source, void *arg)
 {
@@ -779,6 +822,7 @@ int main(void)
         TEST(a_request),
         TEST(no_body),
         TEST(many_at_once),
+        TEST(wide_heads),
         TEST(small_frames),
         TEST(a_slow_reader),
         TEST(a_slow_reader_outlives_the_connection),
