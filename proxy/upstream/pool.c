@@ -303,6 +303,7 @@ void pool_cancel(struct pool_wait *wait)
 void pool_retire(struct pool *p, unsigned generation)
 {
     p->generation = generation;
+    deadline_clear(&p->expiry); /* what comes may have a shorter upstream.idle_timeout */
     pool_conn_expire(p);
 }
 

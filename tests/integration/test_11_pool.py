@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Connections upstream: reuse, limits, queue, retry, age, happy eyeballs; names and their cache."""
+import signal
 import socket
 import threading
 import time
@@ -230,6 +231,20 @@ def test_idle_timeout(one, serve):
     assert c.get(server.url()).status == 200
     wait_until(lambda: server.conns[0].closed)
     assert c.get(server.url()).status == 200 and len(server.conns) == 2
+
+
+def test_a_reload_shortens_idle_timeout(one, serve):
+    """It holds for the next connection at once, not when the time of those before is over."""
+    server = serve(answering(lambda r, c: ok()))
+    c, p = one("upstream { idle_timeout = 10m }\n")
+    assert c.get(server.url("/1")).status == 200
+    p.write("workers = 1\nupstream { idle_timeout = 300ms }\n")
+    p.signal(signal.SIGHUP)
+    p.wait_log("configuration reloaded")
+    wait_until(lambda: server.conns[0].closed, SOON, "the first connection to be closed")
+    assert c.get(server.url("/2")).status == 200
+    assert len(server.conns) == 2
+    wait_until(lambda: server.conns[1].closed, SOON, "the second connection to be closed")
 
 
 def test_max_age(one, serve):
