@@ -38,7 +38,8 @@ class Watched:
 
     def __init__(self, make_proxy, limit, warm=None, conf=""):
         self.limit = limit * MIB
-        self.p = make_proxy("workers = 1\nmax_memory = %dm\n%s" % (limit, conf), service=True)
+        self.p = make_proxy("workers = 1\nmax_memory = %dm\nupstream { idle_timeout = 5s }\n%s" % (limit, conf),
+                            service=True)
         self.clients = []
         self.idle = self.stand()  # this caller's own connection
         for _ in range(5):
@@ -219,7 +220,7 @@ def test_batches(make_proxy, serve, way, kind):
     reply, small = ok(b"m" * MIB), ok("warm")
     server = serve(answering(lambda r, c: small if r.target == "/warm" else reply))
     w = Watched(make_proxy, 8, server.url("/warm"))
-    body = "".join(server.url("/%d\n" % i) for i in range(1000)).encode()
+    body = "".join(server.url("/%d\n" % i) for i in range(60)).encode()
     port = w.p.service_port if way == "service" else w.p.port
     host = "127.0.0.1:%d" % port if way == "service" else "tlsfan.localhost"
     target = "/batch" if way == "service" else "http://tlsfan.localhost/batch"
