@@ -13,7 +13,7 @@ set -eu
 
 src=$(cd "$(dirname "$0")/.." && pwd -P)
 builds=${TLSFAN_BUILD_DIR:-$src/build}
-fuzz_seconds=30
+fuzz_seconds=20
 # shellcheck source=packaging/apt.sh
 . "$src/packaging/apt.sh"
 

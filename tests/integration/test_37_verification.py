@@ -208,6 +208,7 @@ def closing(serve, make_proxy):
         c.close()
 
 
+@pytest.mark.h1_only("a session is kept the same way for both")
 @EITHER
 def test_session_ends_with_the_certificate(closing, ca, version):
     def make(end):
@@ -224,6 +225,7 @@ def test_session_ends_with_the_certificate(closing, ca, version):
     assert len(server.requests) == count
 
 
+@pytest.mark.h1_only("a session is kept the same way for both")
 @EITHER
 def test_session_ends_with_the_revocation_list(closing, ca, version):
     """A list that has ended says nothing any more about a certificate."""
