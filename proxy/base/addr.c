@@ -222,6 +222,19 @@ struct addr addr_plain(const struct addr *a)
     return is_mapped ? ip4_of(a, ip + 12) : *a;
 }
 
+void addr_host_key(const struct addr *a, uint8_t key[ADDR_HOST_KEY])
+{
+    struct addr plain = addr_plain(a);
+    memset(key, 0, ADDR_HOST_KEY);
+    if (addr_family(&plain) == AF_INET) {
+        memcpy(key, mapped, sizeof(mapped));
+        memcpy(key + sizeof(mapped), &plain.in4.sin_addr, 4);
+    } else if (addr_family(&plain) == AF_INET6) {
+        memcpy(key, &plain.in6.sin6_addr, 8);
+        key[15] = 1; /* not what unix: has */
+    }
+}
+
 unsigned addr_readings(const struct addr *a, struct addr out[ADDR_READINGS])
 {
     uint8_t ip4[INNER_MAX][4];

@@ -10,8 +10,9 @@
 #include "base/str.h"
 
 enum {
-    ADDR_TEXT = 128,  /* bytes that hold any printed address */
-    ADDR_READINGS = 5 /* addresses that one may be taken for */
+    ADDR_TEXT = 128,    /* bytes that hold any printed address */
+    ADDR_READINGS = 5,  /* addresses that one may be taken for */
+    ADDR_HOST_KEY = 16, /* bytes of addr_host_key() */
 };
 
 /* A value: copied by assignment. */
@@ -53,6 +54,10 @@ struct addr addr_plain(const struct addr *a);
  * 64:ff9b::/96, 2002::/16, and 64:ff9b:1::/48 in four ways, RFC 6052 §2.2). With A's port; gives
  * how many. */
 unsigned addr_readings(const struct addr *a, struct addr out[ADDR_READINGS]);
+
+/* Who A counts as where hosts take turns: IPv4, in ::ffff: too, by its address, IPv6 by its /64,
+ * for one host has all that is behind that, and all of unix: as one. */
+void addr_host_key(const struct addr *a, uint8_t key[ADDR_HOST_KEY]);
 
 /* Bits of `ip` behind the prefix do not matter. */
 struct net {

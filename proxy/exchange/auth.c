@@ -38,7 +38,7 @@ struct auth_check {
 /* A client address. */
 struct auth_place {
     struct list link; /* in auth.ring */
-    uint8_t key[16];
+    uint8_t key[ADDR_HOST_KEY];
     struct list checks;
     unsigned n;
     uint64_t turn; /* of the check that went last */
@@ -115,23 +115,10 @@ static void check_take(struct auth_check *c)
     free(place);
 }
 
-static void place_key(uint8_t key[16], const struct addr *peer)
-{
-    memset(key, 0, 16);
-    if (addr_family(peer) == AF_INET) {
-        memset(key + 10, 0xff, 2); /* as ::ffff: is written */
-        memcpy(key + 12, &peer->in4.sin_addr, 4);
-    } else if (addr_family(peer) == AF_INET6) {
-        bool is_four = IN6_IS_ADDR_V4MAPPED(&peer->in6.sin6_addr);
-        memcpy(key, &peer->in6.sin6_addr, is_four ? 16 : 8);
-        key[15] |= !is_four; /* not what unix: has */
-    }
-}
-
 static struct auth_place *place_of(const struct addr *peer)
 {
-    uint8_t key[16];
-    place_key(key, peer);
+    uint8_t key[ADDR_HOST_KEY];
+    addr_host_key(peer, key);
     list_foreach (it, &auth.ring) {
         if (memcmp(place_at(it)->key, key, sizeof(key)) == 0)
             return place_at(it);

@@ -6,8 +6,6 @@
 #include "base/log_limit.h"
 #include "conf/policy.h"
 
-enum { PREFIX_BYTES = 8 }; /* of IPv6: one host has all addresses behind it */
-
 static const struct conf *conf_now(const struct caller *k)
 {
     return k->all->engine->use->conf;
@@ -34,9 +32,10 @@ static bool close_one_idle(struct places *p)
 
 static bool is_same_host(const struct addr *a, const struct addr *b)
 {
-    if (addr_family(a) == AF_INET6 && addr_family(b) == AF_INET6)
-        return memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, PREFIX_BYTES) == 0;
-    return addr_same_ip(a, b);
+    uint8_t keys[2][ADDR_HOST_KEY];
+    addr_host_key(a, keys[0]);
+    addr_host_key(b, keys[1]);
+    return memcmp(keys[0], keys[1], ADDR_HOST_KEY) == 0;
 }
 
 static unsigned count_of_host(const struct places *p, const struct addr *a)

@@ -247,16 +247,37 @@ static void test_set_refuses(void **state)
     netset_clear(&s);
 }
 
+static bool is_one_host(const char *a, const char *b)
+{
+    struct addr one, two;
+    uint8_t keys[2][ADDR_HOST_KEY];
+    assert_true(addr_parse_ip(&one, str_from(a), 1) || addr_parse(&one, str_from(a)));
+    assert_true(addr_parse_ip(&two, str_from(b), 2) || addr_parse(&two, str_from(b)));
+    addr_host_key(&one, keys[0]);
+    addr_host_key(&two, keys[1]);
+    return memcmp(keys[0], keys[1], ADDR_HOST_KEY) == 0;
+}
+
+static void test_hosts(void **state)
+{
+    (void)state;
+    assert_true(is_one_host("192.0.2.1", "::ffff:192.0.2.1"));
+    assert_true(is_one_host("2001:db8::1", "2001:db8::2:3"));
+    assert_true(is_one_host("unix:/a", "unix:/b"));
+    assert_false(is_one_host("192.0.2.1", "192.0.2.2"));
+    assert_false(is_one_host("::ffff:192.0.2.1", "::ffff:192.0.2.2"));
+    assert_false(is_one_host("2001:db8::1", "2001:db8:0:1::1"));
+    assert_false(is_one_host("::1", "unix:/a"));
+    assert_false(is_one_host("::1", "127.0.0.1"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse_print),
-        cmocka_unit_test(test_parse_refuses),
-        cmocka_unit_test(test_equal),
-        cmocka_unit_test(test_inner_ip4),
-        cmocka_unit_test(test_loopback_any),
-        cmocka_unit_test(test_sets),
-        cmocka_unit_test(test_sets_two_questions),
+        cmocka_unit_test(test_hosts),         cmocka_unit_test(test_parse_print),
+        cmocka_unit_test(test_parse_refuses), cmocka_unit_test(test_equal),
+        cmocka_unit_test(test_inner_ip4),     cmocka_unit_test(test_loopback_any),
+        cmocka_unit_test(test_sets),          cmocka_unit_test(test_sets_two_questions),
         cmocka_unit_test(test_set_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
