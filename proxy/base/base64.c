@@ -67,22 +67,10 @@ bool base64_is_whole(const struct base64 *b)
 
 bool base64_decode(char *dst, size_t cap, struct str s, size_t *len)
 {
+    struct base64 b = {0};
     while (s.len > 0 && s.p[s.len - 1] == '=')
         s.len--;
-    unsigned bits = 0, value = 0;
     *len = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        int digit = value_of(s.p[i]);
-        if (digit < 0)
-            return false;
-        value = (value << 6 | (unsigned)digit) & 0xffff;
-        bits += 6;
-        if (bits < 8)
-            continue;
-        if (*len == cap)
-            return false;
-        bits -= 8;
-        dst[(*len)++] = (char)(value >> bits & 0xff);
-    }
-    return bits < 6; /* a digit alone is no byte */
+    /* A digit alone is no byte. */
+    return s.len / 4 * 3 + s.len % 4 * 3 / 4 <= cap && base64_take(&b, dst, s, len) && b.bits < 6;
 }
