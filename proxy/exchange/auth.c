@@ -57,6 +57,8 @@ static struct {
           .ring = {&auth.ring, &auth.ring},
           .running = {&auth.running, &auth.running}};
 
+const char auth_busy[] = "too many credentials wait to be checked; try again";
+
 static struct auth_check *check_at(struct list *link)
 {
     return container_of(link, struct auth_check, link);

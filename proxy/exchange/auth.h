@@ -16,6 +16,8 @@ enum auth_result {
     AUTH_BAD,
     AUTH_BUSY /* gave way to one who has less waiting: to be tried again */
 };
+/* What AUTH_BUSY, and a NULL of auth_start(), mean to whoever asked: a sentence. */
+extern const char auth_busy[];
 typedef void (*auth_fn)(void *arg, enum auth_result result);
 
 struct auth_job; /* a token */

@@ -7,7 +7,7 @@
 static void set_fault(struct fault *f, enum auth_result why)
 {
     if (why == AUTH_BUSY)
-        fault_set(f, FAULT_LIMIT, "too many credentials wait to be checked; try again");
+        fault_set(f, FAULT_LIMIT, "%s", auth_busy);
     else
         fault_set(f, FAULT_CREDENTIALS, "the proxy credentials are wrong");
 }

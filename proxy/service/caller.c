@@ -166,15 +166,13 @@ static void on_later(void *arg)
         feed_caller(k);
 }
 
-static const char busy[] = "too many credentials wait to be checked; try again";
-
 static void on_auth(void *arg, enum auth_result result)
 {
     struct caller *k = arg;
     k->auth = NULL;
     event_del(&k->gone);
     if (result == AUTH_BUSY) {
-        caller_refuse_as(k, FAULT_LIMIT, busy);
+        caller_refuse_as(k, FAULT_LIMIT, auth_busy);
         return;
     }
     if (result == AUTH_BAD) {
@@ -297,7 +295,7 @@ static bool start_auth(struct caller *k, struct str credentials, struct fault *f
     struct auth_ask ask = {.conf = e->use->conf, .from = &k->from, .value = credentials};
     k->auth = auth_start(e->loop, &ask, on_auth, k);
     if (k->auth == NULL)
-        return refuse(f, FAULT_LIMIT, busy);
+        return refuse(f, FAULT_LIMIT, auth_busy);
     bufferevent_disable(bev, EV_READ);
     deadline_clear(&k->deadline); /* who waits here is not slow */
     event_assign(&k->gone, e->loop->base, bufferevent_getfd(bev), EV_CLOSED, on_gone, k);
