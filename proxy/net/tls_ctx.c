@@ -19,6 +19,7 @@
 #include "base/hash.h"
 #include "net/tls_sessions.h"
 #include "net/tls_strength.h"
+#include "net/tls_verify.h"
 
 /* Shared by the rules of one snapshot, which is made and freed by one thread at a time. */
 struct tls_ctx {
@@ -349,6 +350,7 @@ static SSL_CTX *make_ssl(struct maker *m, const struct tls_policy *p)
         return NULL;
     }
     SSL_CTX_set1_cert_store(ssl, store);
+    SSL_CTX_set_cert_verify_callback(ssl, tls_verify_chain, NULL);
     return ssl;
 }
 

@@ -7,10 +7,14 @@
 
 #include "base/fault.h"
 
-/* Demands a chain to a trusted CA and NAME in the leaf: a dNSName (RFC 9525; no partial
- * wildcards, never the CN) or, for an IP literal, an iPAddress. False when the name cannot be
- * used. */
+/* Demands a chain to a certificate that is trusted, be it a root, a CA below one, or the server's
+ * own, and NAME in the leaf: a dNSName (RFC 9525; no partial wildcards, never the CN; see
+ * net/tls_names.h) or, for an IP literal, an iPAddress. False when the name cannot be used. */
 MUST_CHECK bool tls_verify_setup(SSL *ssl, struct str name, bool is_ip);
+
+/* For SSL_CTX_set_cert_verify_callback(): besides what OpenSSL checks, each CA of the chain must be
+ * one that may issue for the name itself. */
+int tls_verify_chain(X509_STORE_CTX *c, void *arg);
 
 /* After a handshake that failed at verification: fills F with FAULT_TLS_CERTIFICATE: "the
  * certificate of HOST does not verify: it has expired (notAfter 2024-01-01); subject CN=...,

@@ -23,8 +23,14 @@ struct cert_want {
     const char *san; /* "DNS:a.test,IP:127.0.0.1"; NULL: none */
     long from, to;   /* seconds from now; both 0: valid */
     bool is_ca;
-    unsigned rsa; /* bits of an RSA key; 0: P-256 */
-    bool sha1;    /* how it is signed; else with SHA-256 */
+    unsigned rsa;    /* bits of an RSA key; 0: P-256 */
+    bool sha1;       /* how it is signed; else with SHA-256 */
+    const char *dns; /* DNS_LEN bytes, which may be any, as a dNSName instead of SAN */
+    size_t dns_len;
+    const char *limits;    /* "excluded;DNS:b.test": name constraints */
+    const char *basic;     /* basicConstraints; NULL: as IS_CA says */
+    bool is_repeated;      /* the SAN, or of a CA basicConstraints, twice */
+    const char *malformed; /* the bytes of a keyUsage */
 };
 
 struct pair {
@@ -44,6 +50,48 @@ static inline void add_ext(X509 *cert, X509 *issuer, int nid, const char *value)
     X509_EXTENSION_free(ext);
 }
 
+static inline void add_dns(X509 *cert, const char *p, size_t n)
+{
+    GENERAL_NAMES *names = GENERAL_NAMES_new();
+    GENERAL_NAME *name = GENERAL_NAME_new();
+    ASN1_IA5STRING *text = ASN1_IA5STRING_new();
+    ASN1_STRING_set(text, p, (int)n);
+    GENERAL_NAME_set0_value(name, GEN_DNS, text);
+    sk_GENERAL_NAME_push(names, name);
+    if (X509_add1_ext_i2d(cert, NID_subject_alt_name, names, 0, 0) != 1)
+        abort();
+    GENERAL_NAMES_free(names);
+}
+
+static inline void add_raw(X509 *cert, int nid, const char *bytes)
+{
+    ASN1_OCTET_STRING *value = ASN1_OCTET_STRING_new();
+    ASN1_OCTET_STRING_set(value, (const unsigned char *)bytes, (int)strlen(bytes));
+    X509_EXTENSION *ext = X509_EXTENSION_create_by_NID(NULL, nid, 0, value);
+    if (ext == NULL || X509_add_ext(cert, ext, -1) != 1)
+        abort();
+    X509_EXTENSION_free(ext);
+    ASN1_OCTET_STRING_free(value);
+}
+
+static inline void add_exts(X509 *cert, X509 *issuer, const struct cert_want *want)
+{
+    const char *basic = want->is_ca ? "critical,CA:TRUE" : "CA:FALSE";
+    basic = want->basic != NULL ? want->basic : basic;
+    if (*basic != '\0')
+        add_ext(cert, issuer, NID_basic_constraints, basic);
+    if (want->is_ca && want->is_repeated)
+        add_ext(cert, issuer, NID_basic_constraints, basic);
+    if (want->dns != NULL)
+        add_dns(cert, want->dns, want->dns_len);
+    for (int i = 0; want->san != NULL && i < (want->is_repeated ? 2 : 1); i++)
+        add_ext(cert, issuer, NID_subject_alt_name, want->san);
+    if (want->limits != NULL)
+        add_ext(cert, issuer, NID_name_constraints, want->limits);
+    if (want->malformed != NULL)
+        add_raw(cert, NID_key_usage, want->malformed);
+}
+
 /* Signed by ISSUER; NULL: by itself. */
 static inline struct pair make_cert(const struct pair *issuer, const struct cert_want *want)
 {
@@ -60,9 +108,7 @@ static inline struct pair make_cert(const struct pair *issuer, const struct cert
     X509_gmtime_adj(X509_getm_notBefore(p.cert), dated ? want->from : -DAY);
     X509_gmtime_adj(X509_getm_notAfter(p.cert), dated ? want->to : 30L * DAY);
     X509_set_pubkey(p.cert, p.key);
-    add_ext(p.cert, by->cert, NID_basic_constraints, want->is_ca ? "critical,CA:TRUE" : "CA:FALSE");
-    if (want->san != NULL)
-        add_ext(p.cert, by->cert, NID_subject_alt_name, want->san);
+    add_exts(p.cert, by->cert, want);
     if (X509_sign(p.cert, by->key, want->sha1 ? EVP_sha1() : EVP_sha256()) == 0)
         abort();
     return p;
