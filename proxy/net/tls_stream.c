@@ -27,6 +27,7 @@ struct tls {
     SSL *ssl;
     char *name; /* terminated, owned */
     size_t name_len;
+    char *where; /* terminated, owned */
     struct tls_resume resume;
     bool verify;
     bool bio_eof;  /* the socket has ended */
@@ -142,16 +143,6 @@ static void make_method(void)
 
 /* ---- faults ---- */
 
-/* "host:port", fit for a sentence. */
-static const char *print_where(const struct tls *t, char *dst, size_t cap)
-{
-    char name[256];
-    str_escape(name, sizeof(name), str_make(t->name, t->name_len));
-    bool is_v6 = strchr(name, ':') != NULL;
-    snprintf(dst, cap, is_v6 ? "[%s]:%u" : "%s:%u", name, (unsigned)addr_port(&t->s.peer));
-    return dst;
-}
-
 static bool starts_with(const struct tls *t, const char *z)
 {
     size_t n = strlen(z);
@@ -178,10 +169,9 @@ static const char *alert_text(unsigned long err)
 
 static void set_protocol_fault(struct tls *t, unsigned long err)
 {
-    char where[320];
     struct stream *s = &t->s;
+    const char *where = t->where;
     int reason = ERR_GET_REASON(err);
-    print_where(t, where, sizeof(where));
     if (s->state == STREAM_HANDSHAKE && speaks_http(t)) {
         stream_set_fault(s, FAULT_TLS_PROTOCOL,
                          "%s speaks plain HTTP, not TLS; if that is right, allow it with "
@@ -208,7 +198,6 @@ static void set_protocol_fault(struct tls *t, unsigned long err)
 /* Records why OpenSSL gave up. Gives FAIL. */
 static int record_fault(struct tls *t, int ssl_error)
 {
-    char where[320];
     struct fault f;
     /* The first error is the cause, what follows tells where it was noticed. */
     unsigned long err = ERR_peek_error();
@@ -220,8 +209,7 @@ static int record_fault(struct tls *t, int ssl_error)
         set_protocol_fault(t, err);
     else if (t->s.state == STREAM_HANDSHAKE)
         stream_set_fault(&t->s, FAULT_UP_CLOSED,
-                         "%s closed the connection during the TLS handshake",
-                         print_where(t, where, sizeof(where)));
+                         "%s closed the connection during the TLS handshake", t->where);
     else
         stream_set_errno(&t->s, t->bio_errno == 0 ? EPIPE : t->bio_errno);
     ERR_clear_error();
@@ -423,6 +411,7 @@ static void tls_free(struct stream *s)
         SSL_set_shutdown(t->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(t->ssl);
     free(t->name);
+    free(t->where);
 }
 
 static const struct stream_ops tls_ops = {
@@ -477,6 +466,7 @@ struct stream *tls_stream_new(struct loop *l, int fd, const struct addr *addr,
     stream_init(&t->s, l, fd, addr, &tls_ops);
     t->name = xstrndup(peer->name.p, peer->name.len);
     t->name_len = peer->name.len;
+    t->where = xstrndup(peer->where.p, peer->where.len);
     t->verify = peer->verify;
     t->wire = SIZE_MAX;
     t->resume = (struct tls_resume){.kept = peer->sessions, .verify = peer->verify};

@@ -12,6 +12,7 @@
 struct tls_peer {
     const struct tls_ctx *ctx; /* the stream has a reference of its own to the SSL_CTX */
     struct str name;           /* server name for SNI and verification, or an IP literal; copied */
+    struct str where;          /* who that is in a sentence: "HOST:PORT"; copied */
     bool is_ip;
     bool verify;
     bool http2;                    /* HTTP/2 is offered besides HTTP/1.1 */

@@ -403,6 +403,13 @@ static void print_verdict(const struct verdict *v, X509 *cert, char *dst, size_t
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
         print_mismatch(cert, v->what == X509_V_ERR_IP_ADDRESS_MISMATCH, dst, cap);
         return;
+    case X509_V_ERR_EE_KEY_TOO_SMALL:
+    case X509_V_ERR_CA_KEY_TOO_SMALL:
+        if (cert == NULL || X509_get0_pubkey(cert) != NULL)
+            break;
+        ERR_clear_error();
+        snprintf(dst, cap, "its key is of a kind that is not known here");
+        return;
     case X509_V_ERR_PERMITTED_VIOLATION:
     case X509_V_ERR_EXCLUDED_VIOLATION:
         if (print_limits(v, dst, cap))

@@ -9,6 +9,7 @@
 #include "upstream/dial.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -17,7 +18,8 @@
 
 enum {
     RESOLUTION_DELAY = 50, /* ms that A waits for AAAA, RFC 8305 section 3 */
-    ATTEMPT_DELAY = 250    /* ms, section 5 */
+    ATTEMPT_DELAY = 250,   /* ms, section 5 */
+    TARGET_TEXT = 600      /* two names and a port */
 };
 
 enum dial_state {
@@ -172,10 +174,27 @@ static int weight(enum fault_code code)
     }
 }
 
+/* Of an address that is not HOST's it must be said whose it is; TLS has said it. */
 static void dial_note(struct dial *d, const struct fault *f)
 {
-    if (weight(f->code) >= weight(d->fault.code))
-        d->fault = *f;
+    char *text = d->fault.text;
+    if (weight(f->code) < weight(d->fault.code))
+        return;
+    d->fault = *f;
+    size_t len = strlen(text);
+    if (d->is_mapped && f->code != FAULT_UP_CLOSED)
+        snprintf(text + len, sizeof(d->fault.text) - len, " (connect_to for %s)", d->host);
+}
+
+/* Where it connects, for a sentence. */
+static const char *print_target(const struct dial *d, char *dst, size_t cap)
+{
+    const char *name = d->is_mapped ? d->connect : d->host;
+    bool is_v6 = strchr(name, ':') != NULL;
+    int n = snprintf(dst, cap, is_v6 ? "[%s]:%u" : "%s:%u", name, (unsigned)d->port);
+    if (d->is_mapped && n > 0 && (size_t)n < cap)
+        snprintf(dst + n, cap - (size_t)n, " (connect_to for %s)", d->host);
+    return dst;
 }
 
 /* ---- TLS */
@@ -241,9 +260,11 @@ static void dial_connected(struct dial *d, int fd, const struct addr *a)
         return;
     }
     struct addr literal;
+    char where[TARGET_TEXT];
     struct tls_peer peer = {
         .ctx = d->rule->tls.ctx,
         .name = str_from(d->rule->sni[0] != '\0' ? d->rule->sni : d->host),
+        .where = str_from(print_target(d, where, sizeof(where))),
         .verify = d->rule->tls.verify,
         .http2 = d->http2,
         .sessions = d->sessions,
@@ -349,14 +370,16 @@ static void on_total(void *arg)
     struct fault f;
     long long ms = d->conf->upstream.connect_timeout;
     char text[ADDR_TEXT];
+    char where[TARGET_TEXT];
+    print_target(d, where, sizeof(where));
     if (d->state == DIAL_TLS)
         fault_set(
             &f, FAULT_CONNECT_TIMEOUT,
-            "the TLS handshake with %s (%s) did not end within %lld ms (upstream.connect_timeout)",
-            d->host, addr_print(&d->peer, text), ms);
+            "the TLS handshake with %s at %s did not end within %lld ms (upstream.connect_timeout)",
+            where, addr_print(&d->peer, text), ms);
     else if (!list_is_empty(&d->attempts))
         fault_set(&f, FAULT_CONNECT_TIMEOUT,
-                  "%s did not take a connection within %lld ms (upstream.connect_timeout)", d->host,
+                  "%s did not take a connection within %lld ms (upstream.connect_timeout)", where,
                   ms);
     else
         fault_set(&f, FAULT_DNS_TIMEOUT,

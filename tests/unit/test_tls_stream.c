@@ -243,8 +243,11 @@ static void dial(const char *name, bool is_ip)
         SSL_set_fd(srv.ssl, srv.fd);
         SSL_set_accept_state(srv.ssl);
     }
+    char text[64];
+    snprintf(text, sizeof(text), "%s:1", name);
     struct tls_peer to = {.ctx = rule.tls.ctx,
                           .name = str_from(name),
+                          .where = str_from(text),
                           .is_ip = is_ip,
                           .verify = rule.tls.verify,
                           .sessions = &sessions};
