@@ -161,6 +161,16 @@ class CA:
         self._write(name + ".chain.pem", self._read(name + ".pem") + self._read("inter.pem"))
         return Leaf(self.path(name + ".chain.pem"), self.path(name + ".key"))
 
+    def issue(self, name, extensions, issuer="inter", above=("inter",)):
+        """A certificate CN=NAME with EXTENSIONS alone, by ISSUER; its file holds the certificates ABOVE it, too."""
+        self._key_and_request(name, name)
+        self._write(name + ".ext", "[v]\n%s\n" % extensions)
+        self._run("x509", "-req", "-in", name + ".csr", "-CA", issuer + ".pem", "-CAkey", issuer + ".key",
+                  "-CAcreateserial", "-days", "30", "-sha256", "-extfile", name + ".ext", "-extensions", "v",
+                  "-out", name + ".pem")
+        self._write(name + ".chain.pem", "".join(self._read(x + ".pem") for x in (name,) + tuple(above)))
+        return Leaf(self.path(name + ".chain.pem"), self.path(name + ".key"))
+
     def short_crl(self, start, end):
         """A file with CRLs of intermediate and root that count between two times (s since 1970)."""
         for name in ("inter", "root"):
