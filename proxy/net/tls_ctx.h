@@ -3,8 +3,9 @@
  * before a worker sees them.
  *
  * CAs: ca_file and ca_dir (every file in it) replace the system's store, ca_extra is added to
- * whichever it is. With crl_file the leaf must be covered by a CRL; an issuer is checked where a
- * CRL for it is there. How strong handshakes and certificates must be: net/tls_strength.h. */
+ * whichever it is. Each certificate of these is trusted by itself, a root or not. With crl_file the
+ * leaf must be covered by a CRL; an issuer is checked where a CRL for it is there. How strong
+ * handshakes and certificates must be: net/tls_strength.h. */
 #ifndef TLSFAN_NET_TLS_CTX_H
 #define TLSFAN_NET_TLS_CTX_H
 

@@ -1,30 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Verification: what OpenSSL is asked to check, and its verdict in words. The callback decides only
- * about lists that crl_file need not hold and names that OpenSSL reads too narrowly, and records
- * where in the chain a check failed. */
+/* Verification: what OpenSSL is asked to check. The callback decides only about lists that crl_file
+ * need not hold and names that OpenSSL reads too narrowly, and records where in the chain a check
+ * failed. */
 #include "net/tls_verify.h"
 
 #include <openssl/err.h>
-#include <openssl/x509v3.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <time.h>
 
 #include "base/addr.h"
 #include "net/tls_names.h"
-
-enum {
-    NAME_TEXT = 130,    /* bytes of a subject or issuer in a sentence */
-    NAMES_TEXT = 120,   /* bytes of the names that a certificate holds */
-    VERDICT_TEXT = 300, /* bytes of what failed */
-    LIMITED_NAMES = 256 /* that are held against constraints to find which one failed */
-};
-
-/* Verdicts of our own, in numbers that OpenSSL does not give. */
-enum {
-    BAD_EXTENSION = X509_V_ERR_INVALID_EXTENSION,    /* in the certificate itself */
-    BAD_ISSUER = X509_V_ERR_APPLICATION_VERIFICATION /* in its issuer's, which was shown */
-};
+#include "net/tls_verdict.h"
 
 /* Where an SSL keeps the depth of the certificate that failed. */
 static int depth_index = -1;
@@ -83,8 +69,15 @@ static bool has_malformed_issuer(X509_STORE_CTX *c, const X509 *cert)
     return false;
 }
 
-/* OpenSSL finds no issuer where it cannot read the extensions of either, and may try a list with
- * the key of the last certificate. */
+static bool is_issuer_unknown(int what)
+{
+    return what == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT ||
+           what == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY ||
+           what == X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE;
+}
+
+/* OpenSSL finds no issuer, no names or no purpose where it cannot read the extensions, and may try
+ * a list with the key of the last certificate. */
 static int explain(X509_STORE_CTX *c, int what, intptr_t depth)
 {
     X509 *cert = X509_STORE_CTX_get_current_cert(c);
@@ -105,8 +98,9 @@ static int explain(X509_STORE_CTX *c, int what, intptr_t depth)
         return what;
     }
     if (is_malformed(cert))
-        return BAD_EXTENSION;
-    return cert != NULL && has_malformed_issuer(c, cert) ? BAD_ISSUER : what;
+        return TLS_BAD_EXTENSION;
+    bool shown = is_issuer_unknown(what) && cert != NULL && has_malformed_issuer(c, cert);
+    return shown ? TLS_BAD_ISSUER : what;
 }
 
 static void note_fault(X509_STORE_CTX *c, int what, intptr_t depth)
@@ -131,28 +125,73 @@ static int on_verify(int ok, X509_STORE_CTX *c)
     return 0;
 }
 
+/* True when C has found no root for its chain, or one that has expired. */
+static bool lacks_root(X509_STORE_CTX *c)
+{
+    int what = X509_STORE_CTX_get_error(c);
+    return is_issuer_unknown(what) || what == TLS_BAD_ISSUER ||
+           what == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN ||
+           (what == X509_V_ERR_CERT_HAS_EXPIRED && X509_STORE_CTX_get_error_depth(c) > 0);
+}
+
+/* Verifies again what C is about; this time the chain may end with any certificate of the store. C
+ * has the verdict and the chain of that. */
+static int verify_below_root(X509_STORE_CTX *c)
+{
+    int index = SSL_get_ex_data_X509_STORE_CTX_idx();
+    X509_STORE_CTX *again = X509_STORE_CTX_new();
+    bool ok = again != NULL &&
+              X509_STORE_CTX_init(again, X509_STORE_CTX_get0_store(c), X509_STORE_CTX_get0_cert(c),
+                                  X509_STORE_CTX_get0_untrusted(c)) == 1 &&
+              X509_STORE_CTX_set_ex_data(again, index, X509_STORE_CTX_get_ex_data(c, index)) == 1;
+    X509_VERIFY_PARAM *param = ok ? X509_STORE_CTX_get0_param(again) : NULL;
+    int r = 0;
+    if (ok && X509_VERIFY_PARAM_set1(param, X509_STORE_CTX_get0_param(c)) == 1 &&
+        X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN) == 1) {
+        X509_STORE_CTX_set_verify_cb(again, on_verify);
+        r = X509_verify_cert(again);
+        X509_STORE_CTX_set_error(c, X509_STORE_CTX_get_error(again));
+        X509_STORE_CTX_set0_verified_chain(c, X509_STORE_CTX_get1_chain(again));
+    }
+    X509_STORE_CTX_free(again);
+    return r;
+}
+
 /* A CA that excludes a name can still issue a wildcard that stands for it: OpenSSL holds what is in
  * the certificate against the constraints, here it is what was asked for. An address needs no
  * second look, for it stands in the certificate as it is. */
-int tls_verify_chain(X509_STORE_CTX *c, void *arg)
+static bool is_allowed(X509_STORE_CTX *c, struct str host)
 {
-    (void)arg;
-    int r = X509_verify_cert(c);
-    const char *host = X509_VERIFY_PARAM_get0_host(X509_STORE_CTX_get0_param(c), 0);
     STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(c);
-    if (r <= 0 || host == NULL)
-        return r;
     for (int i = 1; i < sk_X509_num(chain); i++) {
         enum tls_limit limit =
-            tls_names_limit(sk_X509_value(chain, i), (struct tls_name){false, str_from(host)});
+            tls_names_limit(sk_X509_value(chain, i), (struct tls_name){false, host});
         if (limit == TLS_LIMIT_NONE)
             continue;
         note_fault(c,
                    limit == TLS_LIMIT_EXCLUDED ? X509_V_ERR_EXCLUDED_VIOLATION
                                                : X509_V_ERR_PERMITTED_VIOLATION,
                    0);
-        return 0;
+        return false;
     }
+    return true;
+}
+
+/* What is above a trusted CA counts where it is there: the constraints of its root, and the list
+ * by that. */
+int tls_verify_chain(X509_STORE_CTX *c, void *arg)
+{
+    (void)arg;
+    const char *host = X509_VERIFY_PARAM_get0_host(X509_STORE_CTX_get0_param(c), 0);
+    int r = X509_verify_cert(c);
+    /* With verify = off nobody asks for the verdict. */
+    if (X509_STORE_CTX_get_verify_cb(c) != on_verify)
+        return r;
+    if (r <= 0 && lacks_root(c))
+        r = verify_below_root(c);
+    if (r > 0 && host != NULL && !is_allowed(c, str_from(host)))
+        r = 0;
+    ERR_clear_error();
     return r;
 }
 
@@ -162,8 +201,6 @@ bool tls_verify_setup(SSL *ssl, struct str name, bool is_ip)
     struct addr a;
     pthread_once(&depth_once, make_depth_index);
     SSL_set_verify(ssl, SSL_VERIFY_PEER, on_verify);
-    /* Not in the store, where it would also cut the chain of a client certificate short. */
-    X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN);
     /* OpenSSL takes a name that begins with a dot for "any name below". */
     if (name.len == 0 || name.p[0] == '.')
         return false;
@@ -179,267 +216,16 @@ bool tls_verify_setup(SSL *ssl, struct str name, bool is_ip)
     return X509_VERIFY_PARAM_set1_host(param, name.p, name.len) == 1;
 }
 
-/* ---- words ---- */
-
-static void print_name(const X509_NAME *name, char *dst, size_t cap)
-{
-    char *p = NULL;
-    BIO *bio = BIO_new(BIO_s_mem());
-    dst[0] = '\0';
-    if (bio == NULL || name == NULL) {
-        BIO_free(bio);
-        return;
-    }
-    /* What must be escaped is below, once. */
-    unsigned long escapes = ASN1_STRFLGS_ESC_2253 | ASN1_STRFLGS_ESC_CTRL | ASN1_STRFLGS_ESC_MSB;
-    X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253 & ~escapes);
-    long n = BIO_get_mem_data(bio, &p);
-    str_escape(dst, cap, str_make(p, n > 0 ? (size_t)n : 0));
-    BIO_free(bio);
-}
-
-/* "2024-01-01" */
-static void print_date(const ASN1_TIME *t, char *dst, size_t cap)
-{
-    struct tm tm;
-    if (t == NULL || ASN1_TIME_to_tm(t, &tm) != 1 || strftime(dst, cap, "%Y-%m-%d", &tm) == 0)
-        snprintf(dst, cap, "unreadable");
-}
-
-/* NAME as people write it; false for an address of no known size. */
-static bool print_tls_name(struct tls_name name, char *dst, size_t cap)
-{
-    struct addr a;
-    char ip[ADDR_TEXT];
-    struct sockaddr_in in4 = {.sin_family = AF_INET};
-    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
-    if (!name.is_ip) {
-        str_escape(dst, cap, name.v);
-        return true;
-    }
-    if (name.v.len == 4) {
-        memcpy(&in4.sin_addr, name.v.p, 4);
-        addr_from_sockaddr(&a, (struct sockaddr *)&in4, sizeof(in4));
-    } else if (name.v.len == 16) {
-        memcpy(&in6.sin6_addr, name.v.p, 16);
-        addr_from_sockaddr(&a, (struct sockaddr *)&in6, sizeof(in6));
-    } else {
-        return false;
-    }
-    snprintf(dst, cap, "%s", addr_print_ip(&a, ip));
-    return true;
-}
-
-/* The names that CERT holds, as many as fit: "a.example, b.example, ...". Gives their number. */
-static int print_sans(X509 *cert, char *dst, size_t cap)
-{
-    GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
-    int shown = 0;
-    size_t len = 0;
-    char one[64];
-    dst[0] = '\0';
-    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
-        struct tls_name name;
-        if (!tls_names_take(sk_GENERAL_NAME_value(names, i), &name) ||
-            !print_tls_name(name, one, sizeof(one)))
-            continue;
-        bool fits = len + strlen(one) + sizeof(", ...") < cap;
-        int n = snprintf(dst + len, cap - len, "%s%s", shown > 0 ? ", " : "", fits ? one : "...");
-        len += (size_t)n;
-        shown++;
-        if (!fits)
-            break;
-    }
-    GENERAL_NAMES_free(names);
-    return shown;
-}
-
-/* Verdicts that need no more than words, about a certificate that is named elsewhere. */
-static const struct {
-    int code;
-    const char *text;
-    const char *of_ca; /* the same of one above the leaf; NULL: no other words */
-} verdicts[] = {
-    {X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, "it is self-signed", NULL},
-    {X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN,
-     "the root of its chain, a self-signed certificate, is not a trusted CA",
-     "the root of the chain, a self-signed certificate, is not a trusted CA"},
-    {X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT,
-     "its chain is incomplete: no trusted CA has issued the last certificate of it", NULL},
-    {X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
-     "its issuer is unknown: no trusted CA, or the server does not send the intermediate "
-     "certificate",
-     NULL},
-    {X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE,
-     "its issuer is unknown: no trusted CA, or the server does not send the intermediate "
-     "certificate",
-     NULL},
-    {BAD_EXTENSION, "it has a malformed or repeated extension", NULL},
-    {BAD_ISSUER,
-     "its issuer's certificate, which the server sends, has a malformed or repeated extension",
-     NULL},
-    {X509_V_ERR_UNHANDLED_CRITICAL_EXTENSION, "it has a critical extension that is not known here",
-     NULL},
-    {X509_V_ERR_CERT_REVOKED, "it has been revoked", NULL},
-    {X509_V_ERR_UNABLE_TO_GET_CRL, "crl_file holds no list of its issuer", NULL},
-    {X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER,
-     "crl_file holds a list of its issuer, but the issuer's certificate, which that is checked "
-     "with, is not in the chain: add it to ca_file",
-     NULL},
-    {X509_V_ERR_CRL_HAS_EXPIRED, "the revocation list of its issuer in crl_file has expired", NULL},
-    {X509_V_ERR_CRL_NOT_YET_VALID, "the revocation list of its issuer in crl_file is not yet valid",
-     NULL},
-    {X509_V_ERR_CRL_SIGNATURE_FAILURE, "the revocation list of its issuer has a bad signature",
-     NULL},
-    {X509_V_ERR_CERT_SIGNATURE_FAILURE, "its signature is not its issuer's", NULL},
-    {X509_V_ERR_EE_KEY_TOO_SMALL, "its key is too small", NULL},
-    {X509_V_ERR_CA_KEY_TOO_SMALL, "its key is too small", NULL},
-    {X509_V_ERR_CA_MD_TOO_WEAK, "it is signed with a hash that is too weak", NULL},
-    {X509_V_ERR_INVALID_PURPOSE, "it is not meant for a TLS server",
-     "it is not meant to issue for TLS servers"},
-    {X509_V_ERR_INVALID_CA, "it is not a CA", NULL},
-    {X509_V_ERR_PATH_LENGTH_EXCEEDED, "it allows fewer CAs below it than the chain has", NULL},
-    {X509_V_ERR_PERMITTED_VIOLATION, "its name is outside of what its CA may name", NULL},
-    {X509_V_ERR_EXCLUDED_VIOLATION, "its name is outside of what its CA may name", NULL},
-};
-
-static void print_mismatch(X509 *leaf, bool is_ip, char *dst, size_t cap)
-{
-    char names[NAMES_TEXT];
-    if (leaf != NULL && print_sans(leaf, names, sizeof(names)) > 0)
-        snprintf(dst, cap, "it is for %s, not for this %s", names, is_ip ? "address" : "host");
-    else
-        snprintf(dst, cap, "it holds no host name (subjectAltName); a CN does not count");
-}
-
-/* What is about a certificate: a check that failed, in the chain at DEPTH, for HOST. */
-struct verdict {
-    long what;
-    STACK_OF(X509) * chain;
-    int depth;
-    struct str host;
-};
-
-/* Says it when it is NAME that CA must not issue for. */
-static bool print_limit(X509 *ca, struct tls_name name, char *dst, size_t cap)
-{
-    char by[NAME_TEXT];
-    char text[NAME_TEXT];
-    enum tls_limit limit = tls_names_limit(ca, name);
-    if (limit == TLS_LIMIT_NONE || !print_tls_name(name, text, sizeof(text)))
-        return false;
-    print_name(X509_get_subject_name(ca), by, sizeof(by));
-    snprintf(dst, cap, "the CA %s of its chain %s %s", by,
-             limit == TLS_LIMIT_EXCLUDED ? "excludes" : "does not permit", text);
-    return true;
-}
-
-static bool print_asked_limit(X509 *ca, struct str host, char *dst, size_t cap)
-{
-    struct addr a;
-    struct tls_name name = {false, host};
-    if (addr_parse_ip(&a, host, 0)) {
-        bool is_v4 = addr_family(&a) == AF_INET;
-        const void *ip = is_v4 ? (void *)&a.in4.sin_addr : (void *)&a.in6.sin6_addr;
-        name = (struct tls_name){true, str_make(ip, is_v4 ? 4 : 16)};
-    }
-    return print_limit(ca, name, dst, cap);
-}
-
-static bool print_held_limit(X509 *ca, X509 *cert, char *dst, size_t cap)
-{
-    GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
-    bool done = false;
-    for (int i = 0; !done && i < sk_GENERAL_NAME_num(names) && i < LIMITED_NAMES; i++) {
-        struct tls_name name;
-        done = tls_names_take(sk_GENERAL_NAME_value(names, i), &name) &&
-               print_limit(ca, name, dst, cap);
-    }
-    GENERAL_NAMES_free(names);
-    return done;
-}
-
-/* Which CA has anything against which name: the one that was asked for comes first. False when it
- * is not about a name of a server. */
-static bool print_limits(const struct verdict *v, char *dst, size_t cap)
-{
-    X509 *cert = sk_X509_value(v->chain, v->depth);
-    for (int i = v->depth + 1; v->depth == 0 && i < sk_X509_num(v->chain); i++) {
-        if (print_asked_limit(sk_X509_value(v->chain, i), v->host, dst, cap))
-            return true;
-    }
-    for (int i = v->depth + 1; cert != NULL && i < sk_X509_num(v->chain); i++) {
-        if (print_held_limit(sk_X509_value(v->chain, i), cert, dst, cap))
-            return true;
-    }
-    return false;
-}
-
-static void print_words(const struct verdict *v, char *dst, size_t cap)
-{
-    for (size_t i = 0; i < sizeof(verdicts) / sizeof(verdicts[0]); i++) {
-        if (verdicts[i].code != v->what)
-            continue;
-        bool other = v->depth > 0 && verdicts[i].of_ca != NULL;
-        snprintf(dst, cap, "%s", other ? verdicts[i].of_ca : verdicts[i].text);
-        return;
-    }
-    snprintf(dst, cap, "%s", X509_verify_cert_error_string(v->what));
-}
-
-static void print_verdict(const struct verdict *v, X509 *cert, char *dst, size_t cap)
-{
-    char date[32];
-    switch (v->what) {
-    case X509_V_ERR_CERT_HAS_EXPIRED:
-        print_date(cert == NULL ? NULL : X509_get0_notAfter(cert), date, sizeof(date));
-        snprintf(dst, cap, "it has expired (notAfter %s)", date);
-        return;
-    case X509_V_ERR_CERT_NOT_YET_VALID:
-        print_date(cert == NULL ? NULL : X509_get0_notBefore(cert), date, sizeof(date));
-        snprintf(dst, cap, "it is not yet valid (notBefore %s)", date);
-        return;
-    case X509_V_ERR_HOSTNAME_MISMATCH:
-    case X509_V_ERR_IP_ADDRESS_MISMATCH:
-        print_mismatch(cert, v->what == X509_V_ERR_IP_ADDRESS_MISMATCH, dst, cap);
-        return;
-    case X509_V_ERR_EE_KEY_TOO_SMALL:
-    case X509_V_ERR_CA_KEY_TOO_SMALL:
-        if (cert == NULL || X509_get0_pubkey(cert) != NULL)
-            break;
-        ERR_clear_error();
-        snprintf(dst, cap, "its key is of a kind that is not known here");
-        return;
-    case X509_V_ERR_PERMITTED_VIOLATION:
-    case X509_V_ERR_EXCLUDED_VIOLATION:
-        if (print_limits(v, dst, cap))
-            return;
-        break;
-    default:
-        break;
-    }
-    print_words(v, dst, cap);
-}
+/* ---- afterwards ---- */
 
 bool tls_verify_fault(struct fault *f, SSL *ssl, struct str name)
 {
-    char host[256];
-    char verdict[VERDICT_TEXT];
-    char subject[NAME_TEXT];
-    char issuer[NAME_TEXT];
     /* The chain is kept although it does not verify; the peer's certificate is not. */
-    struct verdict v = {SSL_get_verify_result(ssl), SSL_get0_verified_chain(ssl),
-                        (int)(intptr_t)SSL_get_ex_data(ssl, depth_index), name};
+    struct tls_verdict v = {SSL_get_verify_result(ssl), SSL_get0_verified_chain(ssl),
+                            (int)(intptr_t)SSL_get_ex_data(ssl, depth_index), name};
     if (v.what == X509_V_OK)
         return false;
-    X509 *cert = sk_X509_value(v.chain, v.depth); /* NULL where there is no chain */
-    print_verdict(&v, cert, verdict, sizeof(verdict));
-    print_name(cert == NULL ? NULL : X509_get_subject_name(cert), subject, sizeof(subject));
-    print_name(cert == NULL ? NULL : X509_get_issuer_name(cert), issuer, sizeof(issuer));
-    str_escape(host, sizeof(host), name);
-    fault_set(f, FAULT_TLS_CERTIFICATE,
-              "the certificate %s %s does not verify: %s; subject %s, issuer %s",
-              v.depth > 0 ? "of an issuer of" : "of", host, verdict, subject, issuer);
+    tls_verdict_fault(f, &v);
     return true;
 }
 

@@ -13,7 +13,8 @@
 MUST_CHECK bool tls_verify_setup(SSL *ssl, struct str name, bool is_ip);
 
 /* For SSL_CTX_set_cert_verify_callback(): besides what OpenSSL checks, each CA of the chain must be
- * one that may issue for the name itself. */
+ * one that may issue for the name itself. The chain ends at a root or, where there is none, at any
+ * certificate that is trusted. */
 int tls_verify_chain(X509_STORE_CTX *c, void *arg);
 
 /* After a handshake that failed at verification: fills F with FAULT_TLS_CERTIFICATE: "the

@@ -307,12 +307,16 @@ static void trust_has_bounds(void **state)
     free_pair(&old);
 }
 
-static void add_list(X509_CRL *list)
+/* Adds to the files of trust(). */
+static void add(X509 *ca, X509_CRL *list)
 {
     struct conf_faults faults = {0};
-    FILE *f = fopen(crl_path, "a");
+    FILE *f = fopen(ca == NULL ? crl_path : ca_path, "a");
     assert_non_null(f);
-    PEM_write_X509_CRL(f, list);
+    if (ca == NULL)
+        PEM_write_X509_CRL(f, list);
+    else
+        PEM_write_X509(f, ca);
     fclose(f);
     conf.on_free(&conf);
     assert_true(tls_ctx_make_all(&conf, &faults));
@@ -338,15 +342,65 @@ static void lists_below_the_root(void **state)
     expect_bad("a.test", CHAIN(&leaf), TEXTS("crl_file holds a list", "add it to ca_file"));
     /* Both lists in the file; then the upper one names the CA. */
     trust(inter.cert, lists[0]);
-    add_list(lists[1]);
+    add(NULL, lists[1]);
     expect_good("a.test", CHAIN(&leaf, &inter));
     trust(inter.cert, lists[0]);
-    add_list(lists[3]);
+    add(NULL, lists[3]);
     expect_bad("a.test", CHAIN(&leaf), TEXTS("it has been revoked", "subject CN=Inter"));
     for (int i = 0; i < 4; i++)
         X509_CRL_free(lists[i]);
     free_pair(&inter);
     free_pair(&leaf);
+}
+
+/* LIST says which certificate of BY has signed it. */
+static void name_signer(X509_CRL *list, const struct pair *by)
+{
+    AUTHORITY_KEYID *id = AUTHORITY_KEYID_new();
+    GENERAL_NAME *name = GENERAL_NAME_new();
+    GENERAL_NAME_set0_value(name, GEN_DIRNAME, X509_NAME_dup(X509_get_issuer_name(by->cert)));
+    id->issuer = GENERAL_NAMES_new();
+    sk_GENERAL_NAME_push(id->issuer, name);
+    id->serial = ASN1_INTEGER_dup(X509_get0_serialNumber(by->cert));
+    assert_int_equal(X509_CRL_add1_ext_i2d(list, NID_authority_key_identifier, id, 0, 0), 1);
+    AUTHORITY_KEYID_free(id);
+    assert_true(X509_CRL_sign(list, by->key, EVP_sha256()) > 0);
+}
+
+/* A CA that is trusted together with its root is bound by what the root says. */
+static void trusted_with_the_root(void **state)
+{
+    (void)state;
+    const struct cert_want want = {.cn = "Inter", .is_ca = true};
+    struct pair strict = make_cert(
+        NULL, &(struct cert_want){.cn = "Strict", .is_ca = true, .limits = "excluded;DNS:a.test"});
+    struct pair old = make_cert(
+        NULL, &(struct cert_want){.cn = "Old", .is_ca = true, .from = -9 * DAY, .to = -DAY});
+    struct pair *tops[] = {&root, &strict, &old};
+    static const char *const texts[] = {"it has been revoked",
+                                        "the CA CN=Strict of its chain excludes a.test", NULL};
+    for (int i = 0; i < 3; i++) {
+        struct pair inter = make_cert(tops[i], &want);
+        struct pair leaf = make_cert(&inter, &(struct cert_want){.cn = "x", .san = "DNS:a.test"});
+        X509_CRL *low = make_crl(&inter, NULL);
+        X509_CRL *high = make_crl(tops[i], inter.cert);
+        name_signer(high, tops[i]);
+        trust(inter.cert, i == 0 ? low : NULL);
+        if (i == 0)
+            add(NULL, high);
+        expect_good("a.test", CHAIN(&leaf, &inter));
+        add(tops[i]->cert, NULL);
+        if (texts[i] != NULL)
+            expect_bad("a.test", CHAIN(&leaf, &inter), TEXTS(texts[i]));
+        else
+            expect_good("a.test", CHAIN(&leaf, &inter));
+        X509_CRL_free(low);
+        X509_CRL_free(high);
+        free_pair(&inter);
+        free_pair(&leaf);
+    }
+    free_pair(&strict);
+    free_pair(&old);
 }
 
 /* ---- constraints ---- */
@@ -515,6 +569,7 @@ int main(void)
         cmocka_unit_test_teardown(trusted_below_the_root, tear_down),
         cmocka_unit_test_teardown(trust_has_bounds, tear_down),
         cmocka_unit_test_teardown(lists_below_the_root, tear_down),
+        cmocka_unit_test_teardown(trusted_with_the_root, tear_down),
         cmocka_unit_test_teardown(constraints, tear_down),
         cmocka_unit_test_teardown(fault_names_its_certificate, tear_down),
         cmocka_unit_test_teardown(path_length_names_the_ca, tear_down),

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Words for verdicts. What a certificate holds is escaped, and cut, before it gets into them. */
+#include "net/tls_verdict.h"
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "base/addr.h"
+#include "net/tls_names.h"
+
+enum {
+    NAME_TEXT = 130,    /* bytes of a subject or issuer in a sentence */
+    NAMES_TEXT = 120,   /* bytes of the names that a certificate holds */
+    VERDICT_TEXT = 300, /* bytes of what failed */
+    LIMITED_NAMES = 256 /* that are held against constraints to find which one failed */
+};
+
+static void print_name(const X509_NAME *name, char *dst, size_t cap)
+{
+    char *p = NULL;
+    BIO *bio = BIO_new(BIO_s_mem());
+    dst[0] = '\0';
+    if (bio == NULL || name == NULL) {
+        BIO_free(bio);
+        return;
+    }
+    /* What must be escaped is below, once. */
+    unsigned long escapes = ASN1_STRFLGS_ESC_2253 | ASN1_STRFLGS_ESC_CTRL | ASN1_STRFLGS_ESC_MSB;
+    X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253 & ~escapes);
+    long n = BIO_get_mem_data(bio, &p);
+    str_escape(dst, cap, str_make(p, n > 0 ? (size_t)n : 0));
+    BIO_free(bio);
+}
+
+/* "2024-01-01" */
+static void print_date(const ASN1_TIME *t, char *dst, size_t cap)
+{
+    struct tm tm;
+    if (t == NULL || ASN1_TIME_to_tm(t, &tm) != 1 || strftime(dst, cap, "%Y-%m-%d", &tm) == 0)
+        snprintf(dst, cap, "unreadable");
+}
+
+/* NAME as people write it; false for an address of no known size. */
+static bool print_tls_name(struct tls_name name, char *dst, size_t cap)
+{
+    struct addr a;
+    char ip[ADDR_TEXT];
+    struct sockaddr_in in4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+    if (!name.is_ip) {
+        str_escape(dst, cap, name.v);
+        return true;
+    }
+    if (name.v.len == 4) {
+        memcpy(&in4.sin_addr, name.v.p, 4);
+        addr_from_sockaddr(&a, (struct sockaddr *)&in4, sizeof(in4));
+    } else if (name.v.len == 16) {
+        memcpy(&in6.sin6_addr, name.v.p, 16);
+        addr_from_sockaddr(&a, (struct sockaddr *)&in6, sizeof(in6));
+    } else {
+        return false;
+    }
+    snprintf(dst, cap, "%s", addr_print_ip(&a, ip));
+    return true;
+}
+
+/* The names that CERT holds, as many as fit: "a.example, b.example, ...". Gives their number. */
+static int print_sans(X509 *cert, char *dst, size_t cap)
+{
+    GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+    int shown = 0;
+    size_t len = 0;
+    char one[64];
+    dst[0] = '\0';
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+        struct tls_name name;
+        if (!tls_names_take(sk_GENERAL_NAME_value(names, i), &name) ||
+            !print_tls_name(name, one, sizeof(one)))
+            continue;
+        bool fits = len + strlen(one) + sizeof(", ...") < cap;
+        int n = snprintf(dst + len, cap - len, "%s%s", shown > 0 ? ", " : "", fits ? one : "...");
+        len += (size_t)n;
+        shown++;
+        if (!fits)
+            break;
+    }
+    GENERAL_NAMES_free(names);
+    return shown;
+}
+
+/* Verdicts that need no more than words, about a certificate that is named elsewhere. */
+static const struct {
+    int code;
+    const char *text;
+    const char *of_ca; /* the same of one above the leaf; NULL: no other words */
+} verdicts[] = {
+    {X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, "it is self-signed", NULL},
+    {X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN,
+     "the root of its chain, a self-signed certificate, is not a trusted CA",
+     "the root of the chain, a self-signed certificate, is not a trusted CA"},
+    {X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT,
+     "its chain is incomplete: no trusted CA has issued the last certificate of it", NULL},
+    {X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+     "its issuer is unknown: no trusted CA, or the server does not send the intermediate "
+     "certificate",
+     NULL},
+    {X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE,
+     "its issuer is unknown: no trusted CA, or the server does not send the intermediate "
+     "certificate",
+     NULL},
+    {TLS_BAD_EXTENSION, "it has a malformed or repeated extension", NULL},
+    {TLS_BAD_ISSUER,
+     "its issuer's certificate, which the server sends, has a malformed or repeated extension",
+     NULL},
+    {X509_V_ERR_UNHANDLED_CRITICAL_EXTENSION, "it has a critical extension that is not known here",
+     NULL},
+    {X509_V_ERR_CERT_REVOKED, "it has been revoked", NULL},
+    {X509_V_ERR_UNABLE_TO_GET_CRL, "crl_file holds no list of its issuer", NULL},
+    {X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER,
+     "crl_file holds a list of its issuer, but the issuer's certificate, which that is checked "
+     "with, is not in the chain: add it to ca_file",
+     NULL},
+    {X509_V_ERR_CRL_HAS_EXPIRED, "the revocation list of its issuer in crl_file has expired", NULL},
+    {X509_V_ERR_CRL_NOT_YET_VALID, "the revocation list of its issuer in crl_file is not yet valid",
+     NULL},
+    {X509_V_ERR_CRL_SIGNATURE_FAILURE, "the revocation list of its issuer has a bad signature",
+     NULL},
+    {X509_V_ERR_CERT_SIGNATURE_FAILURE, "its signature is not its issuer's", NULL},
+    {X509_V_ERR_EE_KEY_TOO_SMALL, "its key is too small", NULL},
+    {X509_V_ERR_CA_KEY_TOO_SMALL, "its key is too small", NULL},
+    {X509_V_ERR_CA_MD_TOO_WEAK, "it is signed with a hash that is too weak", NULL},
+    {X509_V_ERR_INVALID_PURPOSE, "it is not meant for a TLS server",
+     "it is not meant to issue for TLS servers"},
+    {X509_V_ERR_INVALID_CA, "it is not a CA", NULL},
+    {X509_V_ERR_PATH_LENGTH_EXCEEDED, "it allows fewer CAs below it than the chain has", NULL},
+    {X509_V_ERR_PERMITTED_VIOLATION, "its name is outside of what its CA may name", NULL},
+    {X509_V_ERR_EXCLUDED_VIOLATION, "its name is outside of what its CA may name", NULL},
+};
+
+static void print_mismatch(X509 *leaf, bool is_ip, char *dst, size_t cap)
+{
+    char names[NAMES_TEXT];
+    if (leaf != NULL && print_sans(leaf, names, sizeof(names)) > 0)
+        snprintf(dst, cap, "it is for %s, not for this %s", names, is_ip ? "address" : "host");
+    else
+        snprintf(dst, cap, "it holds no host name (subjectAltName); a CN does not count");
+}
+
+/* Says it when it is NAME that CA must not issue for. */
+static bool print_limit(X509 *ca, struct tls_name name, char *dst, size_t cap)
+{
+    char by[NAME_TEXT];
+    char text[NAME_TEXT];
+    enum tls_limit limit = tls_names_limit(ca, name);
+    if (limit == TLS_LIMIT_NONE || !print_tls_name(name, text, sizeof(text)))
+        return false;
+    print_name(X509_get_subject_name(ca), by, sizeof(by));
+    snprintf(dst, cap, "the CA %s of its chain %s %s", by,
+             limit == TLS_LIMIT_EXCLUDED ? "excludes" : "does not permit", text);
+    return true;
+}
+
+static bool print_asked_limit(X509 *ca, struct str host, char *dst, size_t cap)
+{
+    struct addr a;
+    struct tls_name name = {false, host};
+    if (addr_parse_ip(&a, host, 0)) {
+        bool is_v4 = addr_family(&a) == AF_INET;
+        const void *ip = is_v4 ? (void *)&a.in4.sin_addr : (void *)&a.in6.sin6_addr;
+        name = (struct tls_name){true, str_make(ip, is_v4 ? 4 : 16)};
+    }
+    return print_limit(ca, name, dst, cap);
+}
+
+static bool print_held_limit(X509 *ca, X509 *cert, char *dst, size_t cap)
+{
+    GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+    bool done = false;
+    for (int i = 0; !done && i < sk_GENERAL_NAME_num(names) && i < LIMITED_NAMES; i++) {
+        struct tls_name name;
+        done = tls_names_take(sk_GENERAL_NAME_value(names, i), &name) &&
+               print_limit(ca, name, dst, cap);
+    }
+    GENERAL_NAMES_free(names);
+    return done;
+}
+
+/* Which CA has anything against which name: the one that was asked for comes first. False when it
+ * is not about a name of a server. */
+static bool print_limits(const struct tls_verdict *v, char *dst, size_t cap)
+{
+    X509 *cert = sk_X509_value(v->chain, v->depth);
+    for (int i = v->depth + 1; v->depth == 0 && i < sk_X509_num(v->chain); i++) {
+        if (print_asked_limit(sk_X509_value(v->chain, i), v->host, dst, cap))
+            return true;
+    }
+    for (int i = v->depth + 1; cert != NULL && i < sk_X509_num(v->chain); i++) {
+        if (print_held_limit(sk_X509_value(v->chain, i), cert, dst, cap))
+            return true;
+    }
+    return false;
+}
+
+static void print_words(const struct tls_verdict *v, char *dst, size_t cap)
+{
+    for (size_t i = 0; i < sizeof(verdicts) / sizeof(verdicts[0]); i++) {
+        if (verdicts[i].code != v->what)
+            continue;
+        bool other = v->depth > 0 && verdicts[i].of_ca != NULL;
+        snprintf(dst, cap, "%s", other ? verdicts[i].of_ca : verdicts[i].text);
+        return;
+    }
+    snprintf(dst, cap, "%s", X509_verify_cert_error_string(v->what));
+}
+
+static void print_verdict(const struct tls_verdict *v, X509 *cert, char *dst, size_t cap)
+{
+    char date[32];
+    switch (v->what) {
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+        print_date(cert == NULL ? NULL : X509_get0_notAfter(cert), date, sizeof(date));
+        snprintf(dst, cap, "it has expired (notAfter %s)", date);
+        return;
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        print_date(cert == NULL ? NULL : X509_get0_notBefore(cert), date, sizeof(date));
+        snprintf(dst, cap, "it is not yet valid (notBefore %s)", date);
+        return;
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH:
+        print_mismatch(cert, v->what == X509_V_ERR_IP_ADDRESS_MISMATCH, dst, cap);
+        return;
+    case X509_V_ERR_EE_KEY_TOO_SMALL:
+    case X509_V_ERR_CA_KEY_TOO_SMALL:
+        if (cert == NULL || X509_get0_pubkey(cert) != NULL)
+            break;
+        ERR_clear_error();
+        snprintf(dst, cap, "its key is of a kind that is not known here");
+        return;
+    case X509_V_ERR_PERMITTED_VIOLATION:
+    case X509_V_ERR_EXCLUDED_VIOLATION:
+        if (print_limits(v, dst, cap))
+            return;
+        break;
+    default:
+        break;
+    }
+    print_words(v, dst, cap);
+}
+
+void tls_verdict_fault(struct fault *f, const struct tls_verdict *v)
+{
+    char host[256];
+    char verdict[VERDICT_TEXT];
+    char subject[NAME_TEXT];
+    char issuer[NAME_TEXT];
+    X509 *cert = sk_X509_value(v->chain, v->depth); /* NULL where there is no chain */
+    print_verdict(v, cert, verdict, sizeof(verdict));
+    print_name(cert == NULL ? NULL : X509_get_subject_name(cert), subject, sizeof(subject));
+    print_name(cert == NULL ? NULL : X509_get_issuer_name(cert), issuer, sizeof(issuer));
+    str_escape(host, sizeof(host), v->host);
+    fault_set(f, FAULT_TLS_CERTIFICATE,
+              "the certificate %s %s does not verify: %s; subject %s, issuer %s",
+              v->depth > 0 ? "of an issuer of" : "of", host, verdict, subject, issuer);
+}
