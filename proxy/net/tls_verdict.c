@@ -148,17 +148,22 @@ static void print_mismatch(X509 *leaf, bool is_ip, char *dst, size_t cap)
         snprintf(dst, cap, "it holds no host name (subjectAltName); a CN does not count");
 }
 
+static void print_ca(X509 *ca, bool excludes, const char *what, char *dst, size_t cap)
+{
+    char by[NAME_TEXT];
+    print_name(X509_get_subject_name(ca), by, sizeof(by));
+    snprintf(dst, cap, "the CA %s of its chain %s %s", by,
+             excludes ? "excludes" : "does not permit", what);
+}
+
 /* Says it when it is NAME that CA must not issue for. */
 static bool print_limit(X509 *ca, struct tls_name name, char *dst, size_t cap)
 {
-    char by[NAME_TEXT];
     char text[NAME_TEXT];
     enum tls_limit limit = tls_names_limit(ca, name);
     if (limit == TLS_LIMIT_NONE || !print_tls_name(name, text, sizeof(text)))
         return false;
-    print_name(X509_get_subject_name(ca), by, sizeof(by));
-    snprintf(dst, cap, "the CA %s of its chain %s %s", by,
-             limit == TLS_LIMIT_EXCLUDED ? "excludes" : "does not permit", text);
+    print_ca(ca, limit == TLS_LIMIT_EXCLUDED, text, dst, cap);
     return true;
 }
 
@@ -187,17 +192,30 @@ static bool print_held_limit(X509 *ca, X509 *cert, char *dst, size_t cap)
     return done;
 }
 
-/* Which CA has anything against which name: the one that was asked for comes first. False when it
- * is not about a name of a server. */
+static bool print_other_limit(X509 *ca, X509 *cert, char *dst, size_t cap)
+{
+    NAME_CONSTRAINTS *c = X509_get_ext_d2i(ca, NID_name_constraints, NULL, NULL);
+    int what = c == NULL ? X509_V_OK : NAME_CONSTRAINTS_check(cert, c);
+    NAME_CONSTRAINTS_free(c);
+    if (what != X509_V_ERR_EXCLUDED_VIOLATION && what != X509_V_ERR_PERMITTED_VIOLATION)
+        return false;
+    print_ca(ca, what == X509_V_ERR_EXCLUDED_VIOLATION, "its subject", dst, cap);
+    return true;
+}
+
+/* Which CA has anything against which name: the one that was asked for comes first, then those that
+ * the certificate holds, then what names no server. */
 static bool print_limits(const struct tls_verdict *v, char *dst, size_t cap)
 {
     X509 *cert = sk_X509_value(v->chain, v->depth);
-    for (int i = v->depth + 1; v->depth == 0 && i < sk_X509_num(v->chain); i++) {
+    int n = cert == NULL ? 0 : sk_X509_num(v->chain);
+    for (int i = v->depth + 1; v->depth == 0 && i < n; i++) {
         if (print_asked_limit(sk_X509_value(v->chain, i), v->host, dst, cap))
             return true;
     }
-    for (int i = v->depth + 1; cert != NULL && i < sk_X509_num(v->chain); i++) {
-        if (print_held_limit(sk_X509_value(v->chain, i), cert, dst, cap))
+    for (int i = v->depth + 1; i < n; i++) {
+        X509 *ca = sk_X509_value(v->chain, i);
+        if (print_held_limit(ca, cert, dst, cap) || print_other_limit(ca, cert, dst, cap))
             return true;
     }
     return false;

@@ -164,6 +164,14 @@ def test_constraints(target, ca, kind, limits, san, good, bad, words, deep):
     assert refused_again.status == 502, refused_again
 
 
+@ONE_IS_ENOUGH
+def test_constraints_on_subjects(target, ca):
+    ca.issue("people", CA % "nameConstraints = critical,permitted;dirName:dn\n[dn]\nO = other", "root", ())
+    server, c = target(ca.issue("person", SERVER % "DNS:origin.test", "people", ("people",)))
+    refused(server, c.get("http://origin.test/"), "the CA CN=people of its chain does not permit its subject; "
+            "subject CN=person")
+
+
 # ---- what the sentence is about ----
 
 @ONE_IS_ENOUGH
