@@ -7,6 +7,7 @@
 
 #include "base/hash.h"
 #include "net/tls_stream.h"
+#include "upstream/carry.h"
 #include "upstream/limit.h"
 #include "upstream/tally.h"
 #include "upstream/upstream.h"
@@ -37,6 +38,8 @@ struct origin {
     enum origin_speaks speaks;
     bool wants_h1;       /* it has said so by HTTP/2: that is not offered to it any more */
     unsigned streams;    /* by HTTP/2: how many its connections take at once; 0: it has not said */
+    struct carry carry;  /* and how many one of them carries in all */
+    uint64_t answers;    /* that have begun to come from it: it makes progress */
     unsigned n_settling; /* connections that have yet to say so */
     struct tls_sessions sessions;
     struct tally_place *place; /* that of TALLY_OTHER until it was reached */

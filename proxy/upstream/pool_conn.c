@@ -7,8 +7,9 @@
 #include "upstream/pool_room.h"
 
 enum {
-    RESTLESS_MAX = 8,   /* that a look passes over before it gives up */
-    CLOSED_AT_ONCE = 32 /* in one go: each is told by TLS; so many take about a millisecond */
+    RESTLESS_MAX = 8,    /* that a look passes over before it gives up */
+    CLOSED_AT_ONCE = 32, /* in one go: each is told by TLS; so many take about a millisecond */
+    REFUSED_MOST = 8     /* requests in a row, after which a connection is not asked any more */
 };
 
 /* ---- lists */
@@ -28,6 +29,17 @@ static void call_serve(struct origin *o)
 {
     if (!list_is_empty(&o->ready))
         loop_post(o->pool->loop, &o->serve);
+}
+
+/* One that has carried what connections of its origin do carry gets another one at most when it has
+ * nothing under way: what is lost on it then is one request, and what is not says that it carries
+ * more. */
+static bool has_room(const struct pool_conn *c)
+{
+    if (c->n_requests >= c->room)
+        return false;
+    return c->n_requests == 0 || c->origin->carry.most == 0 ||
+           c->n_begun < carry_most(&c->origin->carry, loop_now());
 }
 
 static bool conn_is_old(const struct pool_conn *c, int64_t now)
@@ -101,7 +113,8 @@ struct ustream *pool_conn_use(struct pool_conn *c)
         list_remove(&c->link);
     }
     c->n_requests++;
-    if (c->n_requests < c->room)
+    c->n_begun++;
+    if (has_room(c))
         list_push_front(&c->origin->open, &c->link);
     return c->ops->open(c);
 }
@@ -153,6 +166,10 @@ struct ustream *pool_conn_find(struct origin *o, const struct up_want *want)
         bool is_stale = want->not_before != 0 && (!c->is_shared || c->born < want->not_before);
         if (is_stale || (c->is_shared && is_h1_only))
             continue;
+        if (!has_room(c)) {
+            list_remove(it); /* what it carries has since turned out to be less */
+            continue;
+        }
         enum fitness fitness = conn_fitness(c, now);
         if (fitness == FIT)
             return pool_conn_use(c);
@@ -198,7 +215,7 @@ void pool_conn_done(struct pool_conn *c)
     if (c->n_requests == 0) {
         c->pool->n_busy--;
         pool_conn_keep(c);
-    } else if (c->n_requests < c->room && list_is_empty(&c->link)) {
+    } else if (has_room(c) && list_is_empty(&c->link)) {
         list_push_front(&o->open, &c->link);
         call_serve(o);
     }
@@ -239,7 +256,7 @@ void pool_conn_room(struct pool_conn *c, unsigned room)
     c->is_settling = false;
     c->room = c->is_going ? 0 : room;
     list_remove(&c->link);
-    if (c->n_requests < c->room)
+    if (has_room(c))
         list_push_front(&o->open, &c->link);
     call_serve(o);
     if (c->room == 0 && c->n_requests == 0)
@@ -250,6 +267,22 @@ void pool_conn_retire(struct pool_conn *c)
 {
     c->is_going = true;
     pool_conn_room(c, 0);
+}
+
+void pool_conn_carried(struct pool_conn *c, unsigned n, bool is_short)
+{
+    struct carry *carry = &c->origin->carry;
+    if (is_short || n == carry->most)
+        carry_learn(carry, n, loop_now());
+}
+
+void pool_conn_refused(struct pool_conn *c)
+{
+    c->n_refused++;
+    if (c->n_requests > 1 || c->n_refused < REFUSED_MOST || c->is_going)
+        return;
+    pool_conn_carried(c, c->n_answered, true);
+    pool_conn_retire(c);
 }
 
 void *pool_conn_taken(struct pool_conn *c)

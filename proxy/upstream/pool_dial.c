@@ -26,18 +26,22 @@ bool pool_dial_suits(const struct origin *o, const struct up_want *want)
            !want->h1_only && !want->is_alone;
 }
 
-unsigned pool_dial_room(const struct origin *o)
+unsigned pool_dial_room(struct origin *o)
 {
     uint64_t room = 0;
-    if (o->n_settling > 0)
+    unsigned each = carry_most(&o->carry, loop_now());
+    bool is_known = o->speaks == ORIGIN_SPEAKS_H2 && o->streams > 0;
+    /* Where little is carried, one that settles is as full as it gets. */
+    if (o->n_settling > 0 && !(is_known && each != UINT32_MAX))
         return UINT32_MAX;
+    each = each < o->streams ? each : o->streams;
     list_foreach (it, &o->dials) {
         const struct pool_dial *d = container_of(it, struct pool_dial, link);
         if (!d->offers_h2)
             continue;
-        if (o->speaks != ORIGIN_SPEAKS_H2 || o->streams == 0)
+        if (!is_known)
             return UINT32_MAX;
-        room += o->streams - (d->wait != NULL ? 1 : 0);
+        room += each - (d->wait != NULL ? 1 : 0);
     }
     return room < UINT32_MAX ? (unsigned)room : UINT32_MAX;
 }

@@ -52,11 +52,10 @@ static void on_end(void *arg, const struct fields *trailers)
     p->over = true;
 }
 
-static void on_fault(void *arg, const struct fault *f, bool is_fresh, bool is_unsent)
+static void on_fault(void *arg, const struct fault *f, enum up_loss loss)
 {
     struct probe *p = arg;
-    (void)is_fresh;
-    (void)is_unsent;
+    (void)loss;
     p->us = NULL;
     p->over = true;
     p->fault = *f;

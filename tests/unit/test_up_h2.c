@@ -157,7 +157,8 @@ static struct probe {
     struct ustream *us;
     unsigned status, infos, drains, heads, bodies;
     size_t body;
-    bool over, failed, is_fresh, is_unsent, pauses, cancels_in_head, cancels_in_body, asks_again;
+    enum up_loss loss;
+    bool over, failed, pauses, cancels_in_head, cancels_in_body, asks_again;
     enum fault_code code;
     enum h1_framing framing;
     uint64_t length;
@@ -215,13 +216,12 @@ static void on_end(void *arg, const struct fields *trailers)
         ask(PROBES - 1, "GET", true);
 }
 
-static void on_fault(void *arg, const struct fault *f, bool is_fresh, bool is_unsent)
+static void on_fault(void *arg, const struct fault *f, enum up_loss loss)
 {
     struct probe *p = arg;
     assert_false(p->over);
     p->over = p->failed = true;
-    p->is_fresh = is_fresh;
-    p->is_unsent = is_unsent;
+    p->loss = loss;
     p->code = f->code;
     memcpy(p->text, f->text, sizeof(p->text));
 }
@@ -553,7 +553,7 @@ static void goaway(void **state)
     settle();
     nghttp2_submit_goaway(side.session, NGHTTP2_FLAG_NONE, 1, NGHTTP2_NO_ERROR, NULL, 0);
     settle();
-    assert_true(q->failed && q->is_unsent);
+    assert_true(q->failed && q->loss == LOSS_UNSENT);
     assert_false(p->over);
     assert_true(conn->is_going);
     answer(1, "200", 10);
@@ -581,8 +581,8 @@ static void resets(void **state)
         nghttp2_submit_rst_stream(side.session, NGHTTP2_FLAG_NONE, (int32_t)(2 * i + 1),
                                   cases[i].code);
         settle();
-        assert_true(p->failed && !p->is_fresh);
-        assert_int_equal(p->is_unsent, cases[i].is_unsent);
+        assert_true(p->failed);
+        assert_int_equal(p->loss, cases[i].is_unsent ? LOSS_UNSENT : LOSS_FINAL);
         assert_int_equal(p->code, cases[i].fault);
     }
     assert_int_equal(origin->conns, 1);
@@ -599,7 +599,7 @@ static void cut_inside_the_body(void **state)
     settle();
     shutdown(side.fd, SHUT_WR);
     settle();
-    assert_true(q->failed && q->is_fresh && !q->is_unsent && q->code == FAULT_UP_CLOSED);
+    assert_true(q->failed && q->loss == LOSS_AMID && q->code == FAULT_UP_CLOSED);
     assert_false(p->over); /* what came is told first */
     p->pauses = false;
     p->us->ops->pause(p->us, false);
@@ -653,7 +653,7 @@ static void fewer_streams(void **state)
     settle();
     assert_int_equal(conn->room, 2);
     assert_int_equal(origin->streams, 2);
-    assert_true(!late->failed || late->is_unsent);
+    assert_true(!late->failed || late->loss == LOSS_UNSENT);
     answer(1, "200", 0);
     answer(3, "200", 0);
     settle();

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How many requests one HTTP/2 connection of an origin carries before it takes no more. Nothing in
+ * the protocol says it beforehand: it is learnt from connections that turned requests away. While
+ * it is known, no more are put on a connection that has others under way, and as many connections
+ * are made side by side as that takes. It is forgotten after a minute that did not confirm it, and
+ * doubled by a connection that carries more: a restart looks like a limit, but not for long. */
+#ifndef TLSFAN_UPSTREAM_CARRY_H
+#define TLSFAN_UPSTREAM_CARRY_H
+
+#include <stdint.h>
+
+/* Zero-initialised: nothing is known. */
+struct carry {
+    unsigned most; /* 0: as many as there are */
+    int64_t until; /* µs: when that is forgotten */
+};
+
+/* A connection took no more after N requests, though it had more. N 0 says nothing of a limit. */
+void carry_learn(struct carry *c, unsigned n, int64_t now);
+
+/* A connection has given N answers. */
+static inline void carry_answered(struct carry *c, unsigned n)
+{
+    if (n > c->most)
+        c->most *= 2;
+}
+
+/* How many, or UINT32_MAX. */
+unsigned carry_most(struct carry *c, int64_t now);
+
+#endif
