@@ -6,7 +6,7 @@ enum {
     FRUITLESS_MOST = 10, /* tries in a row while the origin answers nobody */
     LOST_MOST = 10,      /* tries of what may be the reason why connections end */
     DELAY_FIRST = 20,    /* ms */
-    DELAY_MOST = 1000    /* ms */
+    DELAY_MOST = 500     /* ms */
 };
 
 void retry_note(struct retry *r, uint64_t answers, int64_t now)

@@ -30,6 +30,7 @@ struct pool_conn {
     unsigned n_requests;         /* that it carries */
     unsigned n_begun;            /* that it was given since it was made */
     unsigned n_answered;         /* of them: those whose answer has begun */
+    bool is_short;               /* it has turned others away: pool_conn_carried() */
     unsigned n_refused; /* that were turned away since the last answer: pool_conn_refused() */
     unsigned room;      /* how many it may carry at once: 1 by HTTP/1 */
     size_t holds;       /* bytes: see struct pool_made */

@@ -272,8 +272,9 @@ void pool_conn_retire(struct pool_conn *c)
 void pool_conn_carried(struct pool_conn *c, unsigned n, bool is_short)
 {
     struct carry *carry = &c->origin->carry;
-    if (is_short || n == carry->most)
+    if (!c->is_short && (is_short || n == carry->most))
         carry_learn(carry, n, loop_now());
+    c->is_short = c->is_short || is_short;
 }
 
 void pool_conn_refused(struct pool_conn *c)

@@ -212,7 +212,8 @@ void pool_dial_begin(struct origin *o, struct pool_wait *wait)
     d = xcalloc(1, sizeof(*d));
     d->origin = o;
     d->wait = wait;
-    d->offers_h2 = o->tls && wait->want.rule->http2 && !wait->want.h1_only && !o->wants_h1;
+    wait->want.h1_only = wait->want.h1_only || o->wants_h1;
+    d->offers_h2 = o->tls && wait->want.rule->http2 && !wait->want.h1_only;
     wait->dial = d;
     o->undialled--;
     d->share.budget = p->budget;
