@@ -31,15 +31,18 @@ static void call_serve(struct origin *o)
         loop_post(o->pool->loop, &o->serve);
 }
 
-/* One that has carried what connections of its origin do carry gets another one at most when it has
- * nothing under way: what is lost on it then is one request, and what is not says that it carries
- * more. */
+/* C has carried what connections of its origin do carry. */
+static bool is_spent(const struct pool_conn *c)
+{
+    struct carry *carry = &c->origin->carry;
+    return c->is_shared && carry->most > 0 && c->n_begun >= carry_most(carry, loop_now());
+}
+
+/* A spent one gets another request at most when it has nothing under way: what is lost on it then is
+ * one request, and what is not says that it carries more. */
 static bool has_room(const struct pool_conn *c)
 {
-    if (c->n_requests >= c->room)
-        return false;
-    return c->n_requests == 0 || c->origin->carry.most == 0 ||
-           c->n_begun < carry_most(&c->origin->carry, loop_now());
+    return c->n_requests < c->room && (c->n_requests == 0 || !is_spent(c));
 }
 
 static bool conn_is_old(const struct pool_conn *c, int64_t now)
@@ -163,7 +166,8 @@ struct ustream *pool_conn_find(struct origin *o, const struct up_want *want)
     for (struct list *it = o->open.next; it != &o->open && n_restless < RESTLESS_MAX; it = next) {
         struct pool_conn *c = container_of(it, struct pool_conn, link);
         next = it->next;
-        bool is_stale = want->not_before != 0 && (!c->is_shared || c->born < want->not_before);
+        bool is_stale =
+            want->not_before != 0 && (!c->is_shared || c->born < want->not_before || is_spent(c));
         if (is_stale || (c->is_shared && is_h1_only))
             continue;
         if (!has_room(c)) {
@@ -280,7 +284,7 @@ void pool_conn_carried(struct pool_conn *c, unsigned n, bool is_short)
 void pool_conn_refused(struct pool_conn *c)
 {
     c->n_refused++;
-    if (c->n_requests > 1 || c->n_refused < REFUSED_MOST || c->is_going)
+    if (c->n_requests > 1 || (c->n_refused < REFUSED_MOST && !is_spent(c)) || c->is_going)
         return;
     pool_conn_carried(c, c->n_answered, true);
     pool_conn_retire(c);
