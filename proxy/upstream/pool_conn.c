@@ -38,8 +38,8 @@ static bool is_spent(const struct pool_conn *c)
     return c->is_shared && carry->most > 0 && c->n_begun >= carry_most(carry, loop_now());
 }
 
-/* A spent one gets another request at most when it has nothing under way: what is lost on it then is
- * one request, and what is not says that it carries more. */
+/* A spent one gets another request at most when it has nothing under way: what is lost on it then
+ * is one request, and what is not says that it carries more. */
 static bool has_room(const struct pool_conn *c)
 {
     return c->n_requests < c->room && (c->n_requests == 0 || !is_spent(c));

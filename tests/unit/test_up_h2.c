@@ -556,10 +556,48 @@ static void goaway(void **state)
     assert_true(q->failed && q->loss == LOSS_UNSENT);
     assert_false(p->over);
     assert_true(conn->is_going);
+    assert_int_equal(origin->carry.once, 1);
     answer(1, "200", 10);
     settle();
     assert_true(p->over && !p->failed && p->body == 10);
     assert_int_equal(origin->conns, 0);
+}
+
+/* As many as its origin's connections carry; then one at a time, but nothing that was lost before.
+ */
+static void a_spent_connection(void **state)
+{
+    (void)state;
+    struct up_want want = fixture_want(&fix, "127.0.0.1", 1);
+    struct up_want again = want;
+    again.not_before = 1;
+    settle();
+    origin->carry.most = 2;
+    origin->carry.until = INT64_MAX;
+    ask(0, "GET", true);
+    assert_int_equal(pool_dial_room(origin), 0);
+    ask(1, "GET", true);
+    assert_null(pool_conn_find(origin, &want));
+    settle();
+    answer(1, "200", 0);
+    settle();
+    assert_null(pool_conn_find(origin, &want));
+    answer(3, "200", 0);
+    settle();
+    assert_null(pool_conn_find(origin, &again));
+    ask(2, "GET", true);
+    assert_null(pool_conn_find(origin, &want));
+    settle();
+    answer(5, "200", 0);
+    settle();
+    assert_int_equal(origin->carry.most, 4);
+    assert_int_equal(origin->answers, 3);
+    ask(3, "GET", true);
+    settle();
+    nghttp2_submit_rst_stream(side.session, NGHTTP2_FLAG_NONE, 7, NGHTTP2_REFUSED_STREAM);
+    settle();
+    assert_int_equal(origin->conns, 0);
+    assert_int_equal(origin->carry.most, 3);
 }
 
 static void resets(void **state)
@@ -830,6 +868,7 @@ int main(void)
         TEST(an_upload),
         TEST(an_early_answer),
         TEST(goaway),
+        TEST(a_spent_connection),
         TEST(resets),
         TEST(cut_inside_the_body),
         TEST(cancelled),
