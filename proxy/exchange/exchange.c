@@ -207,7 +207,7 @@ static bool exchange_retry(struct exchange *x, const struct retry_case *what)
     enum retry_how how = retry_choose(&x->retry, what, loop_now());
     if (how == RETRY_NOT)
         return false;
-    want->not_before = how == RETRY_ANYWHERE ? 1 : loop_now();
+    want->not_before = how == RETRY_ANYWHERE || how == RETRY_LATER ? 1 : loop_now();
     want->is_alone = want->is_alone || how == RETRY_ALONE;
     want->h1_only = want->h1_only || how == RETRY_BY_H1;
     want->delay = how == RETRY_LATER ? retry_delay(&x->retry) : 0;

@@ -30,7 +30,7 @@ enum retry_how {
     RETRY_NOT,
     RETRY_ANYWHERE, /* on any connection, by HTTP/1 one that nobody has used */
     RETRY_NEWER,    /* on a connection that is made from now on */
-    RETRY_LATER,    /* the same, after retry_delay() */
+    RETRY_LATER,    /* on any, after retry_delay(): one that was full may have room */
     RETRY_ALONE,    /* on one of its own */
     RETRY_BY_H1
 };

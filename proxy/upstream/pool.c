@@ -69,6 +69,8 @@ static void wait_end(struct pool_wait *wait)
 {
     struct pool_dial *d = wait->dial;
     struct origin *o = wait->origin;
+    o->delayed -= wait->is_delayed;
+    wait->is_delayed = false;
     if (wait->has_slot)
         list_remove(&wait->link);
     else
@@ -230,6 +232,7 @@ static void wait_begin(struct origin *o, const struct up_want *want, struct pool
     wait->dial = NULL;
     wait->has_slot = false;
     wait->is_held = false;
+    wait->is_delayed = false;
     wait->had_dial = false;
     wait->since = loop_now();
     wait->queued_us = 0;
@@ -280,6 +283,8 @@ static void on_delayed(void *arg)
 {
     struct pool_wait *wait = arg;
     struct origin *o = wait->origin;
+    o->delayed--;
+    wait->is_delayed = false;
     bool has_slot = try_slot(o, &wait->want);
     struct ustream *us = has_slot ? pool_conn_find(o, &wait->want) : NULL;
     deadline_init(&wait->deadline, o->pool->loop, on_queue_timeout, wait);
@@ -295,6 +300,8 @@ struct ustream *pool_get(struct pool *p, const struct up_want *want, struct pool
     wait->queued_us = 0;
     if (want->delay > 0) {
         wait_begin(o, want, wait);
+        o->delayed++;
+        wait->is_delayed = true;
         deadline_init(&wait->deadline, p->loop, on_delayed, wait);
         deadline_set(&wait->deadline, want->delay);
         return NULL;

@@ -73,7 +73,8 @@ static inline void pool_conn_answered(struct pool_conn *c)
     c->n_answered++;
     c->n_refused = 0;
     c->origin->answers++;
-    carry_answered(&c->origin->carry, c->n_answered);
+    if (c->is_shared)
+        carry_answered(&c->origin->carry, c->n_answered);
 }
 /* C ends when it has carried N requests; IS_SHORT: and others on it were not begun or lost. */
 void pool_conn_carried(struct pool_conn *c, unsigned n, bool is_short);

@@ -9,7 +9,7 @@
 enum {
     RESTLESS_MAX = 8,    /* that a look passes over before it gives up */
     CLOSED_AT_ONCE = 32, /* in one go: each is told by TLS; so many take about a millisecond */
-    REFUSED_MOST = 8     /* requests in a row, after which a connection is not asked any more */
+    REFUSED_MOST = 4     /* requests in a row, after which a connection is not asked any more */
 };
 
 /* ---- lists */

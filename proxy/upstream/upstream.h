@@ -110,6 +110,7 @@ struct pool_wait {
     void *dial;               /* the dial this waiter started, if it is still running */
     struct deadline deadline; /* queue_timeout, until it has a slot */
     bool has_slot;
+    bool is_delayed;        /* has not yet asked for one: `deadline` is want.delay then */
     bool is_held;           /* counts on the dial of another; `deadline` is connect_timeout then */
     bool had_dial;          /* one was made for it, or adopted */
     int64_t since;          /* µs */
