@@ -37,7 +37,7 @@ struct origin {
     unsigned conns;      /* idle and busy ones */
     unsigned slots;      /* held by this worker */
     enum origin_speaks speaks;
-    bool wants_h1;       /* it has said so by HTTP/2: that is not offered to it any more */
+    int64_t h1_until;    /* µs: it has said that it wants HTTP/1.1, and gets it so long; 0: not */
     unsigned streams;    /* by HTTP/2: how many its connections take at once; 0: it has not said */
     struct carry carry;  /* and how many one of them carries in all */
     uint64_t answers;    /* that have begun to come from it: it makes progress */
@@ -68,6 +68,13 @@ struct origins {
     struct tally *tally; /* borrowed */
     void (*serve)(void *origin);
 };
+
+/* HTTP/2 is not offered to O for now, for it has asked for HTTP/1.1 by that. */
+static inline bool origin_wants_h1(const struct origin *o)
+{
+    return o->h1_until != 0 && loop_now() < o->h1_until;
+}
+void origin_want_h1(struct origin *o);
 
 /* SERVE is what every origin's `serve` calls. The caller sets `pool` and `tally`. */
 void origins_init(struct origins *t, struct loop *l, void (*serve)(void *origin));

@@ -157,7 +157,7 @@ static void calm(struct pool_conn *c)
 
 struct ustream *pool_conn_find(struct origin *o, const struct up_want *want)
 {
-    bool is_h1_only = want->h1_only || o->wants_h1;
+    bool is_h1_only = want->h1_only || origin_wants_h1(o);
     unsigned n_restless = 0;
     if (want->is_alone || list_is_empty(&o->open))
         return NULL;

@@ -22,7 +22,7 @@ enum {
 
 bool pool_dial_suits(const struct origin *o, const struct up_want *want)
 {
-    return o->tls && !o->wants_h1 && o->speaks != ORIGIN_SPEAKS_H1 && want->rule->http2 &&
+    return o->tls && !origin_wants_h1(o) && o->speaks != ORIGIN_SPEAKS_H1 && want->rule->http2 &&
            !want->h1_only && !want->is_alone;
 }
 
@@ -181,7 +181,7 @@ static struct pool_dial *find_orphan(const struct origin *o, const struct up_wan
         struct pool_dial *d = container_of(it, struct pool_dial, link);
         if (d->wait != NULL)
             return NULL;
-        if (!want->is_alone && !((want->h1_only || o->wants_h1) && d->offers_h2))
+        if (!want->is_alone && !((want->h1_only || origin_wants_h1(o)) && d->offers_h2))
             return d;
     }
     return NULL;
@@ -212,7 +212,7 @@ void pool_dial_begin(struct origin *o, struct pool_wait *wait)
     d = xcalloc(1, sizeof(*d));
     d->origin = o;
     d->wait = wait;
-    wait->want.h1_only = wait->want.h1_only || o->wants_h1;
+    wait->want.h1_only = wait->want.h1_only || origin_wants_h1(o);
     d->offers_h2 = o->tls && wait->want.rule->http2 && !wait->want.h1_only;
     wait->dial = d;
     o->undialled--;

@@ -165,7 +165,7 @@ static void take_goaway(struct up_h2 *c, const nghttp2_goaway *goaway)
     c->has_goaway = true;
     pool_conn_carried(&c->conn, begun < asked ? begun : asked, begun < asked);
     if (goaway->error_code == NGHTTP2_HTTP_1_1_REQUIRED)
-        c->conn.origin->wants_h1 = true;
+        origin_want_h1(c->conn.origin);
 }
 
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
