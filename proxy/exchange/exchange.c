@@ -20,8 +20,7 @@
 #include "upstream/dial.h"
 
 enum {
-    REPLAY_MAX = 16384,
-    RETRIES_UNSENT = 10 /* of what the origin has not processed */
+    REPLAY_MAX = 16384 /* bytes of a body that are kept beside the connection */
 };
 
 static void exchange_set_state(struct exchange *x, enum exchange_state to)
@@ -188,29 +187,50 @@ static void exchange_switch(struct exchange *x, struct h1_head *head)
     x->source->on_tunnel(x, head, up, slot);
 }
 
-/* What was kept of the body waits for the next connection. */
-static void exchange_unkeep(struct exchange *x)
+/* The request as far as it decides about another try. */
+static struct retry_case exchange_case(const struct exchange *x)
 {
+    return (struct retry_case){
+        .is_safe = x->head.method.is_safe,
+        .is_idempotent = x->head.method.is_idempotent,
+        .is_replayable = x->replayable,
+        .limit = x->conf->upstream.retries,
+        .patience = x->conf->upstream.queue_timeout,
+    };
+}
+
+/* Asks X again, which has no ustream, if that may be. What was kept of the body waits for the next
+ * connection. */
+static bool exchange_retry(struct exchange *x, const struct retry_case *what)
+{
+    struct up_want *want = &x->want;
+    enum retry_how how = retry_choose(&x->retry, what, loop_now());
+    if (how == RETRY_NOT)
+        return false;
+    want->not_before = how == RETRY_ANYWHERE || how == RETRY_LATER ? 1 : loop_now();
+    want->is_alone = want->is_alone || how == RETRY_ALONE;
+    want->h1_only = want->h1_only || how == RETRY_BY_H1;
+    want->delay = how == RETRY_LATER ? retry_delay(&x->retry) : 0;
+    retry_count(&x->retry, what);
+    timeout_clear(&x->timeout);
     x->pending = x->kept;
     x->kept = NULL;
     x->body_waits = false;
+    exchange_resume(x);
+    return true;
 }
 
 /* 421 on a connection that others use, too: once more, on one of its own (RFC 9110 §15.5.20). */
 static bool exchange_is_misdirected(struct exchange *x, const struct h1_head *head)
 {
-    if (head->status != 421 || !x->facts.is_shared || x->is_misdirected || !x->replayable)
+    if (head->status != 421 || !x->facts.is_shared || x->want.is_alone || !x->replayable)
         return false;
     struct ustream *us = x->us;
     x->us = NULL;
     us->ops->cancel(us);
-    timeout_clear(&x->timeout);
-    x->is_misdirected = true;
-    x->want.is_alone = true;
-    x->retries++;
-    exchange_unkeep(x);
-    exchange_resume(x);
-    return true;
+    struct retry_case what = exchange_case(x);
+    what.is_misdirected = true;
+    return exchange_retry(x, &what);
 }
 
 static void on_head(void *arg, struct h1_head *head, const struct h1_body *body)
@@ -259,29 +279,7 @@ static void on_drain(void *arg)
     x->source->on_drain(x);
 }
 
-/* Tries a request again that was lost on a connection that had been used before, or that the origin
- * has refused to begin. */
-static bool exchange_retry(struct exchange *x, const struct fault *f, bool is_fresh, bool is_unsent)
-{
-    unsigned limit = x->conf->upstream.retries;
-    /* An origin may take a few requests by each HTTP/2 connection and then send the rest on. */
-    if (is_unsent && limit < (x->facts.is_shared ? RETRIES_UNSENT : 1))
-        limit = x->facts.is_shared ? RETRIES_UNSENT : 1;
-    bool may = is_unsent || (is_fresh && x->head.method.is_idempotent);
-    if (!may || x->res != HALF_HEAD || !x->replayable || x->retries >= limit)
-        return false;
-    x->retries++;
-    timeout_clear(&x->timeout);
-    /* A connection whose origin merely has enough for the moment is asked once more. */
-    if (f->code != FAULT_UP_REFUSED || x->retries > 1)
-        x->want.not_before = loop_now();
-    exchange_unkeep(x);
-    x->want.h1_only = x->want.h1_only || f->code == FAULT_UP_WANTS_H1;
-    exchange_resume(x);
-    return true;
-}
-
-static void on_fault(void *arg, const struct fault *f, bool is_fresh, bool is_unsent)
+static void on_fault(void *arg, const struct fault *f, enum up_loss loss)
 {
     struct exchange *x = arg;
     x->us = NULL;
@@ -289,11 +287,14 @@ static void on_fault(void *arg, const struct fault *f, bool is_fresh, bool is_un
         exchange_cut(x, f);
         return;
     }
-    if (exchange_retry(x, f, is_fresh, is_unsent))
+    struct retry_case what = exchange_case(x);
+    what.loss = loss;
+    what.code = f->code;
+    retry_note(&x->retry, x->is_batch ? 0 : pool_answers(x->engine->pool, &x->want), loop_now());
+    if (exchange_retry(x, &what))
         return;
-    struct fault told = *f;
-    if (!is_unsent && !x->head.method.is_safe && f->code == FAULT_UP_CLOSED)
-        fault_set(&told, f->code, "%s; the request may have been carried out", f->text);
+    struct fault told;
+    retry_explain(&told, f, &x->retry, &what);
     exchange_fail(x, &told);
 }
 

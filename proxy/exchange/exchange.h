@@ -16,6 +16,7 @@
 #define TLSFAN_EXCHANGE_EXCHANGE_H
 
 #include "exchange/engine.h"
+#include "exchange/retry.h"
 #include "exchange/source.h"
 #include "http/rewrite.h"
 
@@ -81,11 +82,10 @@ struct exchange {
     struct evbuffer *kept;         /* all of it that an HTTP/2 connection has got; NULL: not kept */
     struct str replay;             /* the whole body, kept for another try; p NULL: none was kept */
     const struct fields *trailers; /* of the request; the source's, outlive X; NULL: none */
-    bool is_misdirected;           /* 421 has come once */
     bool replayable;               /* the body is in `replay` or in `kept`, or there is none */
     bool paused;                   /* the source takes no more */
     bool body_waits;               /* the upstream takes no more request body for now */
-    unsigned retries;
+    struct retry retry;
     struct timeout timeout; /* response_timeout, then read_timeout */
 
     /* For the record. */

@@ -161,7 +161,7 @@ static void record_upstream(struct pen *w, const struct exchange *x)
     pen_text(w, "\",\"reused\":");
     pen_text(w, x->facts.is_reused ? "true" : "false");
     pen_text(w, ",\"retries\":");
-    pen_number(w, x->retries);
+    pen_number(w, x->retry.tries);
 }
 
 static void record_json(struct pen *w, const struct exchange *x)
@@ -266,7 +266,7 @@ void record_keep(const struct exchange *x)
     r.fault = (uint8_t)x->fault;
     r.is_reused = x->facts.is_reused;
     r.status = (uint16_t)x->status;
-    r.retries = (uint16_t)x->retries;
+    r.retries = (uint16_t)x->retry.tries;
     r.client_len = keep_text(&p, str_from(x->from->peer_text), RECORD_CLIENT);
     r.method_len = keep_text(&p, x->head.method.name, RECORD_METHOD);
     struct pen w = {p, p + RECORD_URL, true};

@@ -83,8 +83,8 @@ void stats_count(const struct exchange *x)
     observe(s, PHASE_TOTAL, t->end - t->begin);
     if (x->fault != FAULT_NONE)
         counter_add(&s->faults[x->fault], 1);
-    if (x->retries > 0)
-        counter_add(&s->retries, x->retries);
+    if (x->retry.tries > 0)
+        counter_add(&s->retries, x->retry.tries);
     if (x->facts.place != NULL)
         count_upstream(s, x);
     if ((t->dns | t->connect | t->tls) != 0)

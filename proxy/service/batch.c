@@ -389,7 +389,7 @@ static void batch_run(void *arg)
     if (b->fault.code != FAULT_NONE) {
         struct fault f = b->fault;
         batch_close(b);
-        events->on_fault(user, &f, false, false);
+        events->on_fault(user, &f, LOSS_FINAL);
         return;
     }
     if (b->state == BATCH_BODY && b->is_awaited)

@@ -83,11 +83,10 @@ static void on_end(void *arg, const struct fields *trailers)
     bufferevent_trigger(evhtp_connection_get_bev(k->conn), EV_WRITE, 0);
 }
 
-static void on_fault(void *arg, const struct fault *f, bool is_fresh, bool is_unsent)
+static void on_fault(void *arg, const struct fault *f, enum up_loss loss)
 {
     struct caller *k = arg;
-    (void)is_fresh;
-    (void)is_unsent;
+    (void)loss;
     k->batch = NULL;
     caller_refuse(k, f);
 }

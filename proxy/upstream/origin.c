@@ -10,6 +10,7 @@ enum {
     UNUSED_MANY = 512,       /* beyond it unused records go early */
     UNUSED_SHORT = 10000000, /* µs an unused record stays in any case */
     UNUSED_LONG = 600000000, /* µs, for its TLS sessions */
+    H1_KEPT = 600000000,     /* µs without HTTP/2, after which it is offered again */
     FORGOTTEN_AT_ONCE = 32   /* in one turn: about a millisecond, most of it for TLS sessions */
 };
 
@@ -143,7 +144,7 @@ struct origin *origins_get(struct origins *t, const struct up_want *want)
 
 static bool is_unused(const struct origin *o)
 {
-    return o->conns == 0 && o->slots == 0 && list_is_empty(&o->groups) &&
+    return o->conns == 0 && o->slots == 0 && o->delayed == 0 && list_is_empty(&o->groups) &&
            list_is_empty(&o->dials) && list_is_empty(&o->ready);
 }
 
@@ -155,6 +156,11 @@ void origins_settle(struct origins *t, struct origin *o)
     o->since = loop_now();
     list_push_back(&t->unused, &o->link);
     t->n_unused++;
+}
+
+void origin_want_h1(struct origin *o)
+{
+    o->h1_until = loop_now() + H1_KEPT;
 }
 
 void origins_clear(struct origins *t)

@@ -7,6 +7,7 @@
 
 #include "base/hash.h"
 #include "net/tls_stream.h"
+#include "upstream/carry.h"
 #include "upstream/limit.h"
 #include "upstream/tally.h"
 #include "upstream/upstream.h"
@@ -25,6 +26,7 @@ struct origin {
     struct list groups; /* struct wait_group: who waits for a slot, the next one's turn first */
     void *groups_by_client;
     struct list ready;   /* struct pool_wait with a slot, for a connection, first come first */
+    unsigned delayed;    /* waiters that come later: want.delay */
     unsigned undialled;  /* of them: those who have no dial of their own */
     struct list open;    /* struct pool_conn that take a request, most recently used first */
     struct list dials;   /* dials that run, in front those that nobody waits for any more */
@@ -35,8 +37,10 @@ struct origin {
     unsigned conns;      /* idle and busy ones */
     unsigned slots;      /* held by this worker */
     enum origin_speaks speaks;
-    bool wants_h1;       /* it has said so by HTTP/2: that is not offered to it any more */
+    int64_t h1_until;    /* µs: it has said that it wants HTTP/1.1, and gets it so long; 0: not */
     unsigned streams;    /* by HTTP/2: how many its connections take at once; 0: it has not said */
+    struct carry carry;  /* and how many one of them carries in all */
+    uint64_t answers;    /* that have begun to come from it: it makes progress */
     unsigned n_settling; /* connections that have yet to say so */
     struct tls_sessions sessions;
     struct tally_place *place; /* that of TALLY_OTHER until it was reached */
@@ -64,6 +68,13 @@ struct origins {
     struct tally *tally; /* borrowed */
     void (*serve)(void *origin);
 };
+
+/* HTTP/2 is not offered to O for now, for it has asked for HTTP/1.1 by that. */
+static inline bool origin_wants_h1(const struct origin *o)
+{
+    return o->h1_until != 0 && loop_now() < o->h1_until;
+}
+void origin_want_h1(struct origin *o);
 
 /* SERVE is what every origin's `serve` calls. The caller sets `pool` and `tally`. */
 void origins_init(struct origins *t, struct loop *l, void (*serve)(void *origin));

@@ -69,6 +69,8 @@ static void wait_end(struct pool_wait *wait)
 {
     struct pool_dial *d = wait->dial;
     struct origin *o = wait->origin;
+    o->delayed -= wait->is_delayed;
+    wait->is_delayed = false;
     if (wait->has_slot)
         list_remove(&wait->link);
     else
@@ -230,6 +232,7 @@ static void wait_begin(struct origin *o, const struct up_want *want, struct pool
     wait->dial = NULL;
     wait->has_slot = false;
     wait->is_held = false;
+    wait->is_delayed = false;
     wait->had_dial = false;
     wait->since = loop_now();
     wait->queued_us = 0;
@@ -251,20 +254,11 @@ static void wait_queue(struct origin *o, struct pool_wait *wait)
     loop_post(p->loop, &o->serve);
 }
 
-struct ustream *pool_get(struct pool *p, const struct up_want *want, struct pool_wait *wait)
+/* WAIT has a slot, but no connection is free; or it has neither. */
+static void wait_go_on(struct origin *o, const struct up_want *want, struct pool_wait *wait,
+                       bool has_slot)
 {
-    struct origin *o = origins_get(&p->origins, want);
-    wait->queued_us = 0;
-    /* A second try goes before who waits: it takes back the slot that the first one has just lost.
-     * What its client asked for next may hold the others until this one is answered. */
-    bool is_retry = want->not_before != 0 || want->is_alone;
-    bool has_slot = (is_retry || list_is_empty(&o->groups)) && slot_take(o);
-    if (has_slot) {
-        struct ustream *us = pool_conn_find(o, want);
-        if (us != NULL)
-            return us;
-    }
-    wait_begin(o, want, wait);
+    struct pool *p = o->pool;
     if (has_slot) {
         wait_ready(o, wait);
         if (pool_dial_suits(o, want) || o->is_restless)
@@ -274,7 +268,60 @@ struct ustream *pool_get(struct pool *p, const struct up_want *want, struct pool
     } else {
         wait_queue(o, wait);
     }
+}
+
+/* A second try goes before who waits: it takes back the slot that the first one has just lost. What
+ * its client asked for next may hold the others until this one is answered. */
+static bool try_slot(struct origin *o, const struct up_want *want)
+{
+    bool is_retry = want->not_before != 0 || want->is_alone;
+    return (is_retry || list_is_empty(&o->groups)) && slot_take(o);
+}
+
+/* Until now WAIT was in no list and had no slot: nobody has waited for it. */
+static void on_delayed(void *arg)
+{
+    struct pool_wait *wait = arg;
+    struct origin *o = wait->origin;
+    o->delayed--;
+    wait->is_delayed = false;
+    bool has_slot = try_slot(o, &wait->want);
+    struct ustream *us = has_slot ? pool_conn_find(o, &wait->want) : NULL;
+    deadline_init(&wait->deadline, o->pool->loop, on_queue_timeout, wait);
+    if (us != NULL)
+        pool_wait_serve(wait, us);
+    else
+        wait_go_on(o, &wait->want, wait, has_slot);
+}
+
+struct ustream *pool_get(struct pool *p, const struct up_want *want, struct pool_wait *wait)
+{
+    struct origin *o = origins_get(&p->origins, want);
+    wait->queued_us = 0;
+    if (want->delay > 0) {
+        wait_begin(o, want, wait);
+        o->delayed++;
+        wait->is_delayed = true;
+        deadline_init(&wait->deadline, p->loop, on_delayed, wait);
+        deadline_set(&wait->deadline, want->delay);
+        return NULL;
+    }
+    bool has_slot = try_slot(o, want);
+    if (has_slot) {
+        struct ustream *us = pool_conn_find(o, want);
+        if (us != NULL)
+            return us;
+    }
+    wait_begin(o, want, wait);
+    wait_go_on(o, want, wait, has_slot);
     return NULL;
+}
+
+uint64_t pool_answers(struct pool *p, const struct up_want *want)
+{
+    struct origin *o = origins_get(&p->origins, want);
+    origins_settle(&p->origins, o);
+    return o->answers;
 }
 
 /* Somebody else waits for what D will bring. */

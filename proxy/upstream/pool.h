@@ -16,7 +16,8 @@ struct pool_conn_ops {
 };
 
 /* One connection. Owner: the pool while it carries no request, else the requests together. It is in
- * origin->open exactly while n_requests < room, and in pool->idle exactly while n_requests is 0. */
+ * origin->open while it has room (n_requests < room, and see carry.h), and in pool->idle exactly
+ * while n_requests is 0. */
 struct pool_conn {
     const struct pool_conn_ops *ops;
     struct list link;            /* in origin->open */
@@ -27,14 +28,18 @@ struct pool_conn {
     const struct forward_id *id; /* borrowed: for Via */
     struct up_facts facts;       /* of its first request, and then of the others */
     unsigned n_requests;         /* that it carries */
-    unsigned room;               /* how many it may carry at once: 1 by HTTP/1 */
-    size_t holds;                /* bytes: see struct pool_made */
-    bool is_shared;              /* HTTP/2 */
-    bool is_settling;            /* HTTP/2: `room` is a guess until the peer has said it */
-    bool is_going;               /* takes no other request, and is closed behind the last one */
-    bool is_reading;             /* what came is being taken in, so it is alive */
-    int64_t born;                /* µs */
-    int64_t idle_since;          /* µs, 0: it carries its first requests */
+    unsigned n_begun;            /* that it was given since it was made */
+    unsigned n_answered;         /* of them: those whose answer has begun */
+    bool is_short;               /* it has turned others away: pool_conn_carried() */
+    unsigned n_refused; /* that were turned away since the last answer: pool_conn_refused() */
+    unsigned room;      /* how many it may carry at once: 1 by HTTP/1 */
+    size_t holds;       /* bytes: see struct pool_made */
+    bool is_shared;     /* HTTP/2 */
+    bool is_settling;   /* HTTP/2: `room` is a guess until the peer has said it */
+    bool is_going;      /* takes no other request, and is closed behind the last one */
+    bool is_reading;    /* what came is being taken in, so it is alive */
+    int64_t born;       /* µs */
+    int64_t idle_since; /* µs, 0: it carries its first requests */
 };
 
 /* What a transport makes a connection of; STREAM is its own from then on. FACTS: peer and times. */
@@ -62,6 +67,19 @@ void pool_conn_gone(struct pool_conn *c);
 void pool_conn_room(struct pool_conn *c, unsigned room);
 /* C takes no other request; it is closed behind the last one, which may be at once. */
 void pool_conn_retire(struct pool_conn *c);
+/* A final answer has begun on C. */
+static inline void pool_conn_answered(struct pool_conn *c)
+{
+    c->n_answered++;
+    c->n_refused = 0;
+    c->origin->answers++;
+    if (c->is_shared)
+        carry_answered(&c->origin->carry, c->n_answered);
+}
+/* C ends when it has carried N requests; IS_SHORT: and others on it were not begun or lost. */
+void pool_conn_carried(struct pool_conn *c, unsigned n, bool is_short);
+/* A request that C still carries was refused. C goes when it refuses whatever it is asked. */
+void pool_conn_refused(struct pool_conn *c);
 /* C's stream goes its own way and keeps the slot: a token for pool_release_slot(). Then C is as
  * gone. */
 void *pool_conn_taken(struct pool_conn *c);

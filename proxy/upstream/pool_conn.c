@@ -7,8 +7,9 @@
 #include "upstream/pool_room.h"
 
 enum {
-    RESTLESS_MAX = 8,   /* that a look passes over before it gives up */
-    CLOSED_AT_ONCE = 32 /* in one go: each is told by TLS; so many take about a millisecond */
+    RESTLESS_MAX = 8,    /* that a look passes over before it gives up */
+    CLOSED_AT_ONCE = 32, /* in one go: each is told by TLS; so many take about a millisecond */
+    REFUSED_MOST = 4     /* requests in a row, after which a connection is not asked any more */
 };
 
 /* ---- lists */
@@ -28,6 +29,20 @@ static void call_serve(struct origin *o)
 {
     if (!list_is_empty(&o->ready))
         loop_post(o->pool->loop, &o->serve);
+}
+
+/* C has carried what connections of its origin do carry. */
+static bool is_spent(const struct pool_conn *c)
+{
+    struct carry *carry = &c->origin->carry;
+    return c->is_shared && carry->most > 0 && c->n_begun >= carry_most(carry, loop_now());
+}
+
+/* A spent one gets another request at most when it has nothing under way: what is lost on it then
+ * is one request, and what is not says that it carries more. */
+static bool has_room(const struct pool_conn *c)
+{
+    return c->n_requests < c->room && (c->n_requests == 0 || !is_spent(c));
 }
 
 static bool conn_is_old(const struct pool_conn *c, int64_t now)
@@ -101,7 +116,8 @@ struct ustream *pool_conn_use(struct pool_conn *c)
         list_remove(&c->link);
     }
     c->n_requests++;
-    if (c->n_requests < c->room)
+    c->n_begun++;
+    if (has_room(c))
         list_push_front(&c->origin->open, &c->link);
     return c->ops->open(c);
 }
@@ -141,7 +157,7 @@ static void calm(struct pool_conn *c)
 
 struct ustream *pool_conn_find(struct origin *o, const struct up_want *want)
 {
-    bool is_h1_only = want->h1_only || o->wants_h1;
+    bool is_h1_only = want->h1_only || origin_wants_h1(o);
     unsigned n_restless = 0;
     if (want->is_alone || list_is_empty(&o->open))
         return NULL;
@@ -150,9 +166,14 @@ struct ustream *pool_conn_find(struct origin *o, const struct up_want *want)
     for (struct list *it = o->open.next; it != &o->open && n_restless < RESTLESS_MAX; it = next) {
         struct pool_conn *c = container_of(it, struct pool_conn, link);
         next = it->next;
-        bool is_stale = want->not_before != 0 && (!c->is_shared || c->born < want->not_before);
+        bool is_stale =
+            want->not_before != 0 && (!c->is_shared || c->born < want->not_before || is_spent(c));
         if (is_stale || (c->is_shared && is_h1_only))
             continue;
+        if (!has_room(c)) {
+            list_remove(it); /* what it carries has since turned out to be less */
+            continue;
+        }
         enum fitness fitness = conn_fitness(c, now);
         if (fitness == FIT)
             return pool_conn_use(c);
@@ -198,7 +219,7 @@ void pool_conn_done(struct pool_conn *c)
     if (c->n_requests == 0) {
         c->pool->n_busy--;
         pool_conn_keep(c);
-    } else if (c->n_requests < c->room && list_is_empty(&c->link)) {
+    } else if (has_room(c) && list_is_empty(&c->link)) {
         list_push_front(&o->open, &c->link);
         call_serve(o);
     }
@@ -239,7 +260,7 @@ void pool_conn_room(struct pool_conn *c, unsigned room)
     c->is_settling = false;
     c->room = c->is_going ? 0 : room;
     list_remove(&c->link);
-    if (c->n_requests < c->room)
+    if (has_room(c))
         list_push_front(&o->open, &c->link);
     call_serve(o);
     if (c->room == 0 && c->n_requests == 0)
@@ -250,6 +271,23 @@ void pool_conn_retire(struct pool_conn *c)
 {
     c->is_going = true;
     pool_conn_room(c, 0);
+}
+
+void pool_conn_carried(struct pool_conn *c, unsigned n, bool is_short)
+{
+    struct carry *carry = &c->origin->carry;
+    if (!c->is_short && (is_short || n == carry->most))
+        carry_learn(carry, n, loop_now());
+    c->is_short = c->is_short || is_short;
+}
+
+void pool_conn_refused(struct pool_conn *c)
+{
+    c->n_refused++;
+    if (c->n_requests > 1 || (c->n_refused < REFUSED_MOST && !is_spent(c)) || c->is_going)
+        return;
+    pool_conn_carried(c, c->n_answered, true);
+    pool_conn_retire(c);
 }
 
 void *pool_conn_taken(struct pool_conn *c)

@@ -22,22 +22,26 @@ enum {
 
 bool pool_dial_suits(const struct origin *o, const struct up_want *want)
 {
-    return o->tls && !o->wants_h1 && o->speaks != ORIGIN_SPEAKS_H1 && want->rule->http2 &&
+    return o->tls && !origin_wants_h1(o) && o->speaks != ORIGIN_SPEAKS_H1 && want->rule->http2 &&
            !want->h1_only && !want->is_alone;
 }
 
-unsigned pool_dial_room(const struct origin *o)
+unsigned pool_dial_room(struct origin *o)
 {
     uint64_t room = 0;
-    if (o->n_settling > 0)
+    unsigned each = carry_most(&o->carry, loop_now());
+    bool is_known = o->speaks == ORIGIN_SPEAKS_H2 && o->streams > 0;
+    /* Where little is carried, one that settles is as full as it gets. */
+    if (o->n_settling > 0 && !(is_known && each != UINT32_MAX))
         return UINT32_MAX;
+    each = each < o->streams ? each : o->streams;
     list_foreach (it, &o->dials) {
         const struct pool_dial *d = container_of(it, struct pool_dial, link);
         if (!d->offers_h2)
             continue;
-        if (o->speaks != ORIGIN_SPEAKS_H2 || o->streams == 0)
+        if (!is_known)
             return UINT32_MAX;
-        room += o->streams - (d->wait != NULL ? 1 : 0);
+        room += each - (d->wait != NULL ? 1 : 0);
     }
     return room < UINT32_MAX ? (unsigned)room : UINT32_MAX;
 }
@@ -177,7 +181,7 @@ static struct pool_dial *find_orphan(const struct origin *o, const struct up_wan
         struct pool_dial *d = container_of(it, struct pool_dial, link);
         if (d->wait != NULL)
             return NULL;
-        if (!want->is_alone && !((want->h1_only || o->wants_h1) && d->offers_h2))
+        if (!want->is_alone && !((want->h1_only || origin_wants_h1(o)) && d->offers_h2))
             return d;
     }
     return NULL;
@@ -208,7 +212,8 @@ void pool_dial_begin(struct origin *o, struct pool_wait *wait)
     d = xcalloc(1, sizeof(*d));
     d->origin = o;
     d->wait = wait;
-    d->offers_h2 = o->tls && wait->want.rule->http2 && !wait->want.h1_only && !o->wants_h1;
+    wait->want.h1_only = wait->want.h1_only || origin_wants_h1(o);
+    d->offers_h2 = o->tls && wait->want.rule->http2 && !wait->want.h1_only;
     wait->dial = d;
     o->undialled--;
     d->share.budget = p->budget;

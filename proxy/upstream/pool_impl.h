@@ -75,7 +75,7 @@ void pool_dial_begin(struct origin *o, struct pool_wait *wait);
 void pool_dial_cancel(struct pool_dial *d);
 /* How many of those who wait, beside those whose dials these are, will find a place on connections
  * that are being made: as many as it takes while it is not known whether they speak HTTP/2. */
-unsigned pool_dial_room(const struct origin *o);
+unsigned pool_dial_room(struct origin *o);
 /* True when WAIT may ride such a connection. */
 bool pool_dial_suits(const struct origin *o, const struct up_want *want);
 

@@ -94,11 +94,14 @@ static void up_h1_fail(struct up_h1 *c, const struct fault *f)
 {
     const struct ustream_events *events = c->us.events;
     void *arg = c->us.arg;
-    bool is_fresh = c->conn.idle_since != 0 && !c->has_answered;
-    bool is_unsent = !c->has_answered && c->conn.stream->bytes_out == c->sent_before;
+    enum up_loss loss = LOSS_FINAL;
+    if (!c->has_answered && c->conn.stream->bytes_out == c->sent_before)
+        loss = LOSS_UNSENT;
+    else if (!c->has_answered && c->conn.idle_since != 0)
+        loss = LOSS_REUSED;
     up_h1_close(c);
     if (events != NULL)
-        events->on_fault(arg, f, is_fresh, is_unsent);
+        events->on_fault(arg, f, loss);
 }
 
 static void up_h1_fail_parse(struct up_h1 *c, const struct h1_error *e)
@@ -145,7 +148,7 @@ static void up_h1_finish(struct up_h1 *c, bool surplus)
     } else {
         struct fault f;
         fault_set(&f, FAULT_UP_PROTOCOL, "the origin's trailer section is not valid HTTP");
-        events->on_fault(arg, &f, false, false);
+        events->on_fault(arg, &f, LOSS_FINAL);
     }
     arena_clear(&arena);
     h1_body_clear(&body);
@@ -191,6 +194,7 @@ static bool up_h1_take_head(struct up_h1 *c, struct h1_head *head)
     }
     forward_response(head, c->conn.id, c->conn.origin->via, &keep_alive);
     c->keep_alive = keep_alive;
+    pool_conn_answered(&c->conn);
     c->res = h1_body_is_done(&c->body) ? UP_H1_DONE : UP_H1_BODY;
     c->us.events->on_head(c->us.arg, head, &c->body);
     return c->state == UP_H1_ACTIVE;

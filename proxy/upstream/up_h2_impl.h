@@ -112,7 +112,7 @@ struct up_h2_stream {
     uint64_t received;          /* bytes since `window` was last changed */
     uint64_t round;             /* in which the last event was recorded */
     unsigned last_data;         /* that event, if it was DATA, else UINT32_MAX */
-    unsigned infos;             /* interim responses that have come */
+    unsigned infos, answered;   /* interim responses that have come; answers C gave before S */
     bool paused;
     bool has_answered;   /* a byte of an answer has come */
     bool has_head;       /* the final head was told */

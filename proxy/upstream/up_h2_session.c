@@ -157,6 +157,17 @@ static void take_headers(struct up_h2 *c, struct up_h2_stream *s, bool is_end)
     add_event(c, (struct up_h2_event){.kind = UP_H2_HEADERS, .s = s, .block = block});
 }
 
+/* What is behind the last id is asked elsewhere: how many came before it is worth knowing. */
+static void take_goaway(struct up_h2 *c, const nghttp2_goaway *goaway)
+{
+    unsigned begun = ((unsigned)goaway->last_stream_id + 1) / 2;
+    unsigned asked = nghttp2_session_get_next_stream_id(c->session) / 2;
+    c->has_goaway = true;
+    pool_conn_carried(&c->conn, begun < asked ? begun : asked, begun < asked);
+    if (goaway->error_code == NGHTTP2_HTTP_1_1_REQUIRED)
+        origin_want_h1(c->conn.origin);
+}
+
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
     struct up_h2 *c = arg;
@@ -182,9 +193,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         c->has_settings = c->has_settings || (frame->hd.flags & NGHTTP2_FLAG_ACK) == 0;
         break;
     case NGHTTP2_GOAWAY:
-        c->has_goaway = true;
-        if (frame->goaway.error_code == NGHTTP2_HTTP_1_1_REQUIRED)
-            c->conn.origin->wants_h1 = true;
+        take_goaway(c, &frame->goaway);
         break;
     default:
         break;

@@ -120,7 +120,7 @@ static void tell_end(struct up_h2_stream *s)
     s->fault = NULL;
     over(s);
     if (f != NULL)
-        events->on_fault(arg, f, false, false);
+        events->on_fault(arg, f, LOSS_FINAL);
     else
         events->on_end(arg, ending != NULL && ending->fields.n > 0 ? &ending->fields : NULL);
     free(f);
@@ -133,7 +133,7 @@ static bool has_waiting(const struct up_h2_stream *s)
 }
 
 /* S fails with F. What came before is told first. */
-static void fail(struct up_h2_stream *s, const struct fault *f, bool is_unsent, bool is_fresh)
+static void fail(struct up_h2_stream *s, const struct fault *f, enum up_loss loss)
 {
     const struct ustream_events *events = s->us.events;
     void *arg = s->us.arg;
@@ -149,7 +149,7 @@ static void fail(struct up_h2_stream *s, const struct fault *f, bool is_unsent, 
     }
     over(s);
     if (events != NULL)
-        events->on_fault(arg, &told, is_fresh, is_unsent);
+        events->on_fault(arg, &told, loss);
 }
 
 /* The response is not what it should be; S ends, its connection goes on. */
@@ -158,7 +158,7 @@ static void fail_response(struct up_h2_stream *s, const char *what)
     struct fault f;
     fault_set(&f, FAULT_UP_PROTOCOL, "the origin's response is not valid HTTP: %s", what);
     leave(s, NGHTTP2_PROTOCOL_ERROR, false);
-    fail(s, &f, false, false);
+    fail(s, &f, LOSS_FINAL);
 }
 
 /* ---- what came */
@@ -229,6 +229,7 @@ static void take_head(struct up_h2_stream *s, struct h1_head *head, bool is_end)
     }
     forward_response(head, conn->id, conn->origin->via, &keep_alive);
     s->has_head = true;
+    pool_conn_answered(&s->c->conn);
     s->us.events->on_head(s->us.arg, head, &body);
     if (is_end && is_live(s))
         finish(s, NULL);
@@ -333,8 +334,10 @@ void up_h2_stream_reset(struct up_h2_stream *s, uint32_t code)
     else
         fault_set(&f, FAULT_UP_PROTOCOL, "the origin's response is not valid HTTP: %s", name);
     bool is_unsent = !s->has_answered && (s->is_refused || f.code == FAULT_UP_WANTS_H1);
+    if (code == NGHTTP2_REFUSED_STREAM && s->by_peer)
+        pool_conn_refused(&s->c->conn);
     leave(s, code, true);
-    fail(s, &f, is_unsent, false);
+    fail(s, &f, is_unsent ? LOSS_UNSENT : LOSS_FINAL);
 }
 
 bool up_h2_stream_give_back(struct up_h2 *c)
@@ -350,18 +353,26 @@ bool up_h2_stream_give_back(struct up_h2 *c)
         return false;
     fault_set(&f, FAULT_UP_CLOSED, "the origin takes fewer HTTP/2 streams than before");
     leave(s, NGHTTP2_CANCEL, false);
-    fail(s, &f, true, false);
+    fail(s, &f, LOSS_UNSENT);
     return true;
 }
 
 void up_h2_stream_lost(struct up_h2_stream *s, const struct fault *f)
 {
-    bool is_fresh = s->us.facts.is_reused && !s->has_answered;
+    struct pool_conn *conn = &s->c->conn;
+    enum up_loss loss = LOSS_FINAL;
     /* Before its HEADERS are complete the origin cannot have begun with it. */
-    bool is_unsent = !s->has_answered && (!s->is_sent || s->c->out_left < s->sent_at);
+    if (!s->has_answered && (!s->is_sent || s->c->out_left < s->sent_at))
+        loss = LOSS_UNSENT;
+    else if (!s->has_answered && conn->n_answered > s->answered)
+        loss = LOSS_AMID;
+    else if (!s->has_answered && s->us.facts.is_reused)
+        loss = LOSS_REUSED;
+    if (conn->n_answered > s->answered && !s->has_answered && !s->c->has_goaway)
+        pool_conn_carried(conn, conn->n_answered, true);
     s->c = NULL;
     drop_buffer(s, &s->out);
-    fail(s, f, is_unsent, is_fresh);
+    fail(s, f, loss);
 }
 
 /* ---- what waits */
@@ -398,7 +409,7 @@ static void on_deliver(void *arg)
         struct fault f;
         fault_set(&f, FAULT_UP_CLOSED, "the HTTP/2 connection takes no other request");
         leave(s, NGHTTP2_NO_ERROR, true);
-        fail(s, &f, true, false);
+        fail(s, &f, LOSS_UNSENT);
         return;
     }
     deliver_body(s);
@@ -547,6 +558,7 @@ struct up_h2_stream *up_h2_stream_new(struct up_h2 *c)
     s->loop = c->loop;
     s->share.budget = c->budget;
     s->window = c->window_min;
+    s->answered = c->conn.n_answered;
     post_init(&s->deliver, on_deliver, s);
     list_push_back(&c->streams, &s->link);
     return s;

@@ -37,6 +37,15 @@ struct up_request {
     bool is_upgrade; /* Upgrade: websocket is in the fields */
 };
 
+/* What is known of a request that an upstream has lost, from the worst on. */
+enum up_loss {
+    LOSS_FINAL,  /* it may have been carried out, or a part of the answer has come */
+    LOSS_REUSED, /* not a byte of an answer had come, on a connection that had been used before */
+    LOSS_AMID,   /* nor here, and the connection has answered others while it was under way */
+    LOSS_UNSENT  /* not begun: not even a byte was written, or the origin says so; by HTTP/1.1 alone
+                    when the fault is FAULT_UP_WANTS_H1 */
+};
+
 struct ustream_events {
     /* A 1xx but 101. HEAD, its fields and bytes last until return and may be changed. */
     void (*on_info)(void *arg, struct h1_head *head);
@@ -46,11 +55,7 @@ struct ustream_events {
     void (*on_body)(void *arg, const char *p, size_t n);
     /* TRAILERS may be NULL. */
     void (*on_end)(void *arg, const struct fields *trailers);
-    /* IS_FRESH: not a byte of an answer had come and the connection had been used before: may be
-     * tried again elsewhere if the method allows. IS_UNSENT: not even a byte of the request was
-     * written, or the origin says that it was not processed: any method may; by HTTP/1.1 alone when
-     * F is FAULT_UP_WANTS_H1. */
-    void (*on_fault)(void *arg, const struct fault *f, bool is_fresh, bool is_unsent);
+    void (*on_fault)(void *arg, const struct fault *f, enum up_loss loss);
     /* Request body may go on after body() said false. */
     void (*on_drain)(void *arg);
 };
@@ -105,6 +110,7 @@ struct pool_wait {
     void *dial;               /* the dial this waiter started, if it is still running */
     struct deadline deadline; /* queue_timeout, until it has a slot */
     bool has_slot;
+    bool is_delayed;        /* has not yet asked for one: `deadline` is want.delay then */
     bool is_held;           /* counts on the dial of another; `deadline` is connect_timeout then */
     bool had_dial;          /* one was made for it, or adopted */
     int64_t since;          /* µs */
@@ -132,6 +138,8 @@ void pool_close(struct pool *p);
  * caller) will be told, never before this returns. Faults: those of dial.h, and FAULT_LIMIT after
  * queue_timeout. */
 struct ustream *pool_get(struct pool *p, const struct up_want *want, struct pool_wait *wait);
+/* How many answers the origin of WANT has begun here so far. */
+uint64_t pool_answers(struct pool *p, const struct up_want *want);
 /* WAIT is not told any more. Harmless when it is not waiting. */
 void pool_cancel(struct pool_wait *wait);
 /* Ends the slot of a connection that was taken. */

@@ -80,11 +80,10 @@ static void on_end(void *arg, const struct fields *trailers)
     p->ends++;
 }
 
-static void on_fault(void *arg, const struct fault *f, bool is_fresh, bool is_unsent)
+static void on_fault(void *arg, const struct fault *f, enum up_loss loss)
 {
     struct probe *p = arg;
-    (void)is_unsent;
-    assert(f->code != FAULT_NONE && f->code != FAULT_INTERNAL && !is_fresh);
+    assert(f->code != FAULT_NONE && f->code != FAULT_INTERNAL && loss != LOSS_REUSED);
     p->us = NULL;
     p->ends++;
 }

@@ -115,11 +115,11 @@ static void on_end(void *arg, const struct fields *trailers)
     ask_again(p);
 }
 
-static void on_fault(void *arg, const struct fault *f, bool is_fresh, bool is_unsent)
+static void on_fault(void *arg, const struct fault *f, enum up_loss loss)
 {
     struct probe *p = arg;
     assert(f->code != FAULT_NONE && f->code != FAULT_INTERNAL);
-    assert(p->us != NULL && (p->heads == 0 || (!is_fresh && !is_unsent)));
+    assert(p->us != NULL && (p->heads == 0 || loss == LOSS_FINAL));
     p->us = NULL;
     p->ends++;
 }

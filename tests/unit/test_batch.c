@@ -72,10 +72,10 @@ static void on_end(void *arg, const struct fields *trailers)
     user.ends++;
 }
 
-static void on_fault(void *arg, const struct fault *f, bool is_fresh, bool is_unsent)
+static void on_fault(void *arg, const struct fault *f, enum up_loss loss)
 {
     (void)arg;
-    assert_false(is_fresh || is_unsent);
+    assert_int_equal(loss, LOSS_FINAL);
     user.us = NULL;
     user.fault = *f;
     user.faults++;

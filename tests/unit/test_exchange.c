@@ -83,7 +83,7 @@ static void second_try(void **state)
         }
         until(NULL);
         assert_non_null(strstr(p.told, cases[i].expected));
-        assert_int_equal(p.x.retries, retries);
+        assert_int_equal(p.x.retry.tries, retries);
         probe_close(&p, &rig);
         if (retries)
             close(fd);
@@ -110,7 +110,7 @@ static void no_second_try(void **state)
         close(fd);
         until(NULL);
         assert_non_null(strstr(p.told, "HTTP/1.1 502 "));
-        assert_int_equal(p.x.retries, 0);
+        assert_int_equal(p.x.retry.tries, 0);
         assert_int_equal(p.x.must_close, how == 1);
         probe_close(&p, &rig);
     }
@@ -264,7 +264,7 @@ static void a_first_part_is_kept(void **state)
     assert_int_equal(shared_got, sizeof(part));
     fault_set(&f, FAULT_UP_CLOSED, "the origin ended the HTTP/2 connection (GOAWAY)");
     shared_got = 0;
-    shared.events->on_fault(shared.arg, &f, false, true);
+    shared.events->on_fault(shared.arg, &f, LOSS_UNSENT);
     assert_string_equal(p.told, "");
     assert_int_equal(shared_got, sizeof(part));
     (void)exchange_body(&p.x, str_make(part, 10000)); /* it has begun with it, then */

@@ -75,13 +75,13 @@ static void on_end(void *arg, const struct fields *trailers)
                  STR_ARG(trailers->v[0].value));
 }
 
-static void on_fault(void *arg, const struct fault *f, bool is_fresh, bool is_unsent)
+static void on_fault(void *arg, const struct fault *f, enum up_loss loss)
 {
     struct probe *p = arg;
     assert_false(p->over);
     p->over = p->failed = true;
-    p->is_fresh = is_fresh;
-    p->is_unsent = is_unsent;
+    p->is_fresh = loss == LOSS_REUSED;
+    p->is_unsent = loss == LOSS_UNSENT;
     p->code = f->code;
     memcpy(p->text, f->text, sizeof(p->text));
 }

@@ -157,7 +157,8 @@ static struct probe {
     struct ustream *us;
     unsigned status, infos, drains, heads, bodies;
     size_t body;
-    bool over, failed, is_fresh, is_unsent, pauses, cancels_in_head, cancels_in_body, asks_again;
+    enum up_loss loss;
+    bool over, failed, pauses, cancels_in_head, cancels_in_body, asks_again;
     enum fault_code code;
     enum h1_framing framing;
     uint64_t length;
@@ -215,13 +216,12 @@ static void on_end(void *arg, const struct fields *trailers)
         ask(PROBES - 1, "GET", true);
 }
 
-static void on_fault(void *arg, const struct fault *f, bool is_fresh, bool is_unsent)
+static void on_fault(void *arg, const struct fault *f, enum up_loss loss)
 {
     struct probe *p = arg;
     assert_false(p->over);
     p->over = p->failed = true;
-    p->is_fresh = is_fresh;
-    p->is_unsent = is_unsent;
+    p->loss = loss;
     p->code = f->code;
     memcpy(p->text, f->text, sizeof(p->text));
 }
@@ -553,13 +553,51 @@ static void goaway(void **state)
     settle();
     nghttp2_submit_goaway(side.session, NGHTTP2_FLAG_NONE, 1, NGHTTP2_NO_ERROR, NULL, 0);
     settle();
-    assert_true(q->failed && q->is_unsent);
+    assert_true(q->failed && q->loss == LOSS_UNSENT);
     assert_false(p->over);
     assert_true(conn->is_going);
+    assert_int_equal(origin->carry.once, 1);
     answer(1, "200", 10);
     settle();
     assert_true(p->over && !p->failed && p->body == 10);
     assert_int_equal(origin->conns, 0);
+}
+
+/* As many as its origin's connections carry; then one at a time, but nothing that was lost before.
+ */
+static void a_spent_connection(void **state)
+{
+    (void)state;
+    struct up_want want = fixture_want(&fix, "127.0.0.1", 1);
+    struct up_want again = want;
+    again.not_before = 1;
+    settle();
+    origin->carry.most = 2;
+    origin->carry.until = INT64_MAX;
+    ask(0, "GET", true);
+    assert_int_equal(pool_dial_room(origin), 0);
+    ask(1, "GET", true);
+    assert_null(pool_conn_find(origin, &want));
+    settle();
+    answer(1, "200", 0);
+    settle();
+    assert_null(pool_conn_find(origin, &want));
+    answer(3, "200", 0);
+    settle();
+    assert_null(pool_conn_find(origin, &again));
+    ask(2, "GET", true);
+    assert_null(pool_conn_find(origin, &want));
+    settle();
+    answer(5, "200", 0);
+    settle();
+    assert_int_equal(origin->carry.most, 4);
+    assert_int_equal(origin->answers, 3);
+    ask(3, "GET", true);
+    settle();
+    nghttp2_submit_rst_stream(side.session, NGHTTP2_FLAG_NONE, 7, NGHTTP2_REFUSED_STREAM);
+    settle();
+    assert_int_equal(origin->conns, 0);
+    assert_int_equal(origin->carry.most, 3);
 }
 
 static void resets(void **state)
@@ -581,8 +619,8 @@ static void resets(void **state)
         nghttp2_submit_rst_stream(side.session, NGHTTP2_FLAG_NONE, (int32_t)(2 * i + 1),
                                   cases[i].code);
         settle();
-        assert_true(p->failed && !p->is_fresh);
-        assert_int_equal(p->is_unsent, cases[i].is_unsent);
+        assert_true(p->failed);
+        assert_int_equal(p->loss, cases[i].is_unsent ? LOSS_UNSENT : LOSS_FINAL);
         assert_int_equal(p->code, cases[i].fault);
     }
     assert_int_equal(origin->conns, 1);
@@ -599,7 +637,7 @@ static void cut_inside_the_body(void **state)
     settle();
     shutdown(side.fd, SHUT_WR);
     settle();
-    assert_true(q->failed && q->is_fresh && !q->is_unsent && q->code == FAULT_UP_CLOSED);
+    assert_true(q->failed && q->loss == LOSS_AMID && q->code == FAULT_UP_CLOSED);
     assert_false(p->over); /* what came is told first */
     p->pauses = false;
     p->us->ops->pause(p->us, false);
@@ -653,7 +691,7 @@ static void fewer_streams(void **state)
     settle();
     assert_int_equal(conn->room, 2);
     assert_int_equal(origin->streams, 2);
-    assert_true(!late->failed || late->is_unsent);
+    assert_true(!late->failed || late->loss == LOSS_UNSENT);
     answer(1, "200", 0);
     answer(3, "200", 0);
     settle();
@@ -830,6 +868,7 @@ int main(void)
         TEST(an_upload),
         TEST(an_early_answer),
         TEST(goaway),
+        TEST(a_spent_connection),
         TEST(resets),
         TEST(cut_inside_the_body),
         TEST(cancelled),
