@@ -13,7 +13,7 @@ struct dns;
 struct dns_search;
 struct dns_query; /* a token */
 
-enum { DNS_ADDRS_MAX = 32 };
+enum { DNS_ADDRS_MAX = 256 }; /* of one name and family; what comes behind them is not used */
 
 struct dns_answer {
     const struct addr *addrs; /* port 0; valid until the callback returns */

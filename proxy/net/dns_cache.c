@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A hash of answers with a list by age beside it. What has expired is dropped when it is met or
- * when it is the oldest, so memory is bounded by the number of names alone. */
+ * when it is the oldest, so memory is bounded by the numbers of names and addresses. */
 #include "net/dns_cache.h"
 
 #include <stdlib.h>
@@ -8,7 +8,10 @@
 #include "base/hash.h"
 #include "http/uri.h"
 
-enum { NAMES_MAX = 4096 };
+enum {
+    NAMES_MAX = 4096,
+    ADDRS_MAX = 65536 /* of all names: some 8 MiB */
+};
 
 struct dns_cached {
     UT_hash_handle hh;
@@ -24,7 +27,7 @@ struct dns_record *dns_record_new(const struct addr *addrs, unsigned n)
     r->refs = 1;
     r->n = n;
     r->kind = n > 0 ? DNS_FOUND : DNS_FAILED;
-    if (n > 0)
+    if (addrs != NULL)
         memcpy(r->addrs, addrs, n * sizeof(r->addrs[0]));
     return r;
 }
@@ -94,13 +97,23 @@ void dns_cache_init(struct dns_cache *c)
 {
     c->table = NULL;
     c->n = 0;
+    c->n_addrs = 0;
     list_init(&c->by_age);
+}
+
+static unsigned addrs_of(const struct dns_pair *pair)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < DNS_FAMILIES; i++)
+        n += pair->of[i] != NULL ? pair->of[i]->n : 0;
+    return n;
 }
 
 static void drop(struct dns_cache *c, struct dns_cached *e)
 {
     HASH_DEL(c->table, e);
     list_remove(&e->link);
+    c->n_addrs -= addrs_of(&e->pair);
     for (unsigned i = 0; i < DNS_FAMILIES; i++)
         dns_record_unref(e->pair.of[i]);
     free(e);
@@ -131,7 +144,8 @@ void dns_cache_put(struct dns_cache *c, const struct dns_key *k, const struct dn
     struct dns_cached *e = find(c, k);
     if (e != NULL)
         drop(c, e);
-    if (c->n >= NAMES_MAX)
+    unsigned n_addrs = addrs_of(pair);
+    while (c->n >= NAMES_MAX || (c->n > 0 && c->n_addrs + n_addrs > ADDRS_MAX))
         drop(c, container_of(list_first(&c->by_age), struct dns_cached, link));
     e = xcalloc(1, sizeof(*e));
     e->until = until;
@@ -143,6 +157,7 @@ void dns_cache_put(struct dns_cache *c, const struct dns_key *k, const struct dn
     HASH_ADD_KEYPTR(hh, c->table, e->key.p, e->key.len, e);
     list_push_back(&c->by_age, &e->link);
     c->n++;
+    c->n_addrs += n_addrs;
 }
 
 void dns_cache_clear(struct dns_cache *c)

@@ -27,7 +27,8 @@ struct dns_record {
     struct addr addrs[];
 };
 
-/* With one reference; the fault, if any, is set by the maker. */
+/* With one reference; the fault, if any, is set by the maker, and so are the N addresses where
+ * ADDRS is NULL. */
 struct dns_record *dns_record_new(const struct addr *addrs, unsigned n);
 /* Without addresses: DNS_FAILED, and the fault is "HOST: REASON". */
 struct dns_record *dns_record_fault(enum fault_code code, const char *reason, struct str host);
@@ -69,7 +70,8 @@ struct dns_cached;
 struct dns_cache {
     struct dns_cached *table;
     struct list by_age; /* oldest first */
-    unsigned n;
+    unsigned n;         /* names */
+    unsigned n_addrs;   /* and their addresses */
 };
 
 void dns_cache_init(struct dns_cache *c);

@@ -266,12 +266,16 @@ void dns_channels_close(struct list *channels)
 /* Copies what c-ares found; *TTL is the least of addresses and CNAMEs, in seconds. */
 static struct dns_record *record_of(const struct ares_addrinfo *info, int64_t *ttl)
 {
-    struct addr addrs[DNS_ADDRS_MAX];
     unsigned n = 0;
+    for (const struct ares_addrinfo_node *a = info->nodes; a != NULL && n < DNS_ADDRS_MAX;
+         a = a->ai_next)
+        n++;
+    struct dns_record *r = n > 0 ? dns_record_new(NULL, n) : NULL;
+    unsigned i = 0;
     *ttl = INT32_MAX;
     for (const struct ares_addrinfo_node *a = info->nodes; a != NULL; a = a->ai_next) {
-        if (n < DNS_ADDRS_MAX)
-            addr_from_sockaddr(&addrs[n++], a->ai_addr, a->ai_addrlen);
+        if (i < n)
+            addr_from_sockaddr(&r->addrs[i++], a->ai_addr, a->ai_addrlen);
         if (a->ai_ttl < *ttl)
             *ttl = a->ai_ttl;
     }
@@ -279,7 +283,7 @@ static struct dns_record *record_of(const struct ares_addrinfo *info, int64_t *t
         if (c->ttl < *ttl)
             *ttl = c->ttl;
     }
-    return n > 0 ? dns_record_new(addrs, n) : NULL;
+    return r;
 }
 
 /* What a question without addresses says. */

@@ -239,7 +239,7 @@ static void give_rest(struct stream *s)
 /* Reads what there is, as far as a turn allows. What a transport has buffered raises no event, so a
  * post sees to it in the next turn; that asks the kernel for nothing, which raises its own, unless
  * that is wanted. */
-static void pump(struct stream *s)
+static void pump_input(struct stream *s)
 {
     size_t total = 0;
     for (int i = 0; i < TURN_READS && total < STREAM_TURN_BYTES; i++) {
@@ -248,6 +248,16 @@ static void pump(struct stream *s)
     }
     if (has_buffered(s))
         loop_post_next(s->loop, &s->later);
+}
+
+/* And writes what could not be written until something was read. */
+static void pump(struct stream *s)
+{
+    pump_input(s);
+    if (!s->want_read || s->state == STREAM_CLOSED || s->failed)
+        return;
+    s->want_read = false;
+    stream_flush(s);
 }
 
 /* ---- events ---- */

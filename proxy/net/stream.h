@@ -8,7 +8,8 @@
  * paused no on_data() comes.
  *     rest_len > 0   only between turns: on_data() left bytes, or the stream was paused midway
  * Output. stream_write() tries the kernel first; what it does not take goes to `out`, in order.
- *     out != NULL    exactly while the write event is armed, or the handshake is not done
+ *     out != NULL    exactly while the write event is armed, or the handshake is not done, or a
+ *                    later one that the peer has asked for
  *
  * Owner: whoever made it or was handed it; closed by stream_close(), stream_abort() or
  * stream_linger(). These may be called anywhere, in the stream's own callbacks too; no callback
@@ -77,6 +78,7 @@ struct stream {
     bool ending;     /* stream_end() was called: shut down when `out` is empty */
     bool ended;      /* and it has been */
     bool want_write; /* TLS: the last read needs the socket to be writable */
+    bool want_read;  /* TLS: the last write needs what the peer says next */
     bool drained;    /* the last read of the socket was short: no use in reading again this turn */
     bool is_due;     /* stream_read_soon() was called */
     bool failed;     /* dead: nothing is read or written any more */

@@ -23,6 +23,16 @@ void stream_disarm_write(struct stream *s)
     event_del(&s->wev);
 }
 
+/* What waits is written when the socket takes it; or when the peer has said what it must say first,
+ * until when an event would come again and again for nothing. */
+static void await(struct stream *s)
+{
+    if (!s->want_read)
+        stream_arm_write(s);
+    else if (!s->want_write)
+        stream_disarm_write(s);
+}
+
 void stream_drop_out(struct stream *s)
 {
     if (s->out == NULL)
@@ -131,7 +141,7 @@ void stream_flush(struct stream *s)
     if (s->state == STREAM_LINGER && total > 0)
         deadline_set(&s->linger, STREAM_LINGER_FLUSH_MS);
     if (evbuffer_get_length(s->out) > 0) {
-        stream_arm_write(s);
+        await(s);
         return;
     }
     stream_drop_out(s);
@@ -160,7 +170,7 @@ void stream_write(struct stream *s, const struct iovec *iov, int n)
     }
     queue(s, iov, n, (size_t)done);
     if (s->out != NULL && s->state == STREAM_OPEN)
-        stream_arm_write(s);
+        await(s);
 }
 
 void stream_put(struct stream *s, const char *p, size_t n)
@@ -191,7 +201,7 @@ void stream_write_buffer(struct stream *s, struct evbuffer *buf)
         abort();
     stream_recount(s);
     if (s->state == STREAM_OPEN)
-        stream_arm_write(s);
+        await(s);
 }
 
 size_t stream_pending(const struct stream *s)

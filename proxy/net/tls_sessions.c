@@ -52,12 +52,13 @@ static void offer(struct tls_resume *r, SSL *ssl)
     }
 }
 
-void tls_resume_start(struct tls_resume *r, SSL *ssl)
+void tls_resume_start(struct tls_resume *r, SSL *ssl, bool offers)
 {
     if (r->kept == NULL)
         return;
     SSL_set_app_data(ssl, r);
-    offer(r, ssl);
+    if (offers)
+        offer(r, ssl);
 }
 
 void tls_resume_end(struct tls_resume *r, SSL *ssl)

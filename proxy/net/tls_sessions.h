@@ -38,9 +38,9 @@ struct tls_resume {
     int64_t until; /* as above */
 };
 
-/* Offers SSL the newest session that is still good, and keeps in R->kept those that it gets, until
- * tls_resume_end(). */
-void tls_resume_start(struct tls_resume *r, struct ssl_st *ssl);
+/* Offers SSL the newest session that is still good, if it OFFERS one at all, and keeps in R->kept
+ * those that it gets, until tls_resume_end(). */
+void tls_resume_start(struct tls_resume *r, struct ssl_st *ssl, bool offers);
 void tls_resume_end(struct tls_resume *r, struct ssl_st *ssl);
 /* The handshake did not end well: whatever the reason is, no session that has to do with it must
  * stand in the way of every later attempt. */

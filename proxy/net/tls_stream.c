@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "net/tls_asked.h"
 #include "net/tls_verify.h"
 
 enum {
@@ -29,6 +30,7 @@ struct tls {
     size_t name_len;
     char *where; /* terminated, owned */
     struct tls_resume resume;
+    struct tls_asked asked;
     bool verify;
     bool bio_eof;  /* the socket has ended */
     bool more;     /* OpenSSL may have bytes for us without a look at the socket */
@@ -203,7 +205,13 @@ static int record_fault(struct tls *t, int ssl_error)
     unsigned long err = ERR_peek_error();
     struct str name = str_make(t->name, t->name_len);
     t->broken = true;
-    if (t->s.state == STREAM_HANDSHAKE && t->verify && tls_verify_fault(&f, t->ssl, name))
+    bool is_shaking = t->s.state == STREAM_HANDSHAKE || t->asked.is_shaking;
+    /* By TLS 1.2 a server hears the end of a resumed handshake only when we have it behind us. */
+    bool is_new = t->asked.is_shaking || (t->resume.offered && t->s.bytes_in == 0);
+    if (ssl_error == SSL_ERROR_SSL && is_new)
+        tls_resume_fail(&t->resume);
+    if ((is_shaking && t->verify && tls_verify_fault(&f, t->ssl, name)) ||
+        tls_asked_fault(&t->asked, &f, t->where))
         stream_set_fault(&t->s, f.code, "%s", f.text);
     else if (ssl_error == SSL_ERROR_SSL && err != 0)
         set_protocol_fault(t, err);
@@ -228,10 +236,9 @@ static int record_write_fault(struct tls *t, int ssl_error)
 
 /* ---- stream_ops ---- */
 
-/* What a call of SSL_read() that gave nothing means. */
-static int read_result(struct tls *t, int r)
+/* What a call of SSL_read() that gave nothing but the error E means. */
+static int read_result(struct tls *t, int e)
 {
-    int e = SSL_get_error(t->ssl, r);
     t->more = false;
     switch (e) {
     case SSL_ERROR_WANT_READ:
@@ -254,6 +261,36 @@ static int read_result(struct tls *t, int r)
     return STREAM_EOF;
 }
 
+/* What was asked of OpenSSL is not taken for granted. */
+static int finish_handshake(struct tls *t)
+{
+    struct fault f;
+    t->more = SSL_has_pending(t->ssl) == 1;
+    if (!t->verify || tls_verify_check(&f, t->ssl, str_make(t->name, t->name_len)))
+        return 0;
+    t->broken = true;
+    tls_resume_fail(&t->resume);
+    stream_set_fault(&t->s, f.code, "%s", f.text);
+    return STREAM_FAIL;
+}
+
+/* A renegotiation changes nothing about who the server is: its certificate is the same, and is
+ * judged again. False when it is not; then nothing that has come counts. */
+static bool may_go_on(struct tls *t)
+{
+    switch (tls_asked_look(&t->asked, t->ssl)) {
+    case TLS_ASKED_NOTHING:
+        return true;
+    case TLS_ASKED_DONE:
+        return finish_handshake(t) == 0;
+    case TLS_ASKED_FAULT:
+        break;
+    }
+    tls_resume_fail(&t->resume);
+    record_fault(t, SSL_ERROR_NONE);
+    return false;
+}
+
 /* Fills P from as many records as there are, so that a body leaves in few writes; but from no more
  * than others can wait for. What is left is read in a later call, if need be in a later turn. */
 static ssize_t tls_read(struct stream *s, char *p, size_t n)
@@ -266,12 +303,15 @@ static ssize_t tls_read(struct stream *s, char *p, size_t n)
     for (int i = 0; t->end == 0 && got < n && i < RECORDS_AT_ONCE; i++) {
         ERR_clear_error();
         int r = SSL_read(t->ssl, p + got, n - got < INT32_MAX ? (int)(n - got) : INT32_MAX);
-        if (r > 0) {
+        int e = r > 0 ? SSL_ERROR_NONE : SSL_get_error(t->ssl, r);
+        if (t->asked.may_renegotiate && e != SSL_ERROR_SSL && !may_go_on(t)) {
+            t->end = STREAM_FAIL;
+        } else if (r > 0) {
             got += (size_t)r;
             t->more = true;
-            continue;
+        } else {
+            t->end = read_result(t, e);
         }
-        t->end = read_result(t, r);
     }
     t->wire = SIZE_MAX;
     if (got > 0) {
@@ -317,6 +357,26 @@ static size_t next_record(const struct iovec *iov, int n, size_t skip, char *cop
     return len;
 }
 
+/* Gives what SSL_get_error() does. Reads nothing: what comes is for tls_read(), which looks at what
+ * it means before anything is written behind it. */
+static int write_record(struct tls *t, const char *p, size_t len, size_t *done)
+{
+    ERR_clear_error();
+    t->wire = 0;
+    int r = SSL_write(t->ssl, p, (int)len);
+    t->wire = SIZE_MAX;
+    int e = r > 0 ? SSL_ERROR_NONE : SSL_get_error(t->ssl, r);
+    t->asked.is_writing = e == SSL_ERROR_WANT_WRITE;
+    if (r > 0)
+        *done += (size_t)r;
+    return e;
+}
+
+static bool is_renegotiating(const struct tls *t)
+{
+    return t->asked.is_shaking && SSL_in_init(t->ssl);
+}
+
 static ssize_t tls_write(struct stream *s, const struct iovec *iov, int n)
 {
     struct tls *t = tls_of(s);
@@ -324,35 +384,20 @@ static ssize_t tls_write(struct stream *s, const struct iovec *iov, int n)
     size_t done = 0;
     if (t->broken)
         return STREAM_FAIL;
-    for (;;) {
+    s->want_read = is_renegotiating(t);
+    while (!s->want_read) {
         const char *p;
         size_t len = next_record(iov, n, done, copy, &p);
         if (len == 0)
             return (ssize_t)done;
-        ERR_clear_error();
-        int r = SSL_write(t->ssl, p, (int)len);
-        if (r > 0) {
-            done += (size_t)r;
-            continue;
-        }
-        int e = SSL_get_error(t->ssl, r);
+        int e = write_record(t, p, len, &done);
         if (e == SSL_ERROR_WANT_WRITE)
-            return done > 0 ? (ssize_t)done : STREAM_AGAIN;
-        return record_write_fault(t, e);
+            break;
+        if (e != SSL_ERROR_NONE && e != SSL_ERROR_WANT_READ)
+            return record_write_fault(t, e);
+        s->want_read = e == SSL_ERROR_WANT_READ;
     }
-}
-
-/* What was asked of OpenSSL is not taken for granted. */
-static int finish_handshake(struct tls *t)
-{
-    struct fault f;
-    t->more = SSL_has_pending(t->ssl) == 1;
-    if (!t->verify || tls_verify_check(&f, t->ssl, str_make(t->name, t->name_len)))
-        return 0;
-    t->broken = true;
-    tls_resume_fail(&t->resume);
-    stream_set_fault(&t->s, f.code, "%s", f.text);
-    return STREAM_FAIL;
+    return done > 0 ? (ssize_t)done : STREAM_AGAIN;
 }
 
 static int tls_handshake(struct stream *s)
@@ -362,8 +407,10 @@ static int tls_handshake(struct stream *s)
         return STREAM_FAIL;
     ERR_clear_error();
     int r = SSL_connect(t->ssl);
-    if (r == 1)
+    if (r == 1) {
+        tls_asked_open(&t->asked, t->ssl);
         return finish_handshake(t);
+    }
     int e = SSL_get_error(t->ssl, r);
     if (e == SSL_ERROR_WANT_READ && !t->bio_eof)
         return STREAM_AGAIN;
@@ -410,6 +457,7 @@ static void tls_free(struct stream *s)
     if (!t->broken)
         SSL_set_shutdown(t->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(t->ssl);
+    tls_asked_clear(&t->asked);
     free(t->name);
     free(t->where);
 }
@@ -471,6 +519,7 @@ struct stream *tls_stream_new(struct loop *l, int fd, const struct addr *addr,
     t->wire = SIZE_MAX;
     t->resume = (struct tls_resume){.kept = peer->sessions, .verify = peer->verify};
     t->ssl = new_ssl(t, peer->ctx);
+    tls_asked_init(&t->asked, t->ssl);
     if (peer->http2)
         offer_h2(t->ssl);
     if (!set_name(t, peer)) {
@@ -481,7 +530,7 @@ struct stream *tls_stream_new(struct loop *l, int fd, const struct addr *addr,
         ERR_clear_error();
         return &t->s;
     }
-    tls_resume_start(&t->resume, t->ssl);
+    tls_resume_start(&t->resume, t->ssl, !peer->fresh);
     return &t->s;
 }
 
@@ -502,6 +551,23 @@ bool tls_stream_is_h2(const struct stream *s)
 bool tls_stream_is_resumed(const struct stream *s)
 {
     return s->ops == &tls_ops && SSL_session_reused(tls_of(s)->ssl) == 1;
+}
+
+void tls_stream_begin_request(struct stream *s)
+{
+    if (s->ops == &tls_ops && tls_of(s)->asked.has_cert)
+        tls_asked_allow(&tls_of(s)->asked, tls_of(s)->ssl);
+}
+
+bool tls_stream_has_offered(const struct stream *s)
+{
+    return s->ops == &tls_ops && tls_of(s)->resume.offered;
+}
+
+void tls_stream_spoil(struct stream *s)
+{
+    if (tls_stream_has_offered(s))
+        tls_resume_fail(&tls_of(s)->resume);
 }
 
 int64_t tls_stream_expiry(const struct stream *s)

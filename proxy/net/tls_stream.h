@@ -16,6 +16,7 @@ struct tls_peer {
     bool is_ip;
     bool verify;
     bool http2;                    /* HTTP/2 is offered besides HTTP/1.1 */
+    bool fresh;                    /* sessions are kept, but none is offered */
     struct tls_sessions *sessions; /* borrowed, outlives the stream; NULL: no resumption */
 };
 
@@ -28,11 +29,19 @@ struct tls_peer {
 struct stream *tls_stream_new(struct loop *l, int fd, const struct addr *addr,
                               const struct tls_peer *peer);
 
+/* A request begins on it: the server may ask for a client certificate once more (see tls_asked.h).
+ */
+void tls_stream_begin_request(struct stream *s);
 /* "TLSv1.3"; static. "" for a plain stream. */
 const char *tls_stream_version(const struct stream *s);
 /* True when the peer has chosen HTTP/2 (RFC 7301). */
 bool tls_stream_is_h2(const struct stream *s);
 bool tls_stream_is_resumed(const struct stream *s);
+/* True when the handshake offers a session, which may be why it fails: once it has, those sessions
+ * are gone. */
+bool tls_stream_has_offered(const struct stream *s);
+/* The handshake has taken too long: the same. */
+void tls_stream_spoil(struct stream *s);
 /* notAfter of the peer's certificate, seconds since 1970. 0 for a plain stream, and where it cannot
  * be read. */
 int64_t tls_stream_expiry(const struct stream *s);

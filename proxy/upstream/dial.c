@@ -2,9 +2,12 @@
 /* A name to an open, verified stream (RFC 8305, "Happy Eyeballs"). Both families are asked for at
  * once; addresses are tried in turns of family beginning with IPv6, a new attempt every 250 ms or
  * as soon as one fails. The first that connects goes on to TLS; only when its handshake is cut off
- * are the remaining addresses tried.
+ * are the remaining addresses tried. A handshake that offered a session may have failed because of
+ * it: the same address is tried again without one, once. Where all have refused they are all tried
+ * again in a moment (upstream/outage.h).
  *
- *     RESOLVE -> RACE -> TLS -> over        TLS -> RACE when the peer closes inside the handshake
+ *     RESOLVE -> RACE -> TLS -> over        TLS -> RACE when the peer closes inside the handshake,
+ *                                                      or does not like the session
  */
 #include "upstream/dial.h"
 
@@ -15,11 +18,14 @@
 
 #include "conf/policy.h"
 #include "net/sock.h"
+#include "upstream/outage.h"
 
 enum {
-    RESOLUTION_DELAY = 50, /* ms that A waits for AAAA, RFC 8305 section 3 */
-    ATTEMPT_DELAY = 250,   /* ms, section 5 */
-    TARGET_TEXT = 600      /* two names and a port */
+    RESOLUTION_DELAY = 50,  /* ms that A waits for AAAA, RFC 8305 section 3 */
+    ATTEMPT_DELAY = 250,    /* ms, section 5 */
+    ATTEMPT_DELAY_MIN = 10, /* ms, the same */
+    ATTEMPTS_MAX = 40,      /* at once */
+    TARGET_TEXT = 600       /* two names and a port */
 };
 
 enum dial_state {
@@ -33,7 +39,7 @@ enum dial_state {
 struct family {
     struct dial *dial;
     struct dns_query *query; /* NULL when answered or not asked */
-    struct addr addrs[DNS_ADDRS_MAX];
+    struct addr *addrs;      /* heap, N of them */
     unsigned n, next;
 };
 
@@ -65,20 +71,27 @@ struct dial {
     struct policy_who who;
     bool is_mapped; /* `connect` is the operator's word, and not the host */
     struct family families[2];
-    unsigned turn;   /* the family whose address is next */
-    bool is_delayed; /* A has come first and waits for AAAA */
-    struct list attempts;
-    struct stream *stream;                /* in its handshake */
-    struct addr peer;                     /* of `stream` */
-    struct deadline total;                /* connect_timeout */
-    struct deadline step;                 /* next attempt, or the end of the resolution delay */
-    struct post begin;                    /* a literal address needs no query */
-    struct fault fault;                   /* the most telling one so far */
+    unsigned turn;        /* the family whose address is next */
+    bool is_delayed;      /* A has come first and waits for AAAA */
+    bool fresh;           /* a session was offered in vain: none is any more */
+    bool has_passing;     /* something failed in a way that may pass by itself */
+    bool is_resting;      /* all have failed, and are tried again after `step` */
+    bool was_cut;         /* and that was for a handshake that was cut off: not a second time */
+    struct list attempts; /* the oldest first */
+    unsigned n_attempts;
+    struct stream *stream; /* in its handshake */
+    struct addr peer;      /* of `stream` */
+    struct deadline total; /* connect_timeout */
+    struct deadline step;  /* next attempt, or the end of the resolution delay or of the rest */
+    struct post begin;     /* a literal address needs no query */
+    struct fault fault;    /* the most telling one so far */
     int64_t started, resolved, connected; /* µs, 0 = not yet */
     struct reap reap;
 };
 
 static void dial_next(struct dial *d);
+static bool attempt_start(struct dial *d, const struct addr *addr);
+static int64_t attempt_delay(const struct dial *d);
 
 /* ---- the end */
 
@@ -90,6 +103,7 @@ static void attempt_free(void *object)
 static void attempt_close(struct attempt *a)
 {
     list_remove(&a->link);
+    a->dial->n_attempts--;
     event_del(&a->event);
     if (a->fd >= 0)
         close(a->fd);
@@ -109,6 +123,8 @@ static void dial_free(void *object)
     conf_unref(&d->conf);
     free(d->host);
     free(d->connect);
+    free(d->families[0].addrs);
+    free(d->families[1].addrs);
     free(d);
 }
 
@@ -145,8 +161,10 @@ static void dial_finish(struct dial *d, struct stream *stream)
     r.connect_us = between(d->resolved, d->connected == 0 ? now : d->connected);
     r.tls_us = d->tls ? between(d->connected, now) : 0;
     r.peer = d->peer;
-    if (stream != NULL)
+    if (stream != NULL) {
         d->stream = NULL; /* the callee's from now on */
+        outage_end(str_from(d->connect), d->port);
+    }
     dial_cancel(d);
     d->fn(d->arg, &r);
 }
@@ -178,6 +196,7 @@ static int weight(enum fault_code code)
 static void dial_note(struct dial *d, const struct fault *f)
 {
     char *text = d->fault.text;
+    d->has_passing = d->has_passing || f->code == FAULT_REFUSED || f->code == FAULT_UP_CLOSED;
     if (weight(f->code) < weight(d->fault.code))
         return;
     d->fault = *f;
@@ -207,12 +226,29 @@ static void on_tls_ready(void *arg)
     dial_finish(d, d->stream);
 }
 
+/* Nothing of a request has been sent, and what has failed may be the session. */
+static void dial_afresh(struct dial *d)
+{
+    struct addr addr = d->peer;
+    d->fresh = true;
+    d->state = DIAL_RACE;
+    if (attempt_start(d, &addr))
+        deadline_set(&d->step, attempt_delay(d));
+    else
+        dial_next(d);
+}
+
 static void on_tls_fault(void *arg, const struct fault *f)
 {
     struct dial *d = arg;
     struct fault copy = *f;
+    bool had_offered = tls_stream_has_offered(d->stream);
     stream_close(d->stream);
     d->stream = NULL;
+    if (had_offered && copy.code != FAULT_TLS_CERTIFICATE) {
+        dial_afresh(d);
+        return;
+    }
     if (copy.code == FAULT_UP_CLOSED) {
         dial_note(d, &copy);
         d->state = DIAL_RACE;
@@ -268,6 +304,7 @@ static void dial_connected(struct dial *d, int fd, const struct addr *a)
         .verify = d->rule->tls.verify,
         .http2 = d->http2,
         .sessions = d->sessions,
+        .fresh = d->fresh,
     };
     peer.is_ip = addr_parse_ip(&literal, peer.name, 0);
     d->state = DIAL_TLS;
@@ -312,7 +349,10 @@ static bool attempt_start(struct dial *d, const struct addr *addr)
         dial_note(d, &f);
         return false;
     }
+    if (d->n_attempts == ATTEMPTS_MAX)
+        attempt_close(container_of(list_first(&d->attempts), struct attempt, link));
     d->peer = *addr;
+    d->n_attempts++;
     struct attempt *a = xcalloc(1, sizeof(*a));
     a->dial = d;
     a->fd = fd;
@@ -321,6 +361,18 @@ static bool attempt_start(struct dial *d, const struct addr *addr)
     event_add(&a->event, NULL);
     list_push_back(&d->attempts, &a->link);
     return true;
+}
+
+/* How long an attempt is alone (ms): all addresses have their turn in the first half of the time
+ * that there is, however many they are. */
+static int64_t attempt_delay(const struct dial *d)
+{
+    int64_t whole = d->conf->upstream.connect_timeout;
+    unsigned n = d->families[0].n + d->families[1].n;
+    int64_t share = n > 0 ? whole / 2 / n : ATTEMPT_DELAY;
+    if (whole == 0 || share > ATTEMPT_DELAY)
+        return ATTEMPT_DELAY;
+    return share > ATTEMPT_DELAY_MIN ? share : ATTEMPT_DELAY_MIN;
 }
 
 /* The next address, families taking turns; NULL when there is none now. */
@@ -340,20 +392,38 @@ static bool is_resolving(const struct dial *d)
     return d->families[0].query != NULL || d->families[1].query != NULL;
 }
 
+/* All addresses have failed. True when they are to be tried again in a moment. */
+static bool dial_rest(struct dial *d)
+{
+    bool is_cut = d->fault.code == FAULT_UP_CLOSED;
+    if (!d->has_passing || (is_cut && d->was_cut))
+        return false;
+    int64_t ms = outage_wait(str_from(d->connect), d->port);
+    if (ms == 0)
+        return false;
+    d->was_cut = is_cut;
+    d->has_passing = false;
+    d->is_resting = true;
+    d->families[0].next = 0;
+    d->families[1].next = 0;
+    deadline_set(&d->step, ms);
+    return true;
+}
+
 /* Tries the next address; waits when there is none but something is under way; else it is over. */
 static void dial_next(struct dial *d)
 {
     const struct addr *a;
-    if (d->is_delayed)
+    if (d->is_delayed || d->is_resting)
         return;
     while ((a = next_addr(d)) != NULL) {
         if (!attempt_start(d, a))
             continue;
         d->state = DIAL_RACE;
-        deadline_set(&d->step, ATTEMPT_DELAY);
+        deadline_set(&d->step, attempt_delay(d));
         return;
     }
-    if (list_is_empty(&d->attempts) && !is_resolving(d))
+    if (list_is_empty(&d->attempts) && !is_resolving(d) && !dial_rest(d))
         dial_finish(d, NULL);
 }
 
@@ -361,6 +431,7 @@ static void on_step(void *arg)
 {
     struct dial *d = arg;
     d->is_delayed = false;
+    d->is_resting = false;
     dial_next(d);
 }
 
@@ -372,12 +443,13 @@ static void on_total(void *arg)
     char text[ADDR_TEXT];
     char where[TARGET_TEXT];
     print_target(d, where, sizeof(where));
-    if (d->state == DIAL_TLS)
+    if (d->state == DIAL_TLS) {
+        tls_stream_spoil(d->stream);
         fault_set(
             &f, FAULT_CONNECT_TIMEOUT,
             "the TLS handshake with %s at %s did not end within %lld ms (upstream.connect_timeout)",
             where, addr_print(&d->peer, text), ms);
-    else if (!list_is_empty(&d->attempts))
+    } else if (!list_is_empty(&d->attempts))
         fault_set(&f, FAULT_CONNECT_TIMEOUT,
                   "%s did not take a connection within %lld ms (upstream.connect_timeout)", where,
                   ms);
@@ -395,10 +467,11 @@ static void on_total(void *arg)
 
 static void take_addrs(struct dial *d, struct family *f, const struct addr *addrs, unsigned n)
 {
-    for (unsigned i = 0; i < n && i < DNS_ADDRS_MAX; i++) {
-        f->addrs[i] = addrs[i];
-        addr_set_port(&f->addrs[i], d->port);
-        f->n = i + 1;
+    if (n > 0)
+        f->addrs = xmalloc(n * sizeof(*addrs));
+    for (f->n = 0; f->n < n; f->n++) {
+        f->addrs[f->n] = addrs[f->n];
+        addr_set_port(&f->addrs[f->n], d->port);
     }
     if (f->n > 0 && d->resolved == 0)
         d->resolved = loop_now();

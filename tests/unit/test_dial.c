@@ -4,6 +4,7 @@
 
 #include "conf/policy.h"
 #include "upstream/dial.h"
+#include "upstream/outage.h"
 
 static struct fixture fix;
 static struct fixture_dns server;
@@ -112,6 +113,60 @@ static void test_faults(void **state)
     assert_int_equal(dial(&silent).fault.code, FAULT_DNS_TIMEOUT);
 }
 
+/* Listens on P, which was closed. */
+static int open_port(uint16_t p)
+{
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_port = htons(p), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    assert_int_equal(listen(fd, 64), 0);
+    return fd;
+}
+
+/* It refuses while it is started. */
+static void test_restart(void **state)
+{
+    (void)state;
+    static const char *const hosts[] = {"127.0.0.1", "localhost"};
+    for (size_t i = 0; i < 2; i++) {
+        struct up_want want = fixture_want(&fix, hosts[i], closed_port());
+        struct result r[3] = {{0}};
+        for (size_t k = 0; k < 3; k++)
+            dial_start(fix.dns, &want, NULL, on_dialled, &r[k]);
+        fixture_settle(&fix);
+        fixture_settle(&fix);
+        assert_false(r[0].done || r[1].done || r[2].done);
+        int fd = open_port(want.port);
+        for (size_t k = 0; k < 3; k++) {
+            fixture_until(&fix, &r[k].done);
+            expect_stream(r[k], AF_INET);
+        }
+        close(fd);
+        /* That is over: the next one begins anew. */
+        assert_int_equal(outage_wait(want.host, want.port), 100);
+    }
+}
+
+/* It refuses for longer than that: nobody waits any more, and each has one try. */
+static void test_dead(void **state)
+{
+    (void)state;
+    struct up_want want = fixture_want(&fix, "127.0.0.1", closed_port());
+    assert_int_equal(dial(&want).fault.code, FAULT_REFUSED);
+    assert_int_equal(outage_wait(want.host, want.port), 0);
+    struct result r[50] = {{0}};
+    for (size_t k = 0; k < 50; k++)
+        dial_start(fix.dns, &want, NULL, on_dialled, &r[k]);
+    fixture_settle(&fix);
+    for (size_t k = 0; k < 50; k++)
+        assert_int_equal(r[k].fault.code, FAULT_REFUSED);
+    /* What has come back serves. */
+    int fd = open_port(want.port);
+    expect_stream(dial(&want), AF_INET);
+    close(fd);
+}
+
 static void test_policy(void **state)
 {
     (void)state;
@@ -179,8 +234,10 @@ static void test_tls_cut(void **state)
     struct result r = {0};
     dial_start(fix.dns, &want, NULL, on_dialled, &r);
     close(fixture_accept(&fix, listener));
+    close(fixture_accept(&fix, listener)); /* once more */
     fixture_until(&fix, &r.done);
     assert_int_equal(r.fault.code, FAULT_UP_CLOSED);
+    assert_true(accept(listener, NULL, NULL) < 0);
     memset(&r, 0, sizeof(r));
     dial_start(fix.dns, &want, NULL, on_dialled, &r);
     int fd = fixture_accept(&fix, listener);
@@ -205,6 +262,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_families, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_resolution_delay, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_faults, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_restart, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_dead, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_policy, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_cancel, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tls_cut, set_up, tear_down),

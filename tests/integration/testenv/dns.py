@@ -22,11 +22,24 @@ class Dns:
     def __init__(self, zone=None, address=("127.0.0.1", 0)):
         self.zone = zone or {}
         self.queries = Counter()
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.bind(address)
+        self.sock, self.listener = self._bind(address)
         self.port = self.sock.getsockname()[1]
+        threading.Thread(target=self._listen, daemon=True).start()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
+
+    @staticmethod
+    def _bind(address):
+        """A socket for datagrams and, on the same port, a listener for what is too long for one."""
+        while True:
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sock.bind(address)
+            try:
+                return sock, socket.create_server(sock.getsockname())
+            except OSError:
+                sock.close()
+                if address[1] != 0:
+                    raise
 
     @property
     def conf(self):
@@ -42,6 +55,23 @@ class Dns:
                 return
             if len(data) > 12:
                 threading.Thread(target=self._answer, args=(data, peer), daemon=True).start()
+
+    def _listen(self):
+        while True:
+            try:
+                conn, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._converse, args=(conn,), daemon=True).start()
+
+    def _converse(self, conn):
+        """Queries that come by TCP, each with its length before it."""
+        with conn, conn.makefile("rb") as stream:
+            while True:
+                head = stream.read(2)
+                if len(head) < 2:
+                    return
+                self._answer(stream.read(struct.unpack(">H", head)[0]), conn)
 
     @staticmethod
     def _question(data):
@@ -88,7 +118,12 @@ class Dns:
         for owner, rtype, value, ttl in out:
             reply += encode_name(owner) + struct.pack(">HHIH", TYPES[rtype], 1, ttl, len(value)) + value
         try:
-            self.sock.sendto(reply, peer)
+            if isinstance(peer, socket.socket):
+                peer.sendall(struct.pack(">H", len(reply)) + reply)
+            elif len(reply) > 512:
+                self.sock.sendto(data[:2] + struct.pack(">HHHHH", flags | 0x200, 1, 0, 0, 0) + question, peer)
+            else:
+                self.sock.sendto(reply, peer)
         except OSError:
             pass
 
@@ -102,4 +137,9 @@ class Dns:
         except OSError:
             pass
         self.sock.close()
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.listener.close()
         self.thread.join()
