@@ -163,6 +163,15 @@ static enum uri_scheme scheme_of(struct str name)
     return str_ieq(name, STR("https")) ? SCHEME_HTTPS : SCHEME_OTHER;
 }
 
+/* Of a target: WebSocket clients name the scheme that their request turns into (RFC 6455 §3). */
+static enum uri_scheme target_scheme(struct str name)
+{
+    enum uri_scheme scheme = scheme_of(name);
+    if (scheme == SCHEME_OTHER && str_ieq(name, STR("ws")))
+        return SCHEME_HTTP;
+    return scheme == SCHEME_OTHER && str_ieq(name, STR("wss")) ? SCHEME_HTTPS : scheme;
+}
+
 static bool is_letter(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -216,7 +225,7 @@ static bool parse_absolute(struct target *t, struct arena *arena, struct str raw
     t->form = TARGET_ABSOLUTE;
     if (!take_scheme(&raw, &t->scheme_name))
         return fail(why, "The request target is neither a path nor an absolute URL.");
-    t->scheme = scheme_of(t->scheme_name);
+    t->scheme = target_scheme(t->scheme_name);
     struct str rest = raw, authority = take_authority(&raw);
     if (t->scheme == SCHEME_OTHER) {
         struct str userinfo = userinfo_take(&authority);

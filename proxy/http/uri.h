@@ -29,8 +29,9 @@ struct target {
  * had to be changed (case, dot) are copied to ARENA; all else are slices of RAW. False with WHY, a
  * sentence, set: malformed userinfo, or any before the host of CONNECT, a byte that is not
  * printable ASCII (the text shows the xn-- form for a host), a bad port (0, over 65535), an empty
- * host, a bad literal. WHY may be in ARENA and shows nothing of the userinfo. An unknown scheme
- * is no error: SCHEME_OTHER, and PATH is all behind "://" but for userinfo. */
+ * host, a bad literal. WHY may be in ARENA and shows nothing of the userinfo. ws and wss are
+ * SCHEME_HTTP and SCHEME_HTTPS; an unknown scheme is no error: SCHEME_OTHER, and PATH is all behind
+ * "://" but for userinfo. */
 MUST_CHECK bool uri_parse_target(struct target *t, struct arena *arena, struct str raw,
                                  bool is_connect, const char **why);
 

@@ -301,6 +301,25 @@ def test_text_browsers(proxy, origin, tmp_path, program):
     assert out == b"/real" and last(origin).all("Authorization") == [basic("user:p@w")]
 
 
+# --- ws://
+
+def test_ws_is_read_as_http(proxy, origin, serve, make_proxy):
+    with proxy.client() as c:
+        for scheme in ("ws", "WS", "wss"):
+            assert c.get("%s://origin.test/ws" % scheme).text == "/ws"
+            assert last(origin).get("Host") == "origin.test"
+        r = c.get("wsx://origin.test/")
+        assert r.status == 501 and "wsx://" in r.text
+    server = serve(websocket)
+    p = make_proxy('connect_to = {"origin.test:443:127.0.0.1:%d"}\n' % server.port)
+    with p.client() as c:
+        c.request("GET", "ws://origin.test/chat", "Upgrade: websocket", "Connection: Upgrade",
+                  "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", host="origin.test")
+        assert c.head().status == 101 and c.exactly(5) == b"HELLO"
+        c.send("abc")
+        assert c.exactly(3) == b"ABC"
+
+
 # --- WebDAV
 
 def test_if_is_mapped_as_destination_is(make_proxy, serve):
