@@ -37,6 +37,11 @@ bool route_target(struct exchange *x, struct fault *f)
     x->has_target = true;
     if (x->target.userinfo.p != NULL)
         route_userinfo(x);
+    /* Cut off, it could leave another resource than the client means: "DELETE /notes/#7". */
+    if (x->target.has_fragment && !x->head.method.is_safe)
+        return refuse(f, FAULT_BAD_REQUEST,
+                      "the target of a method that may change something has a fragment, which is "
+                      "never sent: write a # that belongs to the path as %23");
     if (x->target.form == TARGET_ASTERISK && x->head.method.id != METHOD_OPTIONS)
         return refuse(f, FAULT_BAD_REQUEST, "the target \"*\" is for OPTIONS alone");
     return true;

@@ -220,6 +220,14 @@ static bool parse_authority(struct target *t, struct arena *arena, struct str au
     return parse_host(&t->host, arena, authority, why);
 }
 
+/* Path and query at the front of RAW, up to a fragment. */
+static struct str take_path(struct target *t, struct str raw)
+{
+    size_t end = str_find(raw, '#');
+    t->has_fragment = end < raw.len;
+    return str_make(raw.p, end);
+}
+
 static bool parse_absolute(struct target *t, struct arena *arena, struct str raw, const char **why)
 {
     t->form = TARGET_ABSOLUTE;
@@ -234,7 +242,7 @@ static bool parse_absolute(struct target *t, struct arena *arena, struct str raw
     }
     if (!parse_authority(t, arena, authority, why))
         return false;
-    t->path = str_make(raw.p, str_find(raw, '#'));
+    t->path = take_path(t, raw);
     if (t->path.len == 0)
         t->path = STR("/");
     else if (t->path.p[0] == '?')
@@ -259,7 +267,7 @@ bool uri_parse_target(struct target *t, struct arena *arena, struct str raw, boo
     }
     bool is_path = raw.len > 0 && raw.p[0] == '/';
     if (is_path)
-        t->path = str_make(raw.p, str_find(raw, '#'));
+        t->path = take_path(t, raw);
     else if (!parse_absolute(t, arena, raw, why))
         return false;
     if (!all_of(raw, CHAR_TARGET))

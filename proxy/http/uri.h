@@ -23,6 +23,7 @@ struct target {
     struct uri_host host; /* absolute and authority forms */
     struct str path;      /* and query, no fragment; "/" when empty; "*": asterisk form */
     struct str userinfo;  /* absolute form, as written, without "@" (userinfo.h); p NULL: none */
+    bool has_fragment;    /* one was written, be it empty */
 };
 
 /* Parses RAW, the target of a request with method CONNECT (authority form) or any other. Names that

@@ -180,6 +180,7 @@ def test_nothing_of_them_is_written_anywhere(make_proxy, serve):
                              ("user@h", 400), ("%41h", 400), ("169.254.169.254", 403)):
             r = c.get("http://%s%s/x" % (me, host), host="h")
             assert (r.status, bool(LEAK.search(r.text + str(r.fields)))) == (status, False), host
+        assert c.exchange("DELETE", "http://%slocalhost/#x" % me).status == 400
         assert c.get("ftp://%slocalhost/x" % me, host="h").status == 501
         assert c.get("http://%stlsfan.localhost/x" % me).status == 404
     with p.client() as c:
@@ -240,12 +241,15 @@ def test_batch(make_proxy, origin, way):
         {"url": url, "headers": {"authorization": "Bearer mine"}},
         {"url": url.replace("p%40w", SECRET + "@a")},
         {"url": url.replace("p%40w", SECRET + "%0a")},
+        {"url": origin.url("/d/#x"), "method": "DELETE"},
+        {"url": origin.url("/d/#x"), "method": "FROB"},
+        {"url": origin.url("/g#x")},
         {"url": origin.url("/ws").replace("http:", "ws:")},
     ])
-    assert [g["status"] for g in got] == [200, 200, 400, 400, 400]
-    assert not LEAK.search(str(got)) and "http://" in got[4]["body"]
+    assert [g["status"] for g in got] == [200, 200, 400, 400, 400, 400, 200, 400]
+    assert not LEAK.search(str(got)) and "fragment" in got[4]["body"] and "http://" in got[7]["body"]
     assert sorted(v for r in origin.requests for v in r.all("Authorization")) == [basic("user:p@w"), "Bearer mine"]
-    assert sorted(r.target for r in origin.requests) == ["/b", "/b"]
+    assert sorted(r.target for r in origin.requests) == ["/b", "/b", "/g"]
     part = call(p, way, url, ndjson=False)[0]
     assert inner(part).status == 200 and last(origin).all("Authorization") == [basic("user:p@w")]
 
@@ -318,6 +322,38 @@ def test_ws_is_read_as_http(proxy, origin, serve, make_proxy):
         assert c.head().status == 101 and c.exactly(5) == b"HELLO"
         c.send("abc")
         assert c.exactly(3) == b"ABC"
+
+
+# --- fragments
+
+@pytest.mark.parametrize("method", ["DELETE", "POST", "PUT", "PATCH", "MKCOL", "MOVE", "FROB", "delete", "get"])
+def test_an_unsafe_method_takes_no_fragment(client, origin, method):
+    for url in ("http://origin.test/coll/#x", "http://origin.test#", "http://origin.test/c?q=1#x",
+                "http://user:pw@origin.test/coll/#x"):
+        r = client.exchange(method, url, host="origin.test")
+        assert r.status == 400 and "fragment" in r.text and "%23" in r.text
+    assert client.exchange(method, "http://origin.test/coll/%23x").status == 200
+    assert [r.target for r in origin.requests] == ["/coll/%23x"]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT"])
+def test_a_safe_one_loses_it(client, origin, method):
+    assert client.exchange(method, "http://origin.test/coll/?a#x#y").status == 200
+    assert last(origin).target == "/coll/?a"
+
+
+def test_fragments_at_other_doors(proxy, origin, serve, make_proxy):
+    port = free_port()
+    server = serve(answering(lambda r, c: ok(r.target)))
+    make_proxy('forward "127.0.0.1:%d" { to = "%s" }\n' % (port, server.url("").replace("http:", "https:")))
+    with Client(port) as c, proxy.client() as inside:
+        inside.send("CONNECT origin.test:80 HTTP/1.1\r\nHost: origin.test:80\r\n\r\n")
+        assert inside.response("CONNECT").status == 200
+        for door in (c, inside):
+            assert door.exchange("GET", "/coll/#x", host="localhost").text == "/coll/"
+            assert door.exchange("DELETE", "/coll/#x", host="localhost").status == 400
+            assert door.exchange("FROB", "/#", host="localhost").status == 400
+    assert [r.method for r in server.requests + origin.requests] == ["GET", "GET"]
 
 
 # --- WebDAV

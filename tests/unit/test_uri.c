@@ -211,6 +211,8 @@ static void test_targets(void **state)
                    !str_eq(t.host.name, str_from(c->host)) || !str_eq(t.path, str_from(c->path))))
             fail_msg("%s: %d %.*s %.*s", c->raw, (int)t.form, STR_ARG(t.host.name),
                      STR_ARG(t.path));
+        if (ok)
+            assert_int_equal(t.has_fragment, strchr(c->raw, '#') != NULL);
         arena_clear(&arena);
     }
 }
