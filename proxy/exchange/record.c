@@ -91,7 +91,7 @@ static void pen_host(struct pen *w, const struct uri_host *host)
     }
 }
 
-/* The URL without userinfo (a target that has one is never parsed) and, unless log.query, without
+/* The URL without userinfo (struct target keeps it apart) and, unless log.query, without
  * query. */
 static void pen_url(struct pen *w, const struct exchange *x)
 {

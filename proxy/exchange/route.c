@@ -5,11 +5,27 @@
 
 #include "conf/policy.h"
 #include "exchange/name.h"
+#include "http/userinfo.h"
 
 static bool refuse(struct fault *f, enum fault_code code, const char *text)
 {
     fault_set(f, code, "%s", text);
     return false;
+}
+
+/* Credentials that the client wrote into the target go on as Authorization, where it sent none. The
+ * target is as if they had never been there, for who routes, answers or logs it. A TRACE carries
+ * none, as they would come back in the answer (RFC 9110 §9.3.8). */
+static void route_userinfo(struct exchange *x)
+{
+    const struct target *t = &x->target;
+    struct fields *fields = &x->head.fields;
+    struct str rest = str_from_byte(x->head.target, t->scheme_name.len + 3 + t->userinfo.len + 1);
+    x->head.target = arena_printf(&x->arena, "%.*s://%.*s", STR_ARG(t->scheme_name), STR_ARG(rest));
+    struct str basic = userinfo_basic(&x->arena, t->userinfo);
+    if (basic.p != NULL && x->head.method.id != METHOD_TRACE &&
+        fields_find(fields, FIELD_AUTHORIZATION, NULL) == NULL)
+        fields_put(fields, STR("Authorization"), basic);
 }
 
 bool route_target(struct exchange *x, struct fault *f)
@@ -19,15 +35,36 @@ bool route_target(struct exchange *x, struct fault *f)
                           x->head.method.id == METHOD_CONNECT, &why))
         return refuse(f, FAULT_BAD_REQUEST, why);
     x->has_target = true;
+    if (x->target.userinfo.p != NULL)
+        route_userinfo(x);
+    /* Cut off, it could leave another resource than the client means: "DELETE /notes/#7". */
+    if (x->target.has_fragment && !x->head.method.is_safe)
+        return refuse(f, FAULT_BAD_REQUEST,
+                      "the target of a method that may change something has a fragment, which is "
+                      "never sent: write a # that belongs to the path as %23");
     if (x->target.form == TARGET_ASTERISK && x->head.method.id != METHOD_OPTIONS)
         return refuse(f, FAULT_BAD_REQUEST, "the target \"*\" is for OPTIONS alone");
+    return true;
+}
+
+/* A Host that repeats the user information of the target (urllib, zsync) loses it. */
+static bool route_host_userinfo(struct exchange *x, struct field *field, struct fault *f)
+{
+    struct str host = field->value;
+    struct str userinfo = userinfo_take(&host);
+    if (userinfo.p == NULL)
+        return true;
+    if (!userinfo_is_same(&x->arena, x->target.userinfo, userinfo))
+        return refuse(f, FAULT_BAD_REQUEST,
+                      "the Host field is malformed: it has other user information than the target");
+    field->value = host;
     return true;
 }
 
 /* RFC 9112 §3.2: exactly one well-formed Host in HTTP/1.1, whatever form the target has. */
 static bool route_host_field(struct exchange *x, struct uri_host *host, struct fault *f)
 {
-    const struct field *field = fields_find(&x->head.fields, FIELD_HOST, NULL);
+    struct field *field = fields_find(&x->head.fields, FIELD_HOST, NULL);
     memset(host, 0, sizeof *host);
     if (field == NULL) {
         if (x->head.minor == 0)
@@ -36,11 +73,24 @@ static bool route_host_field(struct exchange *x, struct uri_host *host, struct f
     }
     if (fields_find(&x->head.fields, FIELD_HOST, field) != NULL)
         return refuse(f, FAULT_BAD_REQUEST, "the request has more than one Host field");
+    if (x->target.userinfo.p != NULL && !route_host_userinfo(x, field, f))
+        return false;
     const char *why = NULL;
     if (uri_parse_host(host, &x->arena, field->value, &why))
         return true;
     fault_set(f, FAULT_BAD_REQUEST, "the Host field is malformed: %s", why);
     return false;
+}
+
+/* Credentials in the URL of the page that led here are for nobody to see (RFC 9110 §10.1.3). */
+static void route_hide_userinfo(struct exchange *x)
+{
+    static const enum field_id ids[] = {FIELD_REFERER, FIELD_ORIGIN};
+    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
+        struct field *f = NULL;
+        while ((f = fields_find(&x->head.fields, ids[i], f)) != NULL)
+            f->value = uri_without_userinfo(&x->arena, f->value);
+    }
 }
 
 /* The first value; p NULL: there is none. */
@@ -350,6 +400,7 @@ enum route route_request(struct exchange *x, struct fault *f)
     x->rewrite.conf = x->conf;
     if (!route_may_come(x, f) || !route_target(x, f) || !route_host_field(x, &host, f))
         return ROUTE_REFUSE;
+    route_hide_userinfo(x);
     enum policy_auth auth = route_auth(x);
     if (auth == POLICY_AUTH_SLOW)
         return ROUTE_AUTH;

@@ -10,7 +10,7 @@ struct known {
 
 /* The index is the length of the name; a row ends with a NULL name. */
 static const struct known known_fields[][6] = {
-    [2] = {{"te", FIELD_TE}},
+    [2] = {{"te", FIELD_TE}, {"if", FIELD_IF}},
     [3] = {{"via", FIELD_VIA}},
     [4] = {{"host", FIELD_HOST}, {"date", FIELD_DATE}, {"link", FIELD_LINK}},
     [6] = {{"cookie", FIELD_COOKIE}, {"origin", FIELD_ORIGIN}, {"expect", FIELD_EXPECT}},

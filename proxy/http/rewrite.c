@@ -327,6 +327,46 @@ static bool fix_reference(const struct rewrite *r, struct arena *arena, struct s
     return true;
 }
 
+/* The position behind the conditions "(...)" that begin at I: a ")" in a state token or in a quoted
+ * entity tag, which knows no backslash, does not end them. */
+static size_t skip_conditions(struct str s, size_t i)
+{
+    char until = ')';
+    for (i++; i < s.len; i++) {
+        char c = s.p[i];
+        if (c == until && until == ')')
+            return i + 1;
+        if (c == until)
+            until = ')';
+        else if (until == ')' && (c == '<' || c == '"'))
+            until = c == '<' ? '>' : '"';
+    }
+    return s.len;
+}
+
+/* The resources that the lists of an If are about (RFC 4918 §10.4): "<URL> (conditions)". State
+ * tokens are URLs too, but stand inside of conditions. */
+static bool fix_if(const struct rewrite *r, struct arena *arena, struct str *value)
+{
+    struct edit e = {.arena = arena, .value = *value};
+    size_t i = 0;
+    while (i < value->len) {
+        if (value->p[i] == '(') {
+            i = skip_conditions(*value, i);
+            continue;
+        }
+        if (value->p[i++] != '<')
+            continue;
+        size_t end = i + str_find(str_from_byte(*value, i), '>');
+        struct str url = str_make(value->p + i, end - i);
+        if (end < value->len && rewrite_url_to_origin(r, arena, &url, false))
+            edit_replace(&e, i, end, url);
+        i = end;
+    }
+    *value = edit_finish(&e);
+    return true;
+}
+
 static bool fix_forwarded_proto(const struct rewrite *r, struct arena *arena, struct str *value)
 {
     (void)arena;
@@ -339,11 +379,13 @@ static const struct fixup request_fixups[FIELD_COUNT] = {
     [FIELD_ORIGIN] = {fix_origin, KEY(origin)},
     [FIELD_REFERER] = {fix_reference, KEY(origin)},
     [FIELD_DESTINATION] = {fix_reference, KEY(origin)},
+    [FIELD_IF] = {fix_if, KEY(origin)},
     [FIELD_X_FORWARDED_PROTO] = {fix_forwarded_proto, KEY(origin)},
 };
 
-static const uint64_t request_bits =
-    BIT(FIELD_ORIGIN) | BIT(FIELD_REFERER) | BIT(FIELD_DESTINATION) | BIT(FIELD_X_FORWARDED_PROTO);
+static const uint64_t request_bits = BIT(FIELD_ORIGIN) | BIT(FIELD_REFERER) |
+                                     BIT(FIELD_DESTINATION) | BIT(FIELD_IF) |
+                                     BIT(FIELD_X_FORWARDED_PROTO);
 
 /* Shows each field to its function in TABLE, if its key is on. */
 static void apply(struct fields *fields, const struct rewrite *r, const struct fixup *table)

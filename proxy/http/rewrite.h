@@ -24,10 +24,10 @@ struct rewrite {
  * normal form (uri.h). */
 bool rewrite_would_upgrade(const struct conf *c, struct str host, uint16_t port);
 
-/* Origin, Referer, Destination: http becomes https where that host is upgraded;
- * X-Forwarded-Proto becomes https. Forward: Origin and Referer (and Destination) of the listener
- * become those of `to`; URLs of other hosts stay as they are. All obey the key `origin`. New
- * values go to the fields' arena. */
+/* Origin, Referer, Destination, the resources named in If: http becomes https where that host is
+ * upgraded; X-Forwarded-Proto becomes https. Forward: those of the listener become those of
+ * `to`; URLs of other hosts stay as they are. All obey the key `origin`. New values go to the
+ * fields' arena. */
 void rewrite_request(struct fields *fields, const struct rewrite *r);
 
 /* Location, Content-Location, Refresh (key `location`), Link, realm URLs of WWW-Authenticate but

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Request targets and authorities. Strict where two readers could see two hosts: user information,
+/* Request targets and authorities. Strict where two readers could see two hosts: a second "@",
  * bytes outside ASCII, and numbers that are an address to some resolvers only ("127.1",
  * "0x7f000001") are refused. */
 #include "http/uri.h"
 
 #include "base/addr.h"
 #include "http/chars.h"
+#include "http/userinfo.h"
 
 enum {
     MAX_NAME = 255,     /* bytes of a host; H1_HOST_MAX leaves room for it */
@@ -129,14 +130,11 @@ static bool parse_port(struct uri_host *h, struct str rest, const char **why)
     return true;
 }
 
-bool uri_parse_host(struct uri_host *h, struct arena *arena, struct str raw, const char **why)
+/* Of an authority without "@". H is all zero. */
+static bool parse_host(struct uri_host *h, struct arena *arena, struct str raw, const char **why)
 {
-    *h = (struct uri_host){.port = 0};
     if (raw.len == 0)
         return fail(why, "The host is empty.");
-    if (memchr(raw.p, '@', raw.len) != NULL)
-        return fail(why, "There is user information before the host: credentials belong into an "
-                         "Authorization field.");
     if (raw.p[0] == '[') {
         size_t end = str_find(raw, ']');
         if (end == raw.len)
@@ -149,11 +147,29 @@ bool uri_parse_host(struct uri_host *h, struct arena *arena, struct str raw, con
            parse_port(h, str_from_byte(raw, colon), why);
 }
 
+bool uri_parse_host(struct uri_host *h, struct arena *arena, struct str raw, const char **why)
+{
+    *h = (struct uri_host){.port = 0};
+    if (str_find(raw, '@') < raw.len)
+        return fail(why, "There is user information before the host: credentials belong into an "
+                         "Authorization field.");
+    return parse_host(h, arena, raw, why);
+}
+
 static enum uri_scheme scheme_of(struct str name)
 {
     if (str_ieq(name, STR("http")))
         return SCHEME_HTTP;
     return str_ieq(name, STR("https")) ? SCHEME_HTTPS : SCHEME_OTHER;
+}
+
+/* Of a target: WebSocket clients name the scheme that their request turns into (RFC 6455 §3). */
+static enum uri_scheme target_scheme(struct str name)
+{
+    enum uri_scheme scheme = scheme_of(name);
+    if (scheme == SCHEME_OTHER && str_ieq(name, STR("ws")))
+        return SCHEME_HTTP;
+    return scheme == SCHEME_OTHER && str_ieq(name, STR("wss")) ? SCHEME_HTTPS : scheme;
 }
 
 static bool is_letter(char c)
@@ -190,19 +206,43 @@ static struct str take_authority(struct str *s)
     return authority;
 }
 
+/* Behind the scheme of a target. A "%" would be legal in the host, but behind userinfo it is what
+ * clients make of an "@" that was too many, and the host would show a piece of the password. */
+static bool parse_authority(struct target *t, struct arena *arena, struct str authority,
+                            const char **why)
+{
+    t->userinfo = userinfo_take(&authority);
+    if (t->userinfo.p != NULL && !userinfo_check(t->userinfo, why))
+        return false;
+    if (t->userinfo.p != NULL && str_find(authority, '%') < authority.len)
+        return fail(why, "The host behind the user information has a percent sign in it: an @ in a "
+                         "password must be written as %40.");
+    return parse_host(&t->host, arena, authority, why);
+}
+
+/* Path and query at the front of RAW, up to a fragment. */
+static struct str take_path(struct target *t, struct str raw)
+{
+    size_t end = str_find(raw, '#');
+    t->has_fragment = end < raw.len;
+    return str_make(raw.p, end);
+}
+
 static bool parse_absolute(struct target *t, struct arena *arena, struct str raw, const char **why)
 {
     t->form = TARGET_ABSOLUTE;
     if (!take_scheme(&raw, &t->scheme_name))
         return fail(why, "The request target is neither a path nor an absolute URL.");
-    t->scheme = scheme_of(t->scheme_name);
+    t->scheme = target_scheme(t->scheme_name);
+    struct str rest = raw, authority = take_authority(&raw);
     if (t->scheme == SCHEME_OTHER) {
-        t->path = raw;
+        struct str userinfo = userinfo_take(&authority);
+        t->path = userinfo.p == NULL ? rest : str_from_byte(rest, userinfo.len + 1);
         return true;
     }
-    if (!uri_parse_host(&t->host, arena, take_authority(&raw), why))
+    if (!parse_authority(t, arena, authority, why))
         return false;
-    t->path = str_make(raw.p, str_find(raw, '#'));
+    t->path = take_path(t, raw);
     if (t->path.len == 0)
         t->path = STR("/");
     else if (t->path.p[0] == '?')
@@ -227,7 +267,7 @@ bool uri_parse_target(struct target *t, struct arena *arena, struct str raw, boo
     }
     bool is_path = raw.len > 0 && raw.p[0] == '/';
     if (is_path)
-        t->path = str_make(raw.p, str_find(raw, '#'));
+        t->path = take_path(t, raw);
     else if (!parse_absolute(t, arena, raw, why))
         return false;
     if (!all_of(raw, CHAR_TARGET))
@@ -244,15 +284,24 @@ bool uri_parse_ref(struct uri_ref *r, struct arena *arena, struct str url)
     r->scheme = scheme_of(scheme);
     r->authority = take_authority(&url);
     r->rest = url;
-    /* The last "@" ends the user information (RFC 3986 §3.2.1; more than one is a mistake of the
-     * sender). */
-    for (size_t i = r->authority.len; i > 0; i--) {
-        if (r->authority.p[i - 1] == '@') {
-            r->authority = str_from_byte(r->authority, i);
-            break;
-        }
-    }
+    (void)userinfo_take(&r->authority);
     return uri_parse_host(&r->host, arena, r->authority, NULL);
+}
+
+struct str uri_without_userinfo(struct arena *arena, struct str url)
+{
+    struct str rest = url, scheme;
+    if (str_find(url, '@') == url.len)
+        return url;
+    if (str_starts(url, STR("//")))
+        rest = str_from_byte(url, 2);
+    else if (!take_scheme(&rest, &scheme))
+        return url;
+    struct str before = str_make(url.p, url.len - rest.len);
+    struct str authority = take_authority(&rest);
+    if (userinfo_take(&authority).p == NULL)
+        return url;
+    return arena_printf(arena, "%.*s%.*s%.*s", STR_ARG(before), STR_ARG(authority), STR_ARG(rest));
 }
 
 struct str uri_authority(struct arena *arena, struct str host, uint16_t port, uint16_t default_port)

@@ -22,13 +22,17 @@ struct target {
     struct str scheme_name;
     struct uri_host host; /* absolute and authority forms */
     struct str path;      /* and query, no fragment; "/" when empty; "*": asterisk form */
+    struct str userinfo;  /* absolute form, as written, without "@" (userinfo.h); p NULL: none */
+    bool has_fragment;    /* one was written, be it empty */
 };
 
 /* Parses RAW, the target of a request with method CONNECT (authority form) or any other. Names that
  * had to be changed (case, dot) are copied to ARENA; all else are slices of RAW. False with WHY, a
- * sentence, set: userinfo, a byte that is not printable ASCII (the text shows the xn-- form for a
- * host), a bad port (0, over 65535), an empty host, a bad literal. WHY may be in ARENA. An unknown
- * scheme is no error: SCHEME_OTHER. */
+ * sentence, set: malformed userinfo, or any before the host of CONNECT, a byte that is not
+ * printable ASCII (the text shows the xn-- form for a host), a bad port (0, over 65535), an empty
+ * host, a bad literal. WHY may be in ARENA and shows nothing of the userinfo. ws and wss are
+ * SCHEME_HTTP and SCHEME_HTTPS; an unknown scheme is no error: SCHEME_OTHER, and PATH is all behind
+ * "://" but for userinfo. */
 MUST_CHECK bool uri_parse_target(struct target *t, struct arena *arena, struct str raw,
                                  bool is_connect, const char **why);
 
@@ -46,6 +50,10 @@ struct uri_ref {
     struct str rest;      /* path, query, fragment */
 };
 MUST_CHECK bool uri_parse_ref(struct uri_ref *r, struct arena *arena, struct str url);
+
+/* URL, absolute with any scheme or "//host/path", without its userinfo: itself when it has none,
+ * else in ARENA. */
+struct str uri_without_userinfo(struct arena *arena, struct str url);
 
 /* "name", "name:8443", "[::1]:8443"; the port is left out when it is DEFAULT_PORT. In ARENA. */
 struct str uri_authority(struct arena *arena, struct str host, uint16_t port,

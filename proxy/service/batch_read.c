@@ -140,7 +140,8 @@ static bool put_start(struct batch_want *w, FILE *out, struct str method, struct
         ok = wrong(w, "method: CONNECT makes no sense in a batch");
     else if (!ok)
         ok = wrong(w, "url: %s", why);
-    else if (target.form != TARGET_ABSOLUTE || target.scheme == SCHEME_OTHER)
+    else if (target.form != TARGET_ABSOLUTE || !str_istarts(target.scheme_name, STR("http")) ||
+             target.scheme == SCHEME_OTHER)
         ok = wrong(w, "url: it must begin with http:// or https://");
     else if (uri_is_own_name(target.host.name))
         ok = wrong(w, "url: a batch inside a batch is not taken");

@@ -5,6 +5,7 @@
 
 #include "http/chars.h"
 #include "http/uri.h"
+#include "http/userinfo.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -26,6 +27,23 @@ static void check_host(const struct uri_host *h, struct arena *arena)
     must(str_eq(again.name, h->name) && again.port == h->port && again.is_ip6 == h->is_ip6);
 }
 
+/* A target with user information means the same without it. */
+static void check_userinfo(const struct target *t, struct str raw, struct arena *arena)
+{
+    struct target bare;
+    const char *why = NULL;
+    struct str without = uri_without_userinfo(arena, raw);
+    must(without.len + t->userinfo.len + 1 == raw.len);
+    must(uri_parse_target(&bare, arena, without, false, &why) && bare.userinfo.p == NULL);
+    must(str_eq(bare.path, t->path) && str_eq(bare.host.name, t->host.name));
+    must(bare.host.port == t->host.port && bare.scheme == t->scheme);
+    must(userinfo_is_same(arena, t->userinfo, t->userinfo));
+    struct str basic = userinfo_basic(arena, t->userinfo);
+    must((basic.p == NULL) == (t->userinfo.len == 0));
+    for (size_t i = 0; i < basic.len; i++)
+        must(chars_is(basic.p[i], CHAR_TARGET) || i == strlen("Basic"));
+}
+
 static void check_target(struct str raw, struct arena *arena, bool is_connect)
 {
     struct target t;
@@ -43,6 +61,8 @@ static void check_target(struct str raw, struct arena *arena, bool is_connect)
     if (t.scheme != SCHEME_OTHER && t.form == TARGET_ABSOLUTE)
         must(t.host.name.len > 0 && t.path.p[0] == '/');
     must(t.scheme == SCHEME_OTHER || str_find(t.path, '#') == t.path.len);
+    if (t.userinfo.p != NULL)
+        check_userinfo(&t, raw, arena);
     (void)uri_path_leaves_root(t.path);
 }
 
@@ -63,6 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         must(r.rest.p + r.rest.len == raw.p + raw.len || r.rest.len == 0);
     }
     (void)uri_path_leaves_root(raw);
+    must(uri_without_userinfo(&arena, raw).len <= raw.len);
     for (size_t cap = 0; cap < 40; cap += 13) {
         char *dst = xmalloc(cap + 1);
         (void)uri_punycode(dst, cap, raw);

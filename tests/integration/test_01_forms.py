@@ -66,7 +66,7 @@ def test_ip_literals(client, origin, serve):
     "GET http://origin.test/ HTTP/1.1\r\nHost: a b\r\n\r\n",
     "GET http://origin.test/ HTTP/1.1\r\nHost: a/b\r\n\r\n",
     "GET http://origin.test/ HTTP/1.1\r\nHost: u@a\r\n\r\n",
-    "GET http://user:pw@origin.test/ HTTP/1.1\r\nHost: origin.test\r\n\r\n",
+    "GET http://user:p@w@origin.test/ HTTP/1.1\r\nHost: origin.test\r\n\r\n",
     "GET http://origin.test/\xc3\xa4 HTTP/1.1\r\nHost: origin.test\r\n\r\n",
     "GET http://origin.test/a b HTTP/1.1\r\nHost: origin.test\r\n\r\n",
     "GET http://origin.test/\x7f HTTP/1.1\r\nHost: origin.test\r\n\r\n",

@@ -126,7 +126,7 @@ def test_errors_by_type(make_proxy, serve, echo):
     expected = {}
     for url, word in ((expired.url(), "tls_certificate_error"), (cut.url(), "connection_terminated"),
                       ("http://127.0.0.1:%d/" % closed, "connection_refused"),
-                      ("http://no-such-name.invalid/", "dns_error"), ("http://user:secret@h/", "http_request_error"),
+                      ("http://no-such-name.invalid/", "dns_error"), ("http://user:sec@ret@h/", "http_request_error"),
                       ("http://169.254.169.254/", "destination_ip_prohibited")):
         with p.client() as c:
             assert c.get(url).status >= 400, url
@@ -144,7 +144,7 @@ def test_errors_by_type(make_proxy, serve, echo):
     assert m['tlsfan_origin_failed_total{origin="localhost:%d"}' % expired.port] == 1
     told = exchanges(p)["exchanges"]
     assert [x["error"] for x in told] == list(expected)
-    assert "has expired" in told[0]["sentence"] and "secret" not in json.dumps(told)
+    assert "has expired" in told[0]["sentence"] and not re.search("sec|ret@", json.dumps(told))
 
 
 def test_a_client_that_leaves(make_proxy, serve):

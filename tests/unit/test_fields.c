@@ -26,6 +26,7 @@ static const char *const names[FIELD_COUNT] = {
     [FIELD_EXPECT] = "Expect",
     [FIELD_HOST] = "Host",
     [FIELD_HTTP2_SETTINGS] = "HTTP2-Settings",
+    [FIELD_IF] = "If",
     [FIELD_KEEP_ALIVE] = "Keep-Alive",
     [FIELD_LINK] = "Link",
     [FIELD_LOCATION] = "Location",

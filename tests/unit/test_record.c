@@ -60,7 +60,12 @@ static void json(void **state)
     (void)state;
     rig_open(&rig, NULL);
     check("GET http://H.test:81/a?b=c HTTP/1.1\r\n", JSON("GET", "http://h.test:81/a?b=c"));
-    check("GET http://u:secret@h/ HTTP/1.1\r\n", JSON("GET", "-"));
+    check("GET http://u:secret@h:81/a@b HTTP/1.1\r\n", JSON("GET", "http://h:81/a@b"));
+    check("GET http://u:sec@ret@h/ HTTP/1.1\r\n", JSON("GET", "-"));
+    check("GET http://u:sec@ret%40h/ HTTP/1.1\r\n", JSON("GET", "-"));
+    check("GET ftp://u:secret@h/a HTTP/1.1\r\n", JSON("GET", "ftp://h/a"));
+    check("CONNECT u:secret@h:443 HTTP/1.1\r\n", JSON("CONNECT", "-"));
+    check("DELETE http://u:secret@h/#x HTTP/1.1\r\n", JSON("DELETE", "http://h/"));
     check("CONNECT [::1]:443 HTTP/1.1\r\n", JSON("CONNECT", "[::1]:443"));
     check("GET /a\"b\\c HTTP/1.1\r\nProxy-Authorization: Basic c2VjcmV0\r\n",
           JSON("GET", "/a\\u0022b\\u005cc"));

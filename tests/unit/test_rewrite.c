@@ -232,6 +232,22 @@ static const struct rewrite_case request_cases[] = {
     SAME("Referer: /x"),
     {"Destination: http://a.example/dav/b%20c", "Destination: https://a.example/dav/b%20c"},
     SAME("Destination: /dav/b"),
+    {"If: <http://a.example/x> (<opaquelocktoken:1>)",
+     "If: <https://a.example/x> (<opaquelocktoken:1>)"},
+    {"If: <http://a.example:80/x>([\"a)<http://a.example/>\"]) (Not <http://a.example/t)>) "
+     "<http://b.example:8443/> (Not <DAV:no-lock> [W/\"\\\"]) <https://a.example/y> (<t:1>) "
+     "<http://plain.example/> (<t:2>)<http://half.example/>(<t:3>)",
+     "If: <https://a.example/x>([\"a)<http://a.example/>\"]) (Not <http://a.example/t)>) "
+     "<https://b.example:8443/> (Not <DAV:no-lock> [W/\"\\\"]) <https://a.example/y> (<t:1>) "
+     "<http://plain.example/> (<t:2>)<https://half.example/>(<t:3>)"},
+    SAME("If: (<http://a.example/token>) ([\"etag\"])"),
+    SAME("If: (<http://a.example/token"),
+    SAME("If: (\"http://a.example/) <http://a.example/> (<t:1>)"),
+    SAME("If: <http://a.example/x"),
+    SAME("If: </x> (<http://a.example/token>)"),
+    SAME("If: <"),
+    SAME("If: "),
+    SAME("If-Match: <http://a.example/>"),
     {"X-Forwarded-Proto: http", "X-Forwarded-Proto: https"},
     {"X-Forwarded-Proto: HTTP", "X-Forwarded-Proto: https"},
     SAME("X-Forwarded-Proto: https"),
@@ -350,6 +366,10 @@ static const struct rewrite_case prefix_requests[] = {
     {"Referer: http://gw:9001/x?y", "Referer: https://api.example.com/v2/x?y"},
     {"Destination: http://gw:9001/b", "Destination: https://api.example.com/v2/b"},
     {"Destination: /b", "Destination: /v2/b"},
+    {"If: <http://gw:9001/b> (<http://gw:9001/t>) </c> ([\"e\"]) <http://other/d> (<t:1>)",
+     "If: <https://api.example.com/v2/b> (<http://gw:9001/t>) </v2/c> ([\"e\"]) <http://other/d> "
+     "(<t:1>)"},
+    SAME("If: <http://gw:9001/../b> (<t:1>)"),
     {"X-Forwarded-Proto: http", "X-Forwarded-Proto: https"},
     SAME("Origin: http://gw"),
     SAME("Origin: https://gw:9001"),

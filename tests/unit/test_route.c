@@ -68,7 +68,37 @@ static const struct route_case {
      FAULT_BAD_REQUEST, "more than one Host"},
     {PROXY, "GET http://a.test/ HTTP/1.0\r\nHost: a b\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST,
      "malformed"},
-    {PROXY, "GET http://u@a.test/ HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST, ""},
+    {PROXY, "GET http://u:p@a.test:8080/x HTTP/1.1\r\nHost: a\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls a.test:8080 /x a.test:8080"},
+    {PROXY, "OPTIONS https://u:p@a.test HTTP/1.1\r\nHost: a\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls a.test:443 * a.test"},
+    {PROXY, "GET http://u:p@a.test/ HTTP/1.1\r\nHost: u:q@a.test\r\n", ROUTE_REFUSE,
+     FAULT_BAD_REQUEST, "Host"},
+    {PROXY, "GET http://a.test/ HTTP/1.1\r\nHost: u:p@a.test\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST,
+     "Host"},
+    {PROXY, "CONNECT u:p@a.test:443 HTTP/1.1\r\nHost: u:p@a.test\r\n", ROUTE_REFUSE,
+     FAULT_BAD_REQUEST, "user information"},
+    {PROXY, "GET ws://a.test/ HTTP/1.1\r\nHost: a\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls a.test:443 / a.test"},
+    {PROXY, "GET wss://a.test:80/ HTTP/1.1\r\nHost: a\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls a.test:80 / a.test:80"},
+    {PROXY, "DELETE http://a.test/c/#x HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST,
+     "fragment"},
+    {PROXY, "POST http://a.test# HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST,
+     "fragment"},
+    {PROXY, "FROB http://a.test/#x HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST,
+     "fragment"},
+    {PROXY, "PROPFIND http://a.test/c#x HTTP/1.1\r\nHost: a\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls a.test:443 /c a.test"},
+    {INSIDE, "DELETE /c/#x HTTP/1.1\r\nHost: b\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST, "fragment"},
+    {INSIDE, "GET http://u:p@in.test/x HTTP/1.1\r\nHost: b\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls in.test:443 /x in.test"},
+    {FORWARD, "DELETE /c/#x HTTP/1.1\r\nHost: localhost\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST,
+     "fragment"},
+    {FORWARD, "GET http://u:p@localhost/x HTTP/1.1\r\nHost: evil\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls api.test:443 /v2/x api.test"},
+    {FORWARD, "GET /x HTTP/1.1\r\nHost: u:p@localhost\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST,
+     "Host"},
     {PROXY, "GET ftp://a.test/ HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_NOT_IMPLEMENTED,
      "ftp://"},
     {PROXY, "GET http://no.test/ HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_DENIED,
@@ -175,11 +205,52 @@ static void loops(void **state)
     rig_close(&rig);
 }
 
+/* What became of the target and of the fields that matter when route_request() has decided. */
+static void credentials(void **state)
+{
+    static const struct {
+        const char *head;
+        const char *target, *host, *authorization; /* NULL: none */
+    } wants[] = {
+        {"GET http://u:p@a.test:80/x HTTP/1.1\r\nHost: u:p@a.test:80\r\n", "http://a.test:80/x",
+         "a.test:80", "Basic dTpw"},
+        {"GET http://u@a.test HTTP/1.1\r\nHost: a.test\r\n", "http://a.test", "a.test",
+         "Basic dTo="},
+        {"GET http://@a.test/ HTTP/1.1\r\nHost: @a.test\r\n", "http://a.test/", "a.test", NULL},
+        {"GET http://u:p%40w@a.test/ HTTP/1.1\r\nHost: u:p@w@a.test\r\n", "http://a.test/",
+         "a.test", "Basic dTpwQHc="},
+        {"GET http://u:p@a.test/ HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer x\r\n",
+         "http://a.test/", "a", "Bearer x"},
+        {"GET http://u:p@a.test/ HTTP/1.1\r\nHost: a\r\nAuthorization:\r\n", "http://a.test/", "a",
+         ""},
+        {"TRACE http://u:p@a.test/ HTTP/1.1\r\nHost: u:p@a.test\r\n", "http://a.test/", "a.test",
+         NULL},
+    };
+    static struct probe p;
+    struct fault f;
+    (void)state;
+    rig_open(&rig, NULL);
+    for (size_t i = 0; i < sizeof(wants) / sizeof(wants[0]); i++) {
+        probe_open(&p, &rig, wants[i].head);
+        struct fields *fields = &p.x.head.fields;
+        assert_int_equal(route_request(&p.x, &f), ROUTE_UPSTREAM);
+        assert_true(str_eq(p.x.head.target, str_from(wants[i].target)));
+        assert_true(str_eq(fields_join(fields, FIELD_HOST), str_from(wants[i].host)));
+        struct str authorization = fields_join(fields, FIELD_AUTHORIZATION);
+        assert_int_equal(authorization.p != NULL, wants[i].authorization != NULL);
+        if (authorization.p != NULL)
+            assert_true(str_eq(authorization, str_from(wants[i].authorization)));
+        probe_close(&p, &rig);
+    }
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(targets),
         cmocka_unit_test(loops),
+        cmocka_unit_test(credentials),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

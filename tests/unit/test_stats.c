@@ -139,7 +139,7 @@ static void faults(void **state)
     struct str client, method, url;
     struct sentence s;
     (void)state;
-    probe_open(&p, &rig, "GET http://user:secret@h/ HTTP/1.1\r\nHost: h\r\n");
+    probe_open(&p, &rig, "GET http://user:sec@ret@h/ HTTP/1.1\r\nHost: h\r\n");
     exchange_start(&p.x, STR(""), true);
     probe_close(&p, &rig);
     struct record r = last_record(&client, &method, &url);

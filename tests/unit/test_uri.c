@@ -152,13 +152,25 @@ static const struct target_case {
     {"http://[::1]:8/x@y", false, TARGET_ABSOLUTE, SCHEME_HTTP, "::1", 8, "/x@y"},
     {"http://h/../%2e\"<>\\^`{|}", false, TARGET_ABSOLUTE, SCHEME_HTTP, "h", 0,
      "/../%2e\"<>\\^`{|}"},
-    {"ftp://u@h/p", false, TARGET_ABSOLUTE, SCHEME_OTHER, "", 0, "u@h/p"},
-    {"ws://h/p", false, TARGET_ABSOLUTE, SCHEME_OTHER, "", 0, "h/p"},
+    {"ftp://h/p@q", false, TARGET_ABSOLUTE, SCHEME_OTHER, "", 0, "h/p@q"},
+    {"ftp://u:p@h/p", false, TARGET_ABSOLUTE, SCHEME_OTHER, "", 0, "h/p"},
+    {"ftp://u:p@", false, TARGET_ABSOLUTE, SCHEME_OTHER, "", 0, ""},
+    {"ws://h/p", false, TARGET_ABSOLUTE, SCHEME_HTTP, "h", 0, "/p"},
+    {"WSS://h:81?q", false, TARGET_ABSOLUTE, SCHEME_HTTPS, "h", 81, "/?q"},
+    {"wsx://h/p", false, TARGET_ABSOLUTE, SCHEME_OTHER, "", 0, "h/p"},
     {"h2+x-y.z://", false, TARGET_ABSOLUTE, SCHEME_OTHER, "", 0, ""},
     {"http://", false, -1, 0, "", 0, "empty"},
     {"http:///p", false, -1, 0, "", 0, "empty"},
-    {"http://u:p@h/", false, -1, 0, "", 0, "user information"},
-    {"http://h\\@evil/", false, -1, 0, "", 0, "user information"},
+    {"http://u:p@h:81/x@y", false, TARGET_ABSOLUTE, SCHEME_HTTP, "h", 81, "/x@y"},
+    {"https://u:p@[::1]?q", false, TARGET_ABSOLUTE, SCHEME_HTTPS, "::1", 0, "/?q"},
+    {"http://@h", false, TARGET_ABSOLUTE, SCHEME_HTTP, "h", 0, "/"},
+    {"http://u:p@", false, -1, 0, "", 0, "empty"},
+    {"http://u:p@h@i/", false, -1, 0, "", 0, "%40"},
+    {"http://u:p@s%40h/", false, -1, 0, "", 0, "%40"},
+    {"http://h\\@evil/", false, -1, 0, "", 0, "%5C"},
+    {"http://u:%0d%0aX@h/", false, -1, 0, "", 0, "control byte"},
+    {"http://u:\xc3\xa4@h/", false, -1, 0, "", 0, "percent-encoded"},
+    {"http://u:q/@h/", false, -1, 0, "", 0, "port"},
     {"http:/h", false, -1, 0, "", 0, "neither"},
     {"http:h", false, -1, 0, "", 0, "neither"},
     {"h:443", false, -1, 0, "", 0, "neither"},
@@ -199,6 +211,37 @@ static void test_targets(void **state)
                    !str_eq(t.host.name, str_from(c->host)) || !str_eq(t.path, str_from(c->path))))
             fail_msg("%s: %d %.*s %.*s", c->raw, (int)t.form, STR_ARG(t.host.name),
                      STR_ARG(t.path));
+        if (ok)
+            assert_int_equal(t.has_fragment, strchr(c->raw, '#') != NULL);
+        arena_clear(&arena);
+    }
+}
+
+static void test_without_userinfo(void **state)
+{
+    static const char *const cases[][2] = {
+        {"http://u:p@h/x@y#@", "http://h/x@y#@"},
+        {"https://a@b:p@h:81?x@y", "https://h:81?x@y"},
+        {"x-app://u@h", "x-app://h"},
+        {"//u@h/", "//h/"},
+        {"http://@", "http://"},
+        {"http://h/x@y", NULL},
+        {"/x?http://u@h/", NULL},
+        {"x?http://u@h/", NULL},
+        {"mailto:u@h", NULL},
+        {"null", NULL},
+        {"@", NULL},
+        {"", NULL},
+    };
+    (void)state;
+    for (EACH(i, cases)) {
+        struct arena arena;
+        arena_init(&arena, NULL, 0);
+        struct str url = exact(&arena, cases[i][0]);
+        struct str got = uri_without_userinfo(&arena, url);
+        if (cases[i][1] == NULL)
+            assert_ptr_equal(got.p, url.p);
+        assert_true(str_eq(got, str_from(cases[i][cases[i][1] != NULL])));
         arena_clear(&arena);
     }
 }
@@ -319,9 +362,13 @@ static void test_punycode(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hosts),     cmocka_unit_test(test_long_host),
-        cmocka_unit_test(test_targets),   cmocka_unit_test(test_refs),
-        cmocka_unit_test(test_authority), cmocka_unit_test(test_leaves_root),
+        cmocka_unit_test(test_hosts),
+        cmocka_unit_test(test_long_host),
+        cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_refs),
+        cmocka_unit_test(test_without_userinfo),
+        cmocka_unit_test(test_authority),
+        cmocka_unit_test(test_leaves_root),
         cmocka_unit_test(test_punycode),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
