@@ -15,12 +15,10 @@
  *     chunked-body  = *chunk last-chunk trailer-section EOL
  *     chunk         = 1*16HEXDIG [ chunk-ext ] EOL data EOL      ; data: so many bytes, > 0
  *     last-chunk    = 1*16"0" [ chunk-ext ] EOL
- *     chunk-ext     = 1*( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )
- *     quoted-string = <"> *( "\\" value-byte / value-byte but <"> and "\\" ) <">
  *     EOL           = CRLF, never a bare LF, from a lenient client neither: these lines are lengths
  *
- * Extensions are checked and dropped. Refused on purpose, since another reader may see another
- * length: Content-Length twice, as a list, or together with Transfer-Encoding; any
+ * Extensions (http/chunk_ext.h) are checked and dropped. Refused on purpose, since another reader
+ * may see another length: Content-Length twice, as a list, or together with Transfer-Encoding; any
  * Transfer-Encoding but exactly "chunked", or in HTTP/1.0; a sign, "0x" or more than 16 digits
  * before a chunk; white space behind the digits but before ";"; CR or LF anywhere but in EOL.
  *
@@ -37,6 +35,7 @@ enum chunk_state {
     CHUNK_SIZE,      /* the first digit */
     CHUNK_DIGITS,    /* further digits, or what ends them */
     CHUNK_BWS,       /* ";" behind white space */
+    CHUNK_EXTENSION, /* the rest of the extensions */
     CHUNK_PADDED_LF, /* LF of a size line that ends in white space */
     CHUNK_SIZE_LF,   /* LF of the size line */
     CHUNK_DATA,      /* b->left bytes */
@@ -45,21 +44,12 @@ enum chunk_state {
     CHUNK_LAST,      /* behind the last chunk: CR of the empty line, or a trailer field */
     CHUNK_LAST_LF,   /* LF of the empty line */
     CHUNK_TRAILER,   /* the rest of the trailer section */
-    CHUNK_DONE,
-    /* In an extension: */
-    EXT_NAME_BEGIN,  /* the name, behind ";" */
-    EXT_NAME,        /* the rest of it, or what follows */
-    EXT_NAME_END,    /* what follows, behind white space */
-    EXT_VALUE_BEGIN, /* the value, behind "=" */
-    EXT_VALUE,       /* the rest of a token, or what follows */
-    EXT_QUOTED,      /* the rest of a quoted string */
-    EXT_ESCAPED,     /* any byte of it, behind "\\" */
-    EXT_QUOTED_END,  /* what follows it */
-    EXT_VALUE_END    /* what follows a value, behind white space */
+    CHUNK_DONE
 };
 
 enum {
     MAX_DIGITS = 16,
+    MAX_PADDED = 32,          /* bytes of a chunk size with blanks behind it that count as none */
     MAX_LINE = 4096,          /* bytes of a chunk-size line */
     MAX_OVERHEAD = 16 * 1024, /* bytes of extensions that no data made up for */
     MAX_TRAILER = 64 * 1024,  /* unless the owner says otherwise */
@@ -250,6 +240,16 @@ static bool take_extension(struct h1_body *b, enum chunk_state next)
     return true;
 }
 
+/* A blank behind a size. Old origins pad the sizes of all their chunks, small ones too. */
+static bool take_blank(struct h1_body *b)
+{
+    if (!b->lenient || b->line >= MAX_PADDED)
+        return take_extension(b, CHUNK_BWS);
+    b->line++;
+    b->state = CHUNK_BWS;
+    return true;
+}
+
 static bool go(struct h1_body *b, enum chunk_state next)
 {
     b->state = next;
@@ -269,61 +269,27 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-/* C can be nowhere in an extension, or not here. */
-static bool fail_extension(struct h1_body *b, char c)
-{
-    if (!chars_is(c, CHAR_VALUE))
-        return fail(b, "a control byte in a chunk extension");
-    return fail(b, "a chunk extension that is neither NAME nor NAME=VALUE");
-}
-
-/* A byte behind a complete extension; BLANK is the state behind white space. */
-static bool end_extension(struct h1_body *b, char c, enum chunk_state blank)
-{
-    bool is_at_end = b->state != EXT_NAME_END && b->state != EXT_VALUE_END;
-    if (is_blank(c))
-        return take_extension(b, blank);
-    if (c == ';')
-        return take_extension(b, EXT_NAME_BEGIN);
-    if (c == '\r' && is_at_end)
-        return go(b, CHUNK_SIZE_LF);
-    if (c == '\n' && is_at_end)
-        return take_old(b, "a bare LF behind a chunk extension") && begin_chunk(b);
-    return fail_extension(b, c);
-}
-
 static bool step_extension(struct h1_body *b, char c)
 {
-    bool is_token = chars_is(c, CHAR_TOKEN);
-    switch (b->state) {
-    case EXT_NAME_BEGIN:
-        if (is_token || is_blank(c))
-            return take_extension(b, is_token ? EXT_NAME : EXT_NAME_BEGIN);
-        return fail_extension(b, c);
-    case EXT_NAME:
-    case EXT_NAME_END:
-        if (c == '=')
-            return take_extension(b, EXT_VALUE_BEGIN);
-        if (is_token && b->state == EXT_NAME)
-            return take_extension(b, EXT_NAME);
-        return end_extension(b, c, EXT_NAME_END);
-    case EXT_VALUE_BEGIN:
-        if (is_token || is_blank(c))
-            return take_extension(b, is_token ? EXT_VALUE : EXT_VALUE_BEGIN);
-        return c == '"' ? take_extension(b, EXT_QUOTED) : fail_extension(b, c);
-    case EXT_QUOTED:
-        if (c == '"' || c == '\\')
-            return take_extension(b, c == '"' ? EXT_QUOTED_END : EXT_ESCAPED);
-        return chars_is(c, CHAR_VALUE) ? take_extension(b, EXT_QUOTED) : fail_extension(b, c);
-    case EXT_ESCAPED:
-        return chars_is(c, CHAR_VALUE) ? take_extension(b, EXT_QUOTED) : fail_extension(b, c);
-    case EXT_VALUE:
-        if (is_token)
-            return take_extension(b, EXT_VALUE);
-        return end_extension(b, c, EXT_VALUE_END);
-    default: /* EXT_QUOTED_END, EXT_VALUE_END */
-        return end_extension(b, c, EXT_VALUE_END);
+    b->ext = chunk_ext_next(b->ext, c);
+    switch (b->ext) {
+    case CHUNK_EXT_BAD:
+        if (!chars_is(c, CHAR_VALUE))
+            return fail(b, "a control byte in a chunk extension");
+        return fail(b, "a chunk extension that is neither NAME nor NAME=VALUE");
+    case CHUNK_EXT_DONE:
+        if (c == '\r')
+            return go(b, CHUNK_SIZE_LF);
+        return take_old(b, "a bare LF behind a chunk extension") && begin_chunk(b);
+    default:
+        return take_extension(b, CHUNK_EXTENSION);
     }
+}
+
+static bool begin_extension(struct h1_body *b)
+{
+    b->ext = CHUNK_EXT_NAME_BEGIN;
+    return take_extension(b, CHUNK_EXTENSION);
 }
 
 static void keep_trailer(struct h1_body *b, const char *p, size_t n)
@@ -361,22 +327,24 @@ static bool step(struct h1_body *b, char c)
         if (c == '\r')
             return go(b, CHUNK_SIZE_LF);
         if (is_blank(c))
-            return take_extension(b, CHUNK_BWS);
+            return take_blank(b);
         if (c == ';')
-            return take_extension(b, EXT_NAME_BEGIN);
+            return begin_extension(b);
         if (c == '\n')
             return take_old(b, "a bare LF behind a chunk size") && begin_chunk(b);
         return fail(b, "a byte in a chunk size that may not be there");
     case CHUNK_BWS:
         if (is_blank(c))
-            return take_extension(b, CHUNK_BWS);
+            return take_blank(b);
         if (c == ';')
-            return take_extension(b, EXT_NAME_BEGIN);
+            return begin_extension(b);
         if (c == '\r')
             return go(b, CHUNK_PADDED_LF);
         if (c != '\n')
             return fail(b, "white space in a chunk size");
         return take_old(b, "white space behind a chunk size") && begin_chunk(b);
+    case CHUNK_EXTENSION:
+        return step_extension(b, c);
     case CHUNK_PADDED_LF:
         if (c != '\n')
             return fail(b, "a bare CR behind a chunk size");
@@ -400,7 +368,7 @@ static bool step(struct h1_body *b, char c)
     case CHUNK_LAST_LF:
         return c == '\n' ? go(b, CHUNK_DONE) : fail(b, "a bare CR behind the last chunk");
     default:
-        return step_extension(b, c);
+        return fail(b, "a byte behind the end of the body");
     }
 }
 

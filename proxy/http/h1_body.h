@@ -13,6 +13,7 @@
 
 #include <sys/types.h>
 
+#include "http/chunk_ext.h"
 #include "http/h1_parse.h"
 
 enum h1_framing {
@@ -24,13 +25,14 @@ enum h1_framing {
 
 struct h1_body {
     enum h1_framing framing;
-    bool lenient;      /* of an old origin: see h1_body.c */
-    uint64_t length;   /* LENGTH: as declared */
-    uint64_t left;     /* bytes to come of the body or of the chunk */
-    unsigned state;    /* of the chunked decoder, private */
-    unsigned line;     /* bytes of the chunk-size or trailer line so far, bounded */
-    unsigned overhead; /* bytes of chunk extensions that no data made up for, bounded */
-    char *trailer;     /* heap: the trailer section as it arrives; at most max_trailer bytes */
+    bool lenient;       /* of an old origin: see h1_body.c */
+    uint64_t length;    /* LENGTH: as declared */
+    uint64_t left;      /* bytes to come of the body or of the chunk */
+    unsigned state;     /* of the chunked decoder, private */
+    enum chunk_ext ext; /* of the same, private */
+    unsigned line;      /* bytes of the chunk-size or trailer line so far, bounded */
+    unsigned overhead;  /* bytes of chunk extensions that no data made up for, bounded */
+    char *trailer;      /* heap: the trailer section as it arrives; at most max_trailer bytes */
     size_t trailer_len, trailer_cap;
     size_t max_trailer;    /* 64k until the owner sets it */
     struct h1_error error; /* after -1; its pos counts from the bytes of that call */

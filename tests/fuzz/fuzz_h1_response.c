@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* libFuzzer target: responses as an origin sends them, to GET, HEAD and CONNECT, strict and lenient.
- * The input is the bytes up to the close. */
+/* libFuzzer target: responses as an origin sends them, to GET, HEAD and CONNECT, strict and
+ * lenient. The input is the bytes up to the close. */
 #include "fuzz_h1.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A rule's lenient = on: old origins are understood, what goes on is strict; and the grammar of chunk extensions."""
+import json
 import signal
 
 import pytest
 
-from testenv.client import Broken
+from testenv.client import Broken, Client
+from testenv.ports import free_port
 from testenv.wait import wait_until
 
 pytestmark = pytest.mark.h1_only("framing that only HTTP/1 has")
@@ -67,8 +69,8 @@ BAD_LENIENT = {
     "bare CR among LF": b"HTTP/1.1 200 OK\nX-A: b\rc\nContent-Length: 5\n\nhello",
 }
 
-EXTENSIONS_BAD = ["5;", "5;a b", "5; ", "5;a ", "5;;a", "5;a=", "5;=b", "5;a=b c", '5;a="b', '5;a="b"c', "5;a@b", "5;a,b",
-                  "5;\xe4", '5;a="\x01"', "5 "]
+EXTENSIONS_BAD = ["5;", "5;a b", "5; ", "5;a ", "5;;a", "5;a=", "5;=b", "5;a=b c", '5;a="b', '5;a="b"c', "5;a@b",
+                  "5;a,b", "5;\xe4", '5;a="\x01"', "5 "]
 EXTENSIONS_GOOD = ["5;a", "5;a=b;c", '5 ; a = "b;\\"\xe4 c" ;d', "5;" + "a" * 1000]
 
 
@@ -186,6 +188,31 @@ def test_connections_serve_on_but_never_with_bytes_behind_an_answer(make_proxy, 
                 assert c.get("http://localhost/", "X-Case: " + name, "X-Behind: " + behind).body == b"hello"
                 assert c.get("http://localhost/", "X-Case: fold").body == b"hello"
         assert origin.accepted == 1 + 4 * 3
+
+
+def test_other_doors(make_proxy, old):
+    port = free_port()
+    proxy = make_proxy('connect_to = {":443:127.0.0.1:%d"}\nrule "localhost" { lenient = on }\n'
+                       'forward "127.0.0.1:%d" { to = "https://localhost" }\n' % (old.port, port), service=True)
+    with Client(port) as c:
+        for name in ("all", "trailers", "fold"):
+            c.send("GET / HTTP/1.1\r\nHost: localhost\r\nX-Case: %s\r\n\r\n" % name)
+            r = c.response()
+            assert r.status == 200 and r.body == b"hello", (name, r)
+    items = [{"url": "http://%s/" % host, "headers": {"X-Case": name}}
+             for host in ("localhost", "origin.test") for name in ("all", "trailers")]
+    with Client(proxy.service_port) as c:
+        body = json.dumps(items).encode()
+        c.send(b"POST /batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+               b"Accept: application/x-ndjson\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        lines = [json.loads(x) for x in c.response().body.splitlines()]
+    assert [x.get("status") for x in lines] == [200, 200, 502, 502], lines
+    assert HINT % "origin.test" in json.dumps(lines[2]) and HINT % "origin.test" in json.dumps(lines[3])
+    with proxy.client() as c:  # a tunnel to port 80 that is read
+        c.send("CONNECT localhost:80 HTTP/1.1\r\nHost: localhost:80\r\n\r\n")
+        assert c.response("CONNECT").status == 200
+        c.send("GET / HTTP/1.1\r\nHost: localhost\r\nX-Case: all\r\n\r\n")
+        judge(c.response(), b"hello", {"X-A": "b c"})
 
 
 def test_a_rule_by_reload(make_proxy, old):

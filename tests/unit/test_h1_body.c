@@ -600,6 +600,22 @@ static void test_bounds(void **state)
         }
     }
 
+    for (unsigned lenient = 0; lenient <= 1; lenient++) {
+        static const char padded[] = "1       \r\nx\r\n";
+        static char blanks[5000] = "1";
+        assert_true(choose_as(&b, RES TE "chunked", METHOD_GET, lenient, &e));
+        bool ok = true;
+        for (unsigned i = 0; ok && i < 100000; i++) {
+            size_t len;
+            char x[2];
+            ok = feed(&b, STR(padded), sizeof(padded), x, &len) == SHORT && len == 1;
+        }
+        assert_int_equal(ok, lenient);
+        memset(blanks + 1, ' ', sizeof(blanks) - 1);
+        assert_true(choose_as(&b, RES TE "chunked", METHOD_GET, lenient, &e));
+        assert_int_equal(h1_body_feed(&b, blanks, sizeof(blanks), &data), -1);
+    }
+
     assert_true(choose(&b, REQ TE "chunked", METHOD_OTHER, &e));
     b.max_trailer = 64;
     assert_true(h1_body_feed(&b, "0\r\n", 3, &data) == 3);
