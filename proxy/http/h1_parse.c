@@ -10,7 +10,7 @@
  * and from an origin to which a rule is lenient
  *
  *     field-line   = token *BLANK ":" OWS *value-byte OWS EOL *fold
- *     fold         = 1*BLANK 1*value-byte OWS EOL      ; not all of it BLANK
+ *     fold         = 1*BLANK *value-byte OWS EOL
  *
  * A target-byte is any byte but controls, SP and DEL: uri.c judges further, and can then name the
  * host it means. Refused on purpose, since another reader may see another message: obs-fold, white
@@ -153,20 +153,17 @@ static bool is_folded(const struct parser *s)
     return s->p < s->end && is_blank(*s->p);
 }
 
-/* All further lines of one field: gives the bytes that they add to its value, a space before each.
- * DST (NULL: only measured) has room for them. */
+/* All further lines of one field: gives the bytes that they add to its value, a space before each
+ * that is not empty. DST (NULL: only measured) has room for them. */
 static bool read_folds(struct parser *s, char *dst, size_t *len)
 {
     *len = 0;
     while (is_folded(s)) {
         struct str line;
-        const char *start = s->p;
         if (!parse_value(s, &line))
             return false;
-        if (line.len == 0) {
-            s->p = start;
-            return fail(s, "a folded line with nothing on it");
-        }
+        if (line.len == 0)
+            continue;
         if (dst != NULL) {
             dst[*len] = ' ';
             memcpy(dst + *len + 1, line.p, line.len);
@@ -176,8 +173,7 @@ static bool read_folds(struct parser *s, char *dst, size_t *len)
     return true;
 }
 
-/* At the first further line of the last field. Readers do not agree on what is folded where a
- * length is, and on a line of nothing but blanks, which some take for the empty one. */
+/* At the first further line of the last field. Readers do not agree on a length that is folded. */
 static bool parse_folds(struct parser *s, struct fields *fields)
 {
     struct field *f = &fields->v[fields->n - 1];

@@ -410,7 +410,7 @@ static const struct old_chunks {
     {STR_INIT("5;a\rb\n"), "", BAD, NULL, false},
     {STR_INIT("0\r\n\rX"), "", BAD, NULL, false},
     {STR_INIT("0\r\n A: b\r\n\r\n"), "", BAD, NULL, false},
-    {STR_INIT("0\r\nA: b\r\n \r\n\r\n"), "", BAD, NULL, false},
+    {STR_INIT("0\r\nA: b\r\n \r\n\r\n"), "", 14, "A=b;", true},
     {STR_INIT("0\r\nA: b\rc\r\n\r\n"), "", BAD, NULL, false},
     {STR_INIT("0\r\nA: b\r\r\n\r\n"), "", BAD, NULL, false},
     {STR_INIT("0\r\nA b: c\r\n\r\n"), "", BAD, NULL, false},
