@@ -64,7 +64,13 @@ static bool fail_byte(struct parser *s, const char *otherwise)
     return fail(s, otherwise);
 }
 
-static bool parse_eol(struct parser *s, const char *otherwise)
+static bool fail_eol(struct parser *s, const char *otherwise)
+{
+    s->lenient_takes = *s->p == '\n';
+    return fail_byte(s, otherwise);
+}
+
+static inline bool parse_eol(struct parser *s, const char *otherwise)
 {
     if (s->p[0] == '\r' && s->p[1] == '\n') {
         s->p += 2;
@@ -74,8 +80,7 @@ static bool parse_eol(struct parser *s, const char *otherwise)
         s->p++;
         return true;
     }
-    s->lenient_takes = s->p[0] == '\n';
-    return fail_byte(s, otherwise);
+    return fail_eol(s, otherwise);
 }
 
 /* True when one of eight bytes is a control or DEL (and HTAB, which the slow path lets pass). */
@@ -134,24 +139,12 @@ static bool pass_blanks(struct parser *s, size_t name_len)
     return true;
 }
 
-/* The value of a field, or a further line of it. */
-static bool parse_value(struct parser *s, struct str *value)
-{
-    while (is_blank(*s->p))
-        s->p++;
-    const char *first = s->p;
-    s->p = value_end(first, s->end);
-    const char *last = s->p;
-    while (last > first && is_blank(last[-1]))
-        last--;
-    *value = str_make(first, (size_t)(last - first));
-    return parse_eol(s, "a byte in a field value that may not be there");
-}
-
 static bool is_folded(const struct parser *s)
 {
     return s->p < s->end && is_blank(*s->p);
 }
+
+static const char BAD_VALUE[] = "a byte in a field value that may not be there";
 
 /* All further lines of one field: gives the bytes that they add to its value, a space before each
  * that is not empty. DST (NULL: only measured) has room for them. */
@@ -159,8 +152,10 @@ static bool read_folds(struct parser *s, char *dst, size_t *len)
 {
     *len = 0;
     while (is_folded(s)) {
-        struct str line;
-        if (!parse_value(s, &line))
+        const char *first = s->p;
+        s->p = value_end(first, s->end);
+        struct str line = str_trim(str_make(first, (size_t)(s->p - first)));
+        if (!parse_eol(s, BAD_VALUE))
             return false;
         if (line.len == 0)
             continue;
@@ -197,7 +192,6 @@ static bool parse_folds(struct parser *s, struct fields *fields)
 static bool parse_field(struct parser *s, struct fields *fields)
 {
     const char *name = s->p;
-    struct str value;
     while (chars_is(*s->p, CHAR_TOKEN))
         s->p++;
     size_t name_len = (size_t)(s->p - name);
@@ -206,9 +200,16 @@ static bool parse_field(struct parser *s, struct fields *fields)
     if ((*s->p != ':' || name_len == 0) && !pass_blanks(s, name_len))
         return false;
     s->p++;
-    if (!parse_value(s, &value))
+    while (is_blank(*s->p))
+        s->p++;
+    const char *value = s->p;
+    s->p = value_end(value, s->end);
+    const char *last = s->p;
+    while (last > value && is_blank(last[-1]))
+        last--;
+    if (!parse_eol(s, BAD_VALUE))
         return false;
-    fields_put(fields, str_make(name, name_len), value);
+    fields_put(fields, str_make(name, name_len), str_make(value, (size_t)(last - value)));
     return true;
 }
 
