@@ -190,6 +190,18 @@ def test_connections_serve_on_but_never_with_bytes_behind_an_answer(make_proxy, 
         assert origin.accepted == 1 + 4 * 3
 
 
+def test_a_connection_of_a_lenient_rule_serves_that_rule_alone(make_proxy, serve):
+    """One name and one port, reached by two rules."""
+    origin = serve(old_origin)
+    proxy = make_proxy('connect_to = {":443:127.0.0.1:%d"}\n'
+                       'rule "localhost:8443" { port = 443 lenient = on }\n' % origin.port)
+    with proxy.client() as c:
+        for _ in range(2):
+            assert c.get("https://localhost:8443/", "X-Case: all").body == b"hello"
+            assert c.get("https://localhost/", "X-Case: all").status == 502
+    assert origin.accepted == 1 + 2  # a connection with a fault does not live on
+
+
 def test_other_doors(make_proxy, old):
     port = free_port()
     proxy = make_proxy('connect_to = {":443:127.0.0.1:%d"}\nrule "localhost" { lenient = on }\n'
