@@ -210,6 +210,8 @@ static const struct key rule_keys[] = {
      .help = "as in upstream"},
     {"tunnel_timeout", TIME, IN_RULE(tunnel_timeout), .inherits = true, .def = "",
      .help = "as in client"},
+    {"lenient", BOOL, IN_RULE(lenient), .def = "off",
+     .help = "on: bare LF, folded lines and the like in answers of old origins"},
     {"request_header", .type = KEY_EDITS, IN_RULE(edits), .is_secret = true, .def = "",
      .help = "\"Name: value\" replaces the client's, \"Name:\" removes it"},
 };

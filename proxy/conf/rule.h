@@ -47,6 +47,7 @@ struct rule {
     char *sni; /* "" = the host */
     unsigned max_per_host;
     bool http2;                                             /* offered in ALPN */
+    bool lenient;                                           /* to the framing of HTTP/1 answers */
     int64_t response_timeout, read_timeout, tunnel_timeout; /* ms */
     struct header_edit *edits;
     unsigned n_edits;

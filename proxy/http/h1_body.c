@@ -12,16 +12,19 @@
  *
  * The chunked coding (§7.1):
  *
- *     chunked-body = *chunk last-chunk trailer-section EOL
- *     chunk        = 1*16HEXDIG [ BWS chunk-ext ] EOL data EOL   ; data: so many bytes, > 0
- *     last-chunk   = 1*16"0" [ BWS chunk-ext ] EOL
- *     chunk-ext    = ";" *( HTAB / SP / VCHAR / obs-text )       ; dropped, whatever it says
- *     EOL          = CRLF, never a bare LF, in lenient mode neither: these lines are lengths
+ *     chunked-body  = *chunk last-chunk trailer-section EOL
+ *     chunk         = 1*16HEXDIG [ chunk-ext ] EOL data EOL      ; data: so many bytes, > 0
+ *     last-chunk    = 1*16"0" [ chunk-ext ] EOL
+ *     EOL           = CRLF, never a bare LF, from a lenient client neither: these lines are lengths
  *
- * Refused on purpose, since another reader may see another length: Content-Length twice, as a list,
- * or together with Transfer-Encoding; any Transfer-Encoding but exactly "chunked", or in HTTP/1.0;
- * a sign, "0x" or more than 16 digits before a chunk; white space behind the digits but before ";";
- * CR or LF anywhere but in EOL. */
+ * Extensions (http/chunk_ext.h) are checked and dropped. Refused on purpose, since another reader
+ * may see another length: Content-Length twice, as a list, or together with Transfer-Encoding; any
+ * Transfer-Encoding but exactly "chunked", or in HTTP/1.0; a sign, "0x" or more than 16 digits
+ * before a chunk; white space behind the digits but before ";"; CR or LF anywhere but in EOL.
+ *
+ * From an old origin to which a rule is lenient: EOL may be LF, blanks may end a size without
+ * extension, all numbers of all Content-Length fields may be the same, and "identity" as the only
+ * Transfer-Encoding is as none. */
 #include "http/h1_body.h"
 
 #include <stdlib.h>
@@ -32,7 +35,8 @@ enum chunk_state {
     CHUNK_SIZE,      /* the first digit */
     CHUNK_DIGITS,    /* further digits, or what ends them */
     CHUNK_BWS,       /* ";" behind white space */
-    CHUNK_EXTENSION, /* its end */
+    CHUNK_EXTENSION, /* the rest of the extensions */
+    CHUNK_PADDED_LF, /* LF of a size line that ends in white space */
     CHUNK_SIZE_LF,   /* LF of the size line */
     CHUNK_DATA,      /* b->left bytes */
     CHUNK_DATA_EOL,  /* CR behind the data */
@@ -45,6 +49,7 @@ enum chunk_state {
 
 enum {
     MAX_DIGITS = 16,
+    MAX_PADDED = 32,          /* bytes of a chunk size with blanks behind it that count as none */
     MAX_LINE = 4096,          /* bytes of a chunk-size line */
     MAX_OVERHEAD = 16 * 1024, /* bytes of extensions that no data made up for */
     MAX_TRAILER = 64 * 1024,  /* unless the owner says otherwise */
@@ -91,49 +96,100 @@ static bool choose_chunked(struct h1_body *b, const struct h1_head *head, struct
     return true;
 }
 
+/* The number that all Content-Length fields, which may be lists, have in common; empty when they
+ * differ. */
+static struct str same_length(const struct fields *fields)
+{
+    struct str same = {NULL, 0};
+    const struct field *f = NULL;
+    while ((f = fields_find(fields, FIELD_CONTENT_LENGTH, f)) != NULL) {
+        struct str list = f->value;
+        for (bool more = true; more;) {
+            size_t comma = str_find(list, ',');
+            struct str item = str_trim(str_make(list.p, comma));
+            if (same.p != NULL && !str_eq(item, same))
+                return STR("");
+            same = item;
+            more = comma < list.len;
+            list = str_from_byte(list, more ? comma + 1 : comma);
+        }
+    }
+    return same;
+}
+
 static bool choose_length(struct h1_body *b, const struct h1_head *head, struct h1_error *e)
 {
-    const struct field *length = fields_find(&head->fields, FIELD_CONTENT_LENGTH, NULL);
-    if (fields_find(&head->fields, FIELD_CONTENT_LENGTH, length) != NULL)
+    const struct field *first = fields_find(&head->fields, FIELD_CONTENT_LENGTH, NULL);
+    struct str length = b->lenient ? same_length(&head->fields) : first->value;
+    bool is_twice = fields_find(&head->fields, FIELD_CONTENT_LENGTH, first) != NULL;
+    if (is_twice && !b->lenient)
         return refuse(e, FAULT_BAD_REQUEST, "Content-Length twice");
+    if (length.len == 0 && first->value.len > 0)
+        return refuse(e, FAULT_BAD_REQUEST, "Content-Length with different values");
     /* Half of the range, so that a sum of it and something small cannot overflow anywhere. */
-    if (!str_to_u64(length->value, &b->length) || b->length > INT64_MAX)
+    if (!str_to_u64(length, &b->length) || b->length > INT64_MAX)
         return refuse(e, FAULT_BAD_REQUEST, "a Content-Length that is not a plain number");
     b->framing = H1_FRAMING_LENGTH;
     b->left = b->length;
     return true;
 }
 
+/* Transfer-Encoding says nothing: it is there once, with the coding that changes nothing. */
+static bool is_identity(const struct fields *fields)
+{
+    const struct field *te = fields_find(fields, FIELD_TRANSFER_ENCODING, NULL);
+    return te != NULL && str_ieq(te->value, STR("identity")) &&
+           fields_find(fields, FIELD_TRANSFER_ENCODING, te) == NULL;
+}
+
 /* What requests and responses have in common; OTHERWISE is the framing when no field tells. */
 static bool choose(struct h1_body *b, const struct h1_head *head, enum h1_framing otherwise,
-                   struct h1_error *e)
+                   bool lenient, struct h1_error *e)
 {
-    *b = (struct h1_body){
-        .framing = otherwise, .max_trailer = MAX_TRAILER, .fault = FAULT_BAD_REQUEST};
-    if (fields_has(&head->fields, FIELD_TRANSFER_ENCODING))
+    *b = (struct h1_body){.framing = otherwise,
+                          .lenient = lenient,
+                          .max_trailer = MAX_TRAILER,
+                          .fault = FAULT_BAD_REQUEST};
+    if (fields_has(&head->fields, FIELD_TRANSFER_ENCODING) &&
+        !(lenient && is_identity(&head->fields)))
         return choose_chunked(b, head, e);
     if (fields_has(&head->fields, FIELD_CONTENT_LENGTH))
         return choose_length(b, head, e);
     return true;
 }
 
-bool h1_body_of_request(struct h1_body *b, const struct h1_head *head, struct h1_error *e)
+/* One Content-Length, one number, and no "identity" are left: what goes on is strict. */
+static void tidy(struct fields *fields)
 {
-    return choose(b, head, H1_FRAMING_NONE, e);
+    const struct field *length = fields_find(fields, FIELD_CONTENT_LENGTH, NULL);
+    if (length != NULL)
+        fields_set(fields, FIELD_CONTENT_LENGTH, length->name, same_length(fields));
+    if (is_identity(fields))
+        fields_remove(fields, FIELD_TRANSFER_ENCODING);
 }
 
-bool h1_body_of_response(struct h1_body *b, const struct h1_head *head, enum method_id method,
-                         struct h1_error *e)
+bool h1_body_of_request(struct h1_body *b, const struct h1_head *head, struct h1_error *e)
+{
+    return choose(b, head, H1_FRAMING_NONE, false, e);
+}
+
+bool h1_body_of_response(struct h1_body *b, struct h1_head *head, enum method_id method,
+                         bool lenient, struct h1_error *e)
 {
     bool is_tunnel = method == METHOD_CONNECT && head->status / 100 == 2;
     if (head->status < 200 || head->status == 204 || is_tunnel) {
         *b = (struct h1_body){.framing = H1_FRAMING_NONE};
         return true;
     }
-    if (!choose(b, head, H1_FRAMING_CLOSE, e)) {
+    if (!choose(b, head, H1_FRAMING_CLOSE, lenient, e)) {
+        struct h1_body loose;
+        struct h1_error other;
         e->code = FAULT_UP_PROTOCOL;
+        e->lenient_takes = !lenient && choose(&loose, head, H1_FRAMING_CLOSE, true, &other);
         return false;
     }
+    if (lenient)
+        tidy(&head->fields);
     b->fault = FAULT_UP_PROTOCOL;
     /* Their fields tell of the body that a GET would have had. */
     if (method == METHOD_HEAD || head->status == 304)
@@ -144,6 +200,16 @@ bool h1_body_of_response(struct h1_body *b, const struct h1_head *head, enum met
 static bool fail(struct h1_body *b, const char *reason)
 {
     return refuse(&b->error, b->fault, reason);
+}
+
+/* What has come is taken from old origins only. */
+static bool take_old(struct h1_body *b, const char *reason)
+{
+    if (b->lenient)
+        return true;
+    fail(b, reason);
+    b->error.lenient_takes = true;
+    return false;
 }
 
 static unsigned hex_value(char c)
@@ -174,12 +240,13 @@ static bool take_extension(struct h1_body *b, enum chunk_state next)
     return true;
 }
 
-/* Behind the size line. */
-static bool begin_chunk(struct h1_body *b)
+/* A blank behind a size. Old origins pad the sizes of all their chunks, small ones too. */
+static bool take_blank(struct h1_body *b)
 {
-    b->overhead -= b->left < b->overhead ? (unsigned)b->left : b->overhead;
-    b->line = 0;
-    b->state = b->left > 0 ? CHUNK_DATA : CHUNK_LAST;
+    if (!b->lenient || b->line >= MAX_PADDED)
+        return take_extension(b, CHUNK_BWS);
+    b->line++;
+    b->state = CHUNK_BWS;
     return true;
 }
 
@@ -187,6 +254,42 @@ static bool go(struct h1_body *b, enum chunk_state next)
 {
     b->state = next;
     return true;
+}
+
+/* Behind the size line. */
+static bool begin_chunk(struct h1_body *b)
+{
+    b->overhead -= b->left < b->overhead ? (unsigned)b->left : b->overhead;
+    b->line = 0;
+    return go(b, b->left > 0 ? CHUNK_DATA : CHUNK_LAST);
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+static bool step_extension(struct h1_body *b, char c)
+{
+    b->ext = chunk_ext_next(b->ext, c);
+    switch (b->ext) {
+    case CHUNK_EXT_BAD:
+        if (!chars_is(c, CHAR_VALUE))
+            return fail(b, "a control byte in a chunk extension");
+        return fail(b, "a chunk extension that is neither NAME nor NAME=VALUE");
+    case CHUNK_EXT_DONE:
+        if (c == '\r')
+            return go(b, CHUNK_SIZE_LF);
+        return take_old(b, "a bare LF behind a chunk extension") && begin_chunk(b);
+    default:
+        return take_extension(b, CHUNK_EXTENSION);
+    }
+}
+
+static bool begin_extension(struct h1_body *b)
+{
+    b->ext = CHUNK_EXT_NAME_BEGIN;
+    return take_extension(b, CHUNK_EXTENSION);
 }
 
 static void keep_trailer(struct h1_body *b, const char *p, size_t n)
@@ -221,39 +324,47 @@ static bool step(struct h1_body *b, char c)
     case CHUNK_DIGITS:
         if (chars_is(c, CHAR_HEX))
             return take_digit(b, c);
-        if (c == ' ' || c == '\t')
-            return take_extension(b, CHUNK_BWS);
-        if (c == ';')
-            return take_extension(b, CHUNK_EXTENSION);
         if (c == '\r')
             return go(b, CHUNK_SIZE_LF);
+        if (is_blank(c))
+            return take_blank(b);
+        if (c == ';')
+            return begin_extension(b);
+        if (c == '\n')
+            return take_old(b, "a bare LF behind a chunk size") && begin_chunk(b);
         return fail(b, "a byte in a chunk size that may not be there");
     case CHUNK_BWS:
-        if (c == ' ' || c == '\t')
-            return take_extension(b, CHUNK_BWS);
+        if (is_blank(c))
+            return take_blank(b);
         if (c == ';')
-            return take_extension(b, CHUNK_EXTENSION);
-        return fail(b, "white space behind a chunk size");
-    case CHUNK_EXTENSION:
-        if (chars_is(c, CHAR_VALUE))
-            return take_extension(b, CHUNK_EXTENSION);
+            return begin_extension(b);
         if (c == '\r')
-            return go(b, CHUNK_SIZE_LF);
-        return fail(b, "a control byte in a chunk extension");
+            return go(b, CHUNK_PADDED_LF);
+        if (c != '\n')
+            return fail(b, "white space in a chunk size");
+        return take_old(b, "white space behind a chunk size") && begin_chunk(b);
+    case CHUNK_EXTENSION:
+        return step_extension(b, c);
+    case CHUNK_PADDED_LF:
+        if (c != '\n')
+            return fail(b, "a bare CR behind a chunk size");
+        return take_old(b, "white space behind a chunk size") && begin_chunk(b);
     case CHUNK_SIZE_LF:
         return c == '\n' ? begin_chunk(b) : fail(b, "a bare CR behind a chunk size");
     case CHUNK_DATA_EOL:
         if (c == '\r')
             return go(b, CHUNK_DATA_LF);
+        if (c == '\n')
+            return take_old(b, "a bare LF behind a chunk") && go(b, CHUNK_SIZE);
         return fail(b, "a chunk that is longer than its size");
     case CHUNK_DATA_LF:
         return c == '\n' ? go(b, CHUNK_SIZE) : fail(b, "a bare CR behind a chunk");
     case CHUNK_LAST:
         if (c == '\r')
             return go(b, CHUNK_LAST_LF);
-        if (c != '\n')
-            return begin_trailer(b, c);
-        return fail(b, "a bare LF behind the last chunk");
+        if (c == '\n')
+            return take_old(b, "a bare LF behind the last chunk") && go(b, CHUNK_DONE);
+        return begin_trailer(b, c);
     case CHUNK_LAST_LF:
         return c == '\n' ? go(b, CHUNK_DONE) : fail(b, "a bare CR behind the last chunk");
     default:
@@ -268,7 +379,7 @@ static bool check_trailer(struct h1_body *b)
     struct fields fields;
     arena_init(&arena, NULL, 0);
     fields_init(&fields, &arena, NULL, 0);
-    bool ok = h1_parse_fields(&fields, b->trailer, b->trailer_len, false, &b->error);
+    bool ok = h1_parse_fields(&fields, b->trailer, b->trailer_len, b->lenient, &b->error);
     arena_clear(&arena);
     if (!ok)
         b->error.code = b->fault;
@@ -294,7 +405,7 @@ static size_t take_trailer(struct h1_body *b, const char *p, size_t n)
     bool is_empty = b->line == (is_crlf ? 2 : 1);
     b->line = 0;
     /* A bare LF is refused by the parser: at once rather than at an end that may not come. */
-    if (is_empty || !is_crlf)
+    if (is_empty || (!is_crlf && !b->lenient))
         return check_trailer(b) ? len : 0;
     return len;
 }
@@ -401,7 +512,7 @@ bool h1_body_trailers(struct h1_body *b, struct fields *trailers)
 {
     if (b->trailer_len == 0)
         return true;
-    if (!h1_parse_fields(trailers, b->trailer, b->trailer_len, false, &b->error))
+    if (!h1_parse_fields(trailers, b->trailer, b->trailer_len, b->lenient, &b->error))
         return false;
     fields_remove_known(trailers);
     return true;

@@ -13,6 +13,7 @@
 
 #include <sys/types.h>
 
+#include "http/chunk_ext.h"
 #include "http/h1_parse.h"
 
 enum h1_framing {
@@ -24,12 +25,14 @@ enum h1_framing {
 
 struct h1_body {
     enum h1_framing framing;
-    uint64_t length;   /* LENGTH: as declared */
-    uint64_t left;     /* bytes to come of the body or of the chunk */
-    unsigned state;    /* of the chunked decoder, private */
-    unsigned line;     /* bytes of the chunk-size or trailer line so far, bounded */
-    unsigned overhead; /* bytes of chunk extensions that no data made up for, bounded */
-    char *trailer;     /* heap: the trailer section as it arrives; at most max_trailer bytes */
+    bool lenient;       /* of an old origin: see h1_body.c */
+    uint64_t length;    /* LENGTH: as declared */
+    uint64_t left;      /* bytes to come of the body or of the chunk */
+    unsigned state;     /* of the chunked decoder, private */
+    enum chunk_ext ext; /* of the same, private */
+    unsigned line;      /* bytes of the chunk-size or trailer line so far, bounded */
+    unsigned overhead;  /* bytes of chunk extensions that no data made up for, bounded */
+    char *trailer;      /* heap: the trailer section as it arrives; at most max_trailer bytes */
     size_t trailer_len, trailer_cap;
     size_t max_trailer;    /* 64k until the owner sets it */
     struct h1_error error; /* after -1; its pos counts from the bytes of that call */
@@ -44,9 +47,11 @@ MUST_CHECK bool h1_body_of_request(struct h1_body *b, const struct h1_head *head
                                    struct h1_error *e);
 /* Of a response to a request with METHOD: HEAD, 1xx, 204, 304 and 2xx to CONNECT have none. A 204
  * or 1xx with a Content-Length or Transfer-Encoding is taken as having no body. False
- * (FAULT_UP_PROTOCOL) as above. */
-MUST_CHECK bool h1_body_of_response(struct h1_body *b, const struct h1_head *head,
-                                    enum method_id method, struct h1_error *e);
+ * (FAULT_UP_PROTOCOL) as above. LENIENT: Content-Length may be there twice or as a list when all is
+ * the same number, "identity" alone is as no Transfer-Encoding, both put right in HEAD; and size
+ * lines of chunks may have blanks behind the size, all lines end in a bare LF. */
+MUST_CHECK bool h1_body_of_response(struct h1_body *b, struct h1_head *head, enum method_id method,
+                                    bool lenient, struct h1_error *e);
 
 /* Takes bytes off the wire. Gives the number consumed (> 0), with *DATA the run of body bytes among
  * them (maybe empty), or -1 with b->error set. Not to be called when done. Consumes nothing behind

@@ -7,6 +7,11 @@
  *     head         = ( request-line / status-line ) *field-line EOL
  *     EOL          = CRLF, and LF when lenient
  *
+ * and from an origin to which a rule is lenient
+ *
+ *     field-line   = token *BLANK ":" OWS *value-byte OWS EOL *fold
+ *     fold         = 1*BLANK *value-byte OWS EOL
+ *
  * A target-byte is any byte but controls, SP and DEL: uri.c judges further, and can then name the
  * host it means. Refused on purpose, since another reader may see another message: obs-fold, white
  * space before a colon, bare CR. A head always ends in LF, which is in no class of bytes, so that
@@ -15,18 +20,33 @@
 
 #include "http/chars.h"
 
+/* Each takes what those before it take. */
+enum lenience {
+    LENIENT_NOT,
+    LENIENT_LF,  /* a client that writes lines by hand */
+    LENIENT_FULL /* an old origin */
+};
+
 struct parser {
     const char *p; /* next byte */
     const char *start, *end;
-    bool lenient;
+    enum lenience lenient;
+    bool lenient_takes;   /* what fails now would pass if more was taken */
     enum fault_code code; /* of a fault, whatever it is */
     struct h1_error *e;
 };
 
 static bool fail(struct parser *s, const char *reason)
 {
-    *s->e = (struct h1_error){s->code, reason, (size_t)(s->p - s->start)};
+    *s->e = (struct h1_error){s->code, reason, (size_t)(s->p - s->start), s->lenient_takes};
     return false;
+}
+
+/* What is at the next byte is taken from old origins only. */
+static bool take_old(struct parser *s, const char *reason)
+{
+    s->lenient_takes = s->lenient < LENIENT_FULL;
+    return s->lenient_takes ? fail(s, reason) : true;
 }
 
 /* Fails at the next byte: says what it is when it may be nowhere, else OTHERWISE. */
@@ -44,7 +64,13 @@ static bool fail_byte(struct parser *s, const char *otherwise)
     return fail(s, otherwise);
 }
 
-static bool parse_eol(struct parser *s, const char *otherwise)
+static bool fail_eol(struct parser *s, const char *otherwise)
+{
+    s->lenient_takes = *s->p == '\n';
+    return fail_byte(s, otherwise);
+}
+
+static inline bool parse_eol(struct parser *s, const char *otherwise)
 {
     if (s->p[0] == '\r' && s->p[1] == '\n') {
         s->p += 2;
@@ -54,7 +80,7 @@ static bool parse_eol(struct parser *s, const char *otherwise)
         s->p++;
         return true;
     }
-    return fail_byte(s, otherwise);
+    return fail_eol(s, otherwise);
 }
 
 /* True when one of eight bytes is a control or DEL (and HTAB, which the slow path lets pass). */
@@ -85,7 +111,7 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-/* The name ends where no colon is. */
+/* The name ends where no colon is, nor blanks before one. */
 static bool fail_name(struct parser *s, bool is_empty)
 {
     if (is_empty && is_blank(*s->p))
@@ -93,10 +119,74 @@ static bool fail_name(struct parser *s, bool is_empty)
     if (is_empty && *s->p == ':')
         return fail(s, "an empty field name");
     if (is_blank(*s->p))
-        return fail(s, "white space before the colon of a field");
+        return fail(s, "white space in a field name");
     if (*s->p == '\r' || *s->p == '\n')
         return fail_byte(s, "a field line without a colon");
     return fail_byte(s, "a byte in a field name that may not be there");
+}
+
+/* The name of NAME_LEN bytes ends where no colon is: true when one comes behind blanks. */
+static bool pass_blanks(struct parser *s, size_t name_len)
+{
+    const char *colon = s->p;
+    while (is_blank(*colon))
+        colon++;
+    if (name_len == 0 || colon == s->p || *colon != ':')
+        return fail_name(s, name_len == 0);
+    if (!take_old(s, "white space before the colon of a field"))
+        return false;
+    s->p = colon;
+    return true;
+}
+
+static bool is_folded(const struct parser *s)
+{
+    return s->p < s->end && is_blank(*s->p);
+}
+
+static const char BAD_VALUE[] = "a byte in a field value that may not be there";
+
+/* All further lines of one field: gives the bytes that they add to its value, a space before each
+ * that is not empty. DST (NULL: only measured) has room for them. */
+static bool read_folds(struct parser *s, char *dst, size_t *len)
+{
+    *len = 0;
+    while (is_folded(s)) {
+        const char *first = s->p;
+        s->p = value_end(first, s->end);
+        struct str line = str_trim(str_make(first, (size_t)(s->p - first)));
+        if (!parse_eol(s, BAD_VALUE))
+            return false;
+        if (line.len == 0)
+            continue;
+        if (dst != NULL) {
+            dst[*len] = ' ';
+            memcpy(dst + *len + 1, line.p, line.len);
+        }
+        *len += line.len + 1;
+    }
+    return true;
+}
+
+/* At the first further line of the last field. Readers do not agree on a length that is folded. */
+static bool parse_folds(struct parser *s, struct fields *fields)
+{
+    struct field *f = &fields->v[fields->n - 1];
+    const char *start = s->p;
+    size_t len;
+    if (f->id == FIELD_CONTENT_LENGTH || f->id == FIELD_TRANSFER_ENCODING)
+        return fail(s, "a folded Content-Length or Transfer-Encoding");
+    if (!read_folds(s, NULL, &len))
+        return false;
+    s->p = start;
+    if (!take_old(s, "a folded line or white space before a field name"))
+        return false;
+    char *joined = arena_alloc(fields->arena, f->value.len + len);
+    memcpy(joined, f->value.p, f->value.len);
+    if (!read_folds(s, joined + f->value.len, &len))
+        return false;
+    f->value = str_trim(str_make(joined, f->value.len + len));
+    return true;
 }
 
 static bool parse_field(struct parser *s, struct fields *fields)
@@ -105,8 +195,10 @@ static bool parse_field(struct parser *s, struct fields *fields)
     while (chars_is(*s->p, CHAR_TOKEN))
         s->p++;
     size_t name_len = (size_t)(s->p - name);
-    if (*s->p != ':' || name_len == 0)
-        return fail_name(s, name_len == 0);
+    if (name_len == 0 && fields->n > 0 && is_blank(*s->p))
+        return parse_folds(s, fields);
+    if ((*s->p != ':' || name_len == 0) && !pass_blanks(s, name_len))
+        return false;
     s->p++;
     while (is_blank(*s->p))
         s->p++;
@@ -115,7 +207,7 @@ static bool parse_field(struct parser *s, struct fields *fields)
     const char *last = s->p;
     while (last > value && is_blank(last[-1]))
         last--;
-    if (!parse_eol(s, "a byte in a field value that may not be there"))
+    if (!parse_eol(s, BAD_VALUE))
         return false;
     fields_put(fields, str_make(name, name_len), str_make(value, (size_t)(last - value)));
     return true;
@@ -208,21 +300,25 @@ static bool begin(struct parser *s, const char *p, size_t n)
 bool h1_parse_request(struct h1_head *head, const char *p, size_t n, bool lenient,
                       struct h1_error *e)
 {
-    struct parser s = {.lenient = lenient, .code = FAULT_BAD_REQUEST, .e = e};
+    struct parser s = {
+        .lenient = lenient ? LENIENT_LF : LENIENT_NOT, .code = FAULT_BAD_REQUEST, .e = e};
     return begin(&s, p, n) && parse_request_line(&s, head) &&
            parse_field_section(&s, &head->fields);
 }
 
-bool h1_parse_response(struct h1_head *head, const char *p, size_t n, struct h1_error *e)
+bool h1_parse_response(struct h1_head *head, const char *p, size_t n, bool lenient,
+                       struct h1_error *e)
 {
-    struct parser s = {.code = FAULT_UP_PROTOCOL, .e = e};
+    struct parser s = {
+        .lenient = lenient ? LENIENT_FULL : LENIENT_NOT, .code = FAULT_UP_PROTOCOL, .e = e};
     return begin(&s, p, n) && parse_status_line(&s, head) && parse_field_section(&s, &head->fields);
 }
 
 bool h1_parse_fields(struct fields *fields, const char *p, size_t n, bool lenient,
                      struct h1_error *e)
 {
-    struct parser s = {.lenient = lenient, .code = FAULT_BAD_REQUEST, .e = e};
+    struct parser s = {
+        .lenient = lenient ? LENIENT_FULL : LENIENT_NOT, .code = FAULT_BAD_REQUEST, .e = e};
     return begin(&s, p, n) && parse_field_section(&s, fields);
 }
 

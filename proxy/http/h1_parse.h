@@ -23,6 +23,7 @@ struct h1_error {
         code; /* request: _BAD_REQUEST, _VERSION, _HEAD_TOO_LARGE; response: _UP_PROTOCOL */
     const char *reason; /* a static phrase: "a bare LF in the head" */
     size_t pos;         /* of the byte at fault */
+    bool lenient_takes; /* of a response: a lenient reader goes on behind it */
 };
 
 /* Where a head ends: the bytes of the head with its empty line, or 0 when it is not all there. At
@@ -32,17 +33,22 @@ struct h1_error {
  * the parser to refuse it at once rather than wait for its end. */
 size_t h1_head_end(const char *p, size_t n, size_t *scanned, bool lenient);
 
-/* Parses exactly N bytes that h1_head_end() found. HEAD->fields must have been initialised. False
- * with E set on: a bare CR or LF, NUL or another control byte, obs-fold, white space before the
- * colon or at the start, an empty or non-token name, a bad start line, a version other than
- * HTTP/1.x (FAULT_VERSION). Bytes from 0x80 on in the target pass here and are for
- * uri_parse_target() to refuse. */
+/* Parses exactly N bytes that h1_head_end() found. HEAD->fields must have been initialised, and be
+ * empty. False with E set on: a bare CR or LF, NUL or another control byte, obs-fold, white space
+ * before the colon or at the start, an empty or non-token name, a bad start line, a version other
+ * than HTTP/1.x (FAULT_VERSION). Bytes from 0x80 on in the target pass here and are for
+ * uri_parse_target() to refuse.
+ *
+ * LENIENT, of a request: lines may end in a bare LF. Of a response, for old origins: they may, a
+ * folded line becomes part of the value before it (joined by a space, in the arena of the fields)
+ * unless that is a Content-Length or Transfer-Encoding, and white space before a colon is left
+ * out. */
 MUST_CHECK bool h1_parse_request(struct h1_head *head, const char *p, size_t n, bool lenient,
                                  struct h1_error *e);
-MUST_CHECK bool h1_parse_response(struct h1_head *head, const char *p, size_t n,
+MUST_CHECK bool h1_parse_response(struct h1_head *head, const char *p, size_t n, bool lenient,
                                   struct h1_error *e);
 
-/* Only field lines and the empty line (trailer section, §7.1.2). */
+/* Only field lines and the empty line (trailer section, §7.1.2). LENIENT as of a response. */
 MUST_CHECK bool h1_parse_fields(struct fields *fields, const char *p, size_t n, bool lenient,
                                 struct h1_error *e);
 

@@ -69,6 +69,7 @@ static struct origin *origin_new(struct origins *t, const struct up_want *want, 
     o->buffer = want->conf->client.buffer;
     o->max_requests = want->rule->max_per_host;
     o->tls = want->tls;
+    o->lenient = want->rule->lenient;
     o->via = want->conf->via;
     o->key_len = len;
     memcpy(o->key, key, len);
@@ -176,6 +177,11 @@ void origins_clear(struct origins *t)
     t->n_unused = 0;
 }
 
+struct str origin_host(const struct origin *o)
+{
+    return str_make(o->key + sizeof(struct key_head), o->key_len - sizeof(struct key_head));
+}
+
 /* What is under way already moves to the new place. */
 void origin_reached(struct origins *t, struct origin *o)
 {
@@ -183,9 +189,8 @@ void origin_reached(struct origins *t, struct origin *o)
     if (o->is_named)
         return;
     memcpy(&head, o->key, sizeof(head));
-    struct str host = str_make(o->key + sizeof(head), o->key_len - sizeof(head));
     counter_sub(&o->place->in_flight, o->slots);
-    o->place = &t->tally->places[tally_register(host, head.port)];
+    o->place = &t->tally->places[tally_register(origin_host(o), head.port)];
     counter_add(&o->place->in_flight, o->slots);
     o->is_named = true;
 }

@@ -53,6 +53,7 @@ struct origin {
     size_t buffer;         /* client.buffer: what of a body may come before the client takes it */
     unsigned max_requests; /* max_per_host of the rule; 0 = none */
     bool tls, via;
+    bool lenient; /* to its framing, by the rule that is in the key */
     size_t key_len;
     char key[];
 };
@@ -84,6 +85,9 @@ struct origin *origins_get(struct origins *t, const struct up_want *want);
 /* To be called when something that used O has ended; O stays for 10 s at least, for a stream that
  * lingers may still put sessions there. */
 void origins_settle(struct origins *t, struct origin *o);
+
+/* Its name, as the key has it; lives as long as O. */
+struct str origin_host(const struct origin *o);
 
 /* O is there: it took a connection, though TLS may have failed then. From now on it is counted
  * under its name, if there is room for another one. */

@@ -107,7 +107,14 @@ static void up_h1_fail(struct up_h1 *c, const struct fault *f)
 static void up_h1_fail_parse(struct up_h1 *c, const struct h1_error *e)
 {
     struct fault f;
-    fault_set(&f, FAULT_UP_PROTOCOL, "the origin's response is not valid HTTP: %s", e->reason);
+    struct str host = origin_host(c->conn.origin);
+    if (e->lenient_takes)
+        fault_set(&f, FAULT_UP_PROTOCOL,
+                  "the origin's response is not valid HTTP: %s; a rule for %.*s with lenient = on "
+                  "takes it",
+                  e->reason, STR_ARG(host));
+    else
+        fault_set(&f, FAULT_UP_PROTOCOL, "the origin's response is not valid HTTP: %s", e->reason);
     up_h1_fail(c, &f);
 }
 
@@ -188,7 +195,7 @@ static bool up_h1_take_head(struct up_h1 *c, struct h1_head *head)
         forward_response(head, c->conn.id, c->conn.origin->via, &keep_alive);
         return up_h1_info(c, head);
     }
-    if (!h1_body_of_response(&c->body, head, c->method, &e)) {
+    if (!h1_body_of_response(&c->body, head, c->method, c->conn.origin->lenient, &e)) {
         up_h1_fail_parse(c, &e);
         return false;
     }
@@ -214,7 +221,8 @@ static bool up_h1_is_full(struct up_h1 *c, size_t n)
 static size_t up_h1_read_head(struct up_h1 *c, const char *p, size_t n, bool *go_on)
 {
     size_t max = c->conn.origin->max_head;
-    size_t len = h1_head_end(p, n, &c->scanned, false);
+    bool lenient = c->conn.origin->lenient;
+    size_t len = h1_head_end(p, n, &c->scanned, lenient);
     *go_on = false;
     if (len > max || (len == 0 && n > max)) {
         struct fault f;
@@ -236,7 +244,7 @@ static size_t up_h1_read_head(struct up_h1 *c, const char *p, size_t n, bool *go
     uint64_t memory[ARENA_ON_STACK / sizeof(uint64_t)];
     arena_init(&arena, memory, sizeof(memory));
     fields_init(&head.fields, &arena, fields, FIELDS_ON_STACK);
-    if (h1_parse_response(&head, p, len, &e))
+    if (h1_parse_response(&head, p, len, lenient, &e))
         *go_on = up_h1_take_head(c, &head);
     else
         up_h1_fail_parse(c, &e);

@@ -219,7 +219,7 @@ static void take_head(struct up_h2_stream *s, struct h1_head *head, bool is_end)
     struct h1_error e = {0};
     bool keep_alive;
     const struct pool_conn *conn = &s->c->conn;
-    if (!h1_body_of_response(&body, head, s->method, &e)) {
+    if (!h1_body_of_response(&body, head, s->method, false, &e)) {
         fail_response(s, e.reason);
         return;
     }

@@ -106,8 +106,8 @@ static char read_head(struct reader *r)
     const char *p = r->p + r->at;
     r->at += end;
     if (r->is_response)
-        return h1_parse_response(&r->head, p, end, &e) &&
-                       h1_body_of_response(&r->body, &r->head, r->method, &e)
+        return h1_parse_response(&r->head, p, end, false, &e) &&
+                       h1_body_of_response(&r->body, &r->head, r->method, false, &e)
                    ? 'H'
                    : 'E';
     return h1_parse_request(&r->head, p, end, false, &e) &&

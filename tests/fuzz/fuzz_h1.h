@@ -13,6 +13,7 @@ enum { FUZZ_MAX = 64 * 1024 }; /* bytes of an input that is looked at */
 /* A decoded message. */
 struct message {
     enum fault_code fault; /* FAULT_NONE: taken */
+    bool lenient_takes;    /* as the fault has it */
     bool is_done;          /* all of it was there */
     size_t used;           /* bytes of it */
     char *raw;             /* the head: memory of just its size */
@@ -43,12 +44,13 @@ static inline bool message_head(struct message *m, const struct reader *r, size_
     struct h1_error e = {.code = FAULT_NONE};
     bool ok;
     if (r->is_response)
-        ok = h1_parse_response(&m->head, m->raw, n, &e) &&
-             h1_body_of_response(&m->body, &m->head, r->method, &e);
+        ok = h1_parse_response(&m->head, m->raw, n, r->lenient, &e) &&
+             h1_body_of_response(&m->body, &m->head, r->method, r->lenient, &e);
     else
         ok = h1_parse_request(&m->head, m->raw, n, r->lenient, &e) &&
              h1_body_of_request(&m->body, &m->head, &e);
     m->fault = e.code;
+    m->lenient_takes = e.lenient_takes;
     must(ok == (e.code == FAULT_NONE) && (ok || (e.reason != NULL && e.pos <= n)));
     return ok;
 }
@@ -72,6 +74,7 @@ static inline void message_body(struct message *m, const struct reader *r, const
         if (used < 0) {
             must(m->body.error.reason != NULL && m->body.error.pos < piece);
             m->fault = m->body.error.code;
+            m->lenient_takes = m->body.error.lenient_takes;
             return;
         }
     }
@@ -170,6 +173,25 @@ static inline void message_round_trip(const struct message *m, const struct read
     message_clear(&again);
     free(text2);
     free(text);
+}
+
+/* What the strict reader takes is the same to the lenient one, and what only the lenient one takes
+ * was refused with a word about it. */
+static inline void fuzz_lenience(struct reader reader, const uint8_t *data, size_t n)
+{
+    struct message strict, lenient;
+    n = n > FUZZ_MAX ? FUZZ_MAX : n;
+    reader.piece = FUZZ_MAX;
+    message_read(&strict, &reader, (const char *)data, n);
+    reader.lenient = true;
+    message_read(&lenient, &reader, (const char *)data, n);
+    if (strict.is_done)
+        must_agree(&strict, &lenient);
+    if (strict.fault != FAULT_NONE && lenient.fault == FAULT_NONE && lenient.is_done)
+        must(strict.lenient_takes);
+    must(!lenient.lenient_takes);
+    message_clear(&lenient);
+    message_clear(&strict);
 }
 
 /* One input, as READER says but for the size of the pieces. */

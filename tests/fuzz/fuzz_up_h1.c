@@ -13,7 +13,15 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { IS_HEAD = 1, IS_UPGRADE = 2, PAUSES = 4, CANCELS = 8, HAS_BODY = 16, TURNS = 100000 };
+enum {
+    IS_HEAD = 1,
+    IS_UPGRADE = 2,
+    PAUSES = 4,
+    CANCELS = 8,
+    HAS_BODY = 16,
+    LENIENT = 32,
+    TURNS = 100000
+};
 
 struct probe {
     struct ustream *us; /* NULL when the exchange is over */
@@ -29,7 +37,8 @@ static struct tally tally;
 static struct origins origins;
 static struct forward_id id;
 static char none[] = "";
-static struct rule rule = {.connect_host = none, .sni = none};
+static struct rule rules[] = {{.connect_host = none, .sni = none},
+                              {.index = 1, .connect_host = none, .sni = none, .lenient = true}};
 static struct conf conf = {.refs = 1, .generation = 1, .via = true, .upstream = {.max_head = 4096}};
 
 static void serve(void *origin)
@@ -96,9 +105,9 @@ static void on_drain(void *arg)
 static const struct ustream_events events = {on_info, on_head, on_body, on_end, on_fault, on_drain};
 
 /* A busy connection over FD, as the pool would have given it out. */
-static struct ustream *connect_fd(int fd)
+static struct ustream *connect_fd(int fd, const struct rule *rule)
 {
-    struct up_want want = {.conf = &conf, .rule = &rule, .host = STR("h"), .port = 80};
+    struct up_want want = {.conf = &conf, .rule = rule, .host = STR("h"), .port = 80};
     struct origin *o = origins_get(&origins, &want);
     struct addr nowhere = {0};
     struct pool_made made = {.loop = &loop,
@@ -156,7 +165,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2 || size > 32768 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds) != 0)
         return 0;
     size_t step = data[0] < 8 ? data[0] + 1U : data[0] * 16U;
-    struct probe p = {.us = connect_fd(fds[0]), .flags = data[1]};
+    struct probe p = {.us = connect_fd(fds[0], &rules[(data[1] & LENIENT) != 0]), .flags = data[1]};
     start(&p);
     bool is_open = true;
     for (size_t at = 2; at < size && is_open; at += step) {

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -29,7 +30,7 @@ static bool parse(struct h1_head *head, struct arena *arena, struct str text, bo
     *head = (struct h1_head){.status = 0};
     fields_init(&head->fields, arena, NULL, 0);
     if (text.len > 5 && memcmp(text.p, "HTTP/", 5) == 0)
-        return h1_parse_response(head, text.p, text.len, e);
+        return h1_parse_response(head, text.p, text.len, lenient, e);
     return h1_parse_request(head, text.p, text.len, lenient, e);
 }
 
@@ -209,6 +210,119 @@ static void test_lenient(void **state)
     arena_clear(&arena);
 }
 
+/* Heads of old origins: FIELDS ("name=value;…") is what a lenient reader sees, NULL when it refuses
+ * as well; IS_NAMED: the strict one says that the lenient goes on behind its fault. */
+static const struct old_head {
+    struct str text;
+    const char *fields;
+    bool is_named;
+} old_heads[] = {
+    {STR_INIT("HTTP/1.1 200 OK\nA: b\n\n"), "A=b;", true},
+    {STR_INIT("HTTP/1.1 200\n\n"), "", true},
+    {STR_INIT("HTTP/1.1 200 OK\r\nA: b\nC: d\r\n\r\n"), "A=b;C=d;", true},
+    {STR_INIT("HTTP/1.1 200 OK\nA: b\r\n\r\n"), "A=b;", true},
+    {STR_INIT("HTTP/1.1 200 OK\r\nA: b\r\n\n"), "A=b;", true},
+    {STR_INIT("HTTP/1.1 200 OK\r\nA \t: b\r\n\r\n"), "A=b;", true},
+    {STR_INIT("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n"), "A=b c;", true},
+    {STR_INIT("HTTP/1.1 200 OK\r\nA: b \t\r\n \t c  \r\n\td\r\nE:f\r\n\r\n"), "A=b c d;E=f;", true},
+    {STR_INIT("HTTP/1.1 200 OK\nA:\n b\nC:\n\td\n  e\n\n"), "A=b;C=d e;", true},
+    {STR_INIT("HTTP/1.1 200 OK\r\nA: b\r\n X: y\r\n\r\n"), "A=b X: y;", true},
+    {STR_INIT("HTTP/1.1 200 OK\r\nA : b\r\n :c\r\n\r\n"), "A=b :c;", true},
+    {STR_INIT("HTTP/1.1 200 OK\r\nA: b\r\n \r\n\r\n"), "A=b;", true},
+    {STR_INIT("HTTP/1.1 200 OK\r\nA:\r\n \r\n\t\n\r\n"), "A=;", true},
+    {STR_INIT("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\t\r\n d\nE: f\r\n\r\n"), "A=b c d;E=f;", true},
+    /* refused whoever reads */
+    {STR_INIT("HTTP/1.1 200 OK\r\n A: b\r\n\r\n"), NULL, false},
+    {STR_INIT("HTTP/1.1 200 OK\r\n\tb\r\nA: b\r\n\r\n"), NULL, false},
+    {STR_INIT("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n 5\r\n\r\n"), NULL, false},
+    {STR_INIT("HTTP/1.1 200 OK\r\ncontent-length :\r\n 5\r\n\r\n"), NULL, true},
+    {STR_INIT("HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\n chunked\r\n\r\n"), NULL, false},
+    {STR_INIT("HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n"), NULL, false},
+    {STR_INIT("HTTP/1.1 200 OK\r\nA: b\r\n c\rd\r\n\r\n"), NULL, false},
+    {STR_INIT("HTTP/1.1 200 OK\r\nA: b\r\r\n\r\n"), NULL, false},
+    {STR_INIT("HTTP/1.1 200 OK\r\r\nA: b\r\n\r\n"), NULL, false},
+    {STR_INIT("HTTP/1.1 200 OK\nA: b\rc\n\n"), NULL, true},
+    {STR_INIT("HTTP/1.1 200 OK\r\nA: b\r\n c\0\r\n\r\n"), NULL, false},
+    {STR_INIT("HTTP/1.1 200 OK\r\nA b: c\r\n\r\n"), NULL, false},
+    {STR_INIT("HTTP/1.1 200 OK\r\nA \r\n: c\r\n\r\n"), NULL, false},
+    {STR_INIT("HTTP/1.1 200 OK\r\n : c\r\n\r\n"), NULL, false},
+    {STR_INIT("HTTP/1.1 200 OK\r\nA\n\n"), NULL, false},
+    {STR_INIT("HTTP/1.1 20\n\n"), NULL, false},
+    {STR_INIT("HTTP/1.1 200 O\x01K\n\n"), NULL, false},
+};
+
+static void check_fields(const struct fields *f, const char *expected)
+{
+    char text[256] = "";
+    size_t n = 0;
+    for (unsigned i = 0; i < f->n; i++)
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "%.*s=%.*s;", STR_ARG(f->v[i].name),
+                              STR_ARG(f->v[i].value));
+    assert_string_equal(text, expected);
+}
+
+/* Reads what h1_head_end() finds of a head that comes byte by byte. */
+static bool parse_old(const struct old_head *c, bool lenient, struct h1_head *head,
+                      struct arena *arena, struct h1_error *e)
+{
+    size_t scanned = 0, end = 0;
+    char *copy = exact(c->text);
+    for (size_t n = 0; n <= c->text.len && end == 0; n++)
+        end = h1_head_end(copy, n, &scanned, lenient);
+    assert_true(end > 0 && (!lenient || end == c->text.len));
+    char *whole = exact(str_make(copy, end));
+    bool ok = parse(head, arena, str_make(whole, end), lenient, e);
+    if (ok)
+        check_fields(&head->fields, c->fields);
+    free(copy);
+    free(whole);
+    return ok;
+}
+
+static void test_old_origins(void **state)
+{
+    (void)state;
+    for (EACH(i, old_heads)) {
+        const struct old_head *c = &old_heads[i];
+        struct h1_error e;
+        struct h1_head head;
+        struct arena arena;
+        arena_init(&arena, NULL, 0);
+        if (parse_old(c, false, &head, &arena, &e))
+            fail_msg("%zu is taken", i);
+        if (e.lenient_takes != c->is_named)
+            fail_msg("%zu: %s, lenient %d", i, e.reason, e.lenient_takes);
+        bool ok = parse_old(c, true, &head, &arena, &e);
+        if (ok != (c->fields != NULL))
+            fail_msg("%zu: %s", i, ok ? "is taken" : e.reason);
+        assert_true(ok || !e.lenient_takes);
+        arena_clear(&arena);
+    }
+}
+
+/* The memory that folds take is no more than they are long, however many there are. */
+static void test_many_folds(void **state)
+{
+    enum { LINES = 20000 };
+    static char text[32 + LINES * 4 + 4];
+    static char small[8 * sizeof(text)];
+    struct h1_error e;
+    struct h1_head head;
+    struct arena arena;
+    size_t n = (size_t)snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nA: b\r\n");
+    (void)state;
+    for (unsigned i = 0; i < LINES; i++, n += 4)
+        memcpy(text + n, " c\r\n", 4);
+    memcpy(text + n, "\r\n", 2);
+    arena_init(&arena, small, sizeof(small));
+    assert_true(parse(&head, &arena, str_make(text, n + 2), true, &e));
+    assert_int_equal(head.fields.n, 1);
+    assert_int_equal(head.fields.v[0].value.len, 1 + 2 * LINES);
+    assert_true(head.fields.v[0].value.p >= small &&
+                head.fields.v[0].value.p < small + sizeof(small));
+    arena_clear(&arena);
+}
+
 static void test_field_limit(void **state)
 {
     struct h1_error e;
@@ -297,10 +411,11 @@ static void test_foreign(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),  cmocka_unit_test(test_request),
-        cmocka_unit_test(test_versions), cmocka_unit_test(test_response),
-        cmocka_unit_test(test_lenient),  cmocka_unit_test(test_field_limit),
-        cmocka_unit_test(test_head_end), cmocka_unit_test(test_foreign),
+        cmocka_unit_test(test_refused),     cmocka_unit_test(test_request),
+        cmocka_unit_test(test_versions),    cmocka_unit_test(test_response),
+        cmocka_unit_test(test_lenient),     cmocka_unit_test(test_field_limit),
+        cmocka_unit_test(test_head_end),    cmocka_unit_test(test_foreign),
+        cmocka_unit_test(test_old_origins), cmocka_unit_test(test_many_folds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -91,7 +91,7 @@ static void test_heads(void **state)
         arena_init(&arena, NULL, 0);
         fields_init(&head.fields, &arena, NULL, 0);
         if (cases[i].in[0] == 'H') {
-            assert_true(h1_parse_response(&head, cases[i].in, strlen(cases[i].in), &e));
+            assert_true(h1_parse_response(&head, cases[i].in, strlen(cases[i].in), false, &e));
             room = h1_response_size(head.reason, &head.fields);
             dst = xmalloc(room);
             n = h1_write_response(dst, head.status, head.reason, &head.fields, &cases[i].out);
