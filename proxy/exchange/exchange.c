@@ -11,6 +11,7 @@
 #include <assert.h>
 
 #include "exchange/answer.h"
+#include "exchange/expect.h"
 #include "exchange/hold.h"
 #include "exchange/name.h"
 #include "exchange/record.h"
@@ -55,6 +56,7 @@ static void exchange_leave(struct exchange *x)
     trust_cancel(x);
     name_cancel(x);
     timeout_clear(&x->timeout);
+    timeout_clear(&x->patience);
 }
 
 static void exchange_drop(struct exchange *x, struct evbuffer **body)
@@ -66,11 +68,15 @@ static void exchange_drop(struct exchange *x, struct evbuffer **body)
     *body = NULL;
 }
 
-/* Keeps request body that an HTTP/2 connection gets: GOAWAY may say at any time before the answer
- * that it was not processed. That is as much as a connection takes before its peer has begun with
- * it, the first part in any case; who gets more has begun. */
+/* DATA of the request body is given away. What an HTTP/2 connection gets is kept: GOAWAY may say at
+ * any time before the answer that it was not processed. That is as much as a connection takes
+ * before its peer has begun with it, the first part in any case; who gets more has begun. */
 static void exchange_keep(struct exchange *x, struct str data)
 {
+    if (x->kept == NULL) {
+        x->replayable = false;
+        return;
+    }
     size_t most = budget_bound(x->engine->budget, 2 * x->conf->client.buffer);
     size_t kept = evbuffer_get_length(x->kept);
     if (kept > 0 && kept + data.len > most) {
@@ -97,6 +103,7 @@ static bool exchange_hold(struct exchange *x, struct str data)
 static void exchange_done(struct exchange *x)
 {
     timeout_clear(&x->timeout);
+    timeout_clear(&x->patience);
     exchange_drop(x, &x->pending);
     exchange_drop(x, &x->kept);
     if (x->req != HALF_DONE)
@@ -168,13 +175,6 @@ static void on_timeout(void *arg)
 }
 
 /* ---- what the upstream tells */
-
-static void on_info(void *arg, struct h1_head *head)
-{
-    struct exchange *x = arg;
-    if (head->status != 103 || x->conf->client.early_hints)
-        x->source->on_info(x, head);
-}
 
 /* 101: the connection is the client's from now on. */
 static void exchange_switch(struct exchange *x, struct h1_head *head)
@@ -298,7 +298,7 @@ static void on_fault(void *arg, const struct fault *f, bool is_fresh, bool is_un
 }
 
 static const struct ustream_events events = {
-    .on_info = on_info,
+    .on_info = expect_on_info,
     .on_head = on_head,
     .on_body = on_body,
     .on_end = on_end,
@@ -329,8 +329,9 @@ static void exchange_launch(struct exchange *x, struct ustream *us, struct str b
         x->replay = arena_dup(&x->arena, body);
         exchange_count(x);
     }
-    x->replayable = whole && x->trailers == NULL && (body.len == 0 || x->replay.p != NULL);
-    if (!x->replayable && us->facts.is_shared) {
+    /* As long as nothing of the body has been given away, all of it is still to come. */
+    x->replayable = x->trailers == NULL && (body.len == 0 || x->replay.p != NULL);
+    if (us->facts.is_shared && !(whole && x->replayable)) {
         x->kept = evbuffer_new();
         x->replayable = true;
         exchange_keep(x, body);
@@ -344,6 +345,8 @@ static void exchange_launch(struct exchange *x, struct ustream *us, struct str b
     if (x->paused)
         us->ops->pause(us, true);
     exchange_arm(x);
+    if (x->hop.expects_continue)
+        expect_begin(x);
 }
 
 static void on_ready(void *arg, struct ustream *us)
@@ -483,6 +486,7 @@ void exchange_init(struct exchange *x, struct engine *e, const struct source_ops
     e->open_exchanges++;
     counter_add(&e->stats->begun, 1);
     timeout_init(&x->timeout, on_timeout, x);
+    expect_init(x);
     arena_init(&x->arena, x->first_bytes, sizeof x->first_bytes);
     fields_init(&x->head.fields, &x->arena, x->first_fields,
                 sizeof x->first_fields / sizeof x->first_fields[0]);
@@ -500,6 +504,8 @@ void exchange_refuse(struct exchange *x, const struct fault *f)
 void exchange_start(struct exchange *x, struct str body, bool end)
 {
     x->req = end ? HALF_DONE : HALF_BODY;
+    x->hop.expects_continue = forward_expects_continue(&x->head);
+    x->body_begun = body.len > 0;
     struct fault f;
     if (!exchange_admit(x, &f)) {
         exchange_fail(x, &f);
@@ -512,10 +518,10 @@ bool exchange_body(struct exchange *x, struct str data)
 {
     if (exchange_is_over(x) || data.len == 0)
         return true;
+    x->body_begun = true;
     if (x->us == NULL)
         return exchange_hold(x, data);
-    if (x->kept != NULL)
-        exchange_keep(x, data);
+    exchange_keep(x, data);
     x->body_waits = !x->us->ops->body(x->us, data);
     if (x->body_waits)
         exchange_arm(x);
@@ -536,7 +542,7 @@ void exchange_end(struct exchange *x, struct str last, const struct fields *trai
             (void)exchange_hold(x, last);
         return;
     }
-    if (x->kept != NULL && last.len > 0)
+    if (last.len > 0)
         exchange_keep(x, last);
     x->t.sent = loop_now();
     x->us->ops->end(x->us, last, trailers);

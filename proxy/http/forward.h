@@ -30,6 +30,9 @@ void forward_id_init(struct forward_id *id);
  * Proxy-Connection, else its version (RFC 9112 §9.3). */
 bool forward_keep_alive(const struct h1_head *head);
 
+/* True for Expect: 100-continue of a 1.1 client; others never get a 100. */
+bool forward_expects_continue(const struct h1_head *head);
+
 /* True when the request's Via names ID: a loop. Before forward_request(). */
 bool forward_is_loop(const struct fields *fields, const struct forward_id *id);
 

@@ -36,6 +36,7 @@ struct origin {
     unsigned slots;      /* held by this worker */
     enum origin_speaks speaks;
     bool wants_h1;       /* it has said so by HTTP/2: that is not offered to it any more */
+    bool is_silent;      /* it left who waited for 100 without: exchange/expect.h decides */
     unsigned streams;    /* by HTTP/2: how many its connections take at once; 0: it has not said */
     unsigned n_settling; /* connections that have yet to say so */
     struct tls_sessions sessions;
