@@ -15,6 +15,7 @@
 #include "exchange/hold.h"
 #include "exchange/name.h"
 #include "exchange/record.h"
+#include "exchange/redirect.h"
 #include "exchange/route.h"
 #include "exchange/stats.h"
 #include "exchange/trust.h"
@@ -220,6 +221,7 @@ static void on_head(void *arg, struct h1_head *head, const struct h1_body *body)
         return;
     x->t.head = loop_now();
     x->status = head->status;
+    redirect_watch(x, head);
     if (x->rewrite.is_upgraded || x->rewrite.forward != NULL)
         rewrite_response(&head->fields, &x->rewrite);
     if (head->status == 101) {
