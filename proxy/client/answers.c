@@ -98,7 +98,7 @@ static bool ask_is_first(const struct ask *a)
 bool ask_awaits_100(const struct ask *a)
 {
     const struct exchange *x = &a->x;
-    return x->hop.expects_continue && !x->body_begun && (!x->is_continued || !ask_is_first(a));
+    return x->expects_continue && !x->body_begun && (!x->is_continued || !ask_is_first(a));
 }
 
 static bool ask_is_last(const struct ask *a)

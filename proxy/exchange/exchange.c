@@ -57,7 +57,7 @@ static void exchange_leave(struct exchange *x)
     trust_cancel(x);
     name_cancel(x);
     timeout_clear(&x->timeout);
-    timeout_clear(&x->patience);
+    expect_end(x);
 }
 
 static void exchange_drop(struct exchange *x, struct evbuffer **body)
@@ -104,7 +104,7 @@ static bool exchange_hold(struct exchange *x, struct str data)
 static void exchange_done(struct exchange *x)
 {
     timeout_clear(&x->timeout);
-    timeout_clear(&x->patience);
+    expect_end(x);
     exchange_drop(x, &x->pending);
     exchange_drop(x, &x->kept);
     if (x->req != HALF_DONE)
@@ -347,7 +347,7 @@ static void exchange_launch(struct exchange *x, struct ustream *us, struct str b
     if (x->paused)
         us->ops->pause(us, true);
     exchange_arm(x);
-    if (x->hop.expects_continue)
+    if (x->expects_continue)
         expect_begin(x);
 }
 
@@ -488,7 +488,6 @@ void exchange_init(struct exchange *x, struct engine *e, const struct source_ops
     e->open_exchanges++;
     counter_add(&e->stats->begun, 1);
     timeout_init(&x->timeout, on_timeout, x);
-    expect_init(x);
     arena_init(&x->arena, x->first_bytes, sizeof x->first_bytes);
     fields_init(&x->head.fields, &x->arena, x->first_fields,
                 sizeof x->first_fields / sizeof x->first_fields[0]);
@@ -506,8 +505,9 @@ void exchange_refuse(struct exchange *x, const struct fault *f)
 void exchange_start(struct exchange *x, struct str body, bool end)
 {
     x->req = end ? HALF_DONE : HALF_BODY;
-    x->hop.expects_continue = forward_expects_continue(&x->head);
     x->body_begun = body.len > 0;
+    if (fields_has(&x->head.fields, FIELD_EXPECT))
+        expect_init(x);
     struct fault f;
     if (!exchange_admit(x, &f)) {
         exchange_fail(x, &f);

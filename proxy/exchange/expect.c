@@ -30,6 +30,7 @@ static void on_patience(void *arg)
 
 void expect_init(struct exchange *x)
 {
+    x->expects_continue = forward_expects_continue(&x->head);
     timeout_init(&x->patience, on_patience, x);
 }
 

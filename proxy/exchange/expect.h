@@ -11,10 +11,18 @@
 
 enum { EXPECT_MS = 250 };
 
+/* X, which is about to begin, has a field Expect. */
 void expect_init(struct exchange *x);
 
 /* The head of X, which expects 100, has gone up; on another try, too. The source may be told. */
 void expect_begin(struct exchange *x);
+
+/* Nobody waits any more. */
+static inline void expect_end(struct exchange *x)
+{
+    if (x->expects_continue)
+        timeout_clear(&x->patience);
+}
 
 /* ustream_events.on_info: what of it the source is told. */
 void expect_on_info(void *arg, struct h1_head *head);
@@ -22,7 +30,7 @@ void expect_on_info(void *arg, struct h1_head *head);
 /* X was told to wait for 100 before it sends its body, has not sent any, and was told nothing. */
 static inline bool expect_is_waiting(const struct exchange *x)
 {
-    return x->hop.expects_continue && !x->is_continued && !x->body_begun;
+    return x->expects_continue && !x->is_continued && !x->body_begun;
 }
 
 #endif

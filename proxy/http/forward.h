@@ -12,9 +12,8 @@ struct forward_info {
     /* The client's connection may stay, as it sees it: Connection, else Proxy-Connection, else the
      * version. */
     bool keep_alive;
-    bool expects_continue; /* Expect: 100-continue of a 1.1 client */
-    bool te_trailers;      /* TE of a 1.1 client has "trailers" */
-    bool is_websocket;     /* Upgrade: websocket named in Connection, 1.1, GET */
+    bool te_trailers;  /* TE of a 1.1 client has "trailers" */
+    bool is_websocket; /* Upgrade: websocket named in Connection, 1.1, GET */
 };
 
 /* Names the process in Via and for loop detection: "tlsfan-" and random hex, made once at start.
