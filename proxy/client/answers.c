@@ -95,6 +95,12 @@ static bool ask_is_first(const struct ask *a)
     return order_first(&a->c->order) == &a->item;
 }
 
+bool ask_awaits_100(const struct ask *a)
+{
+    const struct exchange *x = &a->x;
+    return x->expects_continue && !x->body_begun && (!x->is_continued || !ask_is_first(a));
+}
+
 static bool ask_is_last(const struct ask *a)
 {
     return a->item.link.next == &a->c->order.items;
@@ -183,6 +189,8 @@ static void on_info(struct exchange *x, struct h1_head *head)
         return; /* a 1.0 client takes it for the answer */
     struct h1_out out = {.framing = H1_FRAMING_NONE, .keep_alive = true};
     ask_emit_head(a, head, &out);
+    if (head->status == 100)
+        client_run(a->c); /* the client may send now, and its time runs */
 }
 
 static void on_head(struct exchange *x, struct h1_head *head, enum h1_framing framing,

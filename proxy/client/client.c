@@ -148,7 +148,7 @@ static void client_set_timer(struct client *c, bool has_read)
 {
     enum client_timer is = TIMER_NONE;
     int64_t ms = 0;
-    if (c->state == CLIENT_BODY && !c->blocked) {
+    if (c->state == CLIENT_BODY && !c->blocked && !ask_awaits_100(c->reading)) {
         is = TIMER_BODY;
         ms = client_conf(c)->body_timeout;
     } else if (c->state == CLIENT_HEAD && c->has_partial && !c->blocked) {

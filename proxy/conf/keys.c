@@ -89,7 +89,7 @@ static const struct key global_keys[] = {
     {"client.lenient", BOOL, IN_CONF(client.lenient), .def = "off",
      .help = "on: lines may end in a bare LF; lengths stay strict always"},
     {"client.early_hints", BOOL, IN_CONF(client.early_hints), .def = "off",
-     .help = "forward 103 (old clients take it for the answer)"},
+     .help = "forward 1xx but 100 and 101 (old clients take them for the answer)"},
 
     {"upstream.connect_timeout", TIME, IN_CONF(upstream.connect_timeout), .def = "10s",
      .help = "DNS, TCP and TLS, all addresses tried"},

@@ -11,9 +11,11 @@
 #include <assert.h>
 
 #include "exchange/answer.h"
+#include "exchange/expect.h"
 #include "exchange/hold.h"
 #include "exchange/name.h"
 #include "exchange/record.h"
+#include "exchange/redirect.h"
 #include "exchange/route.h"
 #include "exchange/stats.h"
 #include "exchange/trust.h"
@@ -54,6 +56,7 @@ static void exchange_leave(struct exchange *x)
     trust_cancel(x);
     name_cancel(x);
     timeout_clear(&x->timeout);
+    expect_end(x);
 }
 
 static void exchange_drop(struct exchange *x, struct evbuffer **body)
@@ -65,11 +68,15 @@ static void exchange_drop(struct exchange *x, struct evbuffer **body)
     *body = NULL;
 }
 
-/* Keeps request body that an HTTP/2 connection gets: GOAWAY may say at any time before the answer
- * that it was not processed. That is as much as a connection takes before its peer has begun with
- * it, the first part in any case; who gets more has begun. */
+/* DATA of the request body is given away. What an HTTP/2 connection gets is kept: GOAWAY may say at
+ * any time before the answer that it was not processed. That is as much as a connection takes
+ * before its peer has begun with it, the first part in any case; who gets more has begun. */
 static void exchange_keep(struct exchange *x, struct str data)
 {
+    if (x->kept == NULL) {
+        x->replayable = false;
+        return;
+    }
     size_t most = budget_bound(x->engine->budget, 2 * x->conf->client.buffer);
     size_t kept = evbuffer_get_length(x->kept);
     if (kept > 0 && kept + data.len > most) {
@@ -96,6 +103,7 @@ static bool exchange_hold(struct exchange *x, struct str data)
 static void exchange_done(struct exchange *x)
 {
     timeout_clear(&x->timeout);
+    expect_end(x);
     exchange_drop(x, &x->pending);
     exchange_drop(x, &x->kept);
     if (x->req != HALF_DONE)
@@ -168,13 +176,6 @@ static void on_timeout(void *arg)
 
 /* ---- what the upstream tells */
 
-static void on_info(void *arg, struct h1_head *head)
-{
-    struct exchange *x = arg;
-    if (head->status != 103 || x->conf->client.early_hints)
-        x->source->on_info(x, head);
-}
-
 /* 101: the connection is the client's from now on. */
 static void exchange_switch(struct exchange *x, struct h1_head *head)
 {
@@ -240,6 +241,7 @@ static void on_head(void *arg, struct h1_head *head, const struct h1_body *body)
         return;
     x->t.head = loop_now();
     x->status = head->status;
+    redirect_watch(x, head);
     if (x->rewrite.is_upgraded || x->rewrite.forward != NULL)
         rewrite_response(&head->fields, &x->rewrite);
     if (head->status == 101) {
@@ -299,7 +301,7 @@ static void on_fault(void *arg, const struct fault *f, enum up_loss loss)
 }
 
 static const struct ustream_events events = {
-    .on_info = on_info,
+    .on_info = expect_on_info,
     .on_head = on_head,
     .on_body = on_body,
     .on_end = on_end,
@@ -330,8 +332,9 @@ static void exchange_launch(struct exchange *x, struct ustream *us, struct str b
         x->replay = arena_dup(&x->arena, body);
         exchange_count(x);
     }
-    x->replayable = whole && x->trailers == NULL && (body.len == 0 || x->replay.p != NULL);
-    if (!x->replayable && us->facts.is_shared) {
+    /* As long as nothing of the body has been given away, all of it is still to come. */
+    x->replayable = x->trailers == NULL && (body.len == 0 || x->replay.p != NULL);
+    if (us->facts.is_shared && !(whole && x->replayable)) {
         x->kept = evbuffer_new();
         x->replayable = true;
         exchange_keep(x, body);
@@ -345,6 +348,8 @@ static void exchange_launch(struct exchange *x, struct ustream *us, struct str b
     if (x->paused)
         us->ops->pause(us, true);
     exchange_arm(x);
+    if (x->expects_continue)
+        expect_begin(x);
 }
 
 static void on_ready(void *arg, struct ustream *us)
@@ -501,6 +506,9 @@ void exchange_refuse(struct exchange *x, const struct fault *f)
 void exchange_start(struct exchange *x, struct str body, bool end)
 {
     x->req = end ? HALF_DONE : HALF_BODY;
+    x->body_begun = body.len > 0;
+    if (fields_has(&x->head.fields, FIELD_EXPECT))
+        expect_init(x);
     struct fault f;
     if (!exchange_admit(x, &f)) {
         exchange_fail(x, &f);
@@ -513,10 +521,10 @@ bool exchange_body(struct exchange *x, struct str data)
 {
     if (exchange_is_over(x) || data.len == 0)
         return true;
+    x->body_begun = true;
     if (x->us == NULL)
         return exchange_hold(x, data);
-    if (x->kept != NULL)
-        exchange_keep(x, data);
+    exchange_keep(x, data);
     x->body_waits = !x->us->ops->body(x->us, data);
     if (x->body_waits)
         exchange_arm(x);
@@ -537,7 +545,7 @@ void exchange_end(struct exchange *x, struct str last, const struct fields *trai
             (void)exchange_hold(x, last);
         return;
     }
-    if (x->kept != NULL && last.len > 0)
+    if (last.len > 0)
         exchange_keep(x, last);
     x->t.sent = loop_now();
     x->us->ops->end(x->us, last, trailers);

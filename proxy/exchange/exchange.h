@@ -85,8 +85,12 @@ struct exchange {
     bool replayable;               /* the body is in `replay` or in `kept`, or there is none */
     bool paused;                   /* the source takes no more */
     bool body_waits;               /* the upstream takes no more request body for now */
+    bool expects_continue;         /* Expect: 100-continue (expect.h) */
+    bool body_begun;               /* the source has given some of it */
+    bool is_continued;             /* 100 was told: no other is */
     struct retry retry;
-    struct timeout timeout; /* response_timeout, then read_timeout */
+    struct timeout timeout;  /* response_timeout, then read_timeout */
+    struct timeout patience; /* for the origin's 100; where it is expected */
 
     /* For the record. */
     unsigned status;

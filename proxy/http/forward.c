@@ -245,6 +245,11 @@ bool forward_keep_alive(const struct h1_head *head)
     return head->minor >= 1;
 }
 
+bool forward_expects_continue(const struct h1_head *head)
+{
+    return head->minor >= 1 && lists_token(&head->fields, FIELD_EXPECT, STR("100-continue"));
+}
+
 void forward_request(struct h1_head *head, const struct forward_id *id, bool via,
                      struct forward_info *info)
 {
@@ -255,13 +260,12 @@ void forward_request(struct h1_head *head, const struct forward_id *id, bool via
 
     bool is_1_1 = head->minor >= 1;
     info->keep_alive = forward_keep_alive(head);
-    info->expects_continue = is_1_1 && lists_token(fields, FIELD_EXPECT, STR("100-continue"));
     info->te_trailers = is_1_1 && lists_token(fields, FIELD_TE, STR("trailers"));
     info->is_websocket = is_1_1 && o.upgrade && head->method.id == METHOD_GET &&
                          lists_token(fields, FIELD_UPGRADE, STR("websocket"));
 
     sweep(fields, &o);
-    narrow(fields, FIELD_EXPECT, STR("100-continue"), info->expects_continue);
+    narrow(fields, FIELD_EXPECT, STR("100-continue"), forward_expects_continue(head));
     narrow(fields, FIELD_UPGRADE, STR("websocket"), info->is_websocket);
     if (via)
         add_via(fields, id);

@@ -12,9 +12,8 @@ struct forward_info {
     /* The client's connection may stay, as it sees it: Connection, else Proxy-Connection, else the
      * version. */
     bool keep_alive;
-    bool expects_continue; /* Expect: 100-continue of a 1.1 client */
-    bool te_trailers;      /* TE of a 1.1 client has "trailers" */
-    bool is_websocket;     /* Upgrade: websocket named in Connection, 1.1, GET */
+    bool te_trailers;  /* TE of a 1.1 client has "trailers" */
+    bool is_websocket; /* Upgrade: websocket named in Connection, 1.1, GET */
 };
 
 /* Names the process in Via and for loop detection: "tlsfan-" and random hex, made once at start.
@@ -29,6 +28,9 @@ void forward_id_init(struct forward_id *id);
 /* True when the client's connection may stay after this request: Connection, else
  * Proxy-Connection, else its version (RFC 9112 §9.3). */
 bool forward_keep_alive(const struct h1_head *head);
+
+/* True for Expect: 100-continue of a 1.1 client; others never get a 100. */
+bool forward_expects_continue(const struct h1_head *head);
 
 /* True when the request's Via names ID: a loop. Before forward_request(). */
 bool forward_is_loop(const struct fields *fields, const struct forward_id *id);

@@ -38,6 +38,7 @@ struct origin {
     unsigned slots;      /* held by this worker */
     enum origin_speaks speaks;
     int64_t h1_until;    /* µs: it has said that it wants HTTP/1.1, and gets it so long; 0: not */
+    bool is_silent;      /* it left who waited for 100 without: exchange/expect.h decides */
     unsigned streams;    /* by HTTP/2: how many its connections take at once; 0: it has not said */
     struct carry carry;  /* and how many one of them carries in all */
     uint64_t answers;    /* that have begun to come from it: it makes progress */

@@ -513,6 +513,7 @@ static struct ustream *conn_open(struct pool_conn *conn)
     struct up_h1 *c = container_of(conn, struct up_h1, conn);
     struct up_facts *facts = &conn->facts;
     c->us.facts = *facts;
+    c->us.is_silent = &conn->origin->is_silent;
     facts->is_reused = true;
     facts->dns_us = facts->connect_us = facts->tls_us = 0;
     return &c->us;

@@ -412,6 +412,7 @@ static struct ustream *conn_open(struct pool_conn *conn)
     struct up_h2_stream *s = up_h2_stream_new(c);
     struct up_facts *facts = &conn->facts;
     s->us.facts = *facts;
+    s->us.is_silent = &conn->origin->is_silent;
     facts->is_reused = true;
     facts->dns_us = facts->connect_us = facts->tls_us = 0;
     return &s->us;

@@ -93,6 +93,7 @@ struct ustream {
     const struct ustream_events *events; /* set by attach; cleared when over */
     void *arg;
     struct up_facts facts;
+    bool *is_silent; /* the origin's: struct origin; NULL: nobody remembers. Until on_head() */
 };
 
 static inline void ustream_attach(struct ustream *us, const struct ustream_events *events,

@@ -154,7 +154,7 @@ static const struct path {
 } paths[CALLBACKS] = {
     [ON_INFO] =
         {"GET http://%P/a HTTP/1.1\r\nHost: h\r\n\r\nGET http://%P/b HTTP/1.1\r\nHost: h\r\n\r\n",
-         "HTTP/1.1 102 Processing\r\n\r\n", false},
+         "HTTP/1.1 100 Continue\r\n\r\n", false},
     [ON_HEAD] =
         {"GET http://%P/a HTTP/1.1\r\nHost: h\r\n\r\nGET http://%P/b HTTP/1.1\r\nHost: h\r\n\r\n",
          "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", false},
