@@ -164,6 +164,8 @@ static void on_timeout(void *arg)
                   "%.*s did not answer within %lld ms (response_timeout)%s", STR_ARG(x->want.host),
                   (long long)x->rule->response_timeout,
                   x->head.method.is_safe ? "" : "; the request may have been carried out");
+    if (x->req != HALF_DONE)
+        f.phrase = "Request body not taken by %s in time";
     exchange_fail(x, &f);
 }
 
@@ -294,6 +296,7 @@ static void on_fault(void *arg, const struct fault *f, bool is_fresh, bool is_un
     struct fault told = *f;
     if (!is_unsent && !x->head.method.is_safe && f->code == FAULT_UP_CLOSED)
         fault_set(&told, f->code, "%s; the request may have been carried out", f->text);
+    told.phrase = f->phrase;
     exchange_fail(x, &told);
 }
 

@@ -7,9 +7,11 @@
 static void set_fault(struct fault *f, enum auth_result why)
 {
     if (why == AUTH_BUSY)
-        fault_set(f, FAULT_LIMIT, "%s", auth_busy);
+        fault_say(f, FAULT_LIMIT, auth_busy);
     else
         fault_set(f, FAULT_CREDENTIALS, "the proxy credentials are wrong");
+    if (why == AUTH_BAD)
+        f->phrase = "Proxy Authentication Required: wrong credentials";
 }
 
 static void on_auth(void *arg, enum auth_result result)

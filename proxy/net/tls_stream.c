@@ -187,6 +187,7 @@ static void set_protocol_fault(struct tls *t, unsigned long err)
                          "%s speaks plain HTTP, not TLS; if that is right, allow it with "
                          "upgrade = off in a rule for this host",
                          where);
+        s->fault->phrase = "No TLS at %s, which speaks plain HTTP";
         return;
     }
     bool is_ssl = ERR_GET_LIB(err) == ERR_LIB_SSL;
@@ -198,6 +199,7 @@ static void set_protocol_fault(struct tls *t, unsigned long err)
     if (is_ssl && (reason == SSL_R_UNSUPPORTED_PROTOCOL || reason == SSL_R_WRONG_SSL_VERSION)) {
         stream_set_fault(s, FAULT_TLS_PROTOCOL,
                          "%s speaks no version of TLS that min_version allows", where);
+        s->fault->phrase = "TLS of %s is older than min_version";
         return;
     }
     const char *text = ERR_reason_error_string(err);
@@ -215,7 +217,7 @@ static int record_fault(struct tls *t, int ssl_error)
     struct str name = str_make(t->name, t->name_len);
     t->broken = true;
     if (t->s.state == STREAM_HANDSHAKE && t->verify && tls_verify_fault(&f, t->ssl, name))
-        stream_set_fault(&t->s, f.code, "%s", f.text);
+        stream_copy_fault(&t->s, &f);
     else if (ssl_error == SSL_ERROR_SSL && err != 0)
         set_protocol_fault(t, err);
     else if (t->s.state == STREAM_HANDSHAKE)
@@ -363,7 +365,7 @@ static int finish_handshake(struct tls *t)
         return 0;
     t->broken = true;
     tls_resume_fail(&t->resume);
-    stream_set_fault(&t->s, f.code, "%s", f.text);
+    stream_copy_fault(&t->s, &f);
     return STREAM_FAIL;
 }
 

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/addr.h"
+#include "net/tls_phrase.h"
 
 enum {
     NAME_TEXT = 130, /* bytes of a subject or issuer in a sentence */
@@ -232,6 +233,7 @@ bool tls_verify_fault(struct fault *f, SSL *ssl, struct str name)
     fault_set(f, FAULT_TLS_CERTIFICATE,
               "the certificate %s %s does not verify: %s; subject %s, issuer %s",
               depth > 0 ? "of an issuer of" : "of", host, verdict, subject, issuer);
+    f->phrase = tls_phrase(SSL_get_verify_result(ssl), SSL_get_ex_data(ssl, depth_index) != NULL);
     return true;
 }
 
@@ -243,6 +245,7 @@ bool tls_verify_check(struct fault *f, SSL *ssl, struct str name)
     fault_set(f, FAULT_TLS_CERTIFICATE,
               "%s shows no certificate, so that nothing tells who it is; the suite was %s",
               str_escape(host, sizeof(host), name), SSL_get_cipher_name(ssl));
+    f->phrase = "No certificate from %s";
     return false;
 }
 
