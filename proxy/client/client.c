@@ -363,6 +363,10 @@ static void on_write_timer(void *arg)
     }
     log_limited(LOG_LEVEL_INFO, "%s: took no byte of its answer for client.write_timeout",
                 c->from.peer_text);
+    struct order_item *first = order_first(&c->order);
+    if (first != NULL && ask_at(first)->x.fault == FAULT_NONE)
+        ask_at(first)->x.sentence =
+            STR("the client took no byte of its answer for client.write_timeout");
     stream_abort(c->stream);
     client_close(c);
 }
@@ -373,6 +377,7 @@ static void client_free(void *object)
 {
     struct client *c = object;
     conf_unref(&c->conf);
+    free(c->user);
     free(c);
 }
 

@@ -68,6 +68,20 @@ bool policy_auth_slow(const struct conf *c, struct str value)
     return ok;
 }
 
+struct str policy_user(struct str value, char *dst, size_t cap)
+{
+    char buffer[CREDENTIALS_MAX];
+    struct str pair;
+    size_t n = 0;
+    if (parse_basic(value, buffer, &pair)) {
+        n = str_find(pair, ':');
+        n = n < cap ? n : cap;
+        memcpy(dst, pair.p, n);
+    }
+    explicit_bzero(buffer, sizeof(buffer));
+    return str_make(dst, n);
+}
+
 struct policy_digest policy_auth_digest(const struct conf *c, struct str value)
 {
     struct policy_digest digest = {0, 0};

@@ -63,10 +63,13 @@ static struct str route_field(const struct exchange *x, enum field_id id)
  * CONNECT. */
 static enum policy_auth route_auth(struct exchange *x)
 {
-    if (x->conf->htpasswd == NULL || x->from->forward != NULL || x->from->is_trusted ||
-        x->is_trusted)
+    if (x->conf->htpasswd == NULL || x->from->forward != NULL || x->from->is_trusted)
         return POLICY_AUTH_OK;
-    return policy_auth(x->conf, route_field(x, FIELD_PROXY_AUTHORIZATION));
+    struct str value = route_field(x, FIELD_PROXY_AUTHORIZATION);
+    enum policy_auth auth = x->is_trusted ? POLICY_AUTH_OK : policy_auth(x->conf, value);
+    if (auth == POLICY_AUTH_OK)
+        x->credentials = value;
+    return auth;
 }
 
 static bool route_in(const struct strings *list, struct str s)

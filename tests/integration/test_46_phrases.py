@@ -101,7 +101,8 @@ def test_origins(serve, make_proxy):
 
 REQUESTS = [
     (b"GET http://h/ HTTP/1.1\r\nHost: h\r\nA : b\r\n\r\n", 400, "white space before the colon"),
-    (b"GET http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", 400, "Content-Length twice"),
+    (b"GET http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", 400,
+     "Content-Length twice"),
     (b"GET http://h/ HTTP/1.1\r\n\r\n", 400, "Host field"),
     (b"GET /path HTTP/1.1\r\nHost: h\r\n\r\n", 400, "this is a proxy"),
     (b"GET http://a%0d%0aX:y/ HTTP/1.1\r\nHost: h\r\n\r\n", 400, "request target"),
@@ -172,7 +173,8 @@ def test_no_byte_of_an_answer(serve, proxy):
         assert "evil" not in phrase(c.get(server.url()), 502)
 
 
-@pytest.mark.parametrize("host", ["a" * 60 + "." + "b" * 60 + ".evil.test", "xn--mller-kva.test", "a_b.test", "~x.test"])
+@pytest.mark.parametrize("host", ["a" * 60 + "." + "b" * 60 + ".evil.test", "xn--mller-kva.test", "a_b.test",
+                                  "~x.test"])
 def test_hosts(make_proxy, host):
     dns = Dns({})
     p = make_proxy(dns.conf)
@@ -219,3 +221,121 @@ def test_batch_parts(make_proxy, serve):
         assert b"HTTP/1.1 400 Malformed item of the batch\r\n" in r.body
         r = c.exchange("POST", "http://tlsfan.localhost/batch", "Content-Type: application/json", body=b"[x")
         phrase(r, 400, "JSON")
+
+
+# ---- the access log
+
+LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+
+
+def broken(p, url):
+    with p.client() as c:
+        c.request("GET", url)
+        with pytest.raises(Broken):
+            c.response()
+    line, = p.wait_access(lambda x: x["url"] == url)
+    assert line["status"] == 200 and line["error"] and line["details"] and line["details"].isascii()
+    return line
+
+
+@pytest.mark.parametrize("say", [LENGTH, CHUNKED], ids=["length", "chunked"])
+@pytest.mark.parametrize("how", ["finish", "cut", "reset"])
+def test_a_body_that_breaks_off_has_its_reason_in_the_log(proxy, serve, say, how):
+    server = serve(lambda conn: (conn.read_request(), conn.send(say), getattr(conn, how)()))
+    line = broken(proxy, server.url("/%s/%d" % (how, len(say))))
+    assert "body" in line["details"] and line["user"] == ""
+
+
+def test_a_body_that_pauses_has_its_reason_in_the_log(make_proxy, serve):
+    server = serve(lambda conn: (conn.read_request(), conn.send(LENGTH), conn.hang()))
+    p = make_proxy("upstream { read_timeout = 300ms }\n")
+    assert "(read_timeout)" in broken(p, server.url("/pause"))["details"]
+
+
+@pytest.mark.h1_only("chunks are HTTP/1's")
+def test_a_bad_chunk_has_its_reason_in_the_log(proxy, serve):
+    server = serve(lambda conn: (conn.read_request(), conn.send(CHUNKED + b"zz\r\n"), conn.finish()))
+    assert "chunk size" in broken(proxy, server.url("/chunk"))["details"]
+
+
+def test_keys_stand_in_order(proxy, origin):
+    with proxy.client() as c:
+        c.get(origin.url("/order"))
+    proxy.wait_access(lambda x: x["url"].endswith("/order"))
+    line, = [x for x in proxy.access() if x["url"].endswith("/order")]
+    assert list(line)[-3:] == ["error", "details", "user"] and line["error"] == line["details"] == line["user"] == ""
+
+
+def test_a_client_that_is_gone_has_its_reason_in_the_log(make_proxy, serve):
+    server = serve(lambda conn: (conn.read_request(), conn.send(LENGTH), conn.hang()))
+    p = make_proxy()
+    with p.client() as c:
+        c.request("GET", server.url("/gone"))
+        c.until(b"abc")
+    line, = p.wait_access(lambda x: x["url"].endswith("/gone"))
+    assert line["error"] == "client_gone" and "client" in line["details"]
+
+
+def test_a_client_that_takes_nothing_has_its_reason_in_the_log(make_proxy, serve):
+    server = serve(answering(lambda r, c: ok(b"z" * 40000000)))
+    p = make_proxy("client { write_timeout = 300ms }\n")
+    with p.client() as c:
+        c.request("GET", server.url("/stall"))
+        line, = p.wait_access(lambda x: x["url"].endswith("/stall"))
+    assert line["error"] == "client_gone" and "client.write_timeout" in line["details"]
+
+
+@pytest.fixture
+def with_users(make_proxy, tmp):
+    path = str(tmp / "users46b")
+    hashed = subprocess.run(["openssl", "passwd", "-5", "secret"], capture_output=True, text=True, check=True).stdout
+    with open(path, "w") as f:
+        f.write("alice b:" + hashed)
+    return lambda conf="", **kw: make_proxy('client { auth_file = "%s" }\n%s' % (path, conf), **kw)
+
+
+GOOD = "Basic " + base64.b64encode(b"alice b:secret").decode()
+BAD = "Basic " + base64.b64encode(b"alice b:guess").decode()
+
+
+def test_who_was_authenticated_is_in_the_log(with_users, serve):
+    origin = serve(answering(lambda r, c: ok(r.target)))
+    p = with_users('rule "*" { connect_to = "127.0.0.1:%d" verify = off }\n' % origin.port, service=True)
+    with p.client() as c:
+        assert c.get("http://h.test/a", "Proxy-Authorization: " + BAD).status == 407
+        for path in ("/b", "/c"):  # checked, and remembered
+            assert c.get("http://h.test" + path, "Proxy-Authorization: " + GOOD).status == 200
+        item = json.dumps([{"url": "http://h.test/d"}]).encode()
+        fields = ["Content-Type: application/json", "Proxy-Authorization: " + GOOD]
+        assert c.exchange("POST", "http://tlsfan.localhost/batch", *fields, body=item).status == 200
+    with p.client() as c:
+        connect = "CONNECT h.test:80 HTTP/1.1\r\nHost: h.test\r\nProxy-Authorization: %s\r\n\r\n"
+        c.send(connect % GOOD)
+        assert c.response("CONNECT").status == 200
+        assert raw(c, "GET /e HTTP/1.1\r\nHost: h.test\r\n\r\n").status == 200
+    rq = urllib.request.Request(p.service_url + "/batch", json.dumps([{"url": "http://h.test/f"}]).encode(),
+                                {"Content-Type": "application/json", "Authorization": GOOD})
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    assert opener.open(rq, timeout=10 * SLOW).status == 200
+    p.wait_access(lambda x: x["url"].endswith("/f"))
+    users = {x["url"][-2:]: x["user"] for x in p.access()}
+    assert users.pop("/a") == ""
+    assert [users["/" + x] for x in "bcdef"] == ["alice b"] * 5
+    refused, = [x for x in p.access() if x["url"].endswith("/a")]
+    assert refused["details"] == "the proxy credentials are wrong"
+    p.stop()
+    with open(p.access_path) as f:
+        assert "secret" not in f.read()
+
+
+def test_the_user_in_common_format(with_users, tmp_path, origin):
+    path = str(tmp_path / "access")
+    p = with_users('log { access = "%s" format = common }\n' % path)
+    with p.client() as c:
+        assert c.get(origin.url("/x"), "Proxy-Authorization: " + GOOD).status == 200
+        c.get(origin.url("/y"))
+    text = wait_until(lambda: (lambda t: t if t.count("\n") >= 2 else None)(open(path).read() if os.path.exists(path)
+                                                                          else ""))
+    first, second = text.splitlines()
+    assert first.startswith("127.0.0.1 - alice\\u0020b [") and second.startswith("127.0.0.1 - - [")
