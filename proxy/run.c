@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `tlsfan run`. COMMAND is to be as if it had been started without us: its streams, its signals,
- * its limits; only the environment names the proxy. It stays in our process group, so the
- * terminal's signals reach it without us. */
+ * its limits; only the environment names the proxy. It begins in our process group, so the
+ * terminal's signals reach it without us unless it makes a group of its own. */
 #include "run.h"
 
 #include <errno.h>
@@ -16,8 +16,9 @@
 /* One command. Lives on run_command()'s stack. */
 struct run {
     struct server *server;
-    pid_t pid;  /* 0: it has ended and was waited for */
-    int status; /* what tlsfan exits with */
+    pid_t pid;      /* 0: it has ended and was waited for */
+    int status;     /* what tlsfan exits with */
+    sigset_t early; /* came before there was a COMMAND to hear them, and wait to be read */
 };
 
 /* Our environment with the two variables in place of whatever they were. Heap; the entries are
@@ -94,27 +95,85 @@ static int spawn_failed(const char *name, int cause)
     }
 }
 
+/* COMMAND has been stopped by the terminal's doing, and so are we: the shell that has started us
+ * looks at us alone. The signal may wait already; raised before it is let in, it is one. As process
+ * 1, or in a group that no shell looks after, the kernel drops it. */
+static void stop_with_command(int number)
+{
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, number);
+    kill(getpid(), number);
+    pthread_sigmask(SIG_UNBLOCK, &one, NULL);
+    pthread_sigmask(SIG_BLOCK, &one, NULL);
+}
+
+static void on_command_change(struct run *r, int status)
+{
+    int stop = WIFSTOPPED(status) ? WSTOPSIG(status) : 0;
+    if (stop == SIGTSTP || stop == SIGTTIN || stop == SIGTTOU)
+        stop_with_command(stop);
+    if (stop != 0)
+        return;
+    r->pid = 0;
+    r->status = WIFSIGNALED(status) ? STATUS_SIGNAL + WTERMSIG(status) : WEXITSTATUS(status);
+    server_quit(r->server);
+}
+
 /* As process 1 of a container tlsfan gets the orphans of COMMAND too, and waits for them as well.
  */
 static void reap_children(struct run *r)
 {
     int status;
-    for (pid_t pid = waitpid(-1, &status, WNOHANG); pid > 0; pid = waitpid(-1, &status, WNOHANG)) {
-        if (pid != r->pid)
-            continue;
-        r->pid = 0;
-        r->status = WIFSIGNALED(status) ? STATUS_SIGNAL + WTERMSIG(status) : WEXITSTATUS(status);
-        server_quit(r->server);
+    const int how = WNOHANG | WUNTRACED;
+    for (pid_t pid = waitpid(-1, &status, how); pid > 0; pid = waitpid(-1, &status, how)) {
+        if (pid == r->pid)
+            on_command_change(r, status);
+    }
+}
+
+/* Whether COMMAND still has to be told of a signal that the kernel has sent: the terminal tells a
+ * whole group, but of a hangup only the process that leads the session. */
+static bool is_untold(struct run *r, int number)
+{
+    struct sigaction now;
+    if (sigismember(&r->early, number) == 1) {
+        sigdelset(&r->early, number);
+        return true;
+    }
+    /* nohup: COMMAND has been given that, too. */
+    if (sigaction(number, NULL, &now) == 0 && now.sa_handler == SIG_IGN)
+        return false;
+    switch (number) {
+    case SIGHUP:
+    case SIGCONT:
+        return getsid(0) == getpid() || getpgid(r->pid) != getpgrp();
+    case SIGTSTP:
+    case SIGTTIN:
+    case SIGTTOU:
+        /* Nobody could continue what is stopped in the group that leads the session. */
+        return getpgrp() != getsid(0) && getpgid(r->pid) != getpgrp();
+    case SIGXCPU:
+        return false; /* of our own time: COMMAND has a limit, too */
+    default:
+        return getpgid(r->pid) != getpgrp();
     }
 }
 
 static void on_signal(void *arg, const struct signalfd_siginfo *info)
 {
     struct run *r = arg;
-    if (info->ssi_signo == SIGCHLD)
+    int number = (int)info->ssi_signo;
+    if (number == SIGCHLD) {
         reap_children(r);
-    else if (info->ssi_code != SI_KERNEL && r->pid > 0) /* the terminal has told the whole group */
-        kill(r->pid, (int)info->ssi_signo);
+        return;
+    }
+    /* What the kernel sends to a thread for what it did (SIGXFSZ) looks as if it were our own. */
+    bool is_ours = info->ssi_code == SI_USER && info->ssi_pid == (uint32_t)getpid();
+    if (r->pid == 0 || is_ours || (info->ssi_code == SI_KERNEL && !is_untold(r, number)))
+        return;
+    if (kill(r->pid, number) != 0 && errno != ESRCH)
+        log_warning("signal %d cannot be passed on to the command: %s", number, strerror(errno));
 }
 
 int run_command(const struct options *o)
@@ -130,6 +189,7 @@ int run_command(const struct options *o)
     r.server = server_start(&o->source, &status);
     if (r.server == NULL)
         return STATUS_RUN_FAILED;
+    sigpending(&r.early);
     int cause = spawn(&r, o->command, &before, &limit);
     if (cause == 0)
         server_run(r.server, on_signal, &r);

@@ -57,15 +57,26 @@ struct server {
     void *arg;
 };
 
+/* `run` takes all that can be waited for: but SIGPIPE, and those that a thread's own fault raises.
+ * That they are blocked has process 1 get them, too, whom the kernel spares their default. */
+static void signals_of_run(sigset_t *set)
+{
+    static const int others[] = {SIGPIPE, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS};
+    sigfillset(set);
+    for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
+        sigdelset(set, others[i]);
+}
+
 static void signals_of(bool is_run, sigset_t *set)
 {
     static const int of_server[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
-    static const int of_run[] = {SIGQUIT, SIGUSR2, SIGCHLD};
+    if (is_run) {
+        signals_of_run(set);
+        return;
+    }
     sigemptyset(set);
     for (size_t i = 0; i < sizeof(of_server) / sizeof(*of_server); i++)
         sigaddset(set, of_server[i]);
-    for (size_t i = 0; is_run && i < sizeof(of_run) / sizeof(*of_run); i++)
-        sigaddset(set, of_run[i]);
 }
 
 void server_take_signals(bool is_run, struct signals_before *before)

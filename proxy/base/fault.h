@@ -53,13 +53,14 @@ enum fault_code {
 
 struct fault {
     enum fault_code code;
-    char text[512]; /* one sentence a person can act on; printable ASCII */
+    const char *phrase; /* a literal: the same in a few words, %s for the host; NULL: its code's */
+    char text[512];     /* one sentence a person can act on; printable ASCII */
 };
 
 struct fault_info {
-    int status;        /* 0: never answered */
-    const char *type;  /* Proxy-Status error type, and the word in the log */
-    const char *title; /* reason phrase of the status */
+    int status;         /* 0: never answered */
+    const char *type;   /* Proxy-Status error type, and the word in the log */
+    const char *phrase; /* what the reason phrase says where the fault has none: see struct fault */
 };
 
 /* Fills F. What a peer wrote goes through str_escape() before it gets into the arguments. */
@@ -67,6 +68,10 @@ void fault_set(struct fault *f, enum fault_code code, const char *fmt, ...) PRIN
 
 void fault_vset(struct fault *f, enum fault_code code, const char *fmt, va_list args)
     PRINTF_LIKE(3, 0);
+
+/* Fills F with a sentence that is its phrase, too: a literal, with nothing in it that a peer wrote.
+ * Where the phrase is too long it is cut. */
+void fault_say(struct fault *f, enum fault_code code, const char *literal);
 
 const struct fault_info *fault_info(enum fault_code code);
 

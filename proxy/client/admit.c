@@ -40,6 +40,7 @@ static bool take_place(struct clients *cs, struct fault *f)
     else
         fault_set(f, FAULT_LIMIT,
                   "too many client connections (client.max_connections = %u); try again", cs->max);
+    f->phrase = "Too many client connections, try again";
     return false;
 }
 

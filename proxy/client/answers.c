@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "exchange/hold.h"
+#include "exchange/trust.h"
 #include "exchange/tunnel.h"
 
 enum { HEAD_ON_STACK = 8192 };
@@ -319,6 +320,10 @@ static void on_connect_plain(struct exchange *x)
     c->from.fixed = x->target.host;
     c->from.fixed.name = str_make(c->fixed_name, name.len);
     c->from.is_trusted = true;
+    struct str user = trust_user(x);
+    if (user.len > 0)
+        c->user = xstrndup(user.p, user.len);
+    c->from.user = str_make(c->user, user.len);
     c->seen_request = false;
     client_run(c);
 }

@@ -30,6 +30,7 @@ struct client {
     struct conf *conf; /* the listener's snapshot: keeps from.forward */
     struct source_side from;
     char fixed_name[256];  /* what from.fixed points to */
+    char *user;            /* and from.user; NULL: none */
     struct order order;    /* of struct ask */
     struct ask *reading;   /* whose body comes now: set exactly in CLIENT_BODY, else NULL */
     struct ask *switching; /* CONNECT or Upgrade: what comes next depends on its answer; or NULL */

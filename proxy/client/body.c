@@ -25,7 +25,7 @@ static void client_body_ended(struct client *c, struct str last)
         fields_init(&a->trailers, &a->x.arena, NULL, 0);
         if (!h1_body_trailers(&a->x.body, &a->trailers)) {
             struct fault f;
-            fault_set(&f, FAULT_BAD_REQUEST, "%s", a->x.body.error.reason);
+            fault_say(&f, FAULT_BAD_REQUEST, a->x.body.error.reason);
             c->state = CLIENT_LAST;
             exchange_refuse(&a->x, &f);
             return;
@@ -66,7 +66,7 @@ static bool client_feed_body(struct client *c, char *room, struct str *data)
     ssize_t used = h1_body_feed_joined(body, &c->in, room, data);
     if (used < 0) {
         struct fault f;
-        fault_set(&f, body->fault, "%s", body->error.reason);
+        fault_say(&f, body->fault, body->error.reason);
         client_stop_body(c, &f);
         return false;
     }

@@ -44,7 +44,7 @@ static void client_refuse(struct client *c, struct ask *a, const struct fault *f
 static void client_refuse_new(struct client *c, enum fault_code code, const char *text)
 {
     struct fault f;
-    fault_set(&f, code, "%s", text);
+    fault_say(&f, code, text);
     client_refuse(c, ask_new(c), &f);
 }
 
@@ -76,7 +76,7 @@ static bool client_parse(struct client *c, struct ask *a, size_t n)
         x->body.max_trailer = client_conf(c)->max_head;
         return true;
     }
-    fault_set(&f, e.code, "%s", e.reason);
+    fault_say(&f, e.code, e.reason);
     client_refuse(c, a, &f);
     return false;
 }
@@ -341,7 +341,7 @@ static void on_timer(void *arg)
         client_run(c);
         break;
     case TIMER_BODY:
-        fault_set(&f, FAULT_REQUEST_TIMEOUT,
+        fault_say(&f, FAULT_REQUEST_TIMEOUT,
                   "the request body made a pause longer than client.body_timeout");
         client_stop_body(c, &f);
         client_run(c);
@@ -363,6 +363,10 @@ static void on_write_timer(void *arg)
     }
     log_limited(LOG_LEVEL_INFO, "%s: took no byte of its answer for client.write_timeout",
                 c->from.peer_text);
+    struct order_item *first = order_first(&c->order);
+    if (first != NULL && ask_at(first)->x.fault == FAULT_NONE)
+        ask_at(first)->x.sentence =
+            STR("the client took no byte of its answer for client.write_timeout");
     stream_abort(c->stream);
     client_close(c);
 }
@@ -373,6 +377,7 @@ static void client_free(void *object)
 {
     struct client *c = object;
     conf_unref(&c->conf);
+    free(c->user);
     free(c);
 }
 

@@ -20,6 +20,7 @@ bool policy_client(const struct conf *c, const struct addr *peer, struct fault *
     char ip[ADDR_TEXT];
     fault_set(f, FAULT_DENIED, "clients at %s may not use this proxy: client.allow names who may",
               addr_print_ip(peer, ip));
+    f->phrase = "Client address is not allowed by the proxy";
     return false;
 }
 
@@ -65,6 +66,20 @@ bool policy_auth_slow(const struct conf *c, struct str value)
     bool ok = parse_basic(value, buffer, &pair) && htpasswd_check(c->htpasswd, pair);
     explicit_bzero(buffer, sizeof(buffer));
     return ok;
+}
+
+struct str policy_user(struct str value, char *dst, size_t cap)
+{
+    char buffer[CREDENTIALS_MAX];
+    struct str pair;
+    size_t n = 0;
+    if (parse_basic(value, buffer, &pair)) {
+        n = str_find(pair, ':');
+        n = n < cap ? n : cap;
+        memcpy(dst, pair.p, n);
+    }
+    explicit_bzero(buffer, sizeof(buffer));
+    return str_make(dst, n);
 }
 
 struct policy_digest policy_auth_digest(const struct conf *c, struct str value)
@@ -113,6 +128,8 @@ bool policy_host(const struct conf *c, struct str host, uint16_t port, bool is_c
     else
         fault_set(f, FAULT_DENIED, "port %u of %s is not in destination.%s", port, shown,
                   is_connect ? "connect_ports" : "ports");
+    f->phrase = is_name_good ? "Port of %s is not allowed by the proxy"
+                             : "Access to %s is not allowed by the proxy";
     return false;
 }
 
@@ -124,6 +141,7 @@ bool policy_full_host(const struct conf *c, struct str host, struct str full, st
     char name[256], shown[256];
     fault_set(f, FAULT_DENIED, "%s is %s by the search list, which is in destination.deny_hosts",
               str_escape(name, sizeof(name), host), str_escape(shown, sizeof(shown), full));
+    f->phrase = "Access to %s is not allowed by the proxy";
     return false;
 }
 
@@ -200,6 +218,7 @@ bool policy_address(const struct conf *c, const struct addr *a, struct policy_wh
         if (is_own(&readings[i])) {
             fault_set(f, FAULT_ADDRESS_DENIED, "%s is a listener of this proxy",
                       addr_print(a, shown));
+            f->phrase = "Address of %s is this proxy itself";
             return false;
         }
         is_machine = is_machine || addr_is_loopback(&readings[i]) || addr_is_any(&readings[i]);
@@ -217,6 +236,7 @@ bool policy_address(const struct conf *c, const struct addr *a, struct policy_wh
                   "%s is this proxy's own machine, which clients of other machines reach only "
                   "through destination.allow",
                   addr_print_ip(a, shown));
+        f->phrase = "Address of %s is this proxy's own machine";
         return false;
     }
     return true;

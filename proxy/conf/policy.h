@@ -28,6 +28,8 @@ enum policy_auth { POLICY_AUTH_OK, POLICY_AUTH_BAD, POLICY_AUTH_SLOW };
 /* VALUE is the field value of Proxy-Authorization ("Basic ..."), empty when there is none. Loop
  * thread, quick. */
 enum policy_auth policy_auth(const struct conf *c, struct str value);
+/* The user whom VALUE names, at most CAP bytes of it, in DST. */
+struct str policy_user(struct str value, char *dst, size_t cap);
 /* Does the hashing and remembers a good pair. Blocks for 50 ms and more; thread safe. */
 MUST_CHECK bool policy_auth_slow(const struct conf *c, struct str value);
 /* Of what policy_auth() found to be POLICY_AUTH_SLOW: equal when policy_auth_slow() must say the

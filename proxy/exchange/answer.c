@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "exchange/phrase.h"
 #include "http/h1_write.h"
 
 /* Starts an answer of tlsfan's own; its fields go to the arena. */
@@ -87,10 +88,18 @@ static void answer_fields(struct arena *arena, struct fields *fields, const stru
         fields_put(fields, name, value);
 }
 
+/* Whom X is about; p NULL: nobody knows. */
+static struct str answer_host(const struct exchange *x)
+{
+    return x->want.host.p == NULL && x->has_target ? x->target.host.name : x->want.host;
+}
+
 void answer_fault(struct exchange *x, const struct fault *f)
 {
     struct h1_head head;
+    char phrase[PHRASE_MAX];
     answer_begin(x, &head, (unsigned)fault_info(f->code)->status);
+    head.reason = phrase_make(phrase, f, answer_host(x));
     answer_fields(&x->arena, &head.fields, f);
     answer_tell(x, &head, arena_printf(&x->arena, "%s\n", f->text));
 }
@@ -139,11 +148,12 @@ size_t answer_raw(char *dst, const struct fault *f, bool is_head)
     struct h1_out out = {.framing = H1_FRAMING_LENGTH, .length = strlen(f->text) + 1};
     struct arena arena;
     struct fields fields;
-    char memory[ANSWER_RAW];
+    char memory[ANSWER_RAW], phrase[PHRASE_MAX];
     arena_init(&arena, memory, sizeof(memory));
     fields_init(&fields, &arena, NULL, 0);
     answer_fields(&arena, &fields, f);
-    size_t n = h1_write_response(dst, (unsigned)info->status, str_from(info->title), &fields, &out);
+    struct str reason = phrase_make(phrase, f, str_make(NULL, 0));
+    size_t n = h1_write_response(dst, (unsigned)info->status, reason, &fields, &out);
     arena_clear(&arena);
     if (is_head)
         return n;

@@ -5,8 +5,8 @@
 
 #include "exchange/exchange.h"
 
-/* Status and sentence of F with Proxy-Status (RFC 9209), Proxy-Authenticate or Retry-After where it
- * belongs. The exchange is DONE afterwards (or closed by the source). */
+/* Status, phrase and sentence of F with Proxy-Status (RFC 9209), Proxy-Authenticate or Retry-After
+ * where it belongs. The exchange is DONE afterwards (or closed by the source). */
 void answer_fault(struct exchange *x, const struct fault *f);
 
 /* 200 without body and with Allow. */

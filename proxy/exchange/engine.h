@@ -30,7 +30,8 @@ struct engine {
     struct stats *stats;         /* what this worker counts */
     struct log_buf log;          /* access lines of this turn */
     struct slab asks;            /* struct ask of client/client.c */
-    /* Makes the batch call of FROM: batch_open() of service/batch.c; NULL: there is none. */
+    /* Makes the batch call of FROM, which is copied: batch_open() of service/batch.c; NULL: there
+     * is none. */
     struct ustream *(*open_batch)(struct engine *e, const struct source_side *from);
     uint64_t next_id;        /* request id: the worker in the top 16 bits */
     unsigned open_exchanges; /* begun and not yet freed */

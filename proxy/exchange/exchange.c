@@ -171,6 +171,8 @@ static void on_timeout(void *arg)
                   "%.*s did not answer within %lld ms (response_timeout)%s", STR_ARG(x->want.host),
                   (long long)x->rule->response_timeout,
                   x->head.method.is_safe ? "" : "; the request may have been carried out");
+    if (x->req != HALF_DONE)
+        f.phrase = "Request body not taken by %s in time";
     exchange_fail(x, &f);
 }
 
@@ -405,8 +407,8 @@ static void exchange_perform(struct exchange *x, struct str body)
     x->wait.on_ready = on_ready;
     x->wait.on_fault = on_wait_fault;
     x->wait.arg = x;
-    struct ustream *us = x->is_batch ? x->engine->open_batch(x->engine, x->from)
-                                     : pool_get(x->engine->pool, &x->want, &x->wait);
+    struct ustream *us =
+        x->is_batch ? trust_open_batch(x) : pool_get(x->engine->pool, &x->want, &x->wait);
     if (us != NULL && x->pending != NULL)
         on_ready(x, us);
     else if (us != NULL)

@@ -57,11 +57,12 @@ struct exchange {
     struct h1_body body; /* its framing, and the source's decoder */
     struct target target;
     struct forward_info hop;
-    bool has_target; /* `target` has been parsed */
-    bool is_trusted; /* its credentials were found good */
-    bool is_named;   /* `full` is known */
-    struct str full; /* what the host was found as, where a domain was added; else empty */
-    bool is_batch;   /* the batch call of tlsfan itself: no rule, no timeouts of its own */
+    bool has_target;        /* `target` has been parsed */
+    bool is_trusted;        /* its credentials were found good */
+    bool is_named;          /* `full` is known */
+    struct str credentials; /* that were found good, as they came; p NULL: see source_side.user */
+    struct str full;        /* what the host was found as, where a domain was added; else empty */
+    bool is_batch;          /* the batch call of tlsfan itself: no rule, no timeouts of its own */
 
     /* The route. */
     struct up_want want;

@@ -25,6 +25,7 @@ bool engine_make_room(struct engine *e, struct fault *f)
     fault_set(f, FAULT_LIMIT,
               "the proxy's memory is full (max_memory = %lld bytes); try again, or raise it",
               (long long)atomic_load_explicit(&e->budget->max, memory_order_relaxed));
+    f->phrase = "Memory of the proxy is full, try again";
     return false;
 }
 

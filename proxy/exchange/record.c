@@ -6,9 +6,10 @@
 #include <time.h>
 
 #include "exchange/stats.h"
+#include "exchange/trust.h"
 
 enum {
-    RECORD_FIXED = 1536, /* all but method and URL, escaped */
+    RECORD_FIXED = 1536, /* all but method, URL, sentence and user, escaped */
     URL_MAX = 8192       /* bytes of a path that are logged */
 };
 
@@ -164,7 +165,17 @@ static void record_upstream(struct pen *w, const struct exchange *x)
     pen_number(w, x->retry.tries);
 }
 
-static void record_json(struct pen *w, const struct exchange *x)
+/* The sentence of X; empty when all went well. */
+static struct str record_details(const struct exchange *x)
+{
+    if (x->fault == FAULT_NONE || x->sentence.len > 0)
+        return x->fault == FAULT_NONE ? STR("") : x->sentence;
+    return x->fault == FAULT_CLIENT_GONE
+               ? STR("the client's connection ended before its answer was whole")
+               : STR("the response broke off before its end");
+}
+
+static void record_json(struct pen *w, const struct exchange *x, struct str user)
 {
     int64_t now = loop_wall();
     char id[16];
@@ -191,13 +202,34 @@ static void record_json(struct pen *w, const struct exchange *x)
     record_phases(w, x);
     pen_text(w, ",\"error\":\"");
     pen_text(w, x->fault == FAULT_NONE ? "" : fault_info(x->fault)->type);
+    pen_text(w, "\",\"details\":\"");
+    pen_escaped(w, record_details(x));
+    pen_text(w, "\",\"user\":\"");
+    pen_escaped(w, user);
     pen_text(w, "\"}\n");
 }
 
-static void record_common(struct pen *w, const struct exchange *x)
+/* USER as one word of a line. */
+static void pen_user(struct pen *w, struct str user)
+{
+    if (user.len == 0)
+        pen_text(w, "-");
+    while (user.len > 0) {
+        size_t n = str_find(user, ' ');
+        pen_escaped(w, str_make(user.p, n));
+        if (n == user.len)
+            return;
+        pen_text(w, "\\u0020");
+        user = str_from_byte(user, n + 1);
+    }
+}
+
+static void record_common(struct pen *w, const struct exchange *x, struct str user)
 {
     pen_text(w, x->from->peer_text);
-    pen_text(w, " - - [");
+    pen_text(w, " - ");
+    pen_user(w, user);
+    pen_text(w, " [");
     pen_text(w, record_time((time_t)(loop_wall() / 1000000), false));
     pen_text(w, "] \"");
     pen_escaped(w, x->head.method.name);
@@ -215,17 +247,19 @@ void record_write(struct exchange *x)
     if (x->recorded || !log_access_is_on())
         return;
     x->recorded = true;
+    struct str user = trust_user(x);
     size_t url = x->target.path.len + x->rq.target.len;
     size_t room =
-        RECORD_FIXED + 6 * ((url > 2 * URL_MAX ? 2 * URL_MAX : url) + x->head.method.name.len +
-                            x->target.scheme_name.len + x->target.host.name.len + x->rq.host.len);
+        RECORD_FIXED + 6 * (x->sentence.len + user.len + (url > 2 * URL_MAX ? 2 * URL_MAX : url) +
+                            x->head.method.name.len + x->target.scheme_name.len +
+                            x->target.host.name.len + x->rq.host.len);
     struct log_buf *b = &x->engine->log;
     char *start = log_buf_room(b, room);
     struct pen w = {start, start + room, false};
     if (x->conf->log.json)
-        record_json(&w, x);
+        record_json(&w, x, user);
     else
-        record_common(&w, x);
+        record_common(&w, x, user);
     b->len += (size_t)(w.p - start);
 }
 

@@ -86,4 +86,5 @@ void retry_explain(struct fault *told, const struct fault *f, const struct retry
                   f->text, r->tries + 1, (long long)c->patience);
     else if (!c->is_safe && f->code == FAULT_UP_CLOSED)
         fault_set(told, f->code, "%s; the request may have been carried out", f->text);
+    told->phrase = f->phrase;
 }

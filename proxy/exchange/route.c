@@ -9,7 +9,15 @@
 
 static bool refuse(struct fault *f, enum fault_code code, const char *text)
 {
-    fault_set(f, code, "%s", text);
+    fault_say(f, code, text);
+    return false;
+}
+
+/* WHAT, which is a literal, is malformed: WHY may name what is in it. */
+static bool refuse_part(struct fault *f, const char *what, const char *why)
+{
+    fault_set(f, FAULT_BAD_REQUEST, "%s", why);
+    f->phrase = what;
     return false;
 }
 
@@ -33,7 +41,7 @@ bool route_target(struct exchange *x, struct fault *f)
     const char *why = NULL;
     if (!uri_parse_target(&x->target, &x->arena, x->head.target,
                           x->head.method.id == METHOD_CONNECT, &why))
-        return refuse(f, FAULT_BAD_REQUEST, why);
+        return refuse_part(f, "Malformed request target", why);
     x->has_target = true;
     if (x->target.userinfo.p != NULL)
         route_userinfo(x);
@@ -79,6 +87,7 @@ static bool route_host_field(struct exchange *x, struct uri_host *host, struct f
     if (uri_parse_host(host, &x->arena, field->value, &why))
         return true;
     fault_set(f, FAULT_BAD_REQUEST, "the Host field is malformed: %s", why);
+    f->phrase = "Malformed Host field";
     return false;
 }
 
@@ -104,10 +113,13 @@ static struct str route_field(const struct exchange *x, enum field_id id)
  * CONNECT. */
 static enum policy_auth route_auth(struct exchange *x)
 {
-    if (x->conf->htpasswd == NULL || x->from->forward != NULL || x->from->is_trusted ||
-        x->is_trusted)
+    if (x->conf->htpasswd == NULL || x->from->forward != NULL || x->from->is_trusted)
         return POLICY_AUTH_OK;
-    return policy_auth(x->conf, route_field(x, FIELD_PROXY_AUTHORIZATION));
+    struct str value = route_field(x, FIELD_PROXY_AUTHORIZATION);
+    enum policy_auth auth = x->is_trusted ? POLICY_AUTH_OK : policy_auth(x->conf, value);
+    if (auth == POLICY_AUTH_OK)
+        x->credentials = value;
+    return auth;
 }
 
 static bool route_in(const struct strings *list, struct str s)
@@ -131,6 +143,7 @@ static bool route_forward_host(struct exchange *x, const struct uri_host *host, 
               "this listener does not answer for the host %s; name it in `hosts` of forward \"%s\" "
               "if it should",
               str_escape(name, sizeof name, host->name), fwd->listener);
+    f->phrase = "Listener does not answer for %s";
     return false;
 }
 
@@ -153,6 +166,7 @@ static bool route_forward_origin(struct exchange *x, struct str self, struct fau
               "a web page of another origin may not use this listener; name it in `origins` of "
               "forward \"%s\" if it may",
               fwd->listener);
+    f->phrase = "Web page of another origin may not use this listener";
     return false;
 }
 
@@ -217,6 +231,7 @@ static bool route_is_spoken(const struct target *t, struct fault *f)
     char scheme[64];
     fault_set(f, FAULT_NOT_IMPLEMENTED, "%s:// is not spoken here; use http:// or https:// URLs",
               str_escape(scheme, sizeof scheme, t->scheme_name));
+    f->phrase = "URL scheme not spoken, use http:// or https://";
     return false;
 }
 
@@ -405,8 +420,8 @@ enum route route_request(struct exchange *x, struct fault *f)
     if (auth == POLICY_AUTH_SLOW)
         return ROUTE_AUTH;
     if (auth == POLICY_AUTH_BAD) {
-        refuse(f, FAULT_CREDENTIALS,
-               "this proxy asks for credentials: send Proxy-Authorization: Basic");
+        fault_set(f, FAULT_CREDENTIALS,
+                  "this proxy asks for credentials: send Proxy-Authorization: Basic");
         return ROUTE_REFUSE;
     }
     if (forward_is_loop(&x->head.fields, x->engine->id)) {

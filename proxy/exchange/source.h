@@ -47,6 +47,7 @@ struct source_side {
     bool is_local;                 /* loopback or unix: */
     bool is_patient;               /* its requests wait for each other: no queue_timeout */
     bool is_trusted;               /* credentials were accepted on this connection's CONNECT */
+    struct str user;               /* whose those were; empty: nobody's. As long as the source */
     uint64_t id;                   /* whose turn in a pool's queue */
     unsigned admitted;             /* by client.allow of this generation of the configuration */
 };

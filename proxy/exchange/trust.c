@@ -2,14 +2,17 @@
 /* Credentials before the route: see trust.h. */
 #include "exchange/trust.h"
 
+#include "conf/policy.h"
 #include "exchange/auth.h"
 
 static void set_fault(struct fault *f, enum auth_result why)
 {
     if (why == AUTH_BUSY)
-        fault_set(f, FAULT_LIMIT, "%s", auth_busy);
+        fault_say(f, FAULT_LIMIT, auth_busy);
     else
         fault_set(f, FAULT_CREDENTIALS, "the proxy credentials are wrong");
+    if (why == AUTH_BAD)
+        f->phrase = "Proxy Authentication Required: wrong credentials";
 }
 
 static void on_auth(void *arg, enum auth_result result)
@@ -40,4 +43,19 @@ void trust_cancel(struct exchange *x)
 {
     auth_cancel(x->auth);
     x->auth = NULL;
+}
+
+struct str trust_user(struct exchange *x)
+{
+    if (x->credentials.p == NULL)
+        return x->from->user;
+    char *text = arena_alloc(&x->arena, USER_MAX);
+    return policy_user(x->credentials, text, USER_MAX);
+}
+
+struct ustream *trust_open_batch(struct exchange *x)
+{
+    struct source_side from = *x->from;
+    from.user = trust_user(x);
+    return x->engine->open_batch(x->engine, &from);
 }

@@ -11,4 +11,10 @@ MUST_CHECK bool trust_start(struct exchange *x, struct fault *f);
 /* Harmless when nothing has been started. */
 void trust_cancel(struct exchange *x);
 
+/* Who was authenticated for X, in its arena, at most USER_MAX bytes; empty: nobody. */
+enum { USER_MAX = 200 };
+struct str trust_user(struct exchange *x);
+/* Opens the batch call that X is: its items are of the same user. */
+struct ustream *trust_open_batch(struct exchange *x);
+
 #endif

@@ -44,6 +44,7 @@ struct dns_record *dns_record_fault(enum fault_code code, const char *reason, st
 struct dns_record *dns_record_absent(struct str host)
 {
     struct dns_record *r = dns_record_fault(FAULT_DNS, "there is no such name in the DNS", host);
+    r->fault->phrase = "No such host: %s";
     r->kind = DNS_ABSENT;
     return r;
 }
@@ -53,6 +54,7 @@ struct dns_record *dns_record_nodata(struct str host, int family)
     struct dns_record *r = dns_record_fault(
         FAULT_DNS,
         family == AF_INET6 ? "the name has no IPv6 address" : "the name has no IPv4 address", host);
+    r->fault->phrase = "No address of %s in the DNS";
     r->kind = DNS_NODATA;
     return r;
 }

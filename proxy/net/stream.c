@@ -418,6 +418,14 @@ void stream_set_fault(struct stream *s, enum fault_code code, const char *fmt, .
     fault_set(s->fault, code, "%s", f.text);
 }
 
+void stream_copy_fault(struct stream *s, const struct fault *f)
+{
+    if (s->fault != NULL)
+        return;
+    s->fault = xmalloc(sizeof(*s->fault));
+    *s->fault = *f;
+}
+
 void stream_set_errno(struct stream *s, int err)
 {
     s->reads_on = err == EPIPE || err == ECONNRESET;

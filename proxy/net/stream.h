@@ -112,6 +112,7 @@ void stream_init(struct stream *s, struct loop *l, int fd, const struct addr *pe
  * from an errno of the socket. */
 void stream_set_fault(struct stream *s, enum fault_code code, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
+void stream_copy_fault(struct stream *s, const struct fault *f);
 void stream_set_errno(struct stream *s, int err);
 
 /* Changes who is told. Pending `rest`, eof and fault are told to the new user (posted), the

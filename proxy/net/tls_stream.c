@@ -179,6 +179,7 @@ static void set_protocol_fault(struct tls *t, unsigned long err)
                          "%s speaks plain HTTP, not TLS; if that is right, allow it with "
                          "upgrade = off in a rule for this host",
                          where);
+        s->fault->phrase = "No TLS at %s, which speaks plain HTTP";
         return;
     }
     bool is_ssl = ERR_GET_LIB(err) == ERR_LIB_SSL;
@@ -190,6 +191,7 @@ static void set_protocol_fault(struct tls *t, unsigned long err)
     if (is_ssl && (reason == SSL_R_UNSUPPORTED_PROTOCOL || reason == SSL_R_WRONG_SSL_VERSION)) {
         stream_set_fault(s, FAULT_TLS_PROTOCOL,
                          "%s speaks no version of TLS that min_version allows", where);
+        s->fault->phrase = "TLS of %s is older than min_version";
         return;
     }
     const char *text = ERR_reason_error_string(err);
@@ -212,7 +214,7 @@ static int record_fault(struct tls *t, int ssl_error)
         tls_resume_fail(&t->resume);
     if ((is_shaking && t->verify && tls_verify_fault(&f, t->ssl, name)) ||
         tls_asked_fault(&t->asked, &f, t->where))
-        stream_set_fault(&t->s, f.code, "%s", f.text);
+        stream_copy_fault(&t->s, &f);
     else if (ssl_error == SSL_ERROR_SSL && err != 0)
         set_protocol_fault(t, err);
     else if (t->s.state == STREAM_HANDSHAKE)
@@ -270,7 +272,7 @@ static int finish_handshake(struct tls *t)
         return 0;
     t->broken = true;
     tls_resume_fail(&t->resume);
-    stream_set_fault(&t->s, f.code, "%s", f.text);
+    stream_copy_fault(&t->s, &f);
     return STREAM_FAIL;
 }
 

@@ -11,6 +11,7 @@
 #include "base/addr.h"
 #include "net/tls_names.h"
 #include "net/tls_verdict.h"
+#include "net/tls_phrase.h"
 
 /* Where an SSL keeps the depth of the certificate that failed. */
 static int depth_index = -1;
@@ -226,6 +227,7 @@ bool tls_verify_fault(struct fault *f, SSL *ssl, struct str name)
     if (v.what == X509_V_OK)
         return false;
     tls_verdict_fault(f, &v);
+    f->phrase = tls_phrase(v.what, v.depth > 0);
     return true;
 }
 
@@ -237,6 +239,7 @@ bool tls_verify_check(struct fault *f, SSL *ssl, struct str name)
     fault_set(f, FAULT_TLS_CERTIFICATE,
               "%s shows no certificate, so that nothing tells who it is; the suite was %s",
               str_escape(host, sizeof(host), name), SSL_get_cipher_name(ssl));
+    f->phrase = "No certificate from %s";
     return false;
 }
 

@@ -34,6 +34,7 @@ struct batch {
     struct ustream us;
     enum batch_state state;
     struct batch_kind kind;
+    char *user;           /* what kind.from.user points to */
     struct conf_use *use; /* keeps kind.conf */
     struct fault fault;   /* code NONE: nothing is wrong with the whole */
     char *body;           /* heap; until it has been read */
@@ -77,6 +78,7 @@ static void batch_free(void *arg)
     struct batch *b = arg;
     batch_read_clear(&b->reader);
     engine_unuse(b->use);
+    free(b->user);
     free(b);
 }
 
@@ -442,6 +444,8 @@ struct ustream *batch_open(struct engine *e, const struct source_side *from)
     b->kind.on_change = batch_wake;
     b->kind.arg = b;
     b->kind.from = *from;
+    b->user = xstrndup(from->user.p == NULL ? "" : from->user.p, from->user.len);
+    b->kind.from.user = str_make(b->user, from->user.len);
     b->kind.from.fixed = (struct uri_host){0};
     b->kind.from.is_trusted = true;
     b->kind.from.is_patient = true;

@@ -280,18 +280,19 @@ static bool item_parse(struct batch_item *it, struct fault *f)
     struct h1_error e;
     if (want->wrong != NULL) {
         fault_set(f, FAULT_BAD_REQUEST, "%s", want->wrong);
+        f->phrase = "Malformed item of the batch";
         return false;
     }
     x->bytes_in = want->head_len + want->body_len;
     if (want->head_len > it->kind->conf->client.max_head) {
-        fault_set(f, FAULT_HEAD_TOO_LARGE, "the request head is larger than client.max_head");
+        fault_say(f, FAULT_HEAD_TOO_LARGE, "the request head is larger than client.max_head");
         return false;
     }
     struct str head = arena_dup(&x->arena, str_make(want->head, want->head_len));
     if (h1_parse_request(&x->head, head.p, head.len, false, &e) &&
         h1_body_of_request(&x->body, &x->head, &e))
         return true;
-    fault_set(f, e.code, "%s", e.reason);
+    fault_say(f, e.code, e.reason);
     return false;
 }
 

@@ -347,7 +347,7 @@ static void take_line(const struct batch_reader *r, struct batch_want *w, struct
 
 static enum batch_read_result bad(struct batch_reader *r, enum fault_code code, const char *text)
 {
-    fault_set(&r->fault, code, "%s", text);
+    fault_say(&r->fault, code, text);
     return BATCH_READ_BAD;
 }
 
@@ -398,6 +398,7 @@ static enum batch_read_result not_json(struct batch_reader *r, size_t at, const 
     char shown[200];
     fault_set(&r->fault, FAULT_BAD_REQUEST, "the body is not JSON: item %u, byte %zu: %s", r->n - 1,
               at, str_escape(shown, sizeof shown, str_from(why)));
+    r->fault.phrase = "The body is not JSON";
     return BATCH_READ_BAD;
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The batch call of the service listener: libevhtp on one side, the batch engine as an upstream on
  * the other. HTTP/1.1 callers get chunks; to 1.0 the answer ends with the connection. */
+#include "conf/policy.h"
+#include "exchange/trust.h"
 #include "service/batch.h"
 #include "service/caller.h"
 
@@ -127,7 +129,11 @@ void call_open(struct caller *k)
         if (value.p != NULL)
             fields_put(&fields, str_from(names[i]), value);
     }
-    k->batch = batch_open(k->all->engine, &k->from);
+    struct source_side from = k->from;
+    char user[USER_MAX];
+    if (k->all->engine->use->conf->htpasswd != NULL)
+        from.user = policy_user(caller_field(k, "Authorization"), user, sizeof user);
+    k->batch = batch_open(k->all->engine, &from);
     ustream_attach(k->batch, &events, k);
     k->batch->ops->start(k->batch, &rq, str_make(NULL, 0), rq.length == 0);
     arena_clear(&arena);

@@ -84,7 +84,7 @@ void caller_refuse(struct caller *k, const struct fault *f)
 void caller_refuse_as(struct caller *k, enum fault_code code, const char *text)
 {
     struct fault f;
-    fault_set(&f, code, "%s", text);
+    fault_say(&f, code, text);
     caller_refuse(k, &f);
 }
 
@@ -208,7 +208,7 @@ static unsigned count_fields(const evhtp_request_t *rq, const char *name)
 
 static bool refuse(struct fault *f, enum fault_code code, const char *text)
 {
-    fault_set(f, code, "%s", text);
+    fault_say(f, code, text);
     return false;
 }
 

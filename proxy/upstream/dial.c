@@ -456,6 +456,8 @@ static void on_total(void *arg)
     else
         fault_set(&f, FAULT_DNS_TIMEOUT,
                   "%s was not resolved within %lld ms (upstream.connect_timeout)", d->connect, ms);
+    if (d->state == DIAL_TLS)
+        f.phrase = "TLS handshake with %s timed out";
     /* What happened before says more than that time ran out, but not a name that one family lacks.
      */
     if (weight(d->fault.code) < weight(f.code) || d->state == DIAL_TLS)

@@ -117,6 +117,7 @@ static void on_queue_timeout(void *arg)
               "%u requests to %.*s are under way already (max_per_host), and none ended within "
               "upstream.queue_timeout",
               o->max_requests, STR_ARG(wait->want.host));
+    f.phrase = "Too many requests to %s at once, try again";
     pool_wait_fail(wait, &f);
 }
 

@@ -22,6 +22,7 @@ bool pool_conn_is_full(const struct pool_conn *c, struct fault *f)
         "the proxy's memory is full (max_memory = %lld bytes), and the head or trailers of the "
         "origin's response are long; the request may have been carried out",
         (long long)atomic_load_explicit(&b->max, memory_order_relaxed));
+    f->phrase = "Memory of the proxy is full";
     return true;
 }
 

@@ -25,22 +25,24 @@ static const struct {
     enum fault_code code;
     const char *status, *type, *more; /* fields behind Proxy-Status */
 } faults[] = {
-    {FAULT_DNS, "502 Bad Gateway", "dns_error", ""},
-    {FAULT_DNS_TIMEOUT, "504 Gateway Timeout", "dns_timeout", ""},
-    {FAULT_REFUSED, "502 Bad Gateway", "connection_refused", ""},
-    {FAULT_UNROUTABLE, "502 Bad Gateway", "destination_ip_unroutable", ""},
-    {FAULT_CONNECT_TIMEOUT, "504 Gateway Timeout", "connection_timeout", ""},
-    {FAULT_TLS_CERTIFICATE, "502 Bad Gateway", "tls_certificate_error", ""},
-    {FAULT_TLS_PROTOCOL, "502 Bad Gateway", "tls_protocol_error", ""},
-    {FAULT_TLS_ALERT, "502 Bad Gateway", "tls_alert_received", ""},
-    {FAULT_UP_CLOSED, "502 Bad Gateway", "connection_terminated", ""},
-    {FAULT_UP_PROTOCOL, "502 Bad Gateway", "http_protocol_error", ""},
-    {FAULT_RESPONSE_TIMEOUT, "504 Gateway Timeout", "http_response_timeout", ""},
-    {FAULT_RESPONSE_SIZE, "502 Bad Gateway", "http_response_body_size", ""},
-    {FAULT_UP_REFUSED, "502 Bad Gateway", "connection_terminated", ""},
-    {FAULT_UP_WANTS_H1, "502 Bad Gateway", "http_protocol_error", ""},
-    {FAULT_ADDRESS_DENIED, "403 Forbidden", "destination_ip_prohibited", ""},
-    {FAULT_DENIED, "403 Forbidden", "http_request_denied", ""},
+    {FAULT_DNS, "502 DNS lookup of the host failed", "dns_error", ""},
+    {FAULT_DNS_TIMEOUT, "504 DNS lookup of the host timed out", "dns_timeout", ""},
+    {FAULT_REFUSED, "502 Connection to the host refused", "connection_refused", ""},
+    {FAULT_UNROUTABLE, "502 No route to the host", "destination_ip_unroutable", ""},
+    {FAULT_CONNECT_TIMEOUT, "504 Connection to the host timed out", "connection_timeout", ""},
+    {FAULT_TLS_CERTIFICATE, "502 Certificate of the host does not verify", "tls_certificate_error",
+     ""},
+    {FAULT_TLS_PROTOCOL, "502 TLS handshake with the host failed", "tls_protocol_error", ""},
+    {FAULT_TLS_ALERT, "502 TLS handshake refused by the host", "tls_alert_received", ""},
+    {FAULT_UP_CLOSED, "502 Connection closed by the host", "connection_terminated", ""},
+    {FAULT_UP_PROTOCOL, "502 Invalid response from the host", "http_protocol_error", ""},
+    {FAULT_RESPONSE_TIMEOUT, "504 Response from the host timed out", "http_response_timeout", ""},
+    {FAULT_RESPONSE_SIZE, "502 Response from the host is too large", "http_response_body_size", ""},
+    {FAULT_UP_REFUSED, "502 Request refused by the host", "connection_terminated", ""},
+    {FAULT_UP_WANTS_H1, "502 HTTP/1.1 wanted by the host", "http_protocol_error", ""},
+    {FAULT_ADDRESS_DENIED, "403 Address of the host is not allowed by the proxy",
+     "destination_ip_prohibited", ""},
+    {FAULT_DENIED, "403 Not allowed by the proxy", "http_request_denied", ""},
     {FAULT_CREDENTIALS, "407 Proxy Authentication Required", "http_request_denied",
      "Proxy-Authenticate: Basic realm=\"tlsfan\", charset=\"UTF-8\"\r\n"},
     {FAULT_UNAUTHORIZED, "401 Unauthorized", "http_request_denied",
@@ -59,11 +61,12 @@ static const struct {
     {FAULT_HEAD_TOO_LARGE, "431 Request Header Fields Too Large", "http_request_error", ""},
     {FAULT_VERSION, "505 HTTP Version Not Supported", "http_request_error", ""},
     {FAULT_REQUEST_TIMEOUT, "408 Request Timeout", "http_request_error", ""},
-    {FAULT_LIMIT, "503 Service Unavailable", "connection_limit_reached", "Retry-After: 1\r\n"},
-    {FAULT_DESCRIPTORS, "503 Service Unavailable", "connection_limit_reached",
+    {FAULT_LIMIT, "503 Limit of the proxy reached, try again", "connection_limit_reached",
      "Retry-After: 1\r\n"},
-    {FAULT_LOOP, "508 Loop Detected", "proxy_loop_detected", ""},
-    {FAULT_INTERNAL, "500 Internal Server Error", "proxy_internal_error", ""},
+    {FAULT_DESCRIPTORS, "503 Proxy has no descriptors left, try again", "connection_limit_reached",
+     "Retry-After: 1\r\n"},
+    {FAULT_LOOP, "508 Loop through this proxy detected", "proxy_loop_detected", ""},
+    {FAULT_INTERNAL, "500 Internal error of the proxy", "proxy_internal_error", ""},
 };
 
 static void every_fault(void **state)
@@ -151,7 +154,8 @@ static void without_an_exchange(void **state)
     fault_set(&f, FAULT_LIMIT, "too many");
     size_t n = answer_raw(text, &f, false);
     text[n] = '\0';
-    assert_string_equal(text, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\n"
+    assert_string_equal(text, "HTTP/1.1 503 Limit of the proxy reached, try again\r\n"
+                              "Content-Type: text/plain\r\n"
                               "X-Content-Type-Options: nosniff\r\nProxy-Status: tlsfan; "
                               "error=connection_limit_reached; details=\"too many\"\r\n"
                               "Retry-After: 1\r\nContent-Length: 9\r\nConnection: close\r\n\r\n"

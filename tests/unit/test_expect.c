@@ -173,7 +173,7 @@ static void second_try(void **state)
         close(fd);
         fd = rig_accept(&rig, "\r\n\r\n");
         fixture_settle(&rig.f);
-        assert_int_equal(p.x.retries, 1);
+        assert_int_equal(p.x.retry.tries, 1);
         assert_int_equal(count(p.told, "|100"), told);
         if (told)
             assert_true(list_is_empty(&p.x.patience.link));
@@ -200,7 +200,7 @@ static void no_second_try(void **state)
     (void)rig_read(&rig, fd, "bo", NULL);
     close(fd);
     until("HTTP/1.1 502 ");
-    assert_int_equal(p.x.retries, 0);
+    assert_int_equal(p.x.retry.tries, 0);
     probe_close(&p, &rig);
 }
 

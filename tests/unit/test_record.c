@@ -53,7 +53,7 @@ static void check(const char *head, const char *expected)
     "\"" method "\",\"url\":\"" url "\",\"status\":200,\"bytes_in\":10,\"bytes_out\":"           \
     "18446744073709551615,\"upstream\":\"\",\"protocol\":\"\",\"tls\":\"\",\"reused\":false,"    \
     "\"retries\":0,\"ms\":{\"queued\":0.000,\"dns\":0.001,\"connect\":0.000,\"tls\":0.000,"      \
-    "\"wait\":2.005,\"total\":1234.567},\"error\":\"\"}\n"
+    "\"wait\":2.005,\"total\":1234.567},\"error\":\"\",\"details\":\"\",\"user\":\"\"}\n"
 
 static void json(void **state)
 {
@@ -94,6 +94,43 @@ static void common(void **state)
     rig_close(&rig);
 }
 
+/* Details and user, with what may not stand in a line escaped; the longest of both fit. */
+static void details_and_user(void **state)
+{
+    static const char *const options[] = {"log.format=common", NULL};
+    static struct probe p;
+    struct fault f;
+    (void)state;
+    for (int is_common = 0; is_common < 2; is_common++) {
+        rig_open(&rig, is_common ? options : NULL);
+        probe_open(&p, &rig, "GET http://h/ HTTP/1.1\r\n");
+        /* al"i ce\n:secret */
+        p.x.credentials = STR("Basic YWwiaSBjZQo6c2VjcmV0");
+        fault_set(&f, FAULT_DNS, "a \"b\"");
+        exchange_refuse(&p.x, &f);
+        probe_close(&p, &rig);
+        const char *text = line();
+        if (is_common)
+            assert_non_null(strstr(text, " - al\\u0022i\\u0020ce\\u000a ["));
+        else
+            assert_non_null(strstr(text,
+                                   ",\"error\":\"dns_error\",\"details\":\"a \\u0022b\\u0022\","
+                                   "\"user\":\"al\\u0022i ce\\u000a\"}\n"));
+        assert_null(strstr(text, "secret"));
+        probe_open(&p, &rig, "GET http://h/ HTTP/1.1\r\n");
+        char longest[600];
+        memset(longest, '"', sizeof(longest) - 1);
+        longest[sizeof(longest) - 1] = '\0';
+        p.side.user = str_make(longest, 200);
+        fault_set(&f, FAULT_DNS, "%s", longest);
+        exchange_refuse(&p.x, &f);
+        probe_close(&p, &rig);
+        text = line();
+        assert_string_equal(strchr(text, '\n'), "\n");
+        rig_close(&rig);
+    }
+}
+
 /* However long its parts are, a line ends as lines do, and there is one. */
 static void long_parts(void **state)
 {
@@ -113,7 +150,7 @@ static void long_parts(void **state)
         (void)!route_target(&p.x, &f);
         probe_close(&p, &rig);
         const char *text = line();
-        assert_non_null(strstr(text, "\"error\":\"client_gone\"}\n"));
+        assert_non_null(strstr(text, "\"error\":\"client_gone\",\"details\":\"the client's "));
         assert_string_equal(strchr(text, '\n'), "\n");
         assert_true(strlen(text) > sizeof(fill));
     }
@@ -123,9 +160,8 @@ static void long_parts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(json),
-        cmocka_unit_test(without_query),
-        cmocka_unit_test(common),
+        cmocka_unit_test(json),       cmocka_unit_test(without_query),
+        cmocka_unit_test(common),     cmocka_unit_test(details_and_user),
         cmocka_unit_test(long_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
