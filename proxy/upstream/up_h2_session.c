@@ -3,9 +3,9 @@
  * them: what there is to tell is told by up_h2.c when nghttp2 has returned.
  *
  * nghttp2 checks the frames, their order, flow control and HPACK. Fields and lengths (RFC 9113 §8)
- * are checked by us: it would not say which field it is that it does not like, and has an error for
- * the 204 with a length that many servers send. What is counted here is how much of what comes is of use, so that an origin
- * cannot keep us busy for nothing. */
+ * are checked by us: it would not say which field it is that it refuses, and it refuses the 204
+ * with a length that many servers send. What is counted here is how much of what comes is of use,
+ * so that an origin cannot keep us busy for nothing. */
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -123,6 +123,7 @@ static void take_headers(struct up_h2 *c, struct up_h2_stream *s, bool is_end)
     s->block = NULL;
     if (block == NULL)
         return;
+    up_h2_window_answered(s);
     if (block->arena.total > 0)
         up_h2_stream_recount(s);
     bool is_info = block->status >= 100 && block->status < 200;
@@ -188,6 +189,7 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, co
         return 0;
     credit(c, CREDIT_DATA);
     s->has_answered = true;
+    s->window.unread += (int32_t)len;
     add_event(c, (struct up_h2_event){
                      .kind = UP_H2_DATA, .s = s, .data = str_make((const char *)data, len)});
     return 0;
@@ -220,6 +222,7 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
     if (frame->hd.type == NGHTTP2_HEADERS) {
         s->sent_at = s->is_sent ? s->sent_at : c->out;
         s->is_sent = true;
+        up_h2_window_asked(s);
         credit(c, CREDIT_HEAD);
     }
     if (frame->hd.type == NGHTTP2_DATA)

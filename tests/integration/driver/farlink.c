@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A link to far away: two TUN devices, near0 and far0, and what goes into one comes out of the other
- * later. Whoever starts it moves the devices into network namespaces.
+/* A link to far away: two TUN devices, near0 and far0, and what goes into one comes out of the
+ * other later. Whoever starts it moves the devices into network namespaces.
  *
  *     farlink MICROSECONDS PARTS-PER-MILLION    one way; of packets, are lost
  *
@@ -37,6 +37,7 @@ struct way {
     struct packet *ring;
 };
 
+static struct packet rings[2][PACKETS];
 static int64_t delay;
 static uint64_t lost;
 static uint64_t seed = 88172645463325252u;
@@ -60,7 +61,7 @@ static int open_tun(const char *name)
 {
     struct ifreq r = {.ifr_flags = IFF_TUN | IFF_NO_PI};
     int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK);
-    strncpy(r.ifr_name, name, sizeof(r.ifr_name) - 1);
+    memcpy(r.ifr_name, name, strlen(name));
     if (fd >= 0 && ioctl(fd, TUNSETIFF, &r) == 0)
         return fd;
     fprintf(stderr, "%s: %s\n", name, strerror(errno));
@@ -103,9 +104,7 @@ int main(int argc, char **argv)
     int near = open_tun("near0"), far = open_tun("far0");
     struct way ways[2] = {{.in = near, .out = far}, {.in = far, .out = near}};
     for (int i = 0; i < 2; i++)
-        ways[i].ring = malloc(PACKETS * sizeof(struct packet));
-    if (ways[0].ring == NULL || ways[1].ring == NULL)
-        return 1;
+        ways[i].ring = rings[i];
     puts("ready");
     fflush(stdout);
     for (;;) {

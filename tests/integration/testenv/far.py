@@ -16,7 +16,7 @@ def why_not():
 
 
 class FarLink:
-    """PROGRAM is driver/farlink.c, compiled; a round trip takes MS milliseconds, and of packets LOSS is lost (0.01: 1 %).
+    """PROGRAM is driver/farlink.c, compiled; a round trip takes MS milliseconds; of packets LOSS is lost (0.01: 1 %).
 
     near and far are what begins a command that shall run there; the addresses are NEAR and FAR."""
 
@@ -30,10 +30,11 @@ class FarLink:
                 self.holders.append(holder)
                 assert holder.stdout.readline() == b"ready\n"
                 within = ["nsenter", "-t", str(holder.pid), "-n"]
-                for prefix, command in (
-                        (["nsenter", "-t", str(self.relay.pid), "-n"], "ip link set %s netns %d" % (device, holder.pid)),
-                        (within, "ip addr add %s/24 dev %s" % (address, device)),
-                        (within, "ip link set %s up txqueuelen 20000" % device), (within, "ip link set lo up")):
+                relay = ["nsenter", "-t", str(self.relay.pid), "-n"]
+                for prefix, command in ((relay, "ip link set %s netns %d" % (device, holder.pid)),
+                                        (within, "ip addr add %s/24 dev %s" % (address, device)),
+                                        (within, "ip link set %s up txqueuelen 20000" % device),
+                                        (within, "ip link set lo up")):
                     subprocess.run(prefix + command.split(), check=True)
             self.near, self.far = (["nsenter", "-t", str(h.pid), "-n"] for h in self.holders)
         except BaseException:
