@@ -14,17 +14,14 @@
 #include "upstream/up_h2_impl.h"
 
 enum {
-    STREAMS_MAX = 1000,            /* at once on one connection, whatever the peer allows */
-    WINDOW_MOST = 2 * 1024 * 1024, /* bytes */
-    BYTES_PER_US = 25,
+    STREAMS_MAX = 1000,                /* at once on one connection, whatever the peer allows */
     WATCH_QUIET = 15000,               /* ms without a byte until PING is sent */
     WATCH_ANSWER = 10000,              /* ms for its answer, or for the first SETTINGS */
     IGNORED_MOST = 65536,              /* bytes that nobody asked for */
     IGNORED_STEP = 640,                /* bytes of them that are forgotten in CREDIT_EVERY */
-    IGNORED_LEAST = -16 * 1024 * 1024, /* bytes that may come for streams given up */
+    IGNORED_LEAST = -UP_H2_WINDOW_ALL, /* bytes that may come for streams given up */
     GATHER = 2 * 16384,                /* bytes written at once: two TLS records */
     OUT_AT_ONCE = 256 * 1024,          /* and in one turn */
-    WINDOW_LEAST = 16384,      /* for UP_H2_WINDOW when a connection is made with little memory */
     CREDIT_EVERY = 10000,      /* µs after which one more frame that carries nothing may come */
     JOIN = 16384 - 64,         /* bytes of small DATA frames that are told at once */
     REST_HEADERS = 256 * 1024, /* bytes of fields in one read after which others have a turn */
@@ -33,22 +30,6 @@ enum {
 };
 
 static const char parsing[] = "an HTTP/2 session";
-
-/* What a body may bring before anybody has looked at it. */
-static int32_t first_window(const struct budget *b)
-{
-    size_t window = b == NULL ? UP_H2_WINDOW : budget_bound(b, UP_H2_WINDOW);
-    return window < WINDOW_LEAST ? WINDOW_LEAST : (int32_t)window;
-}
-
-/* What a stream's window may grow to: BUFFER, which is client.buffer, or what is under way at 25
- * MB/s when there and back takes as long as connecting did. */
-static int32_t choose_window(size_t buffer, int64_t connect_us)
-{
-    int64_t far = connect_us < WINDOW_MOST / BYTES_PER_US ? connect_us * BYTES_PER_US : WINDOW_MOST;
-    int64_t near = buffer < WINDOW_MOST ? (int64_t)buffer : WINDOW_MOST;
-    return (int32_t)(far > near ? far : near);
-}
 
 static struct up_h2 *up_h2_of(struct pool_conn *conn)
 {
@@ -283,11 +264,12 @@ static void up_h2_dispatch(struct up_h2 *c)
  * says little for long is not taken for a flood. */
 static void count_time(struct up_h2 *c)
 {
-    int64_t now = loop_now();
-    int64_t more = (now - c->counted) / CREDIT_EVERY;
+    int64_t more;
+    c->now = loop_now();
+    more = (c->now - c->counted) / CREDIT_EVERY;
     if (more <= 0)
         return;
-    c->counted = now;
+    c->counted = c->now;
     if (c->ignored > 0)
         c->ignored = c->ignored > more * IGNORED_STEP ? c->ignored - more * IGNORED_STEP : 0;
     c->credit = more > UP_H2_CREDIT - c->credit ? UP_H2_CREDIT : c->credit + (int)more;
@@ -448,8 +430,7 @@ struct pool_conn *up_h2_new(const struct pool_made *made)
     c->conn.facts.is_shared = true;
     c->conn.is_settling = true;
     c->conn.room = made->origin->streams > 0 ? made->origin->streams : 1;
-    c->window_min = first_window(made->budget);
-    c->window_max = choose_window(made->origin->buffer, made->facts.connect_us);
+    up_h2_path_init(&c->path, made->budget, made->origin->buffer, made->facts.tls_us);
     up_h2_session_open(c, made->origin->max_head);
     c->is_asked = true; /* for SETTINGS */
     deadline_set(&c->watch, WATCH_ANSWER);

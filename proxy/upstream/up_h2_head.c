@@ -7,9 +7,12 @@
 
 #include <stdlib.h>
 
+#include "http/chars.h"
+
 enum {
     FIELD_OVERHEAD = 32, /* bytes that a field counts besides name and value, §6.5.2 */
     LENGTH_TEXT = 24,
+    NAME_SAID = 60, /* bytes of a field's name in an error */
     REQUEST_PSEUDO = 4,
     REQUEST_EXTRA = 2 /* content-length and te */
 };
@@ -130,7 +133,8 @@ struct up_h2_block *up_h2_block_new(void)
     struct up_h2_block *b = xmalloc(sizeof(*b));
     b->status = 0;
     b->size = 0;
-    b->is_end = false;
+    b->is_end = b->has_pseudo = b->has_field = b->is_of_h1 = false;
+    b->why = NULL;
     arena_init(&b->arena, b->first_bytes, sizeof(b->first_bytes));
     fields_init(&b->fields, &b->arena, b->first_fields,
                 sizeof(b->first_fields) / sizeof(b->first_fields[0]));
@@ -170,17 +174,94 @@ static struct str title_case(struct arena *arena, struct str name)
     return str_make(p, name.len);
 }
 
+static bool consists_of(struct str s, unsigned classes)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (!chars_is(s.p[i], classes))
+            return false;
+    }
+    return true;
+}
+
+/* §8.2.1: a token without capital letters. */
+static bool is_name(struct str name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        if (name.p[i] >= 'A' && name.p[i] <= 'Z')
+            return false;
+    }
+    return name.len > 0 && consists_of(name, CHAR_TOKEN);
+}
+
+/* §8.2.2: a field of one HTTP/1 connection. */
+static bool is_of_connection(enum field_id id, struct str value)
+{
+    switch (id) {
+    case FIELD_CONNECTION:
+    case FIELD_KEEP_ALIVE:
+    case FIELD_PROXY_CONNECTION:
+    case FIELD_TRANSFER_ENCODING:
+    case FIELD_UPGRADE:
+        return true;
+    case FIELD_TE:
+        return !str_ieq(value, STR("trailers"));
+    default:
+        return false;
+    }
+}
+
+/* §8.3: once, before the others. */
+static void add_pseudo(struct up_h2_block *b, struct str name, struct str value)
+{
+    if (!str_eq(name, STR(":status")))
+        b->why = "a pseudo field that is none of a response";
+    else if (b->has_pseudo)
+        b->why = ":status twice";
+    else if (b->has_field)
+        b->why = ":status behind other fields";
+    else
+        b->status = parse_status(value);
+    b->has_pseudo = true;
+}
+
+static int said(struct str name)
+{
+    return (int)(name.len < NAME_SAID ? name.len : NAME_SAID);
+}
+
+static void add_field(struct up_h2_block *b, struct str name, struct str value)
+{
+    b->has_field = true;
+    if (!is_name(name)) {
+        b->why = "a field name that HTTP/2 does not allow";
+        return;
+    }
+    if (!consists_of(value, CHAR_VALUE)) {
+        b->why = arena_printf(&b->arena, "a byte that HTTP does not allow in the field %.*s",
+                              said(name), name.p)
+                     .p;
+        return;
+    }
+    struct field f = {title_case(&b->arena, name), arena_dup(&b->arena, str_trim(value)),
+                      field_lookup(name)};
+    b->is_of_h1 = is_of_connection(f.id, f.value);
+    if (b->is_of_h1)
+        b->why = arena_printf(&b->arena,
+                              "its response has the field %.*s, which belongs to HTTP/1.1; "
+                              "\"http2 = off\" in a rule for this host makes it one by HTTP/1.1",
+                              said(f.name), f.name.p)
+                     .p;
+    else
+        fields_add(&b->fields, f);
+}
+
 void up_h2_block_add(struct up_h2_block *b, struct str name, struct str value, size_t max)
 {
     b->size += name.len + value.len + FIELD_OVERHEAD;
-    if (b->size > max || b->fields.n >= H1_MAX_FIELDS) {
+    if (b->size > max || b->fields.n >= H1_MAX_FIELDS)
         b->size = b->size > max ? b->size : max + 1;
-        return;
-    }
-    if (name.len > 0 && name.p[0] == ':') {
-        if (str_eq(name, STR(":status")))
-            b->status = parse_status(value);
-        return;
-    }
-    fields_put(&b->fields, title_case(&b->arena, name), arena_dup(&b->arena, str_trim(value)));
+    else if (b->why == NULL && name.len > 0 && name.p[0] == ':')
+        add_pseudo(b, name, value);
+    else if (b->why == NULL)
+        add_field(b, name, value);
 }

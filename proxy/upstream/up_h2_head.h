@@ -15,6 +15,10 @@ struct up_h2_block {
     unsigned status; /* 0: none, or not a number of three digits */
     size_t size;     /* bytes, as SETTINGS_MAX_HEADER_LIST_SIZE counts them */
     bool is_end;     /* END_STREAM */
+    bool has_pseudo; /* a pseudo field has come */
+    bool has_field;  /* one of the others has */
+    bool is_of_h1;   /* WHY is a field that HTTP/2 forbids and HTTP/1.1 does not */
+    const char *why; /* what is wrong with it, in `arena` or static; NULL: nothing */
     struct field first_fields[24];
     uint64_t first_bytes[128];
 };
@@ -26,7 +30,7 @@ nghttp2_nv *up_h2_head_trailers(const struct fields *trailers, size_t *n);
 
 struct up_h2_block *up_h2_block_new(void);
 void up_h2_block_free(struct up_h2_block *b);
-/* One field as it came, name in lower case; kept while the block is not larger than MAX. */
+/* One field as it came; kept while the block is sound and not larger than MAX. */
 void up_h2_block_add(struct up_h2_block *b, struct str name, struct str value, size_t max);
 
 #endif

@@ -11,11 +11,11 @@
 
 #include "upstream/up_h2.h"
 #include "upstream/up_h2_head.h"
+#include "upstream/up_h2_window.h"
 
 enum {
-    UP_H2_INFOS = 32,     /* interim responses to one request */
-    UP_H2_WINDOW = 65535, /* bytes of a body that come unasked, until its reader has kept up */
-    UP_H2_CREDIT = 1000   /* frames that carry nothing, ahead of those that do */
+    UP_H2_INFOS = 32,   /* interim responses to one request */
+    UP_H2_CREDIT = 1000 /* frames that carry nothing, ahead of those that do */
 };
 
 enum up_h2_kind {
@@ -57,20 +57,20 @@ struct up_h2 {
     bool is_asked;         /* PING, or our settings, have no answer yet */
     bool has_settings;     /* the peer's have come or changed */
     bool has_goaway;
-    bool is_broken;     /* nghttp2 cannot go on */
-    bool is_flood;      /* too many frames that carry nothing */
-    int32_t window_min; /* bytes of a body that come unasked, until its reader has kept up */
-    int32_t window_max; /* and that may come before its reader takes them */
-    uint64_t out;       /* bytes that nghttp2 has given out */
-    uint64_t out_left;  /* how many of them had left when the connection was lost */
-    size_t headers;     /* bytes of fields recorded since the last read */
-    unsigned fields;    /* and how many */
-    size_t taken;       /* bytes of DATA that came and are not yet given back to the window */
-    int64_t ignored;    /* bytes of frames that nghttp2 passed over, less those that may come */
-    unsigned updates;   /* WINDOW_UPDATE that what we sent accounts for */
-    int credit;         /* frames that carry nothing and may still come */
-    int64_t counted;    /* µs: when `credit` was last topped up */
-    const char *why;    /* static: what was wrong with a frame; NULL: nothing */
+    bool is_broken; /* nghttp2 cannot go on */
+    bool is_flood;  /* too many frames that carry nothing */
+    struct up_h2_path path;
+    int64_t now;       /* µs: of the last read */
+    uint64_t out;      /* bytes that nghttp2 has given out */
+    uint64_t out_left; /* how many of them had left when the connection was lost */
+    size_t headers;    /* bytes of fields recorded since the last read */
+    unsigned fields;   /* and how many */
+    size_t taken;      /* bytes of DATA that came and are not yet given back to the window */
+    int64_t ignored;   /* bytes of frames that nghttp2 passed over, less those that may come */
+    unsigned updates;  /* WINDOW_UPDATE that what we sent accounts for */
+    int credit;        /* frames that carry nothing and may still come */
+    int64_t counted;   /* µs: when `credit` was last topped up */
+    const char *why;   /* static: what was wrong with a frame; NULL: nothing */
     struct reap reap;
 };
 
@@ -86,7 +86,7 @@ struct up_h2_stream {
     struct ustream us;
     struct up_h2 *c; /* NULL from TAIL on */
     struct loop *loop;
-    struct share share; /* what it holds, and what may come unread: its window */
+    struct share share; /* what it holds, and its window */
     struct list link;   /* in c->streams */
     enum up_h2_stream_state state;
     int32_t id;
@@ -108,11 +108,11 @@ struct up_h2_stream {
     struct up_h2_block *block;  /* that is being received */
     struct up_h2_block *ending; /* trailers, until they are told */
     struct evbuffer *in;        /* body that waits while paused; NULL: none */
-    int32_t window;             /* bytes */
-    uint64_t received;          /* bytes since `window` was last changed */
-    uint64_t round;             /* in which the last event was recorded */
-    unsigned last_data;         /* that event, if it was DATA, else UINT32_MAX */
-    unsigned infos, answered;   /* interim responses that have come; answers C gave before S */
+    struct up_h2_window window;
+    uint64_t left;            /* bytes of body that are still to come, if that is known */
+    uint64_t round;           /* in which the last event was recorded */
+    unsigned last_data;       /* that event, if it was DATA, else UINT32_MAX */
+    unsigned infos, answered; /* interim responses that have come; answers C gave before S */
     bool paused;
     bool has_answered;   /* a byte of an answer has come */
     bool has_head;       /* the final head was told */

@@ -2,24 +2,24 @@
 /* nghttp2 and its callbacks. These only record, for nghttp2 must not be called again from inside
  * them: what there is to tell is told by up_h2.c when nghttp2 has returned.
  *
- * nghttp2 checks the frames, their order, flow control, HPACK, pseudo fields and content-length
- * (RFC 9113 §8.1.1). What is counted here is how much of what comes is of use, so that an origin
- * cannot keep us busy for nothing. */
+ * nghttp2 checks the frames, their order, flow control and HPACK. Fields and lengths (RFC 9113 §8)
+ * are checked by us: it would not say which field it is that it refuses, and it refuses the 204
+ * with a length that many servers send. What is counted here is how much of what comes is of use,
+ * so that an origin cannot keep us busy for nothing. */
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "upstream/up_h2_impl.h"
 
 enum {
-    CONNECTION_WINDOW = 16 * 1024 * 1024, /* bytes; each stream is held back by its own window */
-    HEAD_SEND_MAX = 4 * 1024 * 1024,      /* bytes: above client.max_head */
-    CREDIT_HEAD = 8,                      /* for a header section of a request of ours, or to one */
-    CREDIT_DATA = 2,                      /* for a DATA frame, either way */
-    HEADERS_AT_ONCE = 2 * 1024 * 1024,    /* bytes of fields in one read */
-    FRAME_MAX = 16384,                    /* bytes, SETTINGS_MAX_FRAME_SIZE as it is */
-    CONTINUATIONS = 8,                    /* more than what a head is cut into at least */
-    FRAME_HEAD = 9,                       /* bytes */
-    UPDATE_STEP = 512,                    /* bytes of body that account for a WINDOW_UPDATE */
+    HEAD_SEND_MAX = 4 * 1024 * 1024,   /* bytes: above client.max_head */
+    CREDIT_HEAD = 8,                   /* for a header section of a request of ours, or to one */
+    CREDIT_DATA = 2,                   /* for a DATA frame, either way */
+    HEADERS_AT_ONCE = 2 * 1024 * 1024, /* bytes of fields in one read */
+    FRAME_MAX = 16384,                 /* bytes, SETTINGS_MAX_FRAME_SIZE as it is */
+    CONTINUATIONS = 8,                 /* more than what a head is cut into at least */
+    FRAME_HEAD = 9,                    /* bytes */
+    UPDATE_STEP = 512,                 /* bytes of body that account for a WINDOW_UPDATE */
     UPDATES_MAX = 65536,
     BOMB = 4 /* times max_head: no accident any more */
 };
@@ -105,32 +105,13 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     return c->is_flood ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
-/* The stream is reset for it. */
-static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame,
-                             const uint8_t *name, size_t name_len, const uint8_t *value,
-                             size_t value_len, uint8_t flags, void *arg)
-{
-    struct up_h2_stream *s = find(session, frame->hd.stream_id);
-    (void)name;
-    (void)name_len;
-    (void)value;
-    (void)value_len;
-    (void)flags;
-    (void)arg;
-    if (s != NULL)
-        s->why = "a field with a name or value that HTTP does not allow";
-    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-}
-
 static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int code,
                             void *arg)
 {
     struct up_h2 *c = arg;
     struct up_h2_stream *s = find(session, frame->hd.stream_id);
     if (s != NULL && s->why == NULL)
-        s->why = code == NGHTTP2_ERR_HTTP_HEADER
-                     ? "a field, or a :status, that HTTP/2 does not allow"
-                     : nghttp2_strerror(code);
+        s->why = nghttp2_strerror(code);
     if (s == NULL && c->why == NULL)
         c->why = nghttp2_strerror(code);
     return 0;
@@ -142,6 +123,7 @@ static void take_headers(struct up_h2 *c, struct up_h2_stream *s, bool is_end)
     s->block = NULL;
     if (block == NULL)
         return;
+    up_h2_window_answered(s);
     if (block->arena.total > 0)
         up_h2_stream_recount(s);
     bool is_info = block->status >= 100 && block->status < 200;
@@ -190,7 +172,10 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
             s->by_peer = true;
         break;
     case NGHTTP2_SETTINGS:
-        c->has_settings = c->has_settings || (frame->hd.flags & NGHTTP2_FLAG_ACK) == 0;
+        if (frame->hd.flags & NGHTTP2_FLAG_ACK)
+            up_h2_path_acked(&c->path, c->now);
+        else
+            c->has_settings = true;
         break;
     case NGHTTP2_GOAWAY:
         take_goaway(c, &frame->goaway);
@@ -213,6 +198,7 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, co
         return 0;
     credit(c, CREDIT_DATA);
     s->has_answered = true;
+    s->window.unread += (int32_t)len;
     add_event(c, (struct up_h2_event){
                      .kind = UP_H2_DATA, .s = s, .data = str_make((const char *)data, len)});
     return 0;
@@ -245,6 +231,7 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
     if (frame->hd.type == NGHTTP2_HEADERS) {
         s->sent_at = s->is_sent ? s->sent_at : c->out;
         s->is_sent = true;
+        up_h2_window_asked(s);
         credit(c, CREDIT_HEAD);
     }
     if (frame->hd.type == NGHTTP2_DATA)
@@ -284,7 +271,6 @@ static void make_callbacks(void)
     nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
-    nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data_chunk);
@@ -294,7 +280,7 @@ static void make_callbacks(void)
 }
 
 /* Windows open as far as bodies are passed on. How many streams there may be is the pool's affair.
- * Nothing may be pushed. White space around a value is cut off by us. Heads may be as large as
+ * Nothing may be pushed. What a response says is judged by us. Heads may be as large as
  * upstream.max_head says, though in many frames. */
 static nghttp2_option *make_options(size_t max_head)
 {
@@ -305,7 +291,7 @@ static nghttp2_option *make_options(size_t max_head)
     nghttp2_option_set_peer_max_concurrent_streams(o, UINT32_MAX);
     nghttp2_option_set_max_reserved_remote_streams(o, 0);
     nghttp2_option_set_max_send_header_block_length(o, HEAD_SEND_MAX);
-    nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(o, 1);
+    nghttp2_option_set_no_http_messaging(o, 1);
     nghttp2_option_set_max_continuations(o, max_head / FRAME_MAX + CONTINUATIONS);
     return o;
 }
@@ -315,16 +301,16 @@ void up_h2_session_open(struct up_h2 *c, size_t max_head)
     nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)max_head},
-        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)c->window_min},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)c->path.first},
     };
     /* The last one is said where it is not what HTTP/2 begins with. */
-    size_t n = sizeof(settings) / sizeof(settings[0]) - (c->window_min == UP_H2_WINDOW);
+    size_t n = sizeof(settings) / sizeof(settings[0]) - (c->path.first == UP_H2_WINDOW);
     pthread_once(&once, make_callbacks);
     nghttp2_option *options = make_options(max_head);
     if (nghttp2_session_client_new2(&c->session, callbacks, c, options) != 0 ||
         nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, settings, n) != 0 ||
-        nghttp2_session_set_local_window_size(c->session, NGHTTP2_FLAG_NONE, 0,
-                                              CONNECTION_WINDOW) != 0)
+        nghttp2_session_set_local_window_size(c->session, NGHTTP2_FLAG_NONE, 0, UP_H2_WINDOW_ALL) !=
+            0)
         abort();
     nghttp2_option_del(options);
 }

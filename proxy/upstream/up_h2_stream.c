@@ -3,7 +3,7 @@
  * as all has come, even if its reader is slow: what waits is told from memory, at most a window of
  * it. The window is opened by what the reader has taken, so a slow one holds back its own stream
  * and no other. It grows to client.buffer while the reader keeps up, and further where an origin is
- * far away, or the way there and back would be its speed.
+ * far away, see up_h2_window.c.
  *
  *     NEW -> ACTIVE -> [TAIL] -> OVER */
 #include <stdlib.h>
@@ -41,7 +41,7 @@ static size_t held_by(const struct up_h2_block *block)
 void up_h2_stream_recount(struct up_h2_stream *s)
 {
     size_t in = length_of(s->in);
-    size_t window = s->c == NULL ? 0 : (size_t)s->window;
+    size_t window = s->c == NULL ? 0 : (size_t)s->window.size;
     if (s->state == UP_H2_OVER)
         share_set(&s->share, 0);
     else
@@ -93,7 +93,7 @@ static void leave(struct up_h2_stream *s, uint32_t code, bool is_closed)
         nghttp2_session_set_stream_user_data(session, s->id, NULL);
         if (!is_closed && !(s->has_ended && s->is_out_done)) {
             nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, s->id, code);
-            up_h2_excuse(c, (size_t)s->window);
+            up_h2_excuse(c, (size_t)s->window.size);
         }
         up_h2_want_flush(c);
     }
@@ -161,6 +161,25 @@ static void fail_response(struct up_h2_stream *s, const char *what)
     fail(s, &f, LOSS_FINAL);
 }
 
+/* It is BLOCK, which is ours, that is not. */
+static void fail_block(struct up_h2_stream *s, struct up_h2_block *block)
+{
+    struct fault f;
+    size_t max = s->c->conn.origin->max_head;
+    if (block->size > max)
+        fault_set(&f, FAULT_UP_PROTOCOL,
+                  "the origin's response is not valid HTTP: its head is larger than "
+                  "upstream.max_head (%zu bytes)",
+                  max);
+    else
+        fault_set(&f, FAULT_UP_PROTOCOL, "the origin%s: %s",
+                  block->is_of_h1 ? " does not keep to HTTP/2" : "'s response is not valid HTTP",
+                  block->why);
+    up_h2_block_free(block);
+    leave(s, NGHTTP2_PROTOCOL_ERROR, false);
+    fail(s, &f, LOSS_FINAL);
+}
+
 /* ---- what came */
 
 static bool is_live(const struct up_h2_stream *s)
@@ -192,17 +211,26 @@ void up_h2_stream_end(struct up_h2_stream *s, struct up_h2_block *trailers)
         fail_response(s, "it ends before its head");
         return;
     }
+    if (s->left > 0 && s->left != UINT64_MAX) {
+        up_h2_block_free(trailers);
+        fail_response(s, "its body is shorter than its Content-Length");
+        return;
+    }
     if (trailers != NULL)
         fields_remove_known(&trailers->fields);
     finish(s, trailers);
 }
 
-static void take_info(struct up_h2_stream *s, struct h1_head *head)
+static void take_info(struct up_h2_stream *s, struct h1_head *head, bool is_end)
 {
     bool keep_alive;
     const struct pool_conn *conn = &s->c->conn;
     if (head->status == 101) {
         fail_response(s, "it is 101, which HTTP/2 does not know");
+        return;
+    }
+    if (is_end) {
+        fail_response(s, "it ends with an interim response");
         return;
     }
     if (s->infos > UP_H2_INFOS) {
@@ -227,9 +255,17 @@ static void take_head(struct up_h2_stream *s, struct h1_head *head, bool is_end)
         body.framing = H1_FRAMING_LENGTH;
         body.length = body.left = 0;
     }
+    if (body.framing != H1_FRAMING_CLOSE)
+        s->left = body.framing == H1_FRAMING_LENGTH ? body.length : 0;
+    if (is_end && s->left > 0) {
+        fail_response(s, "its body is shorter than its Content-Length");
+        return;
+    }
     forward_response(head, conn->id, conn->origin->via, &keep_alive);
     s->has_head = true;
     pool_conn_answered(&s->c->conn);
+    if (!is_end)
+        up_h2_window_begin(s, s->left);
     s->us.events->on_head(s->us.arg, head, &body);
     if (is_end && is_live(s))
         finish(s, NULL);
@@ -241,12 +277,10 @@ void up_h2_stream_headers(struct up_h2_stream *s, struct up_h2_block *block)
         up_h2_block_free(block);
         return;
     }
-    size_t max = s->c->conn.origin->max_head;
-    if (block->size > max) {
-        char text[120];
-        snprintf(text, sizeof(text), "its head is larger than upstream.max_head (%zu bytes)", max);
-        up_h2_block_free(block);
-        fail_response(s, text);
+    if (s->has_head && block->why == NULL && (block->has_pseudo || !block->is_end))
+        block->why = "trailers with a pseudo field, or that are not its end";
+    if (block->size > s->c->conn.origin->max_head || block->why != NULL) {
+        fail_block(s, block);
         return;
     }
     if (s->has_head) {
@@ -260,57 +294,36 @@ void up_h2_stream_headers(struct up_h2_stream *s, struct up_h2_block *block)
         .fields = block->fields,
     };
     if (head.status == 0)
-        fail_response(s, "its :status is no number of three digits");
+        fail_response(s, "it has no :status of three digits");
     else if (head.status < 200)
-        take_info(s, &head);
+        take_info(s, &head, block->is_end);
     else
         take_head(s, &head, block->is_end);
     up_h2_block_free(block);
 }
 
-/* A stream's window follows its reader: larger when it keeps up and there is memory for all of it,
- * smaller when memory is short. */
-static void fit_window(struct up_h2_stream *s, nghttp2_session *session)
+static void give_window(struct up_h2_stream *s, size_t n, bool has_waited)
 {
-    const struct budget *b = s->share.budget;
-    int32_t least = s->c->window_min, most = s->c->window_max, window = s->window;
-    size_t bound = b == NULL ? (size_t)window : budget_bound(b, (size_t)window);
-    if (bound < (size_t)window)
-        window = bound > (size_t)least ? (int32_t)bound : least;
-    else if (s->received > 2 * (uint64_t)window && window < most && !s->paused)
-        window = window < most / 2 ? 2 * window : most;
-    bool is_more = window > s->window && b != NULL;
-    if (window == s->window || (is_more && budget_spare(b) < (size_t)(window - s->window)))
-        return;
-    s->window = window;
-    up_h2_stream_recount(s);
-    s->received = 0;
-    nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, s->id, window);
-}
-
-/* N bytes were taken by the reader: as many may come again. */
-static void give_window(struct up_h2_stream *s, size_t n)
-{
-    nghttp2_session *session = session_of(s);
-    if (session == NULL || s->state != UP_H2_ACTIVE)
-        return;
-    nghttp2_session_consume_stream(session, s->id, n);
-    s->received += n;
-    fit_window(s, session);
-    if (nghttp2_session_want_write(session))
-        up_h2_want_flush(s->c);
+    if (session_of(s) != NULL && s->state == UP_H2_ACTIVE)
+        up_h2_window_give(s, n, has_waited);
 }
 
 void up_h2_stream_data(struct up_h2_stream *s, struct str data)
 {
-    if (!is_live(s) || !s->has_head || data.len == 0)
+    if (!is_live(s) || data.len == 0)
         return;
+    if (!s->has_head || data.len > s->left) {
+        fail_response(s, s->has_head ? "its body is longer than it says"
+                                     : "its body comes before its head");
+        return;
+    }
+    s->left -= s->left == UINT64_MAX ? 0 : data.len;
     if (has_waiting(s)) {
         add_to(s, &s->in, data);
         return;
     }
     s->us.events->on_body(s->us.arg, data.p, data.len);
-    give_window(s, data.len);
+    give_window(s, data.len, false);
 }
 
 void up_h2_stream_reset(struct up_h2_stream *s, uint32_t code)
@@ -392,7 +405,7 @@ static void deliver_body(struct up_h2_stream *s)
         up_h2_stream_recount(s);
         if (evbuffer_get_length(s->in) == 0)
             drop_buffer(s, &s->in);
-        give_window(s, v.iov_len);
+        give_window(s, v.iov_len, true);
     }
 }
 
@@ -523,6 +536,7 @@ static void op_pause(struct ustream *us, bool paused)
 {
     struct up_h2_stream *s = stream_of(us);
     s->paused = paused;
+    up_h2_window_pause(s, paused);
     if (!paused && (s->in != NULL || s->state == UP_H2_TAIL))
         loop_post(s->loop, &s->deliver);
 }
@@ -557,7 +571,8 @@ struct up_h2_stream *up_h2_stream_new(struct up_h2 *c)
     s->c = c;
     s->loop = c->loop;
     s->share.budget = c->budget;
-    s->window = c->window_min;
+    s->window.size = c->path.first;
+    s->left = UINT64_MAX;
     s->answered = c->conn.n_answered;
     post_init(&s->deliver, on_deliver, s);
     list_push_back(&c->streams, &s->link);

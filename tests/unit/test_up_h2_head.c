@@ -94,12 +94,15 @@ static struct up_h2_block *block(const char *const (*in)[2], size_t n, size_t ma
 static void responses(void **state)
 {
     (void)state;
-    static const char *const in[][2] = {{":status", "200"},    {"content-type", " text/plain\t"},
-                                        {"x-b3-traceid", "1"}, {"etag", ""},
-                                        {"-odd-", "x"},        {":unknown", "x"}};
+    static const char *const in[][2] = {{":status", "200"},
+                                        {"content-type", " text/plain\t"},
+                                        {"x-b3-traceid", "1"},
+                                        {"etag", ""},
+                                        {"-odd-", "x"}};
     static const char *const out[][2] = {
         {"Content-Type", "text/plain"}, {"X-B3-Traceid", "1"}, {"Etag", ""}, {"-Odd-", "x"}};
-    struct up_h2_block *b = block(in, 6, 1000);
+    struct up_h2_block *b = block(in, 5, 1000);
+    assert_null(b->why);
     assert_int_equal(b->status, 200);
     assert_int_equal(b->fields.n, 4);
     for (unsigned i = 0; i < 4; i++) {
@@ -109,6 +112,48 @@ static void responses(void **state)
     assert_int_equal(b->fields.v[0].id, field_lookup(STR("content-type")));
     up_h2_block_free(b);
     up_h2_block_free(NULL);
+}
+
+/* What is wrong is said once, with the field's name where that is one; H1: HTTP/1.1 knows it. */
+static void faults(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *value, *says;
+        bool is_of_h1;
+    } bad[] = {
+        {":status", "200", "twice", false},
+        {":path", "/", "pseudo", false},
+        {":", "", "pseudo", false},
+        {"X-Up", "1", "name", false},
+        {"", "x", "name", false},
+        {"a b", "x", "name", false},
+        {"x-a", "a\nb", "field x-a", false},
+        {"x-a", "a\x7f", "field x-a", false},
+        {"upgrade", "h2,h2c", "field Upgrade", true},
+        {"connection", "Upgrade", "field Connection", true},
+        {"keep-alive", "timeout=5", "field Keep-Alive", true},
+        {"proxy-connection", "close", "field Proxy-Connection", true},
+        {"transfer-encoding", "chunked", "field Transfer-Encoding", true},
+        {"te", "gzip", "field Te", true},
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        const char *const in[][2] = {
+            {":status", "204"}, {bad[i].name, bad[i].value}, {"x\n", "later"}, {"a", "b"}};
+        struct up_h2_block *b = block(in, 4, 1000);
+        assert_non_null(b->why);
+        assert_non_null(strstr(b->why, bad[i].says));
+        assert_int_equal(b->is_of_h1, bad[i].is_of_h1);
+        assert_int_equal(strstr(b->why, "http2 = off") != NULL, bad[i].is_of_h1);
+        assert_int_equal(b->status, 204);
+        assert_int_equal(b->fields.n, 0);
+        up_h2_block_free(b);
+    }
+    static const char *const late[][2] = {{"te", "trailers"}, {":status", "200"}};
+    struct up_h2_block *b = block(late, 2, 1000);
+    assert_non_null(strstr(b->why, "behind"));
+    assert_int_equal(b->fields.n, 1);
+    up_h2_block_free(b);
 }
 
 static void statuses(void **state)
@@ -152,7 +197,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests), cmocka_unit_test(trailers), cmocka_unit_test(responses),
-        cmocka_unit_test(statuses), cmocka_unit_test(sizes),
+        cmocka_unit_test(statuses), cmocka_unit_test(sizes),    cmocka_unit_test(faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
