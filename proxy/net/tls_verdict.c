@@ -90,54 +90,96 @@ static int print_sans(X509 *cert, char *dst, size_t cap)
     return shown;
 }
 
-/* Verdicts that need no more than words, about a certificate that is named elsewhere. */
-static const struct {
+/* What is said of a certificate that is named elsewhere, and in a reason phrase (see struct fault).
+ * Each has other words for one above the leaf where it needs them. */
+static const struct verdict {
     int code;
-    const char *text;
-    const char *of_ca; /* the same of one above the leaf; NULL: no other words */
+    const char *text, *of_ca; /* NULL: print_special() says more than words */
+    const char *phrase, *ca_phrase;
 } verdicts[] = {
-    {X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, "it is self-signed", NULL},
+    {X509_V_ERR_CERT_HAS_EXPIRED, NULL, NULL, "Certificate of %s has expired",
+     "Issuer certificate of %s has expired"},
+    {X509_V_ERR_CERT_NOT_YET_VALID, NULL, NULL, "Certificate of %s is not yet valid",
+     "Issuer certificate of %s is not yet valid"},
+    {X509_V_ERR_HOSTNAME_MISMATCH, NULL, NULL, "Certificate is for another host than %s", NULL},
+    {X509_V_ERR_IP_ADDRESS_MISMATCH, NULL, NULL, "Certificate is for another address than %s",
+     NULL},
+    {X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, "it is self-signed", NULL,
+     "Certificate of %s is self-signed", NULL},
     {X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN,
      "the root of its chain, a self-signed certificate, is not a trusted CA",
-     "the root of the chain, a self-signed certificate, is not a trusted CA"},
+     "the root of the chain, a self-signed certificate, is not a trusted CA",
+     "Certificate of %s is by a CA that is not trusted", NULL},
     {X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT,
-     "its chain is incomplete: no trusted CA has issued the last certificate of it", NULL},
+     "its chain is incomplete: no trusted CA has issued the last certificate of it", NULL,
+     "Certificate chain of %s is incomplete", NULL},
     {X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
      "its issuer is unknown: no trusted CA, or the server does not send the intermediate "
      "certificate",
-     NULL},
+     NULL, "Issuer of certificate of %s is unknown",
+     "Issuer certificate of %s is by an unknown CA"},
     {X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE,
      "its issuer is unknown: no trusted CA, or the server does not send the intermediate "
      "certificate",
-     NULL},
-    {TLS_BAD_EXTENSION, "it has a malformed or repeated extension", NULL},
+     NULL, "Issuer of certificate of %s is unknown", NULL},
+    {TLS_BAD_EXTENSION, "it has a malformed or repeated extension", NULL,
+     "Certificate of %s has a malformed extension",
+     "Issuer certificate of %s has a malformed extension"},
     {TLS_BAD_ISSUER,
      "its issuer's certificate, which the server sends, has a malformed or repeated extension",
-     NULL},
+     NULL, "Issuer certificate of %s has a malformed extension", NULL},
     {X509_V_ERR_UNHANDLED_CRITICAL_EXTENSION, "it has a critical extension that is not known here",
-     NULL},
-    {X509_V_ERR_CERT_REVOKED, "it has been revoked", NULL},
-    {X509_V_ERR_UNABLE_TO_GET_CRL, "crl_file holds no list of its issuer", NULL},
+     NULL, "Certificate of %s has an unknown critical extension",
+     "Issuer certificate of %s has an unknown critical extension"},
+    {X509_V_ERR_CERT_REVOKED, "it has been revoked", NULL, "Certificate of %s has been revoked",
+     "Issuer certificate of %s has been revoked"},
+    {X509_V_ERR_UNABLE_TO_GET_CRL, "crl_file holds no list of its issuer", NULL,
+     "No revocation list for certificate of %s", NULL},
     {X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER,
      "crl_file holds a list of its issuer, but the issuer's certificate, which that is checked "
      "with, is not in the chain: add it to ca_file",
-     NULL},
-    {X509_V_ERR_CRL_HAS_EXPIRED, "the revocation list of its issuer in crl_file has expired", NULL},
+     NULL, "Revocation list for %s cannot be checked", NULL},
+    {X509_V_ERR_CRL_HAS_EXPIRED, "the revocation list of its issuer in crl_file has expired", NULL,
+     "Revocation list for %s has expired", NULL},
     {X509_V_ERR_CRL_NOT_YET_VALID, "the revocation list of its issuer in crl_file is not yet valid",
-     NULL},
+     NULL, "Revocation list for %s is not yet valid", NULL},
     {X509_V_ERR_CRL_SIGNATURE_FAILURE, "the revocation list of its issuer has a bad signature",
-     NULL},
-    {X509_V_ERR_CERT_SIGNATURE_FAILURE, "its signature is not its issuer's", NULL},
-    {X509_V_ERR_EE_KEY_TOO_SMALL, "its key is too small", NULL},
-    {X509_V_ERR_CA_KEY_TOO_SMALL, "its key is too small", NULL},
-    {X509_V_ERR_CA_MD_TOO_WEAK, "it is signed with a hash that is too weak", NULL},
+     NULL, "Revocation list for %s has a bad signature", NULL},
+    {X509_V_ERR_CERT_SIGNATURE_FAILURE, "its signature is not its issuer's", NULL,
+     "Certificate of %s has a bad signature", "Issuer certificate of %s has a bad signature"},
+    {X509_V_ERR_EE_KEY_TOO_SMALL, "its key is too small", NULL,
+     "Certificate key of %s is too small", NULL},
+    {X509_V_ERR_CA_KEY_TOO_SMALL, "its key is too small", NULL,
+     "Certificate key of %s is too small", "Issuer certificate key of %s is too small"},
+    {X509_V_ERR_CA_MD_TOO_WEAK, "it is signed with a hash that is too weak", NULL,
+     "Certificate of %s is signed with a weak hash",
+     "Issuer certificate of %s is signed with a weak hash"},
     {X509_V_ERR_INVALID_PURPOSE, "it is not meant for a TLS server",
-     "it is not meant to issue for TLS servers"},
-    {X509_V_ERR_INVALID_CA, "it is not a CA", NULL},
-    {X509_V_ERR_PATH_LENGTH_EXCEEDED, "it allows fewer CAs below it than the chain has", NULL},
-    {X509_V_ERR_PERMITTED_VIOLATION, "its name is outside of what its CA may name", NULL},
-    {X509_V_ERR_EXCLUDED_VIOLATION, "its name is outside of what its CA may name", NULL},
+     "it is not meant to issue for TLS servers", "Certificate of %s is not for a TLS server",
+     "Issuer certificate of %s is not for TLS servers"},
+    {X509_V_ERR_INVALID_CA, "it is not a CA", NULL, "Certificate of %s is not a CA",
+     "Issuer certificate of %s is not a CA"},
+    {X509_V_ERR_PATH_LENGTH_EXCEEDED, "it allows fewer CAs below it than the chain has", NULL,
+     "Certificate chain of %s is longer than a CA allows", NULL},
+    {X509_V_ERR_PERMITTED_VIOLATION, "its name is outside of what its CA may name", NULL,
+     "CA of %s may not issue for that name", NULL},
+    {X509_V_ERR_EXCLUDED_VIOLATION, "its name is outside of what its CA may name", NULL,
+     "CA of %s may not issue for that name", NULL},
 };
+
+static const struct verdict *find_verdict(long what)
+{
+    for (size_t i = 0; i < sizeof(verdicts) / sizeof(verdicts[0]); i++) {
+        if (verdicts[i].code == what)
+            return &verdicts[i];
+    }
+    return NULL;
+}
+
+static const char *pick(const struct tls_verdict *v, const char *of_leaf, const char *of_ca)
+{
+    return v->depth > 0 && of_ca != NULL ? of_ca : of_leaf;
+}
 
 static void print_mismatch(X509 *leaf, bool is_ip, char *dst, size_t cap)
 {
@@ -221,50 +263,54 @@ static bool print_limits(const struct tls_verdict *v, char *dst, size_t cap)
     return false;
 }
 
-static void print_words(const struct tls_verdict *v, char *dst, size_t cap)
+/* A key that OpenSSL does not know counts for it as one that is too small. */
+static bool has_unknown_key(const struct tls_verdict *v, X509 *cert)
 {
-    for (size_t i = 0; i < sizeof(verdicts) / sizeof(verdicts[0]); i++) {
-        if (verdicts[i].code != v->what)
-            continue;
-        bool other = v->depth > 0 && verdicts[i].of_ca != NULL;
-        snprintf(dst, cap, "%s", other ? verdicts[i].of_ca : verdicts[i].text);
-        return;
-    }
-    snprintf(dst, cap, "%s", X509_verify_cert_error_string(v->what));
+    bool is_key = v->what == X509_V_ERR_EE_KEY_TOO_SMALL || v->what == X509_V_ERR_CA_KEY_TOO_SMALL;
+    bool unknown = is_key && cert != NULL && X509_get0_pubkey(cert) == NULL;
+    ERR_clear_error();
+    return unknown;
 }
 
-static void print_verdict(const struct tls_verdict *v, X509 *cert, char *dst, size_t cap)
+/* What needs more than the words of its row. False: it does not. */
+static bool print_special(const struct tls_verdict *v, X509 *cert, char *dst, size_t cap)
 {
     char date[32];
     switch (v->what) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
         print_date(cert == NULL ? NULL : X509_get0_notAfter(cert), date, sizeof(date));
         snprintf(dst, cap, "it has expired (notAfter %s)", date);
-        return;
+        return true;
     case X509_V_ERR_CERT_NOT_YET_VALID:
         print_date(cert == NULL ? NULL : X509_get0_notBefore(cert), date, sizeof(date));
         snprintf(dst, cap, "it is not yet valid (notBefore %s)", date);
-        return;
+        return true;
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
         print_mismatch(cert, v->what == X509_V_ERR_IP_ADDRESS_MISMATCH, dst, cap);
-        return;
-    case X509_V_ERR_EE_KEY_TOO_SMALL:
-    case X509_V_ERR_CA_KEY_TOO_SMALL:
-        if (cert == NULL || X509_get0_pubkey(cert) != NULL)
-            break;
-        ERR_clear_error();
-        snprintf(dst, cap, "its key is of a kind that is not known here");
-        return;
+        return true;
     case X509_V_ERR_PERMITTED_VIOLATION:
     case X509_V_ERR_EXCLUDED_VIOLATION:
-        if (print_limits(v, dst, cap))
-            return;
-        break;
+        return print_limits(v, dst, cap);
     default:
-        break;
+        return false;
     }
-    print_words(v, dst, cap);
+}
+
+/* Gives the same in a few words; NULL: there are none. */
+static const char *print_verdict(const struct tls_verdict *v, X509 *cert, char *dst, size_t cap)
+{
+    const struct verdict *row = find_verdict(v->what);
+    if (has_unknown_key(v, cert)) {
+        snprintf(dst, cap, "its key is of a kind that is not known here");
+        return pick(v, "Certificate key of %s is of an unknown kind",
+                    "Issuer certificate key of %s is of an unknown kind");
+    }
+    if (!print_special(v, cert, dst, cap))
+        snprintf(dst, cap, "%s",
+                 row == NULL ? X509_verify_cert_error_string(v->what)
+                             : pick(v, row->text, row->of_ca));
+    return row == NULL ? NULL : pick(v, row->phrase, row->ca_phrase);
 }
 
 void tls_verdict_fault(struct fault *f, const struct tls_verdict *v)
@@ -274,11 +320,12 @@ void tls_verdict_fault(struct fault *f, const struct tls_verdict *v)
     char subject[NAME_TEXT];
     char issuer[NAME_TEXT];
     X509 *cert = sk_X509_value(v->chain, v->depth); /* NULL where there is no chain */
-    print_verdict(v, cert, verdict, sizeof(verdict));
+    const char *phrase = print_verdict(v, cert, verdict, sizeof(verdict));
     print_name(cert == NULL ? NULL : X509_get_subject_name(cert), subject, sizeof(subject));
     print_name(cert == NULL ? NULL : X509_get_issuer_name(cert), issuer, sizeof(issuer));
     str_escape(host, sizeof(host), v->host);
     fault_set(f, FAULT_TLS_CERTIFICATE,
               "the certificate %s %s does not verify: %s; subject %s, issuer %s",
               v->depth > 0 ? "of an issuer of" : "of", host, verdict, subject, issuer);
+    f->phrase = phrase;
 }

@@ -11,7 +11,6 @@
 #include "base/addr.h"
 #include "net/tls_names.h"
 #include "net/tls_verdict.h"
-#include "net/tls_phrase.h"
 
 /* Where an SSL keeps the depth of the certificate that failed. */
 static int depth_index = -1;
@@ -227,7 +226,6 @@ bool tls_verify_fault(struct fault *f, SSL *ssl, struct str name)
     if (v.what == X509_V_OK)
         return false;
     tls_verdict_fault(f, &v);
-    f->phrase = tls_phrase(v.what, v.depth > 0);
     return true;
 }
 

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* exchange/phrase.c and net/tls_phrase.c: few words, and no byte in them that a peer chose but the
+/* exchange/phrase.c and net/tls_verdict.c: few words, and no byte in them that a peer chose but the
  * host's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <openssl/x509_vfy.h>
 
 #include "exchange/phrase.h"
-#include "net/tls_phrase.h"
+#include "net/tls_verdict.h"
 
 static const char *phrase_of(const char *phrase, enum fault_code code, struct str host)
 {
@@ -26,6 +25,14 @@ static const char *phrase_of(const char *phrase, enum fault_code code, struct st
     return text;
 }
 
+/* What a verdict leaves in a fault; DEPTH 0: of the leaf. */
+static struct fault verdict_of(long what, int depth)
+{
+    struct fault f;
+    tls_verdict_fault(&f, &(struct tls_verdict){what, NULL, depth, STR("h")});
+    return f;
+}
+
 static void every_code(void **state)
 {
     char long_host[256];
@@ -40,21 +47,38 @@ static void every_code(void **state)
         phrase_of(NULL, code, str_from(long_host));
     }
     for (long what = 0; what < 200; what++) {
-        phrase_of(tls_phrase(what, false), FAULT_TLS_CERTIFICATE, str_from(long_host));
-        phrase_of(tls_phrase(what, true), FAULT_TLS_CERTIFICATE, str_from(long_host));
+        phrase_of(verdict_of(what, 0).phrase, FAULT_TLS_CERTIFICATE, str_from(long_host));
+        phrase_of(verdict_of(what, 1).phrase, FAULT_TLS_CERTIFICATE, str_from(long_host));
     }
 }
 
 static void names_the_cause(void **state)
 {
     (void)state;
-    const char *expired = tls_phrase(X509_V_ERR_CERT_HAS_EXPIRED, false);
-    assert_string_equal(phrase_of(expired, FAULT_TLS_CERTIFICATE, STR("example.com")),
-                        "Certificate of example.com has expired");
-    assert_string_equal(phrase_of(tls_phrase(X509_V_ERR_CERT_HAS_EXPIRED, true),
-                                  FAULT_TLS_CERTIFICATE, STR("xn--mller-kva.example")),
-                        "Issuer certificate of xn--mller-kva.example has expired");
-    assert_null(tls_phrase(X509_V_ERR_OUT_OF_MEM, false));
+    static const struct {
+        long what;
+        const char *leaf, *ca;
+    } cases[] = {
+        {X509_V_ERR_CERT_HAS_EXPIRED, "Certificate of h.example has expired",
+         "Issuer certificate of h.example has expired"},
+        {X509_V_ERR_EE_KEY_TOO_SMALL, "Certificate key of h.example is too small", NULL},
+        {X509_V_ERR_CA_KEY_TOO_SMALL, NULL, "Issuer certificate key of h.example is too small"},
+        {X509_V_ERR_INVALID_CA, NULL, "Issuer certificate of h.example is not a CA"},
+        {TLS_BAD_EXTENSION, "Certificate of h.example has a malformed extension",
+         "Issuer certificate of h.example has a malformed extension"},
+        {TLS_BAD_ISSUER, "Issuer certificate of h.example has a malformed extension", NULL},
+        {X509_V_ERR_EXCLUDED_VIOLATION, "CA of h.example may not issue for that name", NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *const texts[] = {cases[i].leaf, cases[i].ca};
+        for (int depth = 0; depth < 2; depth++) {
+            struct fault f = verdict_of(cases[i].what, depth);
+            if (texts[depth] != NULL)
+                assert_string_equal(phrase_of(f.phrase, FAULT_TLS_CERTIFICATE, STR("h.example")),
+                                    texts[depth]);
+        }
+    }
+    assert_null(verdict_of(X509_V_ERR_OUT_OF_MEM, 0).phrase);
     assert_string_equal(phrase_of(NULL, FAULT_REFUSED, STR("::1")), "Connection to ::1 refused");
     assert_string_equal(phrase_of("a bare CR in the head", FAULT_BAD_REQUEST, STR("h")),
                         "A bare CR in the head");
