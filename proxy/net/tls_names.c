@@ -130,21 +130,25 @@ static bool is_held(STACK_OF(GENERAL_SUBTREE) * trees, struct tls_name name, boo
     return false;
 }
 
+enum tls_limit tls_names_limit_by(const NAME_CONSTRAINTS *c, struct tls_name name)
+{
+    bool any = false;
+    if (is_held(c->excludedSubtrees, name, &any))
+        return TLS_LIMIT_EXCLUDED;
+    any = false;
+    bool held = is_held(c->permittedSubtrees, name, &any);
+    return any && !held ? TLS_LIMIT_NOT_PERMITTED : TLS_LIMIT_NONE;
+}
+
 enum tls_limit tls_names_limit(X509 *ca, struct tls_name name)
 {
     int critical = -1;
-    bool any = false;
-    enum tls_limit limit = TLS_LIMIT_NONE;
     NAME_CONSTRAINTS *c = X509_get_ext_d2i(ca, NID_name_constraints, &critical, NULL);
     if (c == NULL) {
         ERR_clear_error();
         return critical == -1 ? TLS_LIMIT_NONE : TLS_LIMIT_NOT_PERMITTED;
     }
-    if (is_held(c->excludedSubtrees, name, &any))
-        limit = TLS_LIMIT_EXCLUDED;
-    any = false;
-    if (limit == TLS_LIMIT_NONE && !is_held(c->permittedSubtrees, name, &any) && any)
-        limit = TLS_LIMIT_NOT_PERMITTED;
+    enum tls_limit limit = tls_names_limit_by(c, name);
     NAME_CONSTRAINTS_free(c);
     return limit;
 }

@@ -31,5 +31,7 @@ enum tls_limit {
 
 /* What the constraints of CA say about NAME. */
 MUST_CHECK enum tls_limit tls_names_limit(X509 *ca, struct tls_name name);
+/* The same of its constraints, for many names: to read them takes long where they are many. */
+MUST_CHECK enum tls_limit tls_names_limit_by(const NAME_CONSTRAINTS *c, struct tls_name name);
 
 #endif

@@ -198,11 +198,10 @@ static void print_ca(X509 *ca, bool excludes, const char *what, char *dst, size_
              excludes ? "excludes" : "does not permit", what);
 }
 
-/* Says it when it is NAME that CA must not issue for. */
-static bool print_limit(X509 *ca, struct tls_name name, char *dst, size_t cap)
+/* Says it when LIMIT is in the way of NAME. */
+static bool print_limit(X509 *ca, enum tls_limit limit, struct tls_name name, char *dst, size_t cap)
 {
     char text[NAME_TEXT];
-    enum tls_limit limit = tls_names_limit(ca, name);
     if (limit == TLS_LIMIT_NONE || !print_tls_name(name, text, sizeof(text)))
         return false;
     print_ca(ca, limit == TLS_LIMIT_EXCLUDED, text, dst, cap);
@@ -218,31 +217,29 @@ static bool print_asked_limit(X509 *ca, struct str host, char *dst, size_t cap)
         const void *ip = is_v4 ? (void *)&a.in4.sin_addr : (void *)&a.in6.sin6_addr;
         name = (struct tls_name){true, str_make(ip, is_v4 ? 4 : 16)};
     }
-    return print_limit(ca, name, dst, cap);
+    return print_limit(ca, tls_names_limit(ca, name), name, dst, cap);
 }
 
+/* A name that CERT holds, or its subject. */
 static bool print_held_limit(X509 *ca, X509 *cert, char *dst, size_t cap)
 {
+    NAME_CONSTRAINTS *c = X509_get_ext_d2i(ca, NID_name_constraints, NULL, NULL);
     GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
     bool done = false;
-    for (int i = 0; !done && i < sk_GENERAL_NAME_num(names) && i < LIMITED_NAMES; i++) {
+    int n = c == NULL ? 0 : sk_GENERAL_NAME_num(names);
+    for (int i = 0; !done && i < n && i < LIMITED_NAMES; i++) {
         struct tls_name name;
         done = tls_names_take(sk_GENERAL_NAME_value(names, i), &name) &&
-               print_limit(ca, name, dst, cap);
+               print_limit(ca, tls_names_limit_by(c, name), name, dst, cap);
+    }
+    int what = done || c == NULL ? X509_V_OK : NAME_CONSTRAINTS_check(cert, c);
+    if (what == X509_V_ERR_EXCLUDED_VIOLATION || what == X509_V_ERR_PERMITTED_VIOLATION) {
+        print_ca(ca, what == X509_V_ERR_EXCLUDED_VIOLATION, "its subject", dst, cap);
+        done = true;
     }
     GENERAL_NAMES_free(names);
-    return done;
-}
-
-static bool print_other_limit(X509 *ca, X509 *cert, char *dst, size_t cap)
-{
-    NAME_CONSTRAINTS *c = X509_get_ext_d2i(ca, NID_name_constraints, NULL, NULL);
-    int what = c == NULL ? X509_V_OK : NAME_CONSTRAINTS_check(cert, c);
     NAME_CONSTRAINTS_free(c);
-    if (what != X509_V_ERR_EXCLUDED_VIOLATION && what != X509_V_ERR_PERMITTED_VIOLATION)
-        return false;
-    print_ca(ca, what == X509_V_ERR_EXCLUDED_VIOLATION, "its subject", dst, cap);
-    return true;
+    return done;
 }
 
 /* Which CA has anything against which name: the one that was asked for comes first, then those that
@@ -256,8 +253,7 @@ static bool print_limits(const struct tls_verdict *v, char *dst, size_t cap)
             return true;
     }
     for (int i = v->depth + 1; i < n; i++) {
-        X509 *ca = sk_X509_value(v->chain, i);
-        if (print_held_limit(ca, cert, dst, cap) || print_other_limit(ca, cert, dst, cap))
+        if (print_held_limit(sk_X509_value(v->chain, i), cert, dst, cap))
             return true;
     }
     return false;

@@ -134,6 +134,19 @@ static bool lacks_root(X509_STORE_CTX *c)
            (what == X509_V_ERR_CERT_HAS_EXPIRED && X509_STORE_CTX_get_error_depth(c) > 0);
 }
 
+/* What is trusted by itself stands for others only if it says that it is a CA. OpenSSL takes one
+ * with a keyUsage alone where C's chain ends: a server's own could stand for others. */
+static bool is_end_fit(X509_STORE_CTX *c)
+{
+    int last = sk_X509_num(X509_STORE_CTX_get0_chain(c)) - 1;
+    X509 *end = sk_X509_value(X509_STORE_CTX_get0_chain(c), last);
+    bool stands_for_itself = X509_STORE_CTX_get_num_untrusted(c) == 0;
+    if (stands_for_itself || !is_end_below_root(c, last) || X509_check_ca(end) == 1)
+        return true;
+    note_fault(c, X509_V_ERR_INVALID_CA, last);
+    return false;
+}
+
 /* Verifies again what C is about; this time the chain may end with any certificate of the store. C
  * has the verdict and the chain of that. */
 static int verify_below_root(X509_STORE_CTX *c)
@@ -150,6 +163,8 @@ static int verify_below_root(X509_STORE_CTX *c)
         X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN) == 1) {
         X509_STORE_CTX_set_verify_cb(again, on_verify);
         r = X509_verify_cert(again);
+        if (r > 0 && !is_end_fit(again))
+            r = 0;
         X509_STORE_CTX_set_error(c, X509_STORE_CTX_get_error(again));
         X509_STORE_CTX_set0_verified_chain(c, X509_STORE_CTX_get1_chain(again));
     }

@@ -275,7 +275,7 @@ static void trusted_below_the_root(void **state)
     free_pair(&twin);
 }
 
-/* A leaf that is trusted is no CA, and what is trusted ends, too. */
+/* A leaf that is trusted is no CA for others, and what is trusted ends, too. */
 static void trust_has_bounds(void **state)
 {
     (void)state;
@@ -289,6 +289,16 @@ static void trust_has_bounds(void **state)
     struct pair by_leaf = make_cert(&by_short, &want);
     struct pair old = make_cert(
         &root, &(struct cert_want){.cn = "x", .san = "DNS:a.test", .from = -9 * DAY, .to = -DAY});
+    /* One that may sign certificates, as its keyUsage has it, but does not say that it is a CA. */
+    struct pair signer = make_cert(&root, &(struct cert_want){.cn = "signer",
+                                                              .san = "DNS:a.test",
+                                                              .basic = "",
+                                                              .malformed = "\x03\x02\x02\x84"});
+    struct pair by_signer = make_cert(&signer, &(struct cert_want){.cn = "x", .san = "DNS:b.test"});
+    trust(signer.cert, NULL);
+    expect_good("a.test", CHAIN(&signer));
+    expect_bad("b.test", CHAIN(&by_signer, &signer),
+               TEXTS("of an issuer of b.test", "it is not a CA; subject CN=signer"));
     trust(old_ca.cert, NULL);
     expect_bad("a.test", CHAIN(&by_old), TEXTS("it has expired", "subject CN=Old"));
     trust(old.cert, NULL);
@@ -299,6 +309,8 @@ static void trust_has_bounds(void **state)
     trust(short_ca.cert, NULL);
     expect_good("a.test", CHAIN(&by_short));
     assert_true(until <= time(NULL) + DAY);
+    free_pair(&signer);
+    free_pair(&by_signer);
     free_pair(&old_ca);
     free_pair(&short_ca);
     free_pair(&by_old);

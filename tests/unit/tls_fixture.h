@@ -30,7 +30,7 @@ struct cert_want {
     const char *limits;    /* "excluded;DNS:b.test": name constraints */
     const char *basic;     /* basicConstraints; NULL: as IS_CA says */
     bool is_repeated;      /* the SAN, or of a CA basicConstraints, twice */
-    const char *malformed; /* the bytes of a keyUsage */
+    const char *malformed; /* the bytes of a keyUsage, whatever they are */
 };
 
 struct pair {
