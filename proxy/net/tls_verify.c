@@ -138,10 +138,10 @@ static bool lacks_root(X509_STORE_CTX *c)
  * with a keyUsage alone where C's chain ends: a server's own could stand for others. */
 static bool is_end_fit(X509_STORE_CTX *c)
 {
-    int last = sk_X509_num(X509_STORE_CTX_get0_chain(c)) - 1;
-    X509 *end = sk_X509_value(X509_STORE_CTX_get0_chain(c), last);
-    bool stands_for_itself = X509_STORE_CTX_get_num_untrusted(c) == 0;
-    if (stands_for_itself || !is_end_below_root(c, last) || X509_check_ca(end) == 1)
+    STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(c);
+    int last = sk_X509_num(chain) - 1;
+    bool is_leaf_trusted = X509_STORE_CTX_get_num_untrusted(c) == 0;
+    if (is_leaf_trusted || X509_check_ca(sk_X509_value(chain, last)) == 1)
         return true;
     note_fault(c, X509_V_ERR_INVALID_CA, last);
     return false;
