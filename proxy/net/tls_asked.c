@@ -90,16 +90,24 @@ enum tls_asked_step tls_asked_look(struct tls_asked *a, SSL *ssl)
 
 bool tls_asked_fault(const struct tls_asked *a, struct fault *f, const char *where)
 {
-    static const char *const texts[] = {
-        [TLS_ASKED_WELL] = "",
-        [TLS_ASKED_BY_H2] = "asked for a client certificate over HTTP/2, which does not allow it; "
-                            "http2 = off in a rule for this host lets it",
-        [TLS_ASKED_TWICE] = "asked for a client certificate more than once in one request",
-        [TLS_ASKED_EARLY] = "asked for a client certificate while the request was being sent",
-        [TLS_ASKED_ANEW] = "has shown another certificate in a renegotiation",
+    /* The handshake is long over: what the code's own phrase says would be wrong. */
+    static const struct {
+        const char *text, *phrase;
+    } says[] = {
+        [TLS_ASKED_WELL] = {"", NULL},
+        [TLS_ASKED_BY_H2] = {"asked for a client certificate over HTTP/2, which does not allow it; "
+                             "http2 = off in a rule for this host lets it",
+                             "Client certificate asked for over HTTP/2 by %s"},
+        [TLS_ASKED_TWICE] = {"asked for a client certificate more than once in one request",
+                             "Client certificate asked for more than once by %s"},
+        [TLS_ASKED_EARLY] = {"asked for a client certificate while the request was being sent",
+                             "Client certificate asked for too early by %s"},
+        [TLS_ASKED_ANEW] = {"has shown another certificate in a renegotiation",
+                            "Certificate of %s changed in a renegotiation"},
     };
     if (a->why == TLS_ASKED_WELL)
         return false;
-    fault_set(f, FAULT_TLS_PROTOCOL, "%s %s", where, texts[a->why]);
+    fault_set(f, FAULT_TLS_PROTOCOL, "%s %s", where, says[a->why].text);
+    f->phrase = says[a->why].phrase;
     return true;
 }

@@ -528,6 +528,7 @@ struct stream *tls_stream_new(struct loop *l, int fd, const struct addr *addr,
         char name[256];
         stream_set_fault(&t->s, FAULT_TLS_CERTIFICATE, "\"%s\" cannot be the name of a TLS server",
                          str_escape(name, sizeof(name), peer->name));
+        t->s.fault->phrase = "No TLS server can have the name %s";
         t->broken = true;
         ERR_clear_error();
         return &t->s;

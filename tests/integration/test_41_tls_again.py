@@ -391,6 +391,7 @@ def test_asked_by_http2(ca, make_proxy):
         with p.client(timeout=SOON) as c:
             r = c.get(server.url())
         assert r.status == 502 and "client certificate over HTTP/2" in r.text, r.text
+        assert r.reason == "Client certificate asked for over HTTP/2 by localhost"
         assert not any(shown)
     finally:
         server.stop()

@@ -32,7 +32,7 @@ static const struct {
     {FAULT_CONNECT_TIMEOUT, "504 Connection to the host timed out", "connection_timeout", ""},
     {FAULT_TLS_CERTIFICATE, "502 Certificate of the host does not verify", "tls_certificate_error",
      ""},
-    {FAULT_TLS_PROTOCOL, "502 TLS handshake with the host failed", "tls_protocol_error", ""},
+    {FAULT_TLS_PROTOCOL, "502 TLS with the host failed", "tls_protocol_error", ""},
     {FAULT_TLS_ALERT, "502 TLS handshake refused by the host", "tls_alert_received", ""},
     {FAULT_UP_CLOSED, "502 Connection closed by the host", "connection_terminated", ""},
     {FAULT_UP_PROTOCOL, "502 Invalid response from the host", "http_protocol_error", ""},

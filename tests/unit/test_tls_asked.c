@@ -416,10 +416,12 @@ static void another_certificate(void **state)
     static const struct {
         struct pair *pair;
         enum fault_code code;
-        const char *text;
+        const char *text, *phrase;
     } table[] = {
-        {&other, FAULT_TLS_PROTOCOL, "another certificate"},
-        {&stranger, FAULT_TLS_CERTIFICATE, "it is for b.test"},
+        {&other, FAULT_TLS_PROTOCOL, "another certificate",
+         "Certificate of %s changed in a renegotiation"},
+        {&stranger, FAULT_TLS_CERTIFICATE, "it is for b.test",
+         "Certificate is for another host than %s"},
     };
     for (size_t i = 0; i < 2; i++) {
         use_rule(true);
@@ -438,6 +440,7 @@ static void another_certificate(void **state)
         assert_int_equal(u.faults, 1);
         assert_int_equal(u.fault.code, table[i].code);
         assert_non_null(strstr(u.fault.text, table[i].text));
+        assert_string_equal(u.fault.phrase, table[i].phrase);
         assert_int_equal(sessions.n, 0);
         tear_down(state);
         assert_int_equal(set_up(state), 0);
@@ -446,13 +449,14 @@ static void another_certificate(void **state)
     open_both(TLS1_2_VERSION);
 }
 
-static void expect_fault(const char *text)
+static void expect_fault(const char *text, const char *phrase)
 {
     for (int i = 0; i < 1000 && u.faults == 0; i++)
         turns(1);
     assert_int_equal(u.faults, 1);
     assert_int_equal(u.fault.code, FAULT_TLS_PROTOCOL);
     assert_non_null(strstr(u.fault.text, text));
+    assert_string_equal(u.fault.phrase, phrase);
 }
 
 static void twice_by_tls_1_3(void **state)
@@ -465,7 +469,7 @@ static void twice_by_tls_1_3(void **state)
     turns(10);
     assert_true(is_client_known());
     ask();
-    expect_fault("more than once");
+    expect_fault("more than once", "Client certificate asked for more than once by %s");
 }
 
 /* One that is not done keeps OpenSSL from writing: a ticket of which the first record has come. */
