@@ -150,6 +150,14 @@ static void take_goaway(struct up_h2 *c, const nghttp2_goaway *goaway)
         origin_want_h1(c->conn.origin);
 }
 
+/* It takes from the window what the body was to have. */
+static void take_padding(struct up_h2 *c, struct up_h2_stream *s)
+{
+    s->window.is_padded = true;
+    if (!c->is_flood)
+        add_event(c, (struct up_h2_event){.kind = UP_H2_DATA, .s = s, .data = STR("")});
+}
+
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
     struct up_h2 *c = arg;
@@ -163,6 +171,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         break;
     case NGHTTP2_DATA:
         s = find(session, frame->hd.stream_id);
+        if (s != NULL && frame->data.padlen > 0)
+            take_padding(c, s);
         if (s != NULL && is_end)
             add_event(c, (struct up_h2_event){.kind = UP_H2_END, .s = s});
         break;

@@ -310,8 +310,13 @@ static void give_window(struct up_h2_stream *s, size_t n, bool has_waited)
 
 void up_h2_stream_data(struct up_h2_stream *s, struct str data)
 {
-    if (!is_live(s) || data.len == 0)
+    if (!is_live(s))
         return;
+    if (data.len == 0) {
+        if (s->window.is_padded)
+            give_window(s, 0, true);
+        return;
+    }
     if (!s->has_head || data.len > s->left) {
         fail_response(s, s->has_head ? "its body is longer than it says"
                                      : "its body comes before its head");

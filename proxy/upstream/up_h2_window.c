@@ -106,7 +106,7 @@ static void open_window(struct up_h2_stream *s, bool at_once)
     int32_t more = w->size - w->unread - open;
     if (open < 0 || more <= 0 || (!at_once && more < w->size / part))
         return;
-    if (is_enough(s, open))
+    if (!w->is_padded && is_enough(s, open))
         return;
     nghttp2_submit_window_update(s->c->session, NGHTTP2_FLAG_NONE, s->id, more);
     up_h2_want_flush(s->c);
@@ -170,7 +170,7 @@ void up_h2_window_give(struct up_h2_stream *s, size_t n, bool has_waited)
 {
     struct up_h2_window *w = &s->window;
     w->unread -= (int32_t)n;
-    if (s->left == 0)
+    if (s->left == 0 && !w->is_padded)
         return;
     /* What is taken back is what was just read: of that, the origin knows nothing yet. */
     int32_t back = at_most(n, w->size - bound(s));

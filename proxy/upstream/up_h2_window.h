@@ -29,6 +29,7 @@ struct up_h2_window {
     int32_t size;     /* bytes that wait here, or may come */
     int32_t unread;   /* those that wait */
     bool is_slow;     /* its reader has stood still for long; until nothing waits */
+    bool is_padded;   /* more may come than the body */
     int64_t asked_at; /* µs: when its request left, if that is of interest; else 0 */
     int64_t since;    /* µs: when the present round trip began */
     uint64_t passed;  /* bytes that went straight to the reader since then */
@@ -45,7 +46,8 @@ void up_h2_window_answered(struct up_h2_stream *s);
 
 /* LENGTH bytes of body follow; UINT64_MAX: nobody knows. */
 void up_h2_window_begin(struct up_h2_stream *s, uint64_t length);
-/* The reader of S has taken N bytes: as many may come again. HAS_WAITED: not when they came. */
+/* The reader of S has taken N bytes: as many may come again. HAS_WAITED: not when they came.
+ * N is 0 where padding has come. */
 void up_h2_window_give(struct up_h2_stream *s, size_t n, bool has_waited);
 /* The reader stands still, or goes on. */
 void up_h2_window_pause(struct up_h2_stream *s, bool paused);

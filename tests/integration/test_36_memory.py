@@ -20,6 +20,7 @@ pytestmark = pytest.mark.unsanitized("it compares resident sets")
 
 MIB = 1 << 20
 ALLOWANCE = 16 * MIB
+JITTER = 256  # KiB that come and go with the question itself
 WIDE = 32 * MIB  # where a megabyte in one piece is copied once or twice, or heads of 128 KiB are
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -73,7 +74,8 @@ class Watched:
 
         def stands():
             last.append((held(self.p), 0 if SANITIZED else self.p.rss()))
-            return len(last) > 5 and len(set(last[-5:])) == 1
+            counted, resident = zip(*last[-5:])
+            return len(last) > 5 and len(set(counted)) == 1 and max(resident) - min(resident) <= JITTER
         wait_until(stands, 60, "memory to stand still")
         return last[-1][0]
 

@@ -250,6 +250,46 @@ def test_readers_that_stop_hold_what_is_counted(away, memory):
         assert c.response("HEAD").status == 200
 
 
+def pay(stream, data, padding, end=False):
+    """DATA of which PADDING bytes are none, as soon as the window has room for all of it; False: it has not."""
+    size = len(data) + 1 + padding if padding else len(data)
+    try:
+        wait_until(lambda: min(stream.window, stream.conn.window) >= size, 5, "the window")
+    except AssertionError:
+        return False
+    with stream.conn.lock:
+        stream.window, stream.conn.window = stream.window - size, stream.conn.window - size
+    before, behind = (bytes([padding]), bytes(padding)) if padding else (b"", b"")
+    stream.conn.raw(frame(h2.DATA, (h2.PADDED if padding else 0) | (h2.END_STREAM if end else 0), stream.id,
+                          before + data + behind))
+    return True
+
+
+@pytest.mark.parametrize("size, last", [(60000, 5000), (64000, 1000), (300000, 5000)])
+def test_padding_does_not_use_up_the_window(make_proxy, serve_h2, size, last):
+    """It comes behind a body for which the window was wide enough, before the LAST bytes of that."""
+    read = threading.Event()
+
+    def work(stream):
+        stream.head("content-length: %d" % size)
+        sent = all(pay(stream, b"b" * 1000, 0) for _ in range((size - last) // 1000))
+        sent = sent and read.wait(20) and all(pay(stream, b"", 255) for _ in range(400))
+        sent = sent and all(pay(stream, b"b" * 100, 255, i + 1 == last // 100) for i in range(last // 100))
+        if not sent:
+            stream.conn.raw(h2.rst(stream.id))
+    server = serve_h2(each(in_thread(work)))
+    with make_proxy("workers = 1\n").client(timeout=60) as c:
+        c.request("GET", server.url())
+        got = b""
+        while got.count(b"b" * 1000) < (size - last) // 1000:
+            got += c.sock.recv(MIB)
+        read.set()
+        while len(got) - got.index(b"\r\n\r\n") - 4 < size:
+            data = c.sock.recv(MIB)
+            assert data, "the origin has waited for a window"
+            got += data
+
+
 # --- what a response may not say
 
 
