@@ -92,8 +92,8 @@ bool tls_asked_fault(const struct tls_asked *a, struct fault *f, const char *whe
 {
     static const char *const texts[] = {
         [TLS_ASKED_WELL] = "",
-        [TLS_ASKED_BY_H2] = "asked for a client certificate over HTTP/2, which does not allow it; "
-                            "http2 = off in a rule for this host lets it",
+        [TLS_ASKED_BY_H2] = ("asked for a client certificate over HTTP/2, which does not allow it; "
+                             "http2 = off in a rule for this host lets it"),
         [TLS_ASKED_TWICE] = "asked for a client certificate more than once in one request",
         [TLS_ASKED_EARLY] = "asked for a client certificate while the request was being sent",
         [TLS_ASKED_ANEW] = "has shown another certificate in a renegotiation",
