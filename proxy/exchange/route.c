@@ -13,7 +13,7 @@ static bool refuse(struct fault *f, enum fault_code code, const char *text)
     return false;
 }
 
-/* WHAT, which is a literal, is malformed: WHY may name what is in it. */
+/* WHAT, which is a literal, says it in a few words: WHY may name what is in the request. */
 static bool refuse_part(struct fault *f, const char *what, const char *why)
 {
     fault_set(f, FAULT_BAD_REQUEST, "%s", why);
@@ -47,9 +47,9 @@ bool route_target(struct exchange *x, struct fault *f)
         route_userinfo(x);
     /* Cut off, it could leave another resource than the client means: "DELETE /notes/#7". */
     if (x->target.has_fragment && !x->head.method.is_safe)
-        return refuse(f, FAULT_BAD_REQUEST,
-                      "the target of a method that may change something has a fragment, which is "
-                      "never sent: write a # that belongs to the path as %23");
+        return refuse_part(f, "Fragment in the target of a method that may change something",
+                           "the target of a method that may change something has a fragment, which "
+                           "is never sent: write a # that belongs to the path as %23");
     if (x->target.form == TARGET_ASTERISK && x->head.method.id != METHOD_OPTIONS)
         return refuse(f, FAULT_BAD_REQUEST, "the target \"*\" is for OPTIONS alone");
     return true;
@@ -91,10 +91,11 @@ static bool route_host_field(struct exchange *x, struct uri_host *host, struct f
     return false;
 }
 
-/* Credentials in the URL of the page that led here are for nobody to see (RFC 9110 §10.1.3). */
+/* Credentials in the URL of the page that led here are for nobody to see (RFC 9110 §10.1.3), and a
+ * Destination is held against the URL that is left of the target. */
 static void route_hide_userinfo(struct exchange *x)
 {
-    static const enum field_id ids[] = {FIELD_REFERER, FIELD_ORIGIN};
+    static const enum field_id ids[] = {FIELD_REFERER, FIELD_ORIGIN, FIELD_DESTINATION};
     for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
         struct field *f = NULL;
         while ((f = fields_find(&x->head.fields, ids[i], f)) != NULL)

@@ -281,9 +281,11 @@ void forward_response(struct h1_head *head, const struct forward_id *id, bool vi
     sweep(fields, &o);
     if (head->status != 101 && fields_has(fields, FIELD_UPGRADE))
         fields_remove(fields, FIELD_UPGRADE);
-    /* RFC 9110 §8.6: these may not have one, and many do. */
-    if ((head->status < 200 || head->status == 204) && fields_has(fields, FIELD_CONTENT_LENGTH))
+    /* RFC 9110 §8.6, RFC 9112 §6.1: these may not have one, and many do. */
+    if (head->status < 200 || head->status == 204) {
         fields_remove(fields, FIELD_CONTENT_LENGTH);
+        fields_remove(fields, FIELD_TRANSFER_ENCODING);
+    }
     if (via)
         add_via(fields, id);
 }

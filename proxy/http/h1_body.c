@@ -274,7 +274,7 @@ static bool step_extension(struct h1_body *b, char c)
     b->ext = chunk_ext_next(b->ext, c);
     switch (b->ext) {
     case CHUNK_EXT_BAD:
-        if (!chars_is(c, CHAR_VALUE))
+        if (c != '\r' && c != '\n' && !chars_is(c, CHAR_VALUE))
             return fail(b, "a control byte in a chunk extension");
         return fail(b, "a chunk extension that is neither NAME nor NAME=VALUE");
     case CHUNK_EXT_DONE:

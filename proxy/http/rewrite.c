@@ -4,6 +4,7 @@
 #include "http/rewrite.h"
 
 #include "http/rewrite_url.h"
+#include "http/uri.h"
 
 /* Changes *VALUE, new bytes going to ARENA; false: the field is to go. */
 typedef bool (*fixup_fn)(const struct rewrite *r, struct arena *arena, struct str *value);
@@ -344,8 +345,8 @@ static size_t skip_conditions(struct str s, size_t i)
     return s.len;
 }
 
-/* The resources that the lists of an If are about (RFC 4918 §10.4): "<URL> (conditions)". State
- * tokens are URLs too, but stand inside of conditions. */
+/* The resources that the lists of an If are about (RFC 4918 §10.4): "<URL> (conditions)". They lose
+ * user information as the target does. State tokens are URLs too, but stand in conditions. */
 static bool fix_if(const struct rewrite *r, struct arena *arena, struct str *value)
 {
     struct edit e = {.arena = arena, .value = *value};
@@ -358,8 +359,9 @@ static bool fix_if(const struct rewrite *r, struct arena *arena, struct str *val
         if (value->p[i++] != '<')
             continue;
         size_t end = i + str_find(str_from_byte(*value, i), '>');
-        struct str url = str_make(value->p + i, end - i);
-        if (end < value->len && rewrite_url_to_origin(r, arena, &url, false))
+        struct str url = uri_without_userinfo(arena, str_make(value->p + i, end - i));
+        bool is_mapped = rewrite_url_to_origin(r, arena, &url, false);
+        if (end < value->len && (is_mapped || url.len < end - i))
             edit_replace(&e, i, end, url);
         i = end;
     }

@@ -95,9 +95,10 @@ bool tls_asked_fault(const struct tls_asked *a, struct fault *f, const char *whe
         const char *text, *phrase;
     } says[] = {
         [TLS_ASKED_WELL] = {"", NULL},
-        [TLS_ASKED_BY_H2] = {"asked for a client certificate over HTTP/2, which does not allow it; "
-                             "http2 = off in a rule for this host lets it",
-                             "Client certificate asked for over HTTP/2 by %s"},
+        [TLS_ASKED_BY_H2] =
+            {("asked for a client certificate over HTTP/2, which does not allow it; "
+              "http2 = off in a rule for this host lets it"),
+             "Client certificate asked for over HTTP/2 by %s"},
         [TLS_ASKED_TWICE] = {"asked for a client certificate more than once in one request",
                              "Client certificate asked for more than once by %s"},
         [TLS_ASKED_EARLY] = {"asked for a client certificate while the request was being sent",

@@ -245,6 +245,7 @@ def test_chunk_extensions_of_clients(proxy, origin, size):
         r = c.response()
         assert r.status == 400 and r.error == "http_request_error" and "chunk" in r.text, r
         assert "lenient" not in r.text and c.closed()
+        assert ("control byte" in r.text) == ("\x01" in size), "what ends too early is said to be so"
     assert "/smuggled" not in [r.target for r in origin.requests]
 
 

@@ -377,3 +377,21 @@ def test_if_is_mapped_as_destination_is(make_proxy, serve):
                           % (one, tail), host=one).status == 200
         assert last(server).get("Destination") == "https://origin.test/dav/b"
         assert last(server).all("If") == ["<https://origin.test/dav/b> %s </dav/c> (<t:3>)" % tail]
+
+
+@pytest.mark.parametrize("method", ["MOVE", "LOCK"])
+def test_webdav_urls_lose_credentials_as_the_target_does(make_proxy, serve, method):
+    """"curl -X MOVE --header 'Destination: http://user:pw@host/b'": a server holds it against its own URL."""
+    server = serve(answering(lambda r, c: ok("x")))
+    port = free_port()
+    p = make_proxy('connect_to = {"origin.test:443:127.0.0.1:%d"}\n'
+                   'forward "127.0.0.1:%d" { to = "https://origin.test/dav" }\n' % (server.port, port))
+    for door, host, to in ((p.port, "origin.test", "https://origin.test"),
+                           (port, "localhost:%d" % port, "https://origin.test/dav")):
+        with Client(door) as c:
+            url = "http://user:s3cr3t@%s" % host
+            assert c.exchange(method, url + "/a", "Destination: %s/b@c" % url,
+                              "If: <%s/b@c> (<urn:x@y>) <urn:u@v> (<http://user@h/>)" % url, host=host).status == 200
+        assert last(server).get("Destination") == to + "/b@c"
+        assert last(server).all("If") == ["<%s/b@c> (<urn:x@y>) <urn:u@v> (<http://user@h/>)" % to]
+        assert last(server).all("Authorization") == [basic("user:s3cr3t")]

@@ -157,6 +157,9 @@ static const struct response_case {
     {101, 1, "Upgrade: websocket|Connection: Upgrade", "Upgrade: websocket", true},
     {200, 1, "Trailer: X|Transfer-Encoding: chunked|TE: trailers",
      "Trailer: X|Transfer-Encoding: chunked", true},
+    {204, 1, "Content-Length: 0|Transfer-Encoding: identity|X: y", "X: y", true},
+    {103, 1, "Transfer-Encoding: chunked|Link: </a>", "Link: </a>", true},
+    {304, 1, "Transfer-Encoding: chunked", "Transfer-Encoding: chunked", true},
     {304, 1, "ETag: \"x\"|Via: 1.1 cdn", "ETag: \"x\"|Via: 1.1 cdn", true},
 };
 

@@ -240,6 +240,9 @@ static const struct rewrite_case request_cases[] = {
      "If: <https://a.example/x>([\"a)<http://a.example/>\"]) (Not <http://a.example/t)>) "
      "<https://b.example:8443/> (Not <DAV:no-lock> [W/\"\\\"]) <https://a.example/y> (<t:1>) "
      "<http://plain.example/> (<t:2>)<https://half.example/>(<t:3>)"},
+    {"If: <http://u:p@a.example/x@y> (<urn:1@2>) <http://u@plain.example/> (<http://u@a.example/>)",
+     "If: <https://a.example/x@y> (<urn:1@2>) <http://plain.example/> (<http://u@a.example/>)"},
+    SAME("If: <http://u@a.example/x"),
     SAME("If: (<http://a.example/token>) ([\"etag\"])"),
     SAME("If: (<http://a.example/token"),
     SAME("If: (\"http://a.example/) <http://a.example/> (<t:1>)"),
