@@ -217,10 +217,10 @@ def test_a_command_that_a_signal_ends(number):
 def test_an_alarm_that_was_set_for_the_command(recorder):
     """perl -e 'alarm 60; exec @ARGV' COMMAND: an exec keeps the alarm, which is for one process alone."""
     r = recorder()
-    p = start(*r.command, preexec_fn=lambda: signal.setitimer(signal.ITIMER_REAL, 3))
+    p = start(*r.command, preexec_fn=lambda: signal.setitimer(signal.ITIMER_REAL, 3 * SLOW))
     try:
         r.wait_ready()
-        r.wait_heard(signal.SIGALRM)
+        wait_until(r.heard, 10 * SLOW, "the alarm")
         assert r.heard() == [(signal.SIGALRM, 0)]
         p.send_signal(END)
         finish(p, 7)
