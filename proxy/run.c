@@ -5,6 +5,7 @@
 #include "run.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -18,7 +19,7 @@ struct run {
     struct server *server;
     pid_t pid;      /* 0: it has ended and was waited for */
     int status;     /* what tlsfan exits with */
-    sigset_t early; /* came before there was a COMMAND to hear them, and wait to be read */
+    sigset_t early; /* came before COMMAND could hear them, and wait to be read */
 };
 
 /* Our environment with the two variables in place of whatever they were. Heap; the entries are
@@ -108,11 +109,31 @@ static void stop_with_command(int number)
     pthread_sigmask(SIG_BLOCK, &one, NULL);
 }
 
+/* `suspend` in a shell with job control, which keeps the terminal for its own group: the shell that
+ * has started us takes that back when we stop, too, and gives it to our group later. Whom another
+ * has stopped by SIGSTOP may be continued without us. */
+static void suspend_with_shell(const struct run *r)
+{
+    pid_t own = getpgrp();
+    pid_t group = getpgid(r->pid);
+    int tty = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (tty < 0)
+        return;
+    if (group != own && own != getsid(0) && tcgetpgrp(tty) == group) {
+        kill(getpid(), SIGSTOP);
+        if (tcgetpgrp(tty) == own)
+            tcsetpgrp(tty, group);
+    }
+    close(tty);
+}
+
 static void on_command_change(struct run *r, int status)
 {
     int stop = WIFSTOPPED(status) ? WSTOPSIG(status) : 0;
     if (stop == SIGTSTP || stop == SIGTTIN || stop == SIGTTOU)
         stop_with_command(stop);
+    else if (stop == SIGSTOP)
+        suspend_with_shell(r);
     if (stop != 0)
         return;
     r->pid = 0;
@@ -134,13 +155,9 @@ static void reap_children(struct run *r)
 
 /* Whether COMMAND still has to be told of a signal that the kernel has sent: the terminal tells a
  * whole group, but of a hangup only the process that leads the session. */
-static bool is_untold(struct run *r, int number)
+static bool is_untold(const struct run *r, int number)
 {
     struct sigaction now;
-    if (sigismember(&r->early, number) == 1) {
-        sigdelset(&r->early, number);
-        return true;
-    }
     /* nohup: COMMAND has been given that, too. */
     if (sigaction(number, NULL, &now) == 0 && now.sa_handler == SIG_IGN)
         return false;
@@ -153,6 +170,8 @@ static bool is_untold(struct run *r, int number)
     case SIGTTOU:
         /* Nobody could continue what is stopped in the group that leads the session. */
         return getpgrp() != getsid(0) && getpgid(r->pid) != getpgrp();
+    case SIGALRM:
+        return true; /* alarm(2) of who has started us: COMMAND would have inherited it */
     case SIGXCPU:
         return false; /* of our own time: COMMAND has a limit, too */
     default:
@@ -164,13 +183,16 @@ static void on_signal(void *arg, const struct signalfd_siginfo *info)
 {
     struct run *r = arg;
     int number = (int)info->ssi_signo;
+    bool is_early = sigismember(&r->early, number) == 1;
+    sigdelset(&r->early, number);
     if (number == SIGCHLD) {
         reap_children(r);
         return;
     }
     /* What the kernel sends to a thread for what it did (SIGXFSZ) looks as if it were our own. */
     bool is_ours = info->ssi_code == SI_USER && info->ssi_pid == (uint32_t)getpid();
-    if (r->pid == 0 || is_ours || (info->ssi_code == SI_KERNEL && !is_untold(r, number)))
+    bool is_kernels = info->ssi_code == SI_KERNEL;
+    if (r->pid == 0 || is_ours || (is_kernels && !is_early && !is_untold(r, number)))
         return;
     if (kill(r->pid, number) != 0 && errno != ESRCH)
         log_warning("signal %d cannot be passed on to the command: %s", number, strerror(errno));
@@ -189,8 +211,10 @@ int run_command(const struct options *o)
     r.server = server_start(&o->source, &status);
     if (r.server == NULL)
         return STATUS_RUN_FAILED;
-    sigpending(&r.early);
     int cause = spawn(&r, o->command, &before, &limit);
+    /* What has come since COMMAND began is told twice, which does no harm: it could do nothing
+     * about it yet but what the system does. What came just before is not lost. */
+    sigpending(&r.early);
     if (cause == 0)
         server_run(r.server, on_signal, &r);
     else

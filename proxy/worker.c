@@ -362,6 +362,7 @@ static void close_all(struct worker *w)
     close_acceptors(w, false);
     deadline_close(&w->pause);
     deadline_close(&w->look);
+    w->engine.ending = true;
     clients_close(&w->clients);
     if (w->service != NULL)
         service_close(w->service);

@@ -36,6 +36,7 @@ struct engine {
     uint64_t next_id;        /* request id: the worker in the top 16 bits */
     unsigned open_exchanges; /* begun and not yet freed */
     bool draining;           /* answers carry Connection: close */
+    bool ending;             /* what is still under way is cut */
 };
 
 /* Makes C (whose reference the engine takes over) the newest snapshot, or none with NULL. */

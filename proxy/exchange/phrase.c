@@ -39,12 +39,22 @@ static size_t put_host(char *dst, size_t at, struct str host, size_t room)
     return put(dst, put(dst, at, dots), str_from_byte(host, host.len - (room - dots.len)));
 }
 
-/* What was too long ends with a word. */
-static size_t end_with_word(const char *dst, size_t n)
+static bool is_stop(char c)
 {
-    while (n > PHRASE_MAX / 2 && dst[n - 1] != ' ')
-        n--;
-    while (n > 0 && (dst[n - 1] == ' ' || dst[n - 1] == ',' || dst[n - 1] == ':'))
+    return c == ',' || c == ':' || c == ';';
+}
+
+/* What was too long ends with a clause, or at least with a word. */
+static size_t end_early(const char *dst, size_t n)
+{
+    size_t word = n;
+    while (word > PHRASE_MAX / 2 && dst[word - 1] != ' ')
+        word--;
+    size_t clause = word;
+    while (clause > PHRASE_MAX / 2 && !(dst[clause - 1] == ' ' && is_stop(dst[clause - 2])))
+        clause--;
+    n = clause > PHRASE_MAX / 2 ? clause : word;
+    while (n > 0 && (dst[n - 1] == ' ' || is_stop(dst[n - 1])))
         n--;
     return n;
 }
@@ -61,7 +71,7 @@ struct str phrase_make(char *dst, const struct fault *f, struct str host)
         n = put_host(dst, n, shown_host(host), fixed < PHRASE_MAX ? PHRASE_MAX - fixed : 0);
     n = put(dst, n, after);
     if (fixed > PHRASE_MAX)
-        n = end_with_word(dst, n);
+        n = end_early(dst, n);
     for (size_t i = 0; i < n; i++) {
         if (dst[i] < 0x20 || dst[i] > 0x7e)
             dst[i] = '?';

@@ -170,9 +170,10 @@ static struct str record_details(const struct exchange *x)
 {
     if (x->fault == FAULT_NONE || x->sentence.len > 0)
         return x->fault == FAULT_NONE ? STR("") : x->sentence;
-    return x->fault == FAULT_CLIENT_GONE
-               ? STR("the client's connection ended before its answer was whole")
-               : STR("the response broke off before its end");
+    if (x->fault != FAULT_CLIENT_GONE)
+        return STR("the response broke off before its end");
+    return x->engine->ending ? STR("tlsfan ended before the answer was whole (drain_timeout)")
+                             : STR("the client's connection ended before its answer was whole");
 }
 
 static void record_json(struct pen *w, const struct exchange *x, struct str user)

@@ -348,7 +348,7 @@ static enum route route_self(struct exchange *x, struct fault *f)
 {
     struct str path = str_make(x->target.path.p, str_find(x->target.path, '?'));
     if (!str_eq(path, STR("/batch")) || x->engine->open_batch == NULL)
-        refuse(f, FAULT_NOT_FOUND, "http://tlsfan.localhost/ has nothing but /batch");
+        refuse(f, FAULT_NOT_FOUND, "there is nothing but /batch at http://tlsfan.localhost/");
     else if (x->head.method.id != METHOD_POST)
         refuse(f, FAULT_NOT_POST, "a batch call is a POST");
     else if (!route_is_own_page(x, STR("tlsfan.localhost")))

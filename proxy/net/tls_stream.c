@@ -186,6 +186,8 @@ static void set_protocol_fault(struct tls *t, unsigned long err)
     if (is_ssl && reason > SSL_AD_REASON_OFFSET && reason <= SSL_AD_REASON_OFFSET + 255) {
         stream_set_fault(s, FAULT_TLS_ALERT, "%s refused TLS with the alert \"%s\"", where,
                          alert_text(err));
+        if (reason == SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED)
+            s->fault->phrase = "Client certificate wanted by %s";
         return;
     }
     if (is_ssl && (reason == SSL_R_UNSUPPORTED_PROTOCOL || reason == SSL_R_WRONG_SSL_VERSION)) {

@@ -25,14 +25,16 @@ static bool guard_host(const struct conf *c, struct str text, struct fault *f)
     const char *why = NULL;
     arena_init(&arena, memory, sizeof memory);
     bool ok = uri_parse_host(&host, &arena, text, &why);
-    if (!ok)
+    if (!ok) {
         fault_set(f, FAULT_BAD_REQUEST, "the Host field is malformed: %s", why);
-    else if (!is_taken(c, &host)) {
+        f->phrase = "Malformed Host field";
+    } else if (!is_taken(c, &host)) {
         ok = false;
         fault_set(f, FAULT_MISDIRECTED,
                   "the service listener does not answer for the host %s; name it in service_hosts "
                   "if it should",
                   str_escape(shown, sizeof shown, host.name));
+        f->phrase = "Host is not in service_hosts";
     }
     arena_clear(&arena);
     return ok;
@@ -44,7 +46,7 @@ bool guard_page(const struct conf *c, const struct guard_ask *ask, struct fault 
         return false;
     if (policy_page(ask->origin, ask->site, ask->host))
         return true;
-    fault_set(f, FAULT_DENIED, "a web page of another origin may not use the service listener");
+    fault_say(f, FAULT_DENIED, "a web page of another origin may not use the service listener");
     return false;
 }
 

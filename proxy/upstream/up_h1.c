@@ -108,12 +108,13 @@ static void up_h1_fail_parse(struct up_h1 *c, const struct h1_error *e)
 {
     struct fault f;
     struct str host = origin_host(c->conn.origin);
-    if (e->lenient_takes)
+    if (e->lenient_takes) {
         fault_set(&f, FAULT_UP_PROTOCOL,
                   "the origin's response is not valid HTTP: %s; a rule for %.*s with lenient = on "
                   "takes it",
                   e->reason, STR_ARG(host));
-    else
+        f.phrase = "Invalid response from %s, which lenient = on takes";
+    } else
         fault_set(&f, FAULT_UP_PROTOCOL, "the origin's response is not valid HTTP: %s", e->reason);
     up_h1_fail(c, &f);
 }

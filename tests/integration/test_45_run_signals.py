@@ -66,6 +66,10 @@ class Recorder:
         wait_until(lambda: number in [n for n, _ in self.heard()], 5,
                    "signal %d; heard: %s" % (number, self.heard()))
 
+    def wait_heard_from(self, first, number):
+        wait_until(lambda: number in [n for n, _ in self.heard()[first:]], 5,
+                   "another signal %d; heard: %s" % (number, self.heard()))
+
 
 def run_line(*command):
     return [binary(), "run", "--", *command]
@@ -84,8 +88,10 @@ def finish(p, status):
 
 def kill_all(p):
     if p.poll() is None:
-        p.kill()
-        p.communicate()
+        p.kill()  # whose command may live on, with the pipes
+        p.wait()
+        p.stdout.close()
+        p.stderr.close()
 
 
 class Terminal:
@@ -208,6 +214,20 @@ def test_a_command_that_a_signal_ends(number):
         kill_all(p)
 
 
+def test_an_alarm_that_was_set_for_the_command(recorder):
+    """perl -e 'alarm 60; exec @ARGV' COMMAND: an exec keeps the alarm, which is for one process alone."""
+    r = recorder()
+    p = start(*r.command, preexec_fn=lambda: signal.setitimer(signal.ITIMER_REAL, 3 * SLOW))
+    try:
+        r.wait_ready()
+        wait_until(r.heard, 10 * SLOW, "the alarm")
+        assert r.heard() == [(signal.SIGALRM, 0)]
+        p.send_signal(END)
+        finish(p, 7)
+    finally:
+        kill_all(p)
+
+
 def signal_sets(text):
     """{"SigBlk": ...}, but for the two signals that belong to the C library."""
     return {a.decode(): int(b, 16) & ~(3 << 31) for a, b in re.findall(rb"(Sig\w+):\s+(\w+)", text)}
@@ -241,14 +261,20 @@ def test_the_mask_and_what_is_ignored_stay_as_they_were():
         kill_all(p)
 
 
+def start_slowly(terminal, fifo, *command):
+    """COMMAND waits for what is written to FIFO; tlsfan hears signals already."""
+    os.mkfifo(fifo)
+    t = terminal(binary(), "-c", fifo, "run", "--", *command)
+    wait_until(lambda: "SigBlk" in (s := open("/proc/%d/status" % t.pid).read())
+               and int(re.search(r"SigBlk:\s+(\w+)", s).group(1), 16) & 2, 10, "the signals to be taken")
+    return t
+
+
 @pytest.mark.parametrize("on_terminal", [False, True])
 def test_a_signal_before_there_is_a_command(tmp_path, terminal, on_terminal):
     """The start waits for its configuration, during which INT comes by kill or as Ctrl-C."""
     fifo = str(tmp_path / "conf")
-    os.mkfifo(fifo)
-    t = terminal(binary(), "-c", fifo, "run", "--", "sleep", "60")
-    wait_until(lambda: "SigBlk" in (s := open("/proc/%d/status" % t.pid).read())
-               and int(re.search(r"SigBlk:\s+(\w+)", s).group(1), 16) & 2, 10, "the signals to be taken")
+    t = start_slowly(terminal, fifo, "sleep", "60")
     if on_terminal:
         t.type(b"\x03")
         t.wait_seen(b"^C")
@@ -257,6 +283,28 @@ def test_a_signal_before_there_is_a_command(tmp_path, terminal, on_terminal):
     with open(fifo, "w") as f:
         f.write("workers = 1\n")
     t.wait(128 + signal.SIGINT)
+
+
+def test_a_signal_before_there_is_a_command_changes_no_later_one(tmp_path, terminal, recorder):
+    """What the terminal tells is told once, though the same signal had come early by kill."""
+    fifo = str(tmp_path / "conf")
+    r = recorder()
+    t = start_slowly(terminal, fifo, *r.command)
+    os.kill(t.pid, signal.SIGWINCH)  # does nothing to a command that has not begun
+    with open(fifo, "w") as f:
+        f.write("workers = 1\n")
+    r.wait_ready()
+    for number in (signal.SIGUSR1, signal.SIGUSR2):  # what is early has been told by then
+        os.kill(t.pid, number)
+        r.wait_heard(number)
+    known = len(r.heard())
+    fcntl.ioctl(t.master, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 132, 0, 0))
+    r.wait_heard_from(known, signal.SIGWINCH)
+    os.kill(t.pid, signal.SIGUSR1)
+    r.wait_heard_from(known, signal.SIGUSR1)
+    assert r.heard()[known:] == [(signal.SIGWINCH, SI_KERNEL), (signal.SIGUSR1, 0)]
+    os.kill(t.pid, END)
+    t.wait(7)
 
 
 # ---- a terminal
@@ -344,6 +392,24 @@ def test_control_z_gives_the_shell_its_terminal_back(terminal, group):
     os.set_blocking(t.master, True)
     t.type(b"\x03")
     t.wait_seen(b"ended=")
+    t.wait(0)
+
+
+def test_suspend_gives_the_shell_its_terminal_back(terminal):
+    """The command is a shell with job control, which stops itself and keeps the terminal; fg gives it back to it."""
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("no bash")
+    inner = "%s --norc --noprofile -i" % bash
+    script = "%s run -- %s; echo stopped=$?; fg; echo ended=$?" % (binary(), inner)
+    t = terminal(bash, "--norc", "-m", "-c", script)
+    t.type(b"echo in=$((1+1))\n")
+    t.wait_seen(b"in=2")
+    t.type(b"suspend\n")
+    t.wait_seen(b"stopped=%d" % (128 + signal.SIGSTOP))
+    t.type(b"echo again=$((2+2)); exit 5\n")
+    t.wait_seen(b"again=4")
+    t.wait_seen(b"ended=5")
     t.wait(0)
 
 

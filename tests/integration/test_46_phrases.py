@@ -99,6 +99,16 @@ def test_origins(serve, make_proxy):
         assert phrase(c.get(odd.url()), 502, "localhost")
 
 
+@pytest.mark.h1_only("line ends are HTTP/1's, and TLS comes before any HTTP")
+def test_what_to_set_is_named(serve, make_proxy, ca):
+    p = make_proxy()
+    old = serve(lambda conn: (conn.read_request(), conn.send(b"HTTP/1.1 200 OK\nContent-Length: 0\n\n"), conn.finish()))
+    asking = serve(answering(lambda r, c: ok()), context=ca.server_context(client_ca=True))
+    with p.client() as c:
+        assert phrase(c.get(old.url()), 502) == "Invalid response from localhost, which lenient = on takes"
+        assert phrase(c.get(asking.url()), 502) == "Client certificate wanted by localhost"
+
+
 REQUESTS = [
     (b"GET http://h/ HTTP/1.1\r\nHost: h\r\nA : b\r\n\r\n", 400, "white space before the colon"),
     (b"GET http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", 400,
@@ -284,6 +294,17 @@ def test_a_client_that_takes_nothing_has_its_reason_in_the_log(make_proxy, serve
         c.request("GET", server.url("/stall"))
         line, = p.wait_access(lambda x: x["url"].endswith("/stall"))
     assert line["error"] == "client_gone" and "client.write_timeout" in line["details"]
+
+
+def test_an_answer_that_the_end_of_the_proxy_cuts_has_its_reason_in_the_log(make_proxy, serve):
+    server = serve(lambda conn: (conn.read_request(), conn.send(LENGTH), conn.hang()))
+    p = make_proxy("drain_timeout = 200ms\n")
+    with p.client() as c:
+        c.request("GET", server.url("/end"))
+        c.until(b"abc")
+        p.stop()
+    line, = [x for x in p.access() if x["url"].endswith("/end")]
+    assert "tlsfan ended" in line["details"] and "drain_timeout" in line["details"]
 
 
 @pytest.fixture

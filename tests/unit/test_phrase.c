@@ -116,8 +116,12 @@ static void a_long_sentence(void **state)
     assert_string_equal(phrase_of("this port speaks plain HTTP and got a TLS hello: write the "
                                   "proxy's URL with http://, not https://",
                                   FAULT_BAD_REQUEST, STR("h")),
-                        "This port speaks plain HTTP and got a TLS hello: write the proxy's URL "
-                        "with");
+                        "This port speaks plain HTTP and got a TLS hello");
+    assert_string_equal(
+        phrase_of("one sentence of many words which has no clause that ends before "
+                  "it is far too long for it",
+                  FAULT_BAD_REQUEST, STR("h")),
+        "One sentence of many words which has no clause that ends before it is far too");
     assert_string_equal(phrase_of("a\r\nb\xff", FAULT_BAD_REQUEST, STR("h")), "A??b?");
 }
 
