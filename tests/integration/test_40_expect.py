@@ -186,17 +186,26 @@ def test_a_client_that_waits_is_not_late(one, make_proxy, serve):
 
 
 @pytest.mark.h1_only("the client's side is what counts")
-def test_a_long_early_answer_is_not_cut(one, serve):
+@pytest.mark.parametrize("wait, sent", [(0, ""), (2 * PATIENCE, ""), (2 * PATIENCE, "a"), (0, "a")],
+                         ids=["at once", "told", "told and begun", "begun"])
+def test_a_long_early_answer_is_not_cut(one, serve, wait, sent):
     """Nobody sends a body whose answer has begun, so nobody is late with it."""
     def handler(conn):
         conn.read_head()
+        if sent:
+            conn.exactly(1)
+        else:
+            time.sleep(wait)
         conn.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 10\r\n\r\n")
         conn.drip(b"0123456789", 0.1)
         conn.hang()
 
     server = serve(handler)
-    c = one("client { body_timeout = 300ms }\n")
-    ask(c, server.url())
+    c = one("client { body_timeout = 600ms }\n")
+    ask(c, server.url(), body="" if wait else sent)
+    if wait:
+        assert c.head().status == 100
+        c.send(sent)
     r = c.response()
     assert r.status == 413 and r.text == "0123456789" and r.interim == []
 
