@@ -233,6 +233,33 @@ def test_a_lost_connection_is_tried_again(one, serve):
     assert r.status == 200 and r.interim == [] and r.text == "abc"
 
 
+@pytest.mark.parametrize("method, size", [("PUT", 100), ("PUT", 100000), ("DELETE", 20000)])
+def test_a_lost_connection_and_a_body_that_has_begun(one, serve, method, size):
+    """What the lost connection got of it was kept, by either protocol."""
+    def handler(conn):
+        while True:
+            request = conn.read_head()
+            if request is None:
+                return
+            if conn.number == 0 and request.target == "/1":
+                conn.exactly(50)
+                lost.append(True)
+                return
+            conn.send(ok(conn.read_body(request).body))
+
+    lost = []
+    server = serve(handler)
+    c = one("upstream { retries = 1 }\n")
+    assert c.get(server.url("/0")).status == 200
+    body = b"0123456789" * (size // 10)
+    c.send(b"%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s"
+           % (method.encode(), server.url("/1").encode(), size, body[:size // 2]))
+    wait_until(lambda: lost, 5, "the end of the first connection")
+    c.send(body[size // 2:])
+    r = c.response()
+    assert r.status == 200 and r.body == body, r
+
+
 # ---- real ones
 
 @pytest.fixture(scope="module")
