@@ -106,7 +106,7 @@ static void no_second_try(void **state)
             fixture_write(fd, "HTTP/1.1 200 O");
         } else {
             size_t n = 2 * p.x.conf->client.buffer;
-            char *large = calloc(1, n);
+            char *large = xcalloc(1, n);
             assert_true(p.x.replayable);
             (void)exchange_body(&p.x, str_make(large, n));
             assert_false(p.x.replayable);
