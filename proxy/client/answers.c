@@ -96,10 +96,11 @@ static bool ask_is_first(const struct ask *a)
     return order_first(&a->c->order) == &a->item;
 }
 
-bool ask_awaits_100(const struct ask *a)
+bool ask_may_wait(const struct ask *a)
 {
     const struct exchange *x = &a->x;
-    return x->expects_continue && !x->body_begun && (!x->is_continued || !ask_is_first(a));
+    bool is_told = x->is_continued && ask_is_first(a);
+    return x->res != HALF_HEAD || (x->expects_continue && !x->body_begun && !is_told);
 }
 
 static bool ask_is_last(const struct ask *a)

@@ -98,8 +98,8 @@ void ask_close(struct ask *a, enum fault_code fault);
 
 extern const struct source_ops client_source;
 
-/* The client of A rightly waits before it sends the body: no 100 has left for it. */
-bool ask_awaits_100(const struct ask *a);
+/* The client of A rightly sends no body: its answer has begun, or no 100 has left for it. */
+bool ask_may_wait(const struct ask *a);
 /* A is first in line now: what was held goes out. */
 void ask_promote(struct ask *a);
 /* Bytes for the client, gathered until the end of the turn. */

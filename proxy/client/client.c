@@ -148,7 +148,7 @@ static void client_set_timer(struct client *c, bool has_read)
 {
     enum client_timer is = TIMER_NONE;
     int64_t ms = 0;
-    if (c->state == CLIENT_BODY && !c->blocked && !ask_awaits_100(c->reading)) {
+    if (c->state == CLIENT_BODY && !c->blocked && !ask_may_wait(c->reading)) {
         is = TIMER_BODY;
         ms = client_conf(c)->body_timeout;
     } else if (c->state == CLIENT_HEAD && c->has_partial && !c->blocked) {
@@ -341,6 +341,10 @@ static void on_timer(void *arg)
         client_run(c);
         break;
     case TIMER_BODY:
+        if (ask_may_wait(c->reading)) { /* an answer has overtaken it */
+            client_set_timer(c, false);
+            break;
+        }
         fault_say(&f, FAULT_REQUEST_TIMEOUT,
                   "the request body made a pause longer than client.body_timeout");
         client_stop_body(c, &f);

@@ -68,9 +68,10 @@ static void exchange_drop(struct exchange *x, struct evbuffer **body)
     *body = NULL;
 }
 
-/* DATA of the request body is given away. What an HTTP/2 connection gets is kept: GOAWAY may say at
- * any time before the answer that it was not processed. That is as much as a connection takes
- * before its peer has begun with it, the first part in any case; who gets more has begun. */
+/* DATA of the request body is given away. What a shared or reused connection gets is kept: GOAWAY
+ * may say at any time before the answer that it was not processed, and an idle one may have ended.
+ * That is as much as a connection takes before its peer has begun with it, the first part in any
+ * case; who gets more has begun. */
 static void exchange_keep(struct exchange *x, struct str data)
 {
     if (x->kept == NULL) {
@@ -329,14 +330,14 @@ static void exchange_launch(struct exchange *x, struct ustream *us, struct str b
     x->us = us;
     exchange_note(x, &us->facts);
     bool whole = x->req == HALF_DONE;
-    if (whole && body.len > 0 && x->replay.p == NULL && body.len <= REPLAY_MAX &&
-        (us->facts.is_reused || us->facts.is_shared)) {
+    bool is_old = us->facts.is_reused || us->facts.is_shared;
+    if (whole && body.len > 0 && x->replay.p == NULL && body.len <= REPLAY_MAX && is_old) {
         x->replay = arena_dup(&x->arena, body);
         exchange_count(x);
     }
     /* As long as nothing of the body has been given away, all of it is still to come. */
     x->replayable = x->trailers == NULL && (body.len == 0 || x->replay.p != NULL);
-    if (us->facts.is_shared && !(whole && x->replayable)) {
+    if (is_old && !(whole && x->replayable)) {
         x->kept = evbuffer_new();
         x->replayable = true;
         exchange_keep(x, body);

@@ -80,7 +80,7 @@ struct exchange {
     struct dns_query *naming;
     struct up_facts facts;         /* copied when the ustream goes */
     struct evbuffer *pending;      /* request body that waits for a connection; NULL: none */
-    struct evbuffer *kept;         /* all of it that an HTTP/2 connection has got; NULL: not kept */
+    struct evbuffer *kept;         /* all of it that the connection has got; NULL: not kept */
     struct str replay;             /* the whole body, kept for another try; p NULL: none was kept */
     const struct fields *trailers; /* of the request; the source's, outlive X; NULL: none */
     bool replayable;               /* the body is in `replay` or in `kept`, or there is none */

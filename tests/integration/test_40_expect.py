@@ -186,17 +186,26 @@ def test_a_client_that_waits_is_not_late(one, make_proxy, serve):
 
 
 @pytest.mark.h1_only("the client's side is what counts")
-def test_a_long_early_answer_is_not_cut(one, serve):
+@pytest.mark.parametrize("wait, sent", [(0, ""), (2 * PATIENCE, ""), (2 * PATIENCE, "a"), (0, "a")],
+                         ids=["at once", "told", "told and begun", "begun"])
+def test_a_long_early_answer_is_not_cut(one, serve, wait, sent):
     """Nobody sends a body whose answer has begun, so nobody is late with it."""
     def handler(conn):
         conn.read_head()
+        if sent:
+            conn.exactly(1)
+        else:
+            time.sleep(wait)
         conn.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 10\r\n\r\n")
         conn.drip(b"0123456789", 0.1)
         conn.hang()
 
     server = serve(handler)
-    c = one("client { body_timeout = 300ms }\n")
-    ask(c, server.url())
+    c = one("client { body_timeout = 600ms }\n")
+    ask(c, server.url(), body="" if wait else sent)
+    if wait:
+        assert c.head().status == 100
+        c.send(sent)
     r = c.response()
     assert r.status == 413 and r.text == "0123456789" and r.interim == []
 
@@ -222,6 +231,33 @@ def test_a_lost_connection_is_tried_again(one, serve):
     c.send("abc")
     r = c.response()
     assert r.status == 200 and r.interim == [] and r.text == "abc"
+
+
+@pytest.mark.parametrize("method, size", [("PUT", 100), ("PUT", 100000), ("DELETE", 20000)])
+def test_a_lost_connection_and_a_body_that_has_begun(one, serve, method, size):
+    """What the lost connection got of it was kept, by either protocol."""
+    def handler(conn):
+        while True:
+            request = conn.read_head()
+            if request is None:
+                return
+            if conn.number == 0 and request.target == "/1":
+                conn.exactly(50)
+                lost.append(True)
+                return
+            conn.send(ok(conn.read_body(request).body))
+
+    lost = []
+    server = serve(handler)
+    c = one("upstream { retries = 1 }\n")
+    assert c.get(server.url("/0")).status == 200
+    body = b"0123456789" * (size // 10)
+    c.send(b"%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s"
+           % (method.encode(), server.url("/1").encode(), size, body[:size // 2]))
+    wait_until(lambda: lost, 5, "the end of the first connection")
+    c.send(body[size // 2:])
+    r = c.response()
+    assert r.status == 200 and r.body == body, r
 
 
 # ---- real ones
