@@ -110,7 +110,8 @@ bool ask_may_skip(const struct ask *a)
 {
     const struct exchange *x = &a->x;
     uint64_t n = x->body.framing == H1_FRAMING_CHUNKED ? x->bytes_in : x->body.left;
-    return x->req == HALF_DONE || (n <= SKIP_MOST && !expect_is_waiting(x));
+    bool is_body = x->head.method.id != METHOD_CONNECT && !expect_is_waiting(x);
+    return x->req == HALF_DONE || (n <= SKIP_MOST && is_body);
 }
 
 static bool ask_is_last(const struct ask *a)

@@ -387,7 +387,8 @@ static void early_answer_to_much(void **state)
     (void)state;
     int end = 0;
     int fd = rig_connect(&rig);
-    rig_send(&rig, fd, "POST http://%P/a HTTP/1.1\r\nHost: h\r\nContent-Length: 20000000\r\n\r\nab");
+    rig_send(&rig, fd,
+             "POST http://%P/a HTTP/1.1\r\nHost: h\r\nContent-Length: 20000000\r\n\r\nab");
     int origin = rig_accept(&rig, "ab");
     fixture_write(origin, "HTTP/1.1 413 No\r\nContent-Length: 1\r\n\r\n1");
     const char *text = rig_read(&rig, fd, "\r\n\r\n1", &end);
