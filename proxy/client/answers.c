@@ -6,11 +6,15 @@
 
 #include <stdlib.h>
 
+#include "exchange/expect.h"
 #include "exchange/hold.h"
 #include "exchange/trust.h"
 #include "exchange/tunnel.h"
 
-enum { HEAD_ON_STACK = 8192 };
+enum {
+    HEAD_ON_STACK = 8192,
+    SKIP_MOST = 16 * 1024 * 1024 /* bytes of a body that are read though nobody wants them */
+};
 
 static const char joining[] = "the buffer that joins small writes";
 
@@ -101,6 +105,14 @@ bool ask_may_wait(const struct ask *a)
     const struct exchange *x = &a->x;
     bool is_told = x->is_continued && ask_is_first(a);
     return x->res != HALF_HEAD || (x->expects_continue && !x->body_begun && !is_told);
+}
+
+bool ask_may_skip(const struct ask *a)
+{
+    const struct exchange *x = &a->x;
+    uint64_t n = x->body.framing == H1_FRAMING_CHUNKED ? x->bytes_in : x->body.left;
+    bool is_body = x->head.method.id != METHOD_CONNECT && !expect_is_waiting(x);
+    return x->req == HALF_DONE || (n <= SKIP_MOST && is_body);
 }
 
 static bool ask_is_last(const struct ask *a)
@@ -205,9 +217,8 @@ static void on_head(struct exchange *x, struct h1_head *head, enum h1_framing fr
     if (framing == H1_FRAMING_CHUNKED && a->out.peer_is_1_0)
         a->out.framing = H1_FRAMING_CLOSE;
     a->out.omit_framing = x->res_is_bare;
-    /* An answer that overtakes its request says that it ends the connection, for it will when it is
-     * whole first. While draining the last one does. */
-    a->out.keep_alive = a->keep_alive && !x->must_close && x->req == HALF_DONE &&
+    /* While draining the last one ends the connection. */
+    a->out.keep_alive = a->keep_alive && !x->must_close && ask_may_skip(a) &&
                         a->out.framing != H1_FRAMING_CLOSE &&
                         !(x->engine->draining && ask_is_last(a));
     ask_emit_head(a, head, &a->out);
@@ -239,9 +250,9 @@ static void on_end(struct exchange *x, const struct fields *trailers)
             free(dst);
     }
     a->item.done = true;
-    if (x->must_close)
+    if (x->must_close || !ask_may_skip(a))
         a->out.keep_alive = false;
-    if (!ask_is_first(a))
+    if (!ask_is_first(a) || a->c->reading == a)
         exchange_count(x);
     client_run(a->c);
 }
@@ -311,7 +322,7 @@ static void on_connect_plain(struct exchange *x)
     struct str name = x->target.host.name;
     struct iovec established = {(char *)"HTTP/1.1 200 Connection established\r\n\r\n", 39};
     ask_emit(a, &established, 1);
-    a->out.keep_alive = true;
+    a->out.keep_alive = x->req == HALF_DONE;
     a->item.done = true;
     if (name.len >= sizeof c->fixed_name) {
         client_close(c);

@@ -49,7 +49,7 @@ struct client {
     bool cut;            /* and must not look like a proper end */
     bool said_last; /* the client itself asked to close: it sends nothing behind that request */
     bool dropped;   /* but it did, or was not read to its end: closing at once would reset it */
-    enum client_timer { TIMER_NONE, TIMER_IDLE, TIMER_HEAD, TIMER_BODY } timer_is;
+    enum client_timer { TIMER_NONE, TIMER_IDLE, TIMER_HEAD, TIMER_BODY, TIMER_REST } timer_is;
     struct deadline timer;
     struct deadline write_timer; /* write_timeout, while output waits */
     uint64_t write_mark;         /* bytes_out when it was set */
@@ -100,6 +100,10 @@ extern const struct source_ops client_source;
 
 /* The client of A rightly sends no body: its answer has begun, or no 100 has left for it. */
 bool ask_may_wait(const struct ask *a);
+/* If the answer of A is whole before its request is, the rest of the body is read and dropped, and
+ * the connection goes on behind it. Not when that is much, nor where the client may never send it,
+ * for it waits for 100 (RFC 9110 §10.1.1), nor behind CONNECT, where a body means nothing. */
+bool ask_may_skip(const struct ask *a);
 /* A is first in line now: what was held goes out. */
 void ask_promote(struct ask *a);
 /* Bytes for the client, gathered until the end of the turn. */

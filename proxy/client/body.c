@@ -28,11 +28,14 @@ static void client_body_ended(struct client *c, struct str last)
             fault_say(&f, FAULT_BAD_REQUEST, a->x.body.error.reason);
             c->state = CLIENT_LAST;
             exchange_refuse(&a->x, &f);
+            client_run(c);
             return;
         }
         trailers = &a->trailers;
     }
     exchange_end(&a->x, last, trailers);
+    if (a->item.done)
+        client_run(c);
 }
 
 void client_stop_body(struct client *c, const struct fault *f)
@@ -41,6 +44,7 @@ void client_stop_body(struct client *c, const struct fault *f)
     c->state = CLIENT_LAST;
     c->reading = NULL;
     exchange_refuse(&a->x, f);
+    client_run(c);
 }
 
 /* Trailers are kept until all have come: where there is no room, the request is refused. */
@@ -105,8 +109,13 @@ void client_read_body(struct client *c)
     struct str data = {NULL, 0};
     if (!h1_body_is_done(body) && !client_feed_body(c, room, &data))
         return;
-    if (h1_body_is_done(body))
+    if (h1_body_is_done(body)) {
         client_body_ended(c, data);
-    else if (!exchange_body(&a->x, data))
+    } else if (a->item.done && !ask_may_skip(a)) {
+        struct fault f;
+        fault_say(&f, FAULT_BAD_REQUEST, "it was answered, and there is too much more of its body");
+        client_stop_body(c, &f);
+    } else if (!exchange_body(&a->x, data)) {
         c->body_full = true;
+    }
 }

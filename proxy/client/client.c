@@ -15,6 +15,7 @@
 
 enum {
     SPARE_ASKS = 256,
+    REST_MS = 5000,  /* between two reads of a body that nobody waits for any more */
     CLOSED_A_MS = 32 /* idle connections in a drain: the others go on meanwhile */
 };
 
@@ -148,7 +149,11 @@ static void client_set_timer(struct client *c, bool has_read)
 {
     enum client_timer is = TIMER_NONE;
     int64_t ms = 0;
-    if (c->state == CLIENT_BODY && !c->blocked && !ask_may_wait(c->reading)) {
+    if (c->state == CLIENT_BODY && c->reading->item.done) {
+        is = TIMER_REST;
+        ms = client_conf(c)->body_timeout;
+        ms = ms > 0 && ms < REST_MS ? ms : REST_MS;
+    } else if (c->state == CLIENT_BODY && !c->blocked && !ask_may_wait(c->reading)) {
         is = TIMER_BODY;
         ms = client_conf(c)->body_timeout;
     } else if (c->state == CLIENT_HEAD && c->has_partial && !c->blocked) {
@@ -158,7 +163,8 @@ static void client_set_timer(struct client *c, bool has_read)
         is = TIMER_IDLE;
         ms = c->cs->grace_ms > 0 ? c->cs->grace_ms : client_conf(c)->idle_timeout;
     }
-    if (is == c->timer_is && (is != TIMER_BODY || !has_read))
+    bool is_moved = has_read && (is == TIMER_BODY || is == TIMER_REST);
+    if (is == c->timer_is && !is_moved)
         return;
     c->timer_is = is;
     deadline_set(&c->timer, ms);
@@ -168,8 +174,10 @@ static void client_set_timer(struct client *c, bool has_read)
 static void client_drop_asks(struct client *c)
 {
     struct order_item *item;
-    while ((item = order_first(&c->order)) != NULL)
-        ask_close(ask_at(item), FAULT_CLIENT_GONE);
+    while ((item = order_first(&c->order)) != NULL) {
+        bool is_answered = item->done && ask_at(item)->held == NULL;
+        ask_close(ask_at(item), is_answered ? FAULT_NONE : FAULT_CLIENT_GONE);
+    }
 }
 
 /* The last answer has been given: end properly once it has been written. Nothing may follow it, so
@@ -201,7 +209,9 @@ static bool client_retire(struct client *c)
     struct order_item *first;
     while ((first = order_first(&c->order)) != NULL && first->done) {
         struct ask *a = ask_at(first);
-        bool ends = !a->out.keep_alive || c->reading == a;
+        bool ends = !a->out.keep_alive;
+        if (c->reading == a && !ends)
+            break; /* the rest of its body is read first */
         c->cut = c->cut || (a->cut && a->out.framing == H1_FRAMING_CLOSE);
         ask_close(a, FAULT_NONE);
         if (ends) {
@@ -341,14 +351,14 @@ static void on_timer(void *arg)
         client_run(c);
         break;
     case TIMER_BODY:
-        if (ask_may_wait(c->reading)) { /* an answer has overtaken it */
-            client_set_timer(c, false);
+    case TIMER_REST:
+        if (c->timer_is == TIMER_BODY && ask_may_wait(c->reading)) {
+            client_set_timer(c, false); /* an answer has overtaken it */
             break;
         }
         fault_say(&f, FAULT_REQUEST_TIMEOUT,
                   "the request body made a pause longer than client.body_timeout");
         client_stop_body(c, &f);
-        client_run(c);
         break;
     default:
         client_close(c);

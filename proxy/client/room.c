@@ -119,7 +119,7 @@ static bool may_read(const struct client *c)
 static bool is_blocked(const struct client *c)
 {
     if (c->state == CLIENT_BODY)
-        return !c->reading->item.started || c->body_full;
+        return !c->reading->item.started || (c->body_full && !c->reading->item.done);
     if (c->state == CLIENT_HEAD)
         return c->switching != NULL || c->heads >= CLIENT_HEADS_A_TURN || !may_read(c) ||
                client_is_full(c);

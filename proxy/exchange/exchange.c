@@ -107,8 +107,6 @@ static void exchange_done(struct exchange *x)
     expect_end(x);
     exchange_drop(x, &x->pending);
     exchange_drop(x, &x->kept);
-    if (x->req != HALF_DONE)
-        x->must_close = true; /* the rest of the body is not read */
     x->res = HALF_DONE;
     x->t.end = loop_now();
     exchange_set_state(x, EXCHANGE_DONE);

@@ -2,6 +2,7 @@
 /* An SSL finds the tls_resume of its stream in its app data. */
 #include "net/tls_sessions.h"
 
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <string.h>
 #include <time.h>
@@ -71,6 +72,19 @@ void tls_resume_fail(struct tls_resume *r)
 {
     if (r->kept != NULL)
         tls_sessions_clear(r->kept);
+}
+
+/* "decrypt_error" is said of handshakes alone; a record that cannot be read is the end of this one,
+ * or else the first behind it. */
+enum tls_refusal tls_resume_judge(SSL *ssl, unsigned long err, unsigned n_records)
+{
+    int alert = ERR_GET_REASON(err) - SSL_AD_REASON_OFFSET;
+    bool is_alert = ERR_GET_LIB(err) == ERR_LIB_SSL && alert > 0 && alert <= 255;
+    if (!is_alert || SSL_session_reused(ssl) != 1)
+        return TLS_REFUSED_NOT;
+    bool is_sure =
+        alert == SSL_AD_DECRYPT_ERROR || (alert == SSL_AD_BAD_RECORD_MAC && n_records <= 1);
+    return is_sure ? TLS_REFUSED_SURELY : TLS_REFUSED_MAYBE;
 }
 
 /* Once a connection: a server may send any number of tickets. A resumed handshake shows no

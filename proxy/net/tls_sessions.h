@@ -46,6 +46,16 @@ void tls_resume_end(struct tls_resume *r, struct ssl_st *ssl);
  * stand in the way of every later attempt. */
 void tls_resume_fail(struct tls_resume *r);
 
+/* Why a connection has ended that was resumed, before a byte came on it: by TLS 1.2 a server hears
+ * the end of such a handshake when requests may be behind it already. */
+enum tls_refusal {
+    TLS_REFUSED_NOT,   /* for something else */
+    TLS_REFUSED_MAYBE, /* by an alert, which may be about the handshake */
+    TLS_REFUSED_SURELY /* it is: nothing behind the handshake was read */
+};
+/* ERR is OpenSSL's error, of an open connection; N_RECORDS were written behind the handshake. */
+enum tls_refusal tls_resume_judge(struct ssl_st *ssl, unsigned long err, unsigned n_records);
+
 /* For SSL_CTX_sess_set_new_cb(). Records only. */
 int tls_resume_on_new(struct ssl_st *ssl, struct ssl_session_st *session);
 

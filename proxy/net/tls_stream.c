@@ -39,6 +39,8 @@ struct tls {
     int bio_errno; /* of the last system call that failed */
     size_t wire;   /* bytes that the read under way may still ask for; elsewhere SIZE_MAX */
     int streaming; /* > 0: the large read buffer is in use; counts down */
+    unsigned n_records; /* written behind the handshake */
+    enum tls_refusal refusal;
     unsigned n_first;
     char first[FIRST_BYTES];
 };
@@ -212,8 +214,11 @@ static int record_fault(struct tls *t, int ssl_error)
     bool is_shaking = t->s.state == STREAM_HANDSHAKE || t->asked.is_shaking;
     /* By TLS 1.2 a server hears the end of a resumed handshake only when we have it behind us. */
     bool is_new = t->asked.is_shaking || (t->resume.offered && t->s.bytes_in == 0);
-    if (ssl_error == SSL_ERROR_SSL && is_new)
+    if (ssl_error == SSL_ERROR_SSL && is_new) {
         tls_resume_fail(&t->resume);
+        if (!is_shaking)
+            t->refusal = tls_resume_judge(t->ssl, err, t->n_records);
+    }
     if ((is_shaking && t->verify && tls_verify_fault(&f, t->ssl, name)) ||
         tls_asked_fault(&t->asked, &f, t->where))
         stream_copy_fault(&t->s, &f);
@@ -371,8 +376,10 @@ static int write_record(struct tls *t, const char *p, size_t len, size_t *done)
     t->wire = SIZE_MAX;
     int e = r > 0 ? SSL_ERROR_NONE : SSL_get_error(t->ssl, r);
     t->asked.is_writing = e == SSL_ERROR_WANT_WRITE;
-    if (r > 0)
+    if (r > 0) {
         *done += (size_t)r;
+        t->n_records++;
+    }
     return e;
 }
 
@@ -567,6 +574,11 @@ void tls_stream_begin_request(struct stream *s)
 bool tls_stream_has_offered(const struct stream *s)
 {
     return s->ops == &tls_ops && tls_of(s)->resume.offered;
+}
+
+enum tls_refusal tls_stream_refusal(const struct stream *s)
+{
+    return s->ops == &tls_ops ? tls_of(s)->refusal : TLS_REFUSED_NOT;
 }
 
 void tls_stream_spoil(struct stream *s)

@@ -40,6 +40,8 @@ bool tls_stream_is_resumed(const struct stream *s);
 /* True when the handshake offers a session, which may be why it fails: once it has, those sessions
  * are gone. */
 bool tls_stream_has_offered(const struct stream *s);
+/* What an alert says of the session that S began with. */
+enum tls_refusal tls_stream_refusal(const struct stream *s);
 /* The handshake has taken too long: the same. */
 void tls_stream_spoil(struct stream *s);
 /* notAfter of the peer's certificate, seconds since 1970. 0 for a plain stream, and where it cannot

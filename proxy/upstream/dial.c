@@ -85,7 +85,7 @@ struct dial {
     struct deadline step;  /* next attempt, or the end of the resolution delay or of the rest */
     struct post begin;     /* a literal address needs no query */
     struct fault fault;    /* the most telling one so far */
-    int64_t started, resolved, connected; /* µs, 0 = not yet */
+    int64_t started, resolved, connected, refused; /* µs, 0 = not yet */
     struct reap reap;
 };
 
@@ -398,7 +398,7 @@ static bool dial_rest(struct dial *d)
     bool is_cut = d->fault.code == FAULT_UP_CLOSED;
     if (!d->has_passing || (is_cut && d->was_cut))
         return false;
-    int64_t ms = outage_wait(str_from(d->connect), d->port);
+    int64_t ms = outage_wait(str_from(d->connect), d->port, &d->refused);
     if (ms == 0)
         return false;
     d->was_cut = is_cut;

@@ -29,13 +29,16 @@ static struct outage *place_of(uint64_t key)
     return &outages[(key >> 32) % PLACES];
 }
 
-int64_t outage_wait(struct str host, uint16_t port)
+int64_t outage_wait(struct str host, uint16_t port, int64_t *first)
 {
     int64_t now = loop_now();
     uint64_t key = key_of(host, port);
     struct outage *o = place_of(key);
-    if (o->key != key || o->since == 0 || now - o->latest > REMEMBERED)
-        *o = (struct outage){.key = key, .since = now};
+    if (*first == 0)
+        *first = now;
+    bool is_new = o->key != key || o->since == 0 || now - o->latest > REMEMBERED;
+    if (is_new || *first < o->since)
+        *o = (struct outage){.key = key, .since = *first};
     o->latest = now;
     int64_t age = now - o->since;
     if (age >= LAST_TRY)

@@ -12,8 +12,9 @@
 #include "base/str.h"
 
 /* Every address of HOST has just refused: after how many ms it is worth another try; 0: it is not.
- */
-int64_t outage_wait(struct str host, uint16_t port);
+ * *FIRST, of whoever asks and 0 at first, is when that was so for the first time (µs): it bounds
+ * the tries whatever has become of the record. */
+int64_t outage_wait(struct str host, uint16_t port, int64_t *first);
 /* HOST serves. */
 void outage_end(struct str host, uint16_t port);
 

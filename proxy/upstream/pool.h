@@ -31,15 +31,16 @@ struct pool_conn {
     unsigned n_begun;            /* that it was given since it was made */
     unsigned n_answered;         /* of them: those whose answer has begun */
     bool is_short;               /* it has turned others away: pool_conn_carried() */
-    unsigned n_refused; /* that were turned away since the last answer: pool_conn_refused() */
-    unsigned room;      /* how many it may carry at once: 1 by HTTP/1 */
-    size_t holds;       /* bytes: see struct pool_made */
-    bool is_shared;     /* HTTP/2 */
-    bool is_settling;   /* HTTP/2: `room` is a guess until the peer has said it */
-    bool is_going;      /* takes no other request, and is closed behind the last one */
-    bool is_reading;    /* what came is being taken in, so it is alive */
-    int64_t born;       /* µs */
-    int64_t idle_since; /* µs, 0: it carries its first requests */
+    unsigned n_refused;   /* that were turned away since the last answer: pool_conn_refused() */
+    unsigned room;        /* how many it may carry at once: 1 by HTTP/1 */
+    size_t holds;         /* bytes: see struct pool_made */
+    bool is_shared;       /* HTTP/2 */
+    bool is_settling;     /* HTTP/2: `room` is a guess until the peer has said it */
+    bool is_going;        /* takes no other request, and is closed behind the last one */
+    bool is_reading;      /* what came is being taken in, so it is alive */
+    enum up_loss refusal; /* HTTP/2: pool_conn_refusal(), once it is lost */
+    int64_t born;         /* µs */
+    int64_t idle_since;   /* µs, 0: it carries its first requests */
 };
 
 /* What a transport makes a connection of; STREAM is its own from then on. FACTS: peer and times. */
@@ -80,6 +81,13 @@ static inline void pool_conn_answered(struct pool_conn *c)
 void pool_conn_carried(struct pool_conn *c, unsigned n, bool is_short);
 /* A request that C still carries was refused. C goes when it refuses whatever it is asked. */
 void pool_conn_refused(struct pool_conn *c);
+/* What is known of requests that C, which is lost, has not answered, if the origin refused the
+ * session that C began with; else LOSS_FINAL. While C has its stream. */
+static inline enum up_loss pool_conn_refusal(const struct pool_conn *c)
+{
+    static const enum up_loss loss[] = {LOSS_FINAL, LOSS_REUSED, LOSS_UNSENT};
+    return loss[tls_stream_refusal(c->stream)];
+}
 /* C's stream goes its own way and keeps the slot: a token for pool_release_slot(). Then C is as
  * gone. */
 void *pool_conn_taken(struct pool_conn *c);

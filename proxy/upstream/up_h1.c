@@ -99,6 +99,8 @@ static void up_h1_fail(struct up_h1 *c, const struct fault *f)
         loss = LOSS_UNSENT;
     else if (!c->has_answered && c->conn.idle_since != 0)
         loss = LOSS_REUSED;
+    if (!c->has_answered && pool_conn_refusal(&c->conn) > loss)
+        loss = pool_conn_refusal(&c->conn);
     up_h1_close(c);
     if (events != NULL)
         events->on_fault(arg, f, loss);

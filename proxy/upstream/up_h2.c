@@ -116,6 +116,7 @@ static void up_h2_fail(struct up_h2 *c, uint32_t code, const struct fault *f)
     list_init(&lost);
     list_move(&lost, &c->streams);
     c->out_left = c->conn.stream->bytes_out;
+    c->conn.refusal = pool_conn_refusal(&c->conn);
     shut(c, code);
     while ((it = list_pop(&lost)) != NULL)
         up_h2_stream_lost(container_of(it, struct up_h2_stream, link), f);

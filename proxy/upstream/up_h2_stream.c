@@ -386,6 +386,8 @@ void up_h2_stream_lost(struct up_h2_stream *s, const struct fault *f)
         loss = LOSS_AMID;
     else if (!s->has_answered && s->us.facts.is_reused)
         loss = LOSS_REUSED;
+    if (!s->has_answered && conn->refusal > loss)
+        loss = conn->refusal;
     if (conn->n_answered > s->answered && !s->has_answered && !s->c->has_goaway)
         pool_conn_carried(conn, conn->n_answered, true);
     s->c = NULL;

@@ -86,6 +86,8 @@ def behave(conn, request):
     for _ in range(int(q["info"])):
         conn.send(b"HTTP/1.1 102 Processing\r\nX-Id: %s\r\n\r\n" % name.encode())
     head = b"HTTP/1.1 %s OK\r\nX-Id: %s\r\n" % (q["status"].encode(), name.encode())
+    if how == "early":
+        head += b"Connection: close\r\n"
     if request.method == "HEAD" or q["status"] in ("204", "304"):
         conn.send(head + b"\r\n")
         return True
@@ -168,9 +170,9 @@ class Plan:
         body = text("up" + name, up)
         if up and r.random() < 0.5:
             data += b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(chunks(body, r.choice((13, 1000, 50000))))
-            data += b"0\r\n\r\n" if how != "early" else b""
+            data += b"0\r\n\r\n"
         else:
-            data += b"Content-Length: %d\r\n" % (up + (how == "early")) if up else b""
+            data += b"Content-Length: %d\r\n" % up if up else b""
             data += b"\r\n" + body
         none = method == "HEAD" or status in ("204", "304")
         expected = text(name, size) if how in WHOLE + CUTS + ("ws", "early") and not none else b""
@@ -179,7 +181,7 @@ class Plan:
         if how in CUTS and none:
             how = "length"
         return Step(method, name, how, data, 101 if how == "ws" else int(status), expected,
-                    how in CUTS + ("ws", "early"))
+                    how in CUTS + ("ws",))
 
 
 class Run:

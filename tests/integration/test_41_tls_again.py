@@ -149,14 +149,14 @@ def alert_behind_hello(front, sock, hello):
         sock.recv(1)
 
 
-def at_once(proxy, urls, *args, **kw):
+def at_once(proxy, urls, *args, method="GET", **kw):
     """What each of URLS gets, all asked at the same time."""
     out, gate = [None] * len(urls), threading.Barrier(len(urls))
 
     def ask(n):
         with proxy.client() as c:
             gate.wait()
-            out[n] = c.exchange("GET", urls[n], *args, **kw)
+            out[n] = c.exchange(method, urls[n], *args, **kw)
     threads = [threading.Thread(target=ask, args=(n,)) for n in range(len(urls))]
     for t in threads:
         t.start()
@@ -185,6 +185,45 @@ def test_resumption_refused(ca, serve, front, make_proxy, protocol, version, tre
         f.end(server)
     assert f.seen["resumed"] > 0
     assert len(server.requests) == 84, "nothing was asked twice"
+
+
+def spoil_finished(front, sock, hello):
+    """The server takes the session, and cannot read the end of the handshake: it says so when requests are behind."""
+    with socket.create_connection(("127.0.0.1", front.target)) as other:
+        other.sendall(hello)
+        data = b""
+        while b"\x14\x03\x03\x00\x01\x01" not in data or len(data.partition(b"\x14\x03\x03\x00\x01\x01")[2]) < 45:
+            data += other.recv(65536)
+        sock.sendall(data)
+        data = b""
+        while len(data) < 6 + 45 + 50:  # with the beginning of a request
+            data += sock.recv(65536)
+        at = data.index(b"\x14\x03\x03\x00\x01\x01") + 20
+        other.sendall(data[:at] + bytes([data[at] ^ 1]) + data[at + 1:])
+        front.seen["spoilt"] += 1
+        sock.sendall(other.recv(65536))
+        sock.shutdown(socket.SHUT_WR)
+        while sock.recv(65536):
+            pass
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_resumption_refused_behind_requests(ca, serve, front, make_proxy, protocol, method):
+    """By TLS 1.2 the client is the last to speak: the server's alert finds requests that it has not read."""
+    ctx = ca.server_context(alpn=("h2", "http/1.1") if protocol == "h2" else ("http/1.1",))
+    ctx.maximum_version = ssl.TLSVersion.TLSv1_2
+    server = serve(answering(lambda r, c: ok(r.target)), context=ctx)
+    f = front(server.port)
+    p = make_proxy("workers = 1\n")
+    assert {r.status for r in at_once(p, [f.url()] * 4)} == {200}
+    f.end(server)
+    f.treat = spoil_finished
+    count = 40 if method == "GET" or protocol == "h1" else 1
+    urls = [f.url("/%d" % n) for n in range(count)]
+    got = at_once(p, urls, method=method)
+    assert [(r.status, r.text) for r in got] == [(200, "/%d" % n) for n in range(count)]
+    assert f.seen["spoilt"] > 0
+    assert len(server.requests) == 4 + count, "nothing was asked twice"
 
 
 @pytest.mark.h1_only("a handshake is looked at")

@@ -358,13 +358,37 @@ static void full_buffer_is_forgotten_with_its_body(void **state)
     close(fd);
 }
 
-/* An answer that is whole before its request ends the connection, and says so. */
+/* An answer that is whole before its request. */
 static void early_answer(void **state)
 {
     (void)state;
     int end = 0;
     int fd = rig_connect(&rig);
     rig_send(&rig, fd, "POST http://%P/a HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nab");
+    int origin = rig_accept(&rig, "ab");
+    fixture_write(origin, "HTTP/1.1 413 No\r\nContent-Length: 1\r\n\r\n1");
+    const char *text = rig_read(&rig, fd, "\r\n\r\n1", &end);
+    assert_null(strstr(text, "Connection: close"));
+    close(origin);
+    /* the rest of its body is nobody's, and what is behind it is the next request */
+    rig_send(&rig, fd, "cdefghiGET http://%P/b HTTP/1.1\r\nHost: h\r\n\r\n");
+    origin = rig_accept(&rig, "GET /b ");
+    fixture_write(origin, "HTTP/1.1 200 Yes\r\nContent-Length: 1\r\n\r\n2");
+    (void)rig_read(&rig, fd, "\r\n\r\n2", &end);
+    assert_int_equal(end, 0);
+    close(origin);
+    close(fd);
+    rig_check_empty(&rig);
+}
+
+/* Nobody reads gigabytes for nothing. */
+static void early_answer_to_much(void **state)
+{
+    (void)state;
+    int end = 0;
+    int fd = rig_connect(&rig);
+    rig_send(&rig, fd,
+             "POST http://%P/a HTTP/1.1\r\nHost: h\r\nContent-Length: 20000000\r\n\r\nab");
     int origin = rig_accept(&rig, "ab");
     fixture_write(origin, "HTTP/1.1 413 No\r\nContent-Length: 1\r\n\r\n1");
     const char *text = rig_read(&rig, fd, "\r\n\r\n1", &end);
@@ -481,6 +505,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(answers_that_nobody_reads, set_up, tear_down),
         cmocka_unit_test_setup_teardown(full_buffer_is_forgotten_with_its_body, set_up, tear_down),
         cmocka_unit_test_setup_teardown(early_answer, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(early_answer_to_much, set_up, tear_down),
         cmocka_unit_test_setup_teardown(stalled_upload, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bytes_behind_connect_wait, set_up, tear_down),
         cmocka_unit_test_setup_teardown(client_leaves_anywhere, set_up, tear_down),

@@ -144,7 +144,7 @@ static void test_restart(void **state)
         }
         close(fd);
         /* That is over: the next one begins anew. */
-        assert_int_equal(outage_wait(want.host, want.port), 100);
+        assert_int_equal(outage_wait(want.host, want.port, &(int64_t){0}), 100);
     }
 }
 
@@ -154,7 +154,7 @@ static void test_dead(void **state)
     (void)state;
     struct up_want want = fixture_want(&fix, "127.0.0.1", closed_port());
     assert_int_equal(dial(&want).fault.code, FAULT_REFUSED);
-    assert_int_equal(outage_wait(want.host, want.port), 0);
+    assert_int_equal(outage_wait(want.host, want.port, &(int64_t){0}), 0);
     struct result r[50] = {{0}};
     for (size_t k = 0; k < 50; k++)
         dial_start(fix.dns, &want, NULL, on_dialled, &r[k]);
@@ -165,6 +165,19 @@ static void test_dead(void **state)
     int fd = open_port(want.port);
     expect_stream(dial(&want), AF_INET);
     close(fd);
+}
+
+/* So many refuse that their records take each other's places: nobody waits for longer. */
+static void outages_of_many(void **state)
+{
+    char name[16];
+    (void)state;
+    for (int i = 0; i < 1000; i++) {
+        snprintf(name, sizeof(name), "h%d.test", i % 500);
+        int64_t first = loop_now() - (i < 500 ? 0 : 300 * 1000);
+        int64_t ms = outage_wait(str_from(name), 80, &first);
+        assert_true(i < 500 ? ms > 0 : ms == 0);
+    }
 }
 
 static void test_policy(void **state)
@@ -264,6 +277,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_faults, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_restart, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_dead, set_up, tear_down),
+        cmocka_unit_test(outages_of_many),
         cmocka_unit_test_setup_teardown(test_policy, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_cancel, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tls_cut, set_up, tear_down),

@@ -117,7 +117,7 @@ static void no_second_try(void **state)
         until(NULL);
         assert_non_null(strstr(p.told, "HTTP/1.1 502 "));
         assert_int_equal(p.x.retry.tries, 0);
-        assert_int_equal(p.x.must_close, how == 1);
+        assert_false(p.x.must_close);
         probe_close(&p, &rig);
     }
 }
@@ -384,7 +384,7 @@ static void credentials(void **state)
     assert_int_equal(p.x.state, EXCHANGE_AUTH);
     until(NULL);
     assert_non_null(strstr(p.told, "HTTP/1.1 407 "));
-    assert_true(p.x.must_close);
+    assert_false(p.x.must_close); /* what is left of its body may be passed over */
     probe_close(&p, &rig);
     probe_open(&p, &rig,
                "POST http://%P/ HTTP/1.1\r\nHost: h\r\nProxy-Authorization: Basic dTpw\r\n"
