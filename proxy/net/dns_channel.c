@@ -263,6 +263,17 @@ void dns_channels_close(struct list *channels)
 
 /* ---- questions */
 
+/* Puts A behind what R holds, unless it is there: who is named often is not tried more often. */
+static void record_add(struct dns_record *r, const struct ares_addrinfo_node *a)
+{
+    struct addr *addr = &r->addrs[r->n];
+    addr_from_sockaddr(addr, a->ai_addr, a->ai_addrlen);
+    for (unsigned i = 0; i < r->n; i++)
+        if (addr_equal(&r->addrs[i], addr))
+            return;
+    r->n++;
+}
+
 /* Copies what c-ares found; *TTL is the least of addresses and CNAMEs, in seconds. */
 static struct dns_record *record_of(const struct ares_addrinfo *info, int64_t *ttl)
 {
@@ -271,11 +282,13 @@ static struct dns_record *record_of(const struct ares_addrinfo *info, int64_t *t
          a = a->ai_next)
         n++;
     struct dns_record *r = n > 0 ? dns_record_new(NULL, n) : NULL;
-    unsigned i = 0;
+    if (r != NULL)
+        r->n = 0;
     *ttl = INT32_MAX;
+    unsigned i = 0;
     for (const struct ares_addrinfo_node *a = info->nodes; a != NULL; a = a->ai_next) {
-        if (i < n)
-            addr_from_sockaddr(&r->addrs[i++], a->ai_addr, a->ai_addrlen);
+        if (i++ < n)
+            record_add(r, a);
         if (a->ai_ttl < *ttl)
             *ttl = a->ai_ttl;
     }

@@ -312,6 +312,21 @@ def test_last_of_many_addresses(ca, make_proxy, dead):
         server.stop()
 
 
+@pytest.mark.h1_only("connections are counted")
+def test_an_address_that_is_named_often(make_proxy, serve):
+    """A name is no lever: an address stands for one attempt, however often it is named."""
+    server = serve(lambda conn: conn.cut(), tls=False)
+    dns = Dns({"origin.test": [("A", "127.0.0.1", 60)] * 200})
+    try:
+        p = make_proxy(dns.conf + "workers = 1\n")
+        with p.client() as c:
+            r = c.get("http://origin.test:%d/" % server.port)
+        assert (r.status, r.error) == (502, "connection_terminated"), r.text
+        assert server.accepted == 2  # one of them a moment later
+    finally:
+        dns.stop()
+
+
 # ---- client certificates that are asked for behind the request ----
 
 LOCATIONS = """
