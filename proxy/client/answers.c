@@ -13,7 +13,8 @@
 
 enum {
     HEAD_ON_STACK = 8192,
-    SKIP_MOST = 16 * 1024 * 1024 /* bytes of a body that are read though nobody wants them */
+    SKIP_MOST = 16 * 1024 * 1024, /* bytes of a body that are read though nobody wants them */
+    SKIP_LONG = 30 * 1000 * 1000  /* µs that they are read for, however slowly they come */
 };
 
 static const char joining[] = "the buffer that joins small writes";
@@ -112,7 +113,8 @@ bool ask_may_skip(const struct ask *a)
     const struct exchange *x = &a->x;
     uint64_t n = x->body.framing == H1_FRAMING_CHUNKED ? x->bytes_in : x->body.left;
     bool is_body = x->head.method.id != METHOD_CONNECT && !expect_is_waiting(x);
-    return x->req == HALF_DONE || (n <= SKIP_MOST && is_body);
+    bool is_late = a->item.done && loop_now() - x->t.end > SKIP_LONG;
+    return x->req == HALF_DONE || (n <= SKIP_MOST && is_body && !is_late);
 }
 
 static bool ask_is_last(const struct ask *a)

@@ -113,7 +113,7 @@ void client_read_body(struct client *c)
         client_body_ended(c, data);
     } else if (a->item.done && !ask_may_skip(a)) {
         struct fault f;
-        fault_say(&f, FAULT_BAD_REQUEST, "it was answered, and there is too much more of its body");
+        fault_say(&f, FAULT_BAD_REQUEST, "it was answered, and the rest of its body is too much");
         client_stop_body(c, &f);
     } else if (!exchange_body(&a->x, data)) {
         c->body_full = true;

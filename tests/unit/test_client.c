@@ -400,6 +400,28 @@ static void early_answer_to_much(void **state)
     rig_check_empty(&rig);
 }
 
+/* Nor for hours, byte by byte. */
+static void early_answer_to_a_trickle(void **state)
+{
+    (void)state;
+    int end = 0;
+    int fd = rig_connect(&rig);
+    rig_send(&rig, fd, "POST http://%P/a HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nab");
+    int origin = rig_accept(&rig, "ab");
+    fixture_write(origin, "HTTP/1.1 413 No\r\nContent-Length: 1\r\n\r\n1");
+    (void)rig_read(&rig, fd, "\r\n\r\n1", &end);
+    struct client *c = rig_client(&rig);
+    fixture_settle(&rig.f);
+    assert_int_equal(c->timer_is, TIMER_REST);
+    c->reading->x.t.end -= 31 * 1000 * 1000;
+    rig_send(&rig, fd, "c");
+    fixture_settle(&rig.f);
+    assert_null(rig_client(&rig));
+    close(origin);
+    close(fd);
+    rig_check_empty(&rig);
+}
+
 /* An upstream that takes no more of a body is not waited for for ever. */
 static void stalled_upload(void **state)
 {
@@ -506,6 +528,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(full_buffer_is_forgotten_with_its_body, set_up, tear_down),
         cmocka_unit_test_setup_teardown(early_answer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(early_answer_to_much, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(early_answer_to_a_trickle, set_up, tear_down),
         cmocka_unit_test_setup_teardown(stalled_upload, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bytes_behind_connect_wait, set_up, tear_down),
         cmocka_unit_test_setup_teardown(client_leaves_anywhere, set_up, tear_down),
