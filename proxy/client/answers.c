@@ -111,10 +111,12 @@ bool ask_may_wait(const struct ask *a)
 bool ask_may_skip(const struct ask *a)
 {
     const struct exchange *x = &a->x;
-    uint64_t n = x->body.framing == H1_FRAMING_CHUNKED ? x->bytes_in : x->body.left;
-    bool is_body = x->head.method.id != METHOD_CONNECT && !expect_is_waiting(x);
+    bool is_chunked = x->body.framing == H1_FRAMING_CHUNKED;
+    if (x->head.method.id == METHOD_CONNECT)
+        return !is_chunked && x->body.length == 0;
+    uint64_t n = is_chunked ? x->bytes_in : x->body.left;
     bool is_late = a->item.done && loop_now() - x->t.end > SKIP_LONG;
-    return x->req == HALF_DONE || (n <= SKIP_MOST && is_body && !is_late);
+    return x->req == HALF_DONE || (n <= SKIP_MOST && !expect_is_waiting(x) && !is_late);
 }
 
 static bool ask_is_last(const struct ask *a)

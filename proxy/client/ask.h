@@ -102,8 +102,8 @@ extern const struct source_ops client_source;
 bool ask_may_wait(const struct ask *a);
 /* If the answer of A is whole before its request is, the rest of the body is read and dropped, and
  * the connection goes on behind it. Not when that is much or takes long, nor where the client may
- * never send it, for it waits for 100 (RFC 9110 §10.1.1), nor behind CONNECT, where a body means
- * nothing. */
+ * never send it, for it waits for 100 (RFC 9110 §10.1.1). Nor behind the body of a CONNECT, though
+ * it has come: for another reader it is what follows the request. */
 bool ask_may_skip(const struct ask *a);
 /* A is first in line now: what was held goes out. */
 void ask_promote(struct ask *a);

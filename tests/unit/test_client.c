@@ -39,6 +39,10 @@ static void own_answers(void **state)
          "message/http", 1},
         {"CONNECT h:80 HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n", " 400 ", 1},
         {"CONNECT h:80 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", " 400 ", 1},
+        {"CONNECT h:80 HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nabcde", " 400 ", 1},
+        {"CONNECT h:81 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", " 400 ",
+         1},
+        {"CONNECT h:81 HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", " 403 ", 0},
         {"CONNECT h:80 HTTP/1.0\r\nHost: h\r\n\r\n", "established\r\n\r\n", 0},
         {"CONNECT h:80 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\nOPTIONS / HTTP/1.1\r\nHost: "
          "h\r\nMax-Forwards: 0\r\n\r\n",
