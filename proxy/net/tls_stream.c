@@ -216,7 +216,7 @@ static int record_fault(struct tls *t, int ssl_error)
     bool is_new = t->asked.is_shaking || (t->resume.offered && t->s.bytes_in == 0);
     if (ssl_error == SSL_ERROR_SSL && is_new) {
         tls_resume_fail(&t->resume);
-        if (!is_shaking)
+        if (!is_shaking && !t->asked.is_used) /* what was asked for behind a request was read */
             t->refusal = tls_resume_judge(t->ssl, err, t->n_records);
     }
     if ((is_shaking && t->verify && tls_verify_fault(&f, t->ssl, name)) ||
