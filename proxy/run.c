@@ -109,9 +109,10 @@ static void stop_with_command(int number)
     pthread_sigmask(SIG_BLOCK, &one, NULL);
 }
 
-/* `suspend` in a shell with job control, which keeps the terminal for its own group: the shell that
- * has started us takes that back when we stop, too, and gives it to our group later. Whom another
- * has stopped by SIGSTOP may be continued without us. */
+/* COMMAND, in the foreground, has stopped itself by SIGSTOP, and the shell that has started us
+ * looks at us alone: links and elinks do so at Ctrl-Z, and `suspend` in a shell with job control,
+ * which has the terminal for a group of its own and must get it back. Whom another has stopped
+ * elsewhere may be continued without us. */
 static void suspend_with_shell(const struct run *r)
 {
     pid_t own = getpgrp();
@@ -119,9 +120,9 @@ static void suspend_with_shell(const struct run *r)
     int tty = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (tty < 0)
         return;
-    if (group != own && own != getsid(0) && tcgetpgrp(tty) == group) {
+    if (own != getsid(0) && tcgetpgrp(tty) == group) {
         kill(getpid(), SIGSTOP);
-        if (tcgetpgrp(tty) == own)
+        if (group != own && tcgetpgrp(tty) == own)
             tcsetpgrp(tty, group);
     }
     close(tty);

@@ -77,6 +77,7 @@ struct ask *ask_new(struct client *c)
     memset(&a->out, 0, sizeof a->out);
     a->keep_alive = true;
     a->cut = false;
+    a->is_told = false;
     memset(&a->trailers, 0, sizeof a->trailers);
     return a;
 }
@@ -158,7 +159,7 @@ static void ask_emit(struct ask *a, const struct iovec *iov, int n)
     for (int i = 0; i < n; i++)
         total += iov[i].iov_len;
     a->x.bytes_out += total;
-    if (ask_is_first(a)) {
+    if (ask_is_first(a) && !a->is_told) {
         client_write(a->c, iov, n);
         return;
     }
@@ -187,6 +188,15 @@ void ask_promote(struct ask *a)
         exchange_pause(&a->x, false);
 }
 
+void ask_release(struct ask *a)
+{
+    if (!a->is_told)
+        return;
+    a->is_told = false;
+    if (ask_is_first(a))
+        ask_promote(a);
+}
+
 /* Serialises a head. Interim ones leave at once: the client waits for them. */
 static void ask_emit_head(struct ask *a, struct h1_head *head, const struct h1_out *out)
 {
@@ -207,8 +217,10 @@ static void on_info(struct exchange *x, struct h1_head *head)
         return; /* a 1.0 client takes it for the answer */
     struct h1_out out = {.framing = H1_FRAMING_NONE, .keep_alive = true};
     ask_emit_head(a, head, &out);
-    if (head->status == 100)
-        client_run(a->c); /* the client may send now, and its time runs */
+    if (head->status != 100)
+        return;
+    a->is_told = !x->body_begun && a->c->reading == a && ask_is_first(a);
+    client_run(a->c); /* the client may send now, and its time runs */
 }
 
 static void on_head(struct exchange *x, struct h1_head *head, enum h1_framing framing,
@@ -226,6 +238,8 @@ static void on_head(struct exchange *x, struct h1_head *head, enum h1_framing fr
                         a->out.framing != H1_FRAMING_CLOSE &&
                         !(x->engine->draining && ask_is_last(a));
     ask_emit_head(a, head, &a->out);
+    if (a->is_told)
+        client_run(a->c); /* the time that it is held runs */
 }
 
 static void on_body(struct exchange *x, const char *p, size_t n)

@@ -49,7 +49,14 @@ struct client {
     bool cut;            /* and must not look like a proper end */
     bool said_last; /* the client itself asked to close: it sends nothing behind that request */
     bool dropped;   /* but it did, or was not read to its end: closing at once would reset it */
-    enum client_timer { TIMER_NONE, TIMER_IDLE, TIMER_HEAD, TIMER_BODY, TIMER_REST } timer_is;
+    enum client_timer {
+        TIMER_NONE,
+        TIMER_IDLE,
+        TIMER_HEAD,
+        TIMER_BODY,
+        TIMER_REST,
+        TIMER_TOLD
+    } timer_is;
     struct deadline timer;
     struct deadline write_timer; /* write_timeout, while output waits */
     uint64_t write_mark;         /* bytes_out when it was set */
@@ -62,10 +69,11 @@ struct ask {
     struct exchange x;
     struct client *c; /* borrowed; valid until ask_close() */
     struct order_item item;
-    struct evbuffer *held; /* answer whose turn has not come */
+    struct evbuffer *held; /* answer whose turn has not come, or that ask_release() lets go */
     struct h1_out out;
     bool keep_alive;        /* the client wants to go on after it */
     bool cut;               /* the answer ends here and is not whole */
+    bool is_told;           /* 100, and has sent nothing since: its answer is held */
     struct fields trailers; /* of the request */
 };
 
@@ -107,6 +115,10 @@ bool ask_may_wait(const struct ask *a);
 bool ask_may_skip(const struct ask *a);
 /* A is first in line now: what was held goes out. */
 void ask_promote(struct ask *a);
+/* The client of A has sent some of its body, or has had time to: an answer that came right behind
+ * 100 goes out. Before, one read of the client's could take both, and there are those that lose the
+ * second then, and wait for it for ever (Java's HttpURLConnection). */
+void ask_release(struct ask *a);
 /* Bytes for the client, gathered until the end of the turn. */
 void client_write(struct client *c, const struct iovec *iov, int n);
 /* Sends what is gathered, whoever it is for. */

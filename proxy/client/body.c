@@ -43,6 +43,7 @@ void client_stop_body(struct client *c, const struct fault *f)
     struct ask *a = c->reading;
     c->state = CLIENT_LAST;
     c->reading = NULL;
+    ask_release(a);
     exchange_refuse(&a->x, f);
     client_run(c);
 }
@@ -107,6 +108,7 @@ void client_read_body(struct client *c)
     struct h1_body *body = &a->x.body;
     char room[H1_BODY_JOIN];
     struct str data = {NULL, 0};
+    ask_release(a);
     if (!h1_body_is_done(body) && !client_feed_body(c, room, &data))
         return;
     if (h1_body_is_done(body)) {

@@ -9,6 +9,7 @@
 #include "base/log_limit.h"
 #include "client/admit.h"
 #include "client/room.h"
+#include "exchange/expect.h"
 #include "exchange/hold.h"
 #include "exchange/tunnel.h"
 #include "net/stream_share.h"
@@ -149,7 +150,10 @@ static void client_set_timer(struct client *c, bool has_read)
 {
     enum client_timer is = TIMER_NONE;
     int64_t ms = 0;
-    if (c->state == CLIENT_BODY && c->reading->item.done) {
+    if (c->state == CLIENT_BODY && c->reading->is_told && c->reading->held != NULL) {
+        is = TIMER_TOLD;
+        ms = EXPECT_MS;
+    } else if (c->state == CLIENT_BODY && c->reading->item.done) {
         is = TIMER_REST;
         ms = client_conf(c)->body_timeout;
         ms = ms > 0 && ms < REST_MS ? ms : REST_MS;
@@ -210,8 +214,8 @@ static bool client_retire(struct client *c)
     while ((first = order_first(&c->order)) != NULL && first->done) {
         struct ask *a = ask_at(first);
         bool ends = !a->out.keep_alive;
-        if (c->reading == a && !ends)
-            break; /* the rest of its body is read first */
+        if (c->reading == a && (!ends || a->is_told))
+            break; /* the rest of its body is read first, or some of it */
         c->cut = c->cut || (a->cut && a->out.framing == H1_FRAMING_CLOSE);
         ask_close(a, FAULT_NONE);
         if (ends) {
@@ -359,6 +363,10 @@ static void on_timer(void *arg)
         fault_say(&f, FAULT_REQUEST_TIMEOUT,
                   "the request body made a pause longer than client.body_timeout");
         client_stop_body(c, &f);
+        break;
+    case TIMER_TOLD:
+        ask_release(c->reading);
+        client_run(c);
         break;
     default:
         client_close(c);

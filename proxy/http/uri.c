@@ -114,6 +114,8 @@ static bool parse_ip6(struct uri_host *h, struct arena *arena, struct str ip, co
     return true;
 }
 
+static const char bad_port[] = "The port is not a number from 1 to 65535.";
+
 /* ":8443", ":" or nothing. */
 static bool parse_port(struct uri_host *h, struct str rest, const char **why)
 {
@@ -125,7 +127,7 @@ static bool parse_port(struct uri_host *h, struct str rest, const char **why)
     if (rest.len == 1)
         return true;
     if (!str_to_u64(str_from_byte(rest, 1), &port) || port == 0 || port > UINT16_MAX)
-        return fail(why, "The port is not a number from 1 to 65535.");
+        return fail(why, bad_port);
     h->port = (uint16_t)port;
     return true;
 }
@@ -206,10 +208,11 @@ static struct str take_authority(struct str *s)
     return authority;
 }
 
-/* Behind the scheme of a target. A "%" would be legal in the host, but behind userinfo it is what
- * clients make of an "@" that was too many, and the host would show a piece of the password. */
+/* Behind the scheme of a target, before REST. A "%" would be legal in the host, but behind userinfo
+ * it is what clients make of an "@" that was too many, and the host would show a piece of the
+ * password. */
 static bool parse_authority(struct target *t, struct arena *arena, struct str authority,
-                            const char **why)
+                            struct str rest, const char **why)
 {
     t->userinfo = userinfo_take(&authority);
     if (t->userinfo.p != NULL && !userinfo_check(t->userinfo, why))
@@ -217,7 +220,12 @@ static bool parse_authority(struct target *t, struct arena *arena, struct str au
     if (t->userinfo.p != NULL && str_find(authority, '%') < authority.len)
         return fail(why, "The host behind the user information has a percent sign in it: an @ in a "
                          "password must be written as %40.");
-    return parse_host(&t->host, arena, authority, why);
+    if (parse_host(&t->host, arena, authority, why))
+        return true;
+    if (*why == bad_port && str_find(rest, '@') < rest.len) /* wget undoes %2F */
+        *why = "The port is not a number from 1 to 65535; if a password stands before the host, a "
+               "slash in it must be written as %2F, a ? as %3F and a # as %23.";
+    return false;
 }
 
 /* Path and query at the front of RAW, up to a fragment. */
@@ -240,7 +248,7 @@ static bool parse_absolute(struct target *t, struct arena *arena, struct str raw
         t->path = userinfo.p == NULL ? rest : str_from_byte(rest, userinfo.len + 1);
         return true;
     }
-    if (!parse_authority(t, arena, authority, why))
+    if (!parse_authority(t, arena, authority, raw, why))
         return false;
     t->path = take_path(t, raw);
     if (t->path.len == 0)

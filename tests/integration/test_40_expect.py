@@ -117,6 +117,30 @@ def test_an_early_answer_wins(one, serve, status):
 
 
 @pytest.mark.h1_only("the client's side is what counts")
+@pytest.mark.parametrize("size", [2, MIB])
+def test_an_answer_right_behind_100(one, serve, size):
+    """One read of a client's may not take both: there are those that lose the second then."""
+    text = "x" * size
+    server = serve(saying(CONTINUE + ok(text, status="401 Unauthorized")))
+    c = one()
+    begun = time.monotonic()
+    ask(c, server.url())
+    r = c.response()
+    assert len(r.interim) == 1 and r.status == 401 and r.text == text
+    assert time.monotonic() - begun >= PATIENCE
+    c.send("abc")  # the rest goes nowhere, and the connection goes on
+    ask(c, server.url())
+    assert c.head().status == 100
+    c.send("a")
+    r = c.response()
+    assert r.status == 401 and r.text == text
+    c.send("bc")
+    ask(c, server.url(), length=20 * MIB)
+    r = c.response()
+    assert r.status == 401 and r.text == text and c.closed()
+
+
+@pytest.mark.h1_only("the client's side is what counts")
 def test_who_is_not_told(one, serve):
     server = serve(lambda conn: (conn.read_request(), time.sleep(2 * PATIENCE), conn.send(ok("fin"))))
     c = one()

@@ -413,6 +413,20 @@ def test_suspend_gives_the_shell_its_terminal_back(terminal):
     t.wait(0)
 
 
+def test_a_command_that_stops_itself_stops_both(terminal):
+    """As links and elinks do at Ctrl-Z, by SIGSTOP; fg has both go on."""
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("no bash")
+    inner = "kill -STOP \\$\\$; echo on=$((1+1)); exit 5"
+    script = "%s run -- sh -c \"%s\"; echo stopped=$?; fg; echo ended=$?" % (binary(), inner)
+    t = terminal(bash, "--norc", "-m", "-c", script)
+    t.wait_seen(b"stopped=%d" % (128 + signal.SIGSTOP))
+    t.wait_seen(b"on=2")
+    t.wait_seen(b"ended=5")
+    t.wait(0)
+
+
 def test_control_z_where_no_shell_looks_stops_nothing(recorder, terminal):
     r = recorder("group")
     t = terminal(*run_line(*r.command))
