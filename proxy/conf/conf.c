@@ -427,91 +427,19 @@ char *conf_dump(const struct conf *c)
     return xstrdup(c->text);
 }
 
-static void strings_clear(struct strings *s)
-{
-    for (unsigned i = 0; i < s->n; i++)
-        free(s->v[i]);
-    free(s->v);
-}
-
-static void rule_clear(struct rule *r)
-{
-    char *texts[] = {r->pattern,
-                     r->where,
-                     r->host,
-                     r->connect_host,
-                     r->sni,
-                     r->tls.ca_file,
-                     r->tls.ca_dir,
-                     r->tls.ca_extra,
-                     r->tls.crl_file,
-                     r->tls.client_cert,
-                     r->tls.client_key,
-                     r->tls.ciphers,
-                     r->tls.ciphersuites};
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-        free(texts[i]);
-    for (unsigned i = 0; i < r->n_edits; i++) {
-        free(r->edits[i].name);
-        free(r->edits[i].value);
-    }
-    free(r->edits);
-    for (unsigned i = 0; i < r->n_written; i++)
-        free(r->written[i].where);
-    free(r->written);
-}
-
-static void listeners_clear(struct conf *c)
-{
-    for (unsigned i = 0; i < c->n_listeners; i++) {
-        free(c->listeners[i].text);
-        free(c->listeners[i].where);
-    }
-    free(c->listeners);
-    for (unsigned i = 0; i < c->n_forwards; i++) {
-        free(c->forwards[i].listener);
-        free(c->forwards[i].host);
-        free(c->forwards[i].path);
-        strings_clear(&c->forwards[i].hosts);
-        strings_clear(&c->forwards[i].origins);
-    }
-    free(c->forwards);
-}
-
-static void destination_clear(struct destination_conf *d)
-{
-    free(d->ports.v);
-    free(d->connect_ports.v);
-    netset_clear(&d->deny);
-    netset_clear(&d->allow);
-    strings_clear(&d->allow_hosts);
-    strings_clear(&d->deny_hosts);
-    rule_index_free(d->allow_index);
-    rule_index_free(d->deny_index);
-}
-
 static void conf_free(struct conf *c)
 {
     if (c->on_free != NULL)
         c->on_free(c);
     rule_index_free(c->index);
-    for (unsigned i = 0; i < c->n_rules; i++)
-        rule_clear(&c->rules[i]);
-    free(c->rules);
-    listeners_clear(c);
-    for (unsigned i = 0; i < c->n_connect_to; i++) {
-        free(c->connect_to[i].host);
-        free(c->connect_to[i].to_host);
-    }
-    free(c->connect_to);
+    rule_index_free(c->destination.allow_index);
+    rule_index_free(c->destination.deny_index);
     netset_clear(&c->client.allow);
-    free(c->client.auth_file);
-    strings_clear(&c->dns.servers);
-    destination_clear(&c->destination);
-    strings_clear(&c->service_hosts);
-    free(c->log.access);
+    netset_clear(&c->destination.deny);
+    netset_clear(&c->destination.allow);
     htpasswd_free(c->htpasswd);
     free(c->text);
+    arena_clear(&c->arena);
     free(c);
 }
 

@@ -13,6 +13,7 @@ struct htpasswd; /* conf/policy.c */
 
 struct conf {
     _Atomic unsigned refs;
+    struct arena arena;  /* texts and lists, which only grow while the snapshot is made */
     unsigned generation; /* 1 for the first snapshot, rising with each reload; part of pool keys */
     struct listener *listeners;
     unsigned n_listeners;

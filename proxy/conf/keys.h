@@ -15,8 +15,8 @@ enum key_type {
     KEY_PORT,     /* uint16_t */
     KEY_CHOICE,   /* int: one of `choices` */
     KEY_FLAG,     /* bool: one of `choices` */
-    KEY_TEXT,     /* char * */
-    KEY_HOST,     /* char *: a name or an IP literal, lower case */
+    KEY_TEXT,     /* const char * */
+    KEY_HOST,     /* const char *: a name or an IP literal, lower case */
     KEY_WORKERS,  /* unsigned: a number or auto */
     KEY_BIND,     /* struct upstream_conf.bind4 and bind6 */
     KEY_CONNECT,  /* struct rule.connect_host and connect_port */

@@ -9,23 +9,23 @@
 
 /* A list of strings. */
 struct strings {
-    char **v; /* terminated strings */
+    const char **v; /* terminated strings */
     unsigned n;
 };
 
 /* curl's --connect-to. */
 struct connect_to {
-    char *host;       /* lower case; "" matches any */
-    uint16_t port;    /* 0 matches any */
-    char *to_host;    /* "" keeps the host */
-    uint16_t to_port; /* 0 keeps the port */
+    const char *host;    /* lower case; "" matches any */
+    uint16_t port;       /* 0 matches any */
+    const char *to_host; /* "" keeps the host */
+    uint16_t to_port;    /* 0 keeps the port */
 };
 
 /* A listener that speaks for one origin. */
 struct forward {
-    char *listener; /* as written */
-    char *host;     /* lower case; IPv6 without brackets */
-    char *path;     /* put before the request's path; "" or "/v2", no slash at the end */
+    const char *listener; /* as written */
+    const char *host;     /* lower case; IPv6 without brackets */
+    const char *path;     /* put before the request's path; "" or "/v2", no slash at the end */
     uint16_t port;
     bool is_rooted;         /* the host was written with a dot at its end */
     bool tls;               /* to = https:// */
@@ -35,9 +35,9 @@ struct forward {
 };
 
 struct listener {
-    char *text;                    /* as written, for messages */
+    const char *text;              /* as written, for messages */
     struct addr addr;              /* port 0 picks a free one */
-    char *where;                   /* "FILE:LINE", "TLSFAN_X" or "-o key", for messages */
+    const char *where;             /* "FILE:LINE", "TLSFAN_X" or "-o key", for messages */
     const struct forward *forward; /* NULL: a proxy listener, or the service's */
     bool is_service;
 };
@@ -45,11 +45,11 @@ struct listener {
 /* durations in ms, 0 = none; sizes in bytes */
 struct client_conf {
     struct netset allow;
-    bool allow_is_set; /* by hand */
-    char *auth_file;   /* "" = none */
+    bool allow_is_set;     /* by hand */
+    const char *auth_file; /* "" = none */
     unsigned max_connections, max_pipeline;
     size_t max_head, buffer;
-    int64_t header_timeout, body_timeout, write_timeout, idle_timeout, tunnel_timeout;
+    int64_t header_timeout, body_timeout, write_timeout, idle_timeout;
     bool lenient, early_hints;
 };
 
@@ -87,7 +87,7 @@ struct batch_conf {
 
 struct log_conf {
     enum log_level level;
-    char *access;
+    const char *access;
     bool json, query;
 };
 

@@ -116,7 +116,6 @@ static void defaults(void **state)
     assert_int_equal(c->max_memory, 1 << 30);
     assert_int_equal(c->drain_timeout, 30000);
     assert_int_equal(c->client.max_head, 65536);
-    assert_int_equal(c->client.tunnel_timeout, 3600000);
     assert_int_equal(c->destination.connect_ports.n, 1);
     assert_int_equal(c->destination.connect_ports.v[0], 443);
     assert_int_equal(c->n_rules, 1);
