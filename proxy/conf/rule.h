@@ -11,7 +11,7 @@
 struct conf;
 struct strings;
 
-/* All that decides a TLS handshake but the host. */
+/* All that decides a TLS handshake but the host: conf/keys.c marks which keys do. */
 struct tls_policy {
     bool verify;
     bool session_resumption;
