@@ -4,7 +4,9 @@
  * thought. */
 #include "conf/build.h"
 
-#include "conf/policy.h"
+#include "conf/check.h"
+#include "conf/htpasswd.h"
+#include "conf/rule_index.h"
 #include "conf/value.h"
 
 struct build {

@@ -91,4 +91,49 @@ struct log_conf {
     bool json, query;
 };
 
+/* All that decides a TLS handshake but the host: conf/keys.c marks which keys do. */
+struct tls_policy {
+    bool verify;
+    bool session_resumption;
+    const char *ca_file, *ca_dir, *ca_extra, *crl_file; /* "" = none */
+    const char *client_cert, *client_key;
+    const char *ciphers, *ciphersuites;
+    int min_version; /* 0x0301 .. 0x0304, as in the protocol */
+    void *ctx;       /* struct tls_ctx, made by net/tls_ctx.c before workers see the snapshot */
+};
+
+/* A request_header entry: VALUE NULL removes the field. */
+struct header_edit {
+    const char *name;
+    const char *value;
+};
+
+/* Where a text of the configuration was written, for faults that only its use shows. */
+struct written {
+    const char *key;   /* of the table of keys */
+    const char *where; /* "FILE:LINE", "TLSFAN_X" or "-o key" */
+};
+
+struct rule {
+    const char *pattern; /* as written; "*" for rules[0] */
+    const char *where;   /* "FILE:LINE", for messages */
+    unsigned index;      /* position in conf->rules; part of pool keys */
+    const char *host;    /* pattern without port, lower case: "*", "*.suffix" or a name */
+    uint16_t match_port; /* 0: any */
+    bool upgrade;
+    uint16_t port;            /* 0: as section 3 of the manual says */
+    const char *connect_host; /* "" = none; where to connect instead */
+    uint16_t connect_port;
+    const char *sni; /* "" = the host */
+    unsigned max_per_host;
+    bool http2;                                             /* offered in ALPN */
+    bool lenient;                                           /* to the framing of HTTP/1 answers */
+    int64_t response_timeout, read_timeout, tunnel_timeout; /* ms */
+    struct header_edit *edits;
+    unsigned n_edits;
+    struct tls_policy tls;
+    struct written *written; /* of its KEY_TEXT keys; in rules[0] those outside rules, dotted */
+    unsigned n_written;
+};
+
 #endif

@@ -5,7 +5,7 @@
 #define TLSFAN_CONF_TLS_KEY_H
 
 #include "conf/keys.h"
-#include "conf/rule.h"
+#include "conf/sections.h"
 
 /* The values that R has of the keys which decide WHAT, as a text: it is equal for two rules just
  * when each of these values is. Heap, owned by the caller. */

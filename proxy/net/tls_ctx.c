@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 
 #include "base/hash.h"
+#include "conf/rule.h"
 #include "conf/tls_key.h"
 #include "net/tls_sessions.h"
 #include "net/tls_strength.h"

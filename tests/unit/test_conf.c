@@ -3,7 +3,9 @@
  * listeners; rules and forwards. A case is a text, what must come of it, and nothing outside /tmp.
  * */
 #include "conf/conf.h"
+#include "conf/conf_load.h"
 #include "conf/policy.h"
+#include "conf/rule.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "conf/conf.h"
+#include "conf/conf_load.h"
 #include "conf/value.h"
 
 static char *example(void)

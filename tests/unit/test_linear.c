@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "conf/conf.h"
+#include "conf/conf_load.h"
 #include "http/forward.h"
 #include "http/h1_parse.h"
 #include "http/rewrite.h"

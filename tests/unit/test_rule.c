@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "conf/conf.h"
+#include "conf/rule_index.h"
 
 /* A snapshot with rules only; PATTERNS are hosts with a port, 0 for any. */
 struct pattern {
