@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-#include "conf/conf.h"
+#include "conf/conf_load.h"
 
 enum action {
     ACTION_SERVE,

@@ -6,7 +6,7 @@
 #include <signal.h>
 #include <sys/signalfd.h>
 
-#include "conf/conf.h"
+#include "conf/conf_load.h"
 #include "options.h"
 
 struct server;

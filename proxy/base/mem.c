@@ -175,6 +175,16 @@ struct str arena_printf(struct arena *a, const char *fmt, ...)
     return str_make(text, (size_t)n);
 }
 
+void *arena_grow(struct arena *a, void *v, size_t n, size_t size)
+{
+    if ((n & (n - 1)) != 0)
+        return v;
+    void *longer = arena_alloc(a, (n == 0 ? 1 : 2 * n) * size);
+    if (n > 0)
+        memcpy(longer, v, n * size);
+    return longer;
+}
+
 void arena_clear(struct arena *a)
 {
     struct arena_block *b = a->blocks;

@@ -43,6 +43,9 @@ void *arena_alloc(struct arena *a, size_t n);
 struct str arena_dup(struct arena *a, struct str s);
 struct str arena_printf(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
+/* xgrow() in an arena, which keeps the shorter arrays too. */
+void *arena_grow(struct arena *a, void *v, size_t n, size_t size);
+
 /* Frees all of it; the arena is as after arena_init(). */
 void arena_clear(struct arena *a);
 

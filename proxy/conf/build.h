@@ -4,14 +4,11 @@
 #ifndef TLSFAN_CONF_BUILD_H
 #define TLSFAN_CONF_BUILD_H
 
+#include "conf/conf.h"
 #include "conf/settings.h"
 
 /* Fills C, which is zeroed, from S. Every fault there is adds to FAULTS; C may be freed in any
  * case. */
 void build_conf(struct conf *c, struct settings *s, struct conf_faults *faults);
-
-/* What no single key shows: open listeners, doubles, keys that go together. Part of build_conf().
- * */
-void check_conf(const struct conf *c, struct conf_faults *faults);
 
 #endif

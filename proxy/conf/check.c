@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Checks that need more than one key. The first of them keeps tlsfan from becoming an open proxy by
  * a typing error: who listens beyond loopback says who may come. */
-#include "conf/build.h"
+#include "conf/check.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "conf/rule.h"
 
 static void check_open(const struct conf *c, const struct listener *l, struct conf_faults *faults)
 {

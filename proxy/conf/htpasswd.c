@@ -13,8 +13,8 @@
 #include <sys/random.h>
 
 #include "base/hash.h"
+#include "base/mem.h"
 #include "base/sip.h"
-#include "conf/policy.h"
 
 enum { SETS = 256, WAYS = 4, LINE_LIMIT = 4096 };
 
@@ -22,7 +22,7 @@ struct user {
     UT_hash_handle hh;
     char *name;
     char *hash;
-    struct policy_digest line; /* of `hash` */
+    struct auth_digest line; /* of `hash` */
 };
 
 /* Two words that are written one after the other: a reader that sees the halves of different pairs
@@ -59,7 +59,7 @@ static uint64_t sip_end(uint64_t v[4])
 }
 
 /* SipHash-2-4 with 128 bits of output (Aumasson and Bernstein, 2012), of BEFORE and S. */
-static struct policy_digest digest_of(struct policy_digest before, struct str s)
+static struct auth_digest digest_of(struct auth_digest before, struct str s)
 {
     const uint64_t *key = memory.key;
     uint64_t v[4] = {key[0] ^ UINT64_C(0x736f6d6570736575),
@@ -76,7 +76,7 @@ static struct policy_digest digest_of(struct policy_digest before, struct str s)
         word = 0;
     }
     sip_word(v, word | (uint64_t)s.len << 56);
-    struct policy_digest d;
+    struct auth_digest d;
     v[2] ^= 0xee;
     d.low = sip_end(v);
     v[1] ^= 0xdd;
@@ -92,13 +92,13 @@ static const struct user *user_of(const struct htpasswd *h, struct str pair)
     return u;
 }
 
-struct policy_digest htpasswd_digest(const struct htpasswd *h, struct str pair)
+struct auth_digest htpasswd_digest(const struct htpasswd *h, struct str pair)
 {
     const struct user *u = user_of(h, pair);
-    return digest_of(u == NULL ? (struct policy_digest){0, 0} : u->line, pair);
+    return digest_of(u == NULL ? (struct auth_digest){0, 0} : u->line, pair);
 }
 
-static bool remembers(struct policy_digest d)
+static bool remembers(struct auth_digest d)
 {
     const struct remembered *set = memory.pairs[d.low % SETS];
     for (int i = 0; i < WAYS; i++)
@@ -113,7 +113,7 @@ bool htpasswd_knows(const struct htpasswd *h, struct str pair)
     return remembers(htpasswd_digest(h, pair));
 }
 
-static void remember(struct policy_digest d)
+static void remember(struct auth_digest d)
 {
     if (remembers(d))
         return;
@@ -195,7 +195,7 @@ static void add_line(struct htpasswd *h, struct str line, const char *where,
     u = xcalloc(1, sizeof(*u));
     u->name = xstrndup(name.p, name.len);
     u->hash = xstrndup(hash.p, hash.len);
-    u->line = digest_of((struct policy_digest){0, 0}, hash);
+    u->line = digest_of((struct auth_digest){0, 0}, hash);
     HASH_ADD_KEYPTR(hh, h->users, u->name, name.len, u);
 }
 

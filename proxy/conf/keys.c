@@ -31,6 +31,9 @@ static const struct choice hosts_sent[] = {{"target", false}, {"client", true}, 
 #define IN_BASE(field)    .in_base = true, .offset = offsetof(struct rule, field)
 #define IN_RULE(field)    .offset = offsetof(struct rule, field)
 #define IN_FORWARD(field) .offset = offsetof(struct forward, field)
+/* What TLS with an origin needs to be made anew for; a rule that writes it has its own. */
+#define TRUST   .decides = DECIDES_TRUST
+#define CONTEXT .decides = DECIDES_CONTEXT
 /* Types with their bounds; nothing is read that a field could not hold. */
 #define BOOL              .type = KEY_BOOL
 #define TEXT              .type = KEY_TEXT
@@ -82,7 +85,7 @@ static const struct key global_keys[] = {
      .help = "the client takes no byte of an answer whose turn it is"},
     {"client.idle_timeout", TIME, IN_CONF(client.idle_timeout), .def = "300s",
      .help = "keep-alive"},
-    {"client.tunnel_timeout", TIME, IN_CONF(client.tunnel_timeout), .def = "1h",
+    {"client.tunnel_timeout", TIME, IN_BASE(tunnel_timeout), .def = "1h",
      .help = "CONNECT and Upgrade, between two reads of either side"},
     {"client.buffer", SIZE(4 * KIB, GIB), IN_CONF(client.buffer), .def = "256k",
      .help = "per exchange and direction, before the far side is slowed down"},
@@ -124,18 +127,19 @@ static const struct key global_keys[] = {
     {"dns.family", .type = KEY_CHOICE, IN_CONF(dns.family), .def = "any", .choices = families,
      .help = "addresses used: any, ipv4, ipv6"},
 
-    {"tls.ca_file", TEXT, IN_BASE(tls.ca_file), .def = "",
+    {"tls.ca_file", TEXT, IN_BASE(tls.ca_file), TRUST, .def = "",
      .help = "trusted certificates; \"\": the system's store; set: only these"},
-    {"tls.ca_dir", TEXT, IN_BASE(tls.ca_dir), .def = "",
+    {"tls.ca_dir", TEXT, IN_BASE(tls.ca_dir), TRUST, .def = "",
      .help = "the same as a directory: all in its files"},
-    {"tls.ca_extra", TEXT, IN_BASE(tls.ca_extra), .def = "",
+    {"tls.ca_extra", TEXT, IN_BASE(tls.ca_extra), TRUST, .def = "",
      .help = "trusted besides the system's store"},
-    {"tls.crl_file", TEXT, IN_BASE(tls.crl_file), .def = "", .help = "revoked certificates"},
-    {"tls.min_version", .type = KEY_CHOICE, IN_BASE(tls.min_version), .def = "1.2",
+    {"tls.crl_file", TEXT, IN_BASE(tls.crl_file), TRUST, .def = "", .help = "revoked certificates"},
+    {"tls.min_version", .type = KEY_CHOICE, IN_BASE(tls.min_version), CONTEXT, .def = "1.2",
      .choices = versions, .help = "1.0, 1.1, 1.2 or 1.3"},
-    {"tls.ciphers", TEXT, IN_BASE(tls.ciphers), .def = "", .help = "TLS 1.2 list"},
-    {"tls.ciphersuites", TEXT, IN_BASE(tls.ciphersuites), .def = "", .help = "TLS 1.3 list"},
-    {"tls.session_resumption", BOOL, IN_BASE(tls.session_resumption), .def = "on",
+    {"tls.ciphers", TEXT, IN_BASE(tls.ciphers), CONTEXT, .def = "", .help = "TLS 1.2 list"},
+    {"tls.ciphersuites", TEXT, IN_BASE(tls.ciphersuites), CONTEXT, .def = "",
+     .help = "TLS 1.3 list"},
+    {"tls.session_resumption", BOOL, IN_BASE(tls.session_resumption), CONTEXT, .def = "on",
      .help = "shorter handshakes with an origin seen before"},
 
     {"rewrite.location", BOOL, IN_CONF(rewrite.location), .def = "on",
@@ -192,15 +196,16 @@ static const struct key rule_keys[] = {
      .help = "another server name for SNI and verification"},
     {"verify", BOOL, IN_RULE(tls.verify), .def = "on",
      .help = "off: any certificate is taken; logged at start"},
-    {"ca_file", TEXT, IN_RULE(tls.ca_file), .inherits = true, .def = "",
+    {"ca_file", TEXT, IN_RULE(tls.ca_file), TRUST, .inherits = true, .def = "",
      .help = "as in tls; set: only these"},
-    {"client_cert", TEXT, IN_RULE(tls.client_cert), .def = "",
+    {"client_cert", TEXT, IN_RULE(tls.client_cert), CONTEXT, .def = "",
      .help = "certificate shown to the origin"},
-    {"client_key", TEXT, IN_RULE(tls.client_key), .def = "",
+    {"client_key", TEXT, IN_RULE(tls.client_key), CONTEXT, .def = "",
      .help = "its key; \"\": in the same file"},
-    {"min_version", .type = KEY_CHOICE, IN_RULE(tls.min_version), .inherits = true, .def = "",
-     .choices = versions, .help = "as in tls"},
-    {"ciphers", TEXT, IN_RULE(tls.ciphers), .inherits = true, .def = "", .help = "as in tls"},
+    {"min_version", .type = KEY_CHOICE, IN_RULE(tls.min_version), CONTEXT, .inherits = true,
+     .def = "", .choices = versions, .help = "as in tls"},
+    {"ciphers", TEXT, IN_RULE(tls.ciphers), CONTEXT, .inherits = true, .def = "",
+     .help = "as in tls"},
     {"http2", BOOL, IN_RULE(http2), .inherits = true, .def = "", .help = "as in upstream"},
     {"max_per_host", NUMBER(0, 1000000), IN_RULE(max_per_host), .inherits = true, .def = "0",
      .help = "0: as in upstream"},

@@ -15,8 +15,8 @@ enum key_type {
     KEY_PORT,     /* uint16_t */
     KEY_CHOICE,   /* int: one of `choices` */
     KEY_FLAG,     /* bool: one of `choices` */
-    KEY_TEXT,     /* char * */
-    KEY_HOST,     /* char *: a name or an IP literal, lower case */
+    KEY_TEXT,     /* const char * */
+    KEY_HOST,     /* const char *: a name or an IP literal, lower case */
     KEY_WORKERS,  /* unsigned: a number or auto */
     KEY_BIND,     /* struct upstream_conf.bind4 and bind6 */
     KEY_CONNECT,  /* struct rule.connect_host and connect_port */
@@ -42,6 +42,14 @@ enum key_scope {
     KEY_SCOPES
 };
 
+/* What a key of a rule decides of TLS with an origin, each with all that stands before it: rules
+ * that differ in it have another store of certificates, or another context. */
+enum key_decides {
+    DECIDES_NOTHING, /* that a context holds: what is left is set connection by connection */
+    DECIDES_CONTEXT,
+    DECIDES_TRUST, /* which certificates are trusted, by a context, too */
+};
+
 /* A word that stands for a number; tables end with a NULL word. */
 struct choice {
     const char *word;
@@ -51,9 +59,10 @@ struct choice {
 struct key {
     const char *name; /* dotted for KEY_GLOBAL: "client.allow"; else the plain name */
     enum key_type type;
-    bool in_base;     /* KEY_GLOBAL kept in rules[0], where rules inherit it from */
-    bool inherits;    /* KEY_RULE: an empty text, or the number 0, takes the upstream/tls value */
-    bool is_secret;   /* -T masks it */
+    bool in_base;   /* KEY_GLOBAL kept in rules[0], where rules inherit it from */
+    bool inherits;  /* KEY_RULE: an empty text, or 0, takes the value of the in_base key */
+    bool is_secret; /* -T masks it */
+    enum key_decides decides;
     size_t offset;    /* of the field in struct conf, rule or forward */
     const char *def;  /* as text; elements of a list divided by ", " */
     int64_t min, max; /* of KEY_SIZE, KEY_DURATION (ms), KEY_NUMBER, KEY_PORT */

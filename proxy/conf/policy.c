@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "base/base64.h"
-#include "conf/htpasswd.h"
+#include "conf/rule_index.h"
 
 enum { CREDENTIALS_MAX = 1024, FIELD_MAX = 2048 }; /* bytes decoded, and as the field has them */
 
@@ -82,9 +82,9 @@ struct str policy_user(struct str value, char *dst, size_t cap)
     return str_make(dst, n);
 }
 
-struct policy_digest policy_auth_digest(const struct conf *c, struct str value)
+struct auth_digest policy_auth_digest(const struct conf *c, struct str value)
 {
-    struct policy_digest digest = {0, 0};
+    struct auth_digest digest = {0, 0};
     char buffer[CREDENTIALS_MAX];
     struct str pair;
     if (c->htpasswd != NULL && parse_basic(value, buffer, &pair))

@@ -6,6 +6,7 @@
 
 #include "base/fault.h"
 #include "conf/conf.h"
+#include "conf/htpasswd.h"
 
 /* False with FAULT_DENIED (naming client.allow) when PEER is in none of client.allow. unix: may
  * always come. */
@@ -14,11 +15,6 @@ MUST_CHECK bool policy_client(const struct conf *c, const struct addr *peer, str
 /* What a browser says of a request, in Origin and Sec-Fetch-Site (p NULL: not there). False when a
  * page of another origin than http://OWN makes it; OWN is "host" or "host:port". */
 MUST_CHECK bool policy_page(struct str origin, struct str site, struct str own);
-
-/* Reads an htpasswd file: bcrypt and SHA-crypt; another hash is a fault that names htpasswd -B.
- * NULL and a fault at WHERE when it cannot be used. */
-struct htpasswd *htpasswd_load(const char *path, const char *where, struct conf_faults *faults);
-void htpasswd_free(struct htpasswd *h);
 
 /* A check of credentials. Hashing takes 50 ms, so what was verified once is remembered (keyed
  * digests, bounded, over reloads as long as the user's line stays), and only a new pair must go to
@@ -35,10 +31,7 @@ MUST_CHECK bool policy_auth_slow(const struct conf *c, struct str value);
 /* Of what policy_auth() found to be POLICY_AUTH_SLOW: equal when policy_auth_slow() must say the
  * same, for the user and the password are, and the line of the file. Keyed: it means nothing
  * outside this process. Any thread, quick. */
-struct policy_digest {
-    uint64_t low, high;
-};
-struct policy_digest policy_auth_digest(const struct conf *c, struct str value);
+struct auth_digest policy_auth_digest(const struct conf *c, struct str value);
 
 /* Destination by name alone: allow_hosts and deny_hosts. */
 bool policy_name(const struct conf *c, struct str host);

@@ -1,70 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rules: what holds for some hosts only. A rule is found in a time that does not grow with their
- * number: exact names in a hash, "*.suffix" by label. */
+/* Which rule holds, and where what it says was written. */
 #ifndef TLSFAN_CONF_RULE_H
 #define TLSFAN_CONF_RULE_H
 
-#include <stdint.h>
-
-#include "base/str.h"
-
-struct conf;
-struct strings;
-
-/* All that decides a TLS handshake but the host. */
-struct tls_policy {
-    bool verify;
-    bool session_resumption;
-    char *ca_file, *ca_dir, *ca_extra, *crl_file; /* "" = none */
-    char *client_cert, *client_key;
-    char *ciphers, *ciphersuites;
-    int min_version; /* 0x0301 .. 0x0304, as in the protocol */
-    void *ctx;       /* struct tls_ctx, made by net/tls_ctx.c before workers see the snapshot */
-};
-
-/* A request_header entry: VALUE NULL removes the field. */
-struct header_edit {
-    char *name;
-    char *value;
-};
-
-/* Where a text of the configuration was written, for faults that only its use shows. */
-struct written {
-    const char *key; /* of the table of keys */
-    char *where;     /* "FILE:LINE", "TLSFAN_X" or "-o key" */
-};
-
-struct rule {
-    char *pattern;       /* as written; "*" for rules[0] */
-    char *where;         /* "FILE:LINE", for messages */
-    unsigned index;      /* position in conf->rules; part of pool keys */
-    char *host;          /* pattern without port, lower case: "*", "*.suffix" or a name */
-    uint16_t match_port; /* 0: any */
-    bool upgrade;
-    uint16_t port;      /* 0: as section 3 of the manual says */
-    char *connect_host; /* "" = none; where to connect instead */
-    uint16_t connect_port;
-    char *sni; /* "" = the host */
-    unsigned max_per_host;
-    bool http2;                                             /* offered in ALPN */
-    bool lenient;                                           /* to the framing of HTTP/1 answers */
-    int64_t response_timeout, read_timeout, tunnel_timeout; /* ms */
-    struct header_edit *edits;
-    unsigned n_edits;
-    struct tls_policy tls;
-    struct written *written; /* of its KEY_TEXT keys; in rules[0] those outside rules, dotted */
-    unsigned n_written;
-};
-
-struct rule_index; /* private */
-
-/* Makes the index over c->rules. rule_index_free(NULL) is harmless. */
-struct rule_index *rule_index_new(const struct rule *rules, unsigned n);
-void rule_index_free(struct rule_index *index);
-
-/* The same over patterns for any port, for asking whether one of them matches HOST. */
-struct rule_index *rule_index_of(const struct strings *patterns);
-bool rule_index_has(const struct rule_index *index, struct str host);
+#include "conf/conf.h"
 
 /* The first rule, in the order written, whose pattern matches; rules[0] when none does. HOST is
  * lower case and has no dot at its end; PORT is the one that the request would reach without the
@@ -86,9 +25,5 @@ bool rule_knows_domain(const struct conf *c, struct str domain);
  * when nobody wrote it. With R = rules[0], KEY may be any text outside rules ("log.access"). Lives
  * as long as C. */
 const char *rule_where(const struct conf *c, const struct rule *r, const char *key);
-
-/* True when PATTERN ("name", "*.suffix" at any depth but not itself, "*") matches HOST, both lower
- * case. */
-bool rule_pattern_matches(struct str pattern, struct str host);
 
 #endif

@@ -9,23 +9,23 @@
 
 /* A list of strings. */
 struct strings {
-    char **v; /* terminated strings */
+    const char **v; /* terminated strings */
     unsigned n;
 };
 
 /* curl's --connect-to. */
 struct connect_to {
-    char *host;       /* lower case; "" matches any */
-    uint16_t port;    /* 0 matches any */
-    char *to_host;    /* "" keeps the host */
-    uint16_t to_port; /* 0 keeps the port */
+    const char *host;    /* lower case; "" matches any */
+    uint16_t port;       /* 0 matches any */
+    const char *to_host; /* "" keeps the host */
+    uint16_t to_port;    /* 0 keeps the port */
 };
 
 /* A listener that speaks for one origin. */
 struct forward {
-    char *listener; /* as written */
-    char *host;     /* lower case; IPv6 without brackets */
-    char *path;     /* put before the request's path; "" or "/v2", no slash at the end */
+    const char *listener; /* as written */
+    const char *host;     /* lower case; IPv6 without brackets */
+    const char *path;     /* put before the request's path; "" or "/v2", no slash at the end */
     uint16_t port;
     bool is_rooted;         /* the host was written with a dot at its end */
     bool tls;               /* to = https:// */
@@ -35,9 +35,9 @@ struct forward {
 };
 
 struct listener {
-    char *text;                    /* as written, for messages */
+    const char *text;              /* as written, for messages */
     struct addr addr;              /* port 0 picks a free one */
-    char *where;                   /* "FILE:LINE", "TLSFAN_X" or "-o key", for messages */
+    const char *where;             /* "FILE:LINE", "TLSFAN_X" or "-o key", for messages */
     const struct forward *forward; /* NULL: a proxy listener, or the service's */
     bool is_service;
 };
@@ -45,11 +45,11 @@ struct listener {
 /* durations in ms, 0 = none; sizes in bytes */
 struct client_conf {
     struct netset allow;
-    bool allow_is_set; /* by hand */
-    char *auth_file;   /* "" = none */
+    bool allow_is_set;     /* by hand */
+    const char *auth_file; /* "" = none */
     unsigned max_connections, max_pipeline;
     size_t max_head, buffer;
-    int64_t header_timeout, body_timeout, write_timeout, idle_timeout, tunnel_timeout;
+    int64_t header_timeout, body_timeout, write_timeout, idle_timeout;
     bool lenient, early_hints;
 };
 
@@ -87,8 +87,53 @@ struct batch_conf {
 
 struct log_conf {
     enum log_level level;
-    char *access;
+    const char *access;
     bool json, query;
+};
+
+/* All that decides a TLS handshake but the host: conf/keys.c marks which keys do. */
+struct tls_policy {
+    bool verify;
+    bool session_resumption;
+    const char *ca_file, *ca_dir, *ca_extra, *crl_file; /* "" = none */
+    const char *client_cert, *client_key;
+    const char *ciphers, *ciphersuites;
+    int min_version; /* 0x0301 .. 0x0304, as in the protocol */
+    void *ctx;       /* struct tls_ctx, made by net/tls_ctx.c before workers see the snapshot */
+};
+
+/* A request_header entry: VALUE NULL removes the field. */
+struct header_edit {
+    const char *name;
+    const char *value;
+};
+
+/* Where a text of the configuration was written, for faults that only its use shows. */
+struct written {
+    const char *key;   /* of the table of keys */
+    const char *where; /* "FILE:LINE", "TLSFAN_X" or "-o key" */
+};
+
+struct rule {
+    const char *pattern; /* as written; "*" for rules[0] */
+    const char *where;   /* "FILE:LINE", for messages */
+    unsigned index;      /* position in conf->rules; part of pool keys */
+    const char *host;    /* pattern without port, lower case: "*", "*.suffix" or a name */
+    uint16_t match_port; /* 0: any */
+    bool upgrade;
+    uint16_t port;            /* 0: as section 3 of the manual says */
+    const char *connect_host; /* "" = none; where to connect instead */
+    uint16_t connect_port;
+    const char *sni; /* "" = the host */
+    unsigned max_per_host;
+    bool http2;                                             /* offered in ALPN */
+    bool lenient;                                           /* to the framing of HTTP/1 answers */
+    int64_t response_timeout, read_timeout, tunnel_timeout; /* ms */
+    struct header_edit *edits;
+    unsigned n_edits;
+    struct tls_policy tls;
+    struct written *written; /* of its KEY_TEXT keys; in rules[0] those outside rules, dotted */
+    unsigned n_written;
 };
 
 #endif

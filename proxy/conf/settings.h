@@ -5,7 +5,8 @@
 #define TLSFAN_CONF_SETTINGS_H
 
 #include "base/hash.h"
-#include "conf/conf.h"
+#include "base/mem.h"
+#include "conf/conf_fault.h"
 #include "conf/keys.h"
 
 /* Later ones win over earlier ones. FROM_IMPLIED: another key or `run` decides what is not written.
@@ -13,8 +14,8 @@
 enum setting_source { FROM_NOWHERE, FROM_IMPLIED, FROM_FILE, FROM_ENVIRONMENT, FROM_OPTION };
 
 struct value {
-    char *text;
-    char *where; /* "FILE:LINE", "TLSFAN_X" or "-o key" */
+    const char *text;
+    const char *where; /* "FILE:LINE", "TLSFAN_X" or "-o key" */
 };
 
 /* The values of one key: one, or those of a list, which may be none. */
@@ -27,14 +28,15 @@ struct setting {
 /* A rule or a forward, or (title "") all that is outside them. */
 struct section {
     UT_hash_handle hh; /* in settings->by_title */
-    char *title;
-    char *where;
+    const char *title;
+    const char *where;
     enum key_scope scope;
     enum setting_source source; /* who wrote it first */
     struct setting *settings;   /* one for each key of the scope */
 };
 
 struct settings {
+    struct arena arena; /* all of it, and what was there before it was replaced */
     struct section *global;
     struct section **rules; /* in the order written */
     unsigned n_rules;
@@ -56,8 +58,8 @@ void settings_drop_forwards(struct settings *s, enum setting_source source);
 
 struct setting *section_setting(struct section *section, const struct key *k);
 
-/* Sets a plain key, or gives a list one more element. */
-void setting_add(struct setting *s, const struct key *k, struct value v,
+/* Sets a plain key of IN, or gives a list one more element. */
+void setting_add(struct settings *in, struct setting *s, const struct key *k, struct value v,
                  enum setting_source source);
 /* Forgets the values: a list is then empty by hand. */
 void setting_empty(struct setting *s, enum setting_source source);
@@ -67,17 +69,8 @@ void setting_reset(struct setting *s);
 /* Borrows TEXT and WHERE for setting_add(), which copies them. */
 static inline struct value value_at(const char *text, const char *where)
 {
-    return (struct value){(char *)text, (char *)where};
+    return (struct value){text, where};
 }
-
-/* Adds what environ-like ENVIRONMENT says; unknown TLSFAN_ variables are logged. With IS_RUN,
- * listeners are passed over. */
-void settings_add_environment(struct settings *s, char **environment, bool is_run,
-                              struct conf_faults *faults);
-
-/* Adds "KEY=VALUE", "rule[PATTERN].KEY=VALUE", "forward[LISTENER].KEY=VALUE" or
- * "forward=LISTENER=URL". */
-void settings_add_option(struct settings *s, const char *option, struct conf_faults *faults);
 
 /* The text that gives the same settings again, with all defaults, secrets masked. Heap, owned by
  * the caller. */

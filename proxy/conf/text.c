@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/mem.h"
+
 enum { TEXT_MAX = 64 << 20, WORD_MAX = 64 << 10, DEPTH_MAX = 16 };
 
 /* Where the check stands. */

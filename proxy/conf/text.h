@@ -5,7 +5,7 @@
 #ifndef TLSFAN_CONF_TEXT_H
 #define TLSFAN_CONF_TEXT_H
 
-#include "conf/conf.h"
+#include "conf/conf_fault.h"
 
 struct text {
     char *p; /* terminated, comments are spaces */

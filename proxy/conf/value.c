@@ -6,7 +6,6 @@
 #include <ctype.h>
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "conf/conf.h"
 
@@ -45,58 +44,58 @@ static bool scale(uint64_t *v, uint64_t factor)
 }
 
 /* libConfuse's own words for booleans. */
-static bool set_bool(const struct key *k, void *field, struct str text, char *err)
+static bool set_bool(const struct assign *a, struct str text)
 {
-    (void)k;
     static const char *const words[2][3] = {{"off", "false", "no"}, {"on", "true", "yes"}};
     for (int v = 0; v < 2; v++) {
         for (int i = 0; i < 3; i++) {
             if (!str_ieq(text, str_from(words[v][i])))
                 continue;
-            *(bool *)field = v == 1;
+            *(bool *)a->field = v == 1;
             return true;
         }
     }
-    return fail_at(err, text, "is neither on nor off");
+    return fail_at(a->err, text, "is neither on nor off");
 }
 
-static bool set_size(const struct key *k, void *field, struct str text, char *err)
+static bool set_size(const struct assign *a, struct str text)
 {
     uint64_t v;
     struct str unit;
     if (!split_number(text, &v, &unit) || unit.len > 1)
-        return fail_at(err, text, "is no size: write bytes, or a number with k, m or g");
+        return fail_at(a->err, text, "is no size: write bytes, or a number with k, m or g");
     static const char units[] = "kmg";
     const char *at = unit.len == 0 ? NULL : strchr(units, tolower((unsigned char)unit.p[0]));
     if (unit.len == 1 && (at == NULL || *at == '\0'))
-        return fail_at(err, text, "is no size: its unit must be k, m or g");
+        return fail_at(a->err, text, "is no size: its unit must be k, m or g");
     /* k, m, g: 2 to the 10th, 20th, 30th. */
     unsigned shift = at == NULL ? 0 : 10 * (unsigned)(at - units + 1);
-    if (!scale(&v, UINT64_C(1) << shift) || v < (uint64_t)k->min || v > (uint64_t)k->max ||
-        v > SIZE_MAX)
-        return value_fail(err, "must be %lld to %lld bytes", (long long)k->min, (long long)k->max);
-    *(size_t *)field = (size_t)v;
+    if (!scale(&v, UINT64_C(1) << shift) || v < (uint64_t)a->key->min ||
+        v > (uint64_t)a->key->max || v > SIZE_MAX)
+        return value_fail(a->err, "must be %lld to %lld bytes", (long long)a->key->min,
+                          (long long)a->key->max);
+    *(size_t *)a->field = (size_t)v;
     return true;
 }
 
-static bool set_duration(const struct key *k, void *field, struct str text, char *err)
+static bool set_duration(const struct assign *a, struct str text)
 {
     static const struct choice units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
     uint64_t v;
     struct str unit;
     if (!split_number(text, &v, &unit))
-        return fail_at(err, text, "is no duration: write 500ms, 10s, 2m, 1h or 0");
+        return fail_at(a->err, text, "is no duration: write 500ms, 10s, 2m, 1h or 0");
     if (unit.len == 0 && v != 0)
-        return fail_at(err, text, "lacks a unit: ms, s, m or h");
+        return fail_at(a->err, text, "lacks a unit: ms, s, m or h");
     uint64_t factor = unit.len == 0 ? 1 : 0;
     for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
         if (str_eq(unit, str_from(units[i].word)))
             factor = (uint64_t)units[i].value;
     if (factor == 0)
-        return fail_at(err, text, "is no duration: its unit must be ms, s, m or h");
-    if (!scale(&v, factor) || v > (uint64_t)k->max)
-        return value_fail(err, "must be at most %lldh", (long long)k->max / 3600000);
-    *(int64_t *)field = (int64_t)v;
+        return fail_at(a->err, text, "is no duration: its unit must be ms, s, m or h");
+    if (!scale(&v, factor) || v > (uint64_t)a->key->max)
+        return value_fail(a->err, "must be at most %lldh", (long long)a->key->max / 3600000);
+    *(int64_t *)a->field = (int64_t)v;
     return true;
 }
 
@@ -109,21 +108,21 @@ static bool parse_number(const struct key *k, struct str text, uint64_t *v, char
     return true;
 }
 
-static bool set_number(const struct key *k, void *field, struct str text, char *err)
+static bool set_number(const struct assign *a, struct str text)
 {
     uint64_t v;
-    if (!parse_number(k, text, &v, err))
+    if (!parse_number(a->key, text, &v, a->err))
         return false;
-    *(unsigned *)field = (unsigned)v;
+    *(unsigned *)a->field = (unsigned)v;
     return true;
 }
 
-static bool set_port(const struct key *k, void *field, struct str text, char *err)
+static bool set_port(const struct assign *a, struct str text)
 {
     uint64_t v;
-    if (!parse_number(k, text, &v, err))
+    if (!parse_number(a->key, text, &v, a->err))
         return false;
-    *(uint16_t *)field = (uint16_t)v;
+    *(uint16_t *)a->field = (uint16_t)v;
     return true;
 }
 
@@ -136,11 +135,11 @@ static unsigned processors(void)
     return (unsigned)CPU_COUNT(&set);
 }
 
-static bool set_workers(const struct key *k, void *field, struct str text, char *err)
+static bool set_workers(const struct assign *a, struct str text)
 {
     if (!str_ieq(text, STR("auto")))
-        return set_number(k, field, text, err);
-    *(unsigned *)field = processors();
+        return set_number(a, text);
+    *(unsigned *)a->field = processors();
     return true;
 }
 
@@ -160,39 +159,31 @@ static const struct choice *find_choice(const struct key *k, struct str text, ch
     return NULL;
 }
 
-static bool set_choice(const struct key *k, void *field, struct str text, char *err)
+static bool set_choice(const struct assign *a, struct str text)
 {
-    const struct choice *c = find_choice(k, text, err);
+    const struct choice *c = find_choice(a->key, text, a->err);
     if (c == NULL)
         return false;
-    *(int *)field = c->value;
+    *(int *)a->field = c->value;
     return true;
 }
 
-static bool set_flag(const struct key *k, void *field, struct str text, char *err)
+static bool set_flag(const struct assign *a, struct str text)
 {
-    const struct choice *c = find_choice(k, text, err);
+    const struct choice *c = find_choice(a->key, text, a->err);
     if (c == NULL)
         return false;
-    *(bool *)field = c->value != 0;
+    *(bool *)a->field = c->value != 0;
     return true;
-}
-
-/* A rule's texts begin as copies of its base's. */
-static void replace(char **field, char *text)
-{
-    free(*field);
-    *field = text;
 }
 
 /* Texts end up in logs, paths and lists of ciphers: none of them takes control bytes. */
-static bool set_text(const struct key *k, void *field, struct str text, char *err)
+static bool set_text(const struct assign *a, struct str text)
 {
-    (void)k;
     for (size_t i = 0; i < text.len; i++)
         if ((unsigned char)text.p[i] < ' ' || text.p[i] == 0x7f)
-            return value_fail(err, "has a control byte in it");
-    replace(field, xstrndup(text.len == 0 ? "" : text.p, text.len));
+            return value_fail(a->err, "has a control byte in it");
+    *(const char **)a->field = arena_dup(a->arena, text).p;
     return true;
 }
 
@@ -202,7 +193,7 @@ static bool is_name_byte(char c)
 }
 
 /* Underscores are no host name's, but in use. */
-static bool value_name(struct str text, char **host, char *err)
+static bool value_name(struct arena *arena, struct str text, const char **host, char *err)
 {
     struct str name = text;
     if (name.len > 0 && name.p[name.len - 1] == '.')
@@ -215,13 +206,14 @@ static bool value_name(struct str text, char **host, char *err)
         if (!is_name_byte(name.p[i]) || (name.p[i] == '.' && name.p[i - 1] == '.'))
             return fail_at(err, text, "is no host name");
     }
-    char *lower = xstrndup(name.p, name.len);
+    char *lower = arena_alloc(arena, name.len + 1);
     str_lower(lower, name);
-    replace(host, lower);
+    lower[name.len] = '\0';
+    *host = lower;
     return true;
 }
 
-bool value_host(struct str text, char **host, char *err)
+bool value_host(struct arena *arena, struct str text, const char **host, char *err)
 {
     struct str ip = text;
     if (ip.len > 2 && ip.p[0] == '[' && ip.p[ip.len - 1] == ']')
@@ -229,25 +221,24 @@ bool value_host(struct str text, char **host, char *err)
     /* One spelling of an address, or "::0001" would be another host than "::1". */
     struct addr a;
     if (!addr_parse_ip(&a, ip, 0) || (ip.len != text.len && addr_family(&a) != AF_INET6))
-        return value_name(text, host, err);
+        return value_name(arena, text, host, err);
     char shown[ADDR_TEXT];
-    replace(host, xstrdup(addr_print_ip(&a, shown)));
+    *host = arena_dup(arena, str_from(addr_print_ip(&a, shown))).p;
     return true;
 }
 
-bool value_pattern(struct str text, char **host, char *err)
+bool value_pattern(struct arena *arena, struct str text, const char **host, char *err)
 {
     if (str_eq(text, STR("*"))) {
-        replace(host, xstrdup("*"));
+        *host = "*";
         return true;
     }
     if (!str_starts(text, STR("*.")))
-        return value_host(text, host, err);
-    char *name = NULL;
-    if (!value_name(str_from_byte(text, 2), &name, err))
+        return value_host(arena, text, host, err);
+    const char *name = NULL;
+    if (!value_name(arena, str_from_byte(text, 2), &name, err))
         return false;
-    replace(host, xasprintf("*.%s", name));
-    free(name);
+    *host = arena_printf(arena, "*.%s", name).p;
     return true;
 }
 
@@ -283,48 +274,45 @@ bool value_split(struct str text, struct str *host, struct str *port)
 }
 
 /* Empty where a host need not be given. */
-static bool set_host(const struct key *k, void *field, struct str text, char *err)
+static bool set_host(const struct assign *a, struct str text)
 {
-    return text.len == 0 ? set_text(k, field, text, err) : value_host(text, field, err);
+    return text.len == 0 ? set_text(a, text) : value_host(a->arena, text, a->field, a->err);
 }
 
-static bool set_nets(const struct key *k, void *field, struct str text, char *err)
+static bool set_nets(const struct assign *a, struct str text)
 {
-    (void)k;
-    if (netset_add(field, text))
+    if (netset_add(a->field, text))
         return true;
-    return fail_at(err, text,
+    return fail_at(a->err, text,
                    "is no network: write 10.0.0.0/8, fd00::/8, an address, or loopback, private, "
                    "linklocal, any");
 }
 
-static bool set_ports(const struct key *k, void *field, struct str text, char *err)
+static bool set_ports(const struct assign *a, struct str text)
 {
-    (void)k;
-    struct list_of_ports *list = field;
+    struct list_of_ports *list = a->field;
     uint16_t port = 0;
-    if (!value_port(text, &port, err))
+    if (!value_port(text, &port, a->err))
         return false;
-    list->v = xgrow(list->v, list->n, sizeof(list->v[0]));
+    list->v = arena_grow(a->arena, list->v, list->n, sizeof(list->v[0]));
     list->v[list->n++] = port;
     return true;
 }
 
-static bool set_hosts(const struct key *k, void *field, struct str text, char *err)
+static bool set_hosts(const struct assign *a, struct str text)
 {
-    (void)k;
-    struct strings *list = field;
-    char *host = NULL;
-    if (!value_pattern(text, &host, err))
+    struct strings *list = a->field;
+    const char *host = NULL;
+    if (!value_pattern(a->arena, text, &host, a->err))
         return false;
-    list->v = xgrow(list->v, list->n, sizeof(list->v[0]));
+    list->v = arena_grow(a->arena, list->v, list->n, sizeof(list->v[0]));
     list->v[list->n++] = host;
     return true;
 }
 
-bool value_set(const struct key *k, void *base, struct str text, char *err)
+bool value_set(struct arena *arena, const struct key *k, void *base, struct str text, char *err)
 {
-    static bool (*const setters[KEY_TYPES])(const struct key *, void *, struct str, char *) = {
+    static bool (*const setters[KEY_TYPES])(const struct assign *, struct str) = {
         [KEY_BOOL] = set_bool,
         [KEY_SIZE] = set_size,
         [KEY_DURATION] = set_duration,
@@ -348,5 +336,6 @@ bool value_set(const struct key *k, void *base, struct str text, char *err)
         [KEY_CONNECT_TO] = value_set_connect_to,
         [KEY_EDITS] = value_set_edits,
     };
-    return setters[k->type](k, (char *)base + k->offset, text, err);
+    struct assign a = {.arena = arena, .key = k, .field = (char *)base + k->offset, .err = err};
+    return setters[k->type](&a, text);
 }

@@ -28,7 +28,7 @@ struct auth_check {
     struct auth_place *place; /* NULL: it is being hashed */
     struct list jobs;
     struct conf *conf; /* a reference */
-    struct policy_digest digest;
+    struct auth_digest digest;
     char *value;
     size_t len;
     uint64_t connection; /* that asked first */
@@ -133,12 +133,12 @@ static struct auth_place *place_of(const struct addr *peer)
     return place;
 }
 
-static bool is_same(const struct policy_digest *a, const struct policy_digest *b)
+static bool is_same(const struct auth_digest *a, const struct auth_digest *b)
 {
     return a->low == b->low && a->high == b->high;
 }
 
-static struct auth_check *find_check(struct list *checks, const struct policy_digest *d)
+static struct auth_check *find_check(struct list *checks, const struct auth_digest *d)
 {
     list_foreach (it, checks) {
         if (is_same(&check_at(it)->digest, d))
@@ -192,7 +192,7 @@ static bool make_room(struct auth_place *place, uint64_t turn)
     return true;
 }
 
-static struct auth_check *check_new(const struct auth_ask *a, const struct policy_digest *d)
+static struct auth_check *check_new(const struct auth_ask *a, const struct auth_digest *d)
 {
     struct auth_check *c = xcalloc(1, sizeof(*c));
     list_init(&c->link);
@@ -217,7 +217,7 @@ static void place_put(struct auth_place *place, struct auth_check *c)
 }
 
 /* The check that A waits for, new or not; NULL: there are too many. */
-static struct auth_check *find_or_queue(const struct auth_ask *a, const struct policy_digest *d)
+static struct auth_check *find_or_queue(const struct auth_ask *a, const struct auth_digest *d)
 {
     struct auth_check *c = find_check(&auth.running, d);
     if (c != NULL)
@@ -308,7 +308,7 @@ struct auth_job *auth_start(struct loop *loop, const struct auth_ask *a, auth_fn
 {
     struct auth_job *job = NULL;
     struct auth_check *c = NULL;
-    struct policy_digest digest = policy_auth_digest(a->conf, a->value);
+    struct auth_digest digest = policy_auth_digest(a->conf, a->value);
     pthread_mutex_lock(&auth.lock);
     if (has_thread())
         c = find_or_queue(a, &digest);

@@ -3,6 +3,7 @@
 #include "exchange/name.h"
 
 #include "conf/policy.h"
+#include "conf/rule.h"
 #include "net/dns.h"
 #include "net/dns_search.h"
 

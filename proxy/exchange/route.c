@@ -4,6 +4,7 @@
 #include "exchange/route.h"
 
 #include "conf/policy.h"
+#include "conf/rule.h"
 #include "exchange/name.h"
 #include "http/userinfo.h"
 

@@ -3,6 +3,7 @@
  * of the path are ever replaced; every other byte is copied as it came. */
 #include "http/rewrite_url.h"
 
+#include "conf/rule.h"
 #include "http/uri.h"
 
 /* PARTS one behind the other, in ARENA. */

@@ -19,6 +19,7 @@
 
 #include "base/hash.h"
 #include "base/log_limit.h"
+#include "conf/rule.h"
 #include "net/dns_cache.h"
 #include "net/dns_channel.h"
 #include "net/dns_resolv.h"

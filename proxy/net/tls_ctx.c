@@ -17,6 +17,8 @@
 #include <sys/stat.h>
 
 #include "base/hash.h"
+#include "conf/rule.h"
+#include "conf/tls_key.h"
 #include "net/tls_sessions.h"
 #include "net/tls_strength.h"
 #include "net/tls_verify.h"
@@ -49,11 +51,6 @@ static const unsigned char alpn[] = "\x08http/1.1";
 static bool is_set(const char *z)
 {
     return z != NULL && *z != '\0';
-}
-
-static const char *or_empty(const char *z)
-{
-    return z == NULL ? "" : z;
 }
 
 /* Names the key where it was written: in the rule, or in the tls section, which several rules may
@@ -240,12 +237,6 @@ static struct made *find_made(struct made **all, char *key, bool *is_new)
     return it;
 }
 
-static char *store_key(const struct tls_policy *p)
-{
-    return xasprintf("%s\n%s\n%s\n%s", or_empty(p->ca_file), or_empty(p->ca_dir),
-                     or_empty(p->ca_extra), or_empty(p->crl_file));
-}
-
 /* OpenSSL works out a certificate's extensions when it first needs them: here, where one thread
  * looks, instead of in the handshakes of all workers. */
 static void work_out(X509_STORE *store)
@@ -259,17 +250,17 @@ static void work_out(X509_STORE *store)
     ERR_clear_error();
 }
 
-/* The store for P, owned by M. NULL when it cannot be made, which has been told. */
-static X509_STORE *get_store(struct maker *m, const struct tls_policy *p)
+/* The store for the rule, owned by M. NULL when it cannot be made, which has been told. */
+static X509_STORE *get_store(struct maker *m)
 {
     bool is_new;
-    struct made *it = find_made(&m->stores, store_key(p), &is_new);
+    struct made *it = find_made(&m->stores, tls_key(m->rule, DECIDES_TRUST), &is_new);
     if (!is_new)
         return it->store;
     X509_STORE *store = X509_STORE_new();
     if (store == NULL)
         abort();
-    if (!fill_store(m, store, p)) {
+    if (!fill_store(m, store, &m->rule->tls)) {
         X509_STORE_free(store);
         return NULL;
     }
@@ -336,7 +327,7 @@ static void set_modes(SSL_CTX *ssl, bool resumption)
 /* NULL when there was a fault, which has been told. */
 static SSL_CTX *make_ssl(struct maker *m, const struct tls_policy *p)
 {
-    X509_STORE *store = get_store(m, p);
+    X509_STORE *store = get_store(m);
     SSL_CTX *ssl = SSL_CTX_new(TLS_client_method());
     if (ssl == NULL)
         abort();
@@ -354,21 +345,11 @@ static SSL_CTX *make_ssl(struct maker *m, const struct tls_policy *p)
     return ssl;
 }
 
-static char *ctx_key(const struct tls_policy *p)
-{
-    char *cas = store_key(p);
-    char *key = xasprintf("%s\n%s\n%s\n%s\n%s\n%d %d", cas, or_empty(p->client_cert),
-                          or_empty(p->client_key), or_empty(p->ciphers), or_empty(p->ciphersuites),
-                          p->min_version, p->session_resumption);
-    free(cas);
-    return key;
-}
-
 /* False when there was a fault. */
 static bool make_one(struct maker *m, struct rule *rule)
 {
     bool is_new;
-    struct made *it = find_made(&m->ctxs, ctx_key(&rule->tls), &is_new);
+    struct made *it = find_made(&m->ctxs, tls_key(rule, DECIDES_CONTEXT), &is_new);
     m->rule = rule;
     if (is_new) {
         SSL_CTX *ssl = make_ssl(m, &rule->tls);

@@ -10,6 +10,7 @@
 #define TLSFAN_NET_TLS_CTX_H
 
 #include "conf/conf.h"
+#include "conf/conf_fault.h"
 
 struct ssl_ctx_st; /* SSL_CTX */
 struct tls_ctx;    /* immutable after it was made; shared by threads */

@@ -2,6 +2,7 @@
 /* The guards of the service listener: see guard.h. */
 #include "service/guard.h"
 
+#include "conf/rule_index.h"
 #include "http/uri.h"
 
 enum { HOST_MEMORY = 512 };

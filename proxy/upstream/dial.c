@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "conf/policy.h"
+#include "conf/rule.h"
 #include "net/sock.h"
 #include "upstream/outage.h"
 

@@ -4,6 +4,7 @@
  * and none may grow out of proportion. */
 #include <stdlib.h>
 
+#include "conf/rule_index.h"
 #include "http/forward.h"
 #include "http/rewrite.h"
 

@@ -5,6 +5,7 @@
 #ifndef TLSFAN_TESTS_CLIENT_FIXTURE_H
 #define TLSFAN_TESTS_CLIENT_FIXTURE_H
 
+#include "conf/conf_load.h"
 #include "upstream_fixture.h"
 
 #include "client/ask.h"

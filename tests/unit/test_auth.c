@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "conf/conf_load.h"
 #include "conf/policy.h"
 #include "exchange/auth.h"
 

@@ -3,7 +3,9 @@
  * listeners; rules and forwards. A case is a text, what must come of it, and nothing outside /tmp.
  * */
 #include "conf/conf.h"
+#include "conf/conf_load.h"
 #include "conf/policy.h"
+#include "conf/rule.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -116,7 +118,6 @@ static void defaults(void **state)
     assert_int_equal(c->max_memory, 1 << 30);
     assert_int_equal(c->drain_timeout, 30000);
     assert_int_equal(c->client.max_head, 65536);
-    assert_int_equal(c->client.tunnel_timeout, 3600000);
     assert_int_equal(c->destination.connect_ports.n, 1);
     assert_int_equal(c->destination.connect_ports.v[0], 443);
     assert_int_equal(c->n_rules, 1);

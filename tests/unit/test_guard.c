@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "conf/conf_load.h"
 #include "service/guard.h"
 
 static struct conf *conf;

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "conf/conf.h"
+#include "conf/conf_load.h"
 #include "conf/value.h"
 
 static char *example(void)
@@ -49,6 +50,50 @@ static void names_are_found(void **state)
     assert_null(key_find(KEY_GLOBAL, STR("client")));
     assert_null(key_find(KEY_GLOBAL, STR("nothing")));
     assert_null(key_find(KEY_RULE, STR("http3")));
+}
+
+/* A new key of rules is marked, or told here not to be part of what a TLS context is made of. */
+static void rule_keys_say_what_they_decide(void **state)
+{
+    (void)state;
+    static const char *const nothing[] = {
+        "upgrade",      "port",           "connect_to",   "sni",
+        "verify",       "http2",          "max_per_host", "response_timeout",
+        "read_timeout", "tunnel_timeout", "lenient",      "request_header"};
+    unsigned n, n_global;
+    const struct key *keys = keys_of(KEY_RULE, &n);
+    for (unsigned i = 0; i < n; i++) {
+        bool is_listed = false;
+        for (size_t j = 0; j < sizeof(nothing) / sizeof(nothing[0]); j++)
+            is_listed = is_listed || strcmp(nothing[j], keys[i].name) == 0;
+        if (is_listed == (keys[i].decides != DECIDES_NOTHING))
+            fail_msg("rule key %s: mark it or list it", keys[i].name);
+    }
+    const struct key *globals = keys_of(KEY_GLOBAL, &n_global);
+    for (unsigned i = 0; i < n_global; i++)
+        if (str_starts(str_from(globals[i].name), STR("tls.")))
+            assert_true(globals[i].in_base && globals[i].decides != DECIDES_NOTHING);
+}
+
+/* What a rule inherits is one field with the key that gives it. */
+static void inherited_keys_have_a_base(void **state)
+{
+    (void)state;
+    unsigned n, n_global;
+    const struct key *keys = keys_of(KEY_RULE, &n);
+    const struct key *globals = keys_of(KEY_GLOBAL, &n_global);
+    for (unsigned i = 0; i < n; i++) {
+        const struct key *base = NULL;
+        for (unsigned j = 0; j < n_global; j++)
+            if (globals[j].in_base && globals[j].offset == keys[i].offset)
+                base = &globals[j];
+        assert_int_equal(base != NULL, keys[i].inherits);
+        if (base == NULL)
+            continue;
+        assert_int_equal(base->type, keys[i].type);
+        assert_int_equal(base->decides, keys[i].decides);
+        assert_false(key_is_list(base));
+    }
 }
 
 static void environment_names(void **state)
@@ -195,9 +240,14 @@ static void example_sections_are_valid(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_are_found),       cmocka_unit_test(environment_names),
-        cmocka_unit_test(defaults_are_valid),    cmocka_unit_test(example_is_the_defaults),
-        cmocka_unit_test(example_has_every_key), cmocka_unit_test(example_sections_are_valid),
+        cmocka_unit_test(names_are_found),
+        cmocka_unit_test(environment_names),
+        cmocka_unit_test(rule_keys_say_what_they_decide),
+        cmocka_unit_test(inherited_keys_have_a_base),
+        cmocka_unit_test(defaults_are_valid),
+        cmocka_unit_test(example_is_the_defaults),
+        cmocka_unit_test(example_has_every_key),
+        cmocka_unit_test(example_sections_are_valid),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "conf/conf.h"
+#include "conf/conf_load.h"
 #include "http/forward.h"
 #include "http/h1_parse.h"
 #include "http/rewrite.h"
@@ -184,7 +185,7 @@ static void look_up(struct str names)
     struct addr a;
     socklen_t len = sizeof sa;
     char text[ADDR_TEXT];
-    char *servers[] = {text};
+    const char *servers[] = {text};
     struct conf c = *conf;
     struct str name;
     int fd = socket(AF_INET, SOCK_DGRAM, 0);

@@ -64,6 +64,21 @@ static void test_arena_printf(void **state)
     arena_clear(&a);
 }
 
+static void test_arena_grow(void **state)
+{
+    struct arena a;
+    unsigned *v = NULL;
+    (void)state;
+    arena_init(&a, NULL, 0);
+    for (unsigned n = 0; n < 3000; n++) {
+        v = arena_grow(&a, v, n, sizeof(*v));
+        v[n] = n;
+    }
+    for (unsigned i = 0; i < 3000; i++)
+        assert_int_equal(v[i], i);
+    arena_clear(&a);
+}
+
 static void test_slab_reuses(void **state)
 {
     struct slab s;
@@ -118,6 +133,7 @@ int main(void)
         cmocka_unit_test(test_arena_uses_first_bytes),
         cmocka_unit_test(test_arena_keeps_everything),
         cmocka_unit_test(test_arena_printf),
+        cmocka_unit_test(test_arena_grow),
         cmocka_unit_test(test_slab_reuses),
         cmocka_unit_test(test_budget),
         cmocka_unit_test(test_copies),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who may come and where they may go: networks, password files, names, ports, resolved addresses.
  * */
+#include "conf/conf_load.h"
 #include "conf/policy.h"
 
 #include <crypt.h>
@@ -365,8 +366,8 @@ static void digests_of_credentials(void **state)
     struct conf *c = LOAD(option), *same = LOAD(option);
     put_line(again);
     struct conf *other = LOAD(option);
-    struct policy_digest d = policy_auth_digest(c, STR("Basic YW5uOmE="));
-    struct policy_digest e = policy_auth_digest(same, STR(" basic  YW5uOmE= "));
+    struct auth_digest d = policy_auth_digest(c, STR("Basic YW5uOmE="));
+    struct auth_digest e = policy_auth_digest(same, STR(" basic  YW5uOmE= "));
     assert_true(d.low == e.low && d.high == e.high);
     e = policy_auth_digest(c, STR("Basic YW5uOmI="));
     assert_true(d.low != e.low && d.high != e.high);

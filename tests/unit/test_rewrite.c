@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "conf/rule_index.h"
 #include "http/rewrite.h"
 
 struct rewrite_case {

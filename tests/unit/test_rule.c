@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "conf/conf.h"
+#include "conf/rule_index.h"
 
 /* A snapshot with rules only; PATTERNS are hosts with a port, 0 for any. */
 struct pattern {
@@ -26,9 +27,9 @@ static void make(struct conf *c, const struct pattern *patterns, unsigned n)
     memset(c, 0, sizeof(*c));
     c->n_rules = n + 1;
     c->rules = xcalloc(c->n_rules, sizeof(c->rules[0]));
-    c->rules[0].host = xstrdup("*");
+    c->rules[0].host = "*";
     for (unsigned i = 1; i <= n; i++) {
-        c->rules[i].host = xstrdup(patterns[i - 1].host);
+        c->rules[i].host = patterns[i - 1].host;
         c->rules[i].match_port = patterns[i - 1].port;
         c->rules[i].index = i;
     }
@@ -38,8 +39,6 @@ static void make(struct conf *c, const struct pattern *patterns, unsigned n)
 static void clear(struct conf *c)
 {
     rule_index_free(c->index);
-    for (unsigned i = 0; i < c->n_rules; i++)
-        free(c->rules[i].host);
     free(c->rules);
 }
 

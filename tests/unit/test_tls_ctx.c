@@ -7,6 +7,8 @@
 #include <cmocka.h>
 
 #include "base/loop.h"
+#include "conf/keys.h"
+#include "conf/value.h"
 #include "tls_fixture.h"
 
 static char dir[64];
@@ -107,6 +109,78 @@ static void equal_rules_share(void **state)
     assert_null(rules[0].tls.ctx);
     c.on_free(&c);
     free(rules);
+}
+
+/* Another value than check_key() has, by the last part of the key's name. */
+static const char *other_value(const char *name)
+{
+    static char ca_again[80], cert_again[80], key_again[80];
+    snprintf(ca_again, sizeof(ca_again), "%s/./ca.pem", dir);
+    snprintf(cert_again, sizeof(cert_again), "%s/./client.pem", dir);
+    snprintf(key_again, sizeof(key_again), "%s/./client.key", dir);
+    const struct {
+        const char *name, *value;
+    } table[] = {{"ca_file", ca_again},
+                 {"ca_dir", dir},
+                 {"ca_extra", ca_file},
+                 {"crl_file", crl_file},
+                 {"client_cert", cert_again},
+                 {"client_key", key_again},
+                 {"min_version", "1.3"},
+                 {"ciphers", "ECDHE+AESGCM"},
+                 {"ciphersuites", "TLS_AES_128_GCM_SHA256"},
+                 {"session_resumption", "off"}};
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+        if (strcmp(table[i].name, name) == 0)
+            return table[i].value;
+    fail_msg("say here what another value of %s is", name);
+    return NULL;
+}
+
+/* Two rules that differ in K alone. */
+static void check_key(const struct key *k)
+{
+    struct rule rules[2];
+    struct conf c;
+    struct arena arena = {0};
+    char err[VALUE_ERR];
+    const char *dot = strchr(k->name, '.');
+    rules[0] = make_rule();
+    rules[0].tls.ca_file = ca_file; /* the system's takes long to read */
+    rules[0].tls.client_cert = cert_file;
+    rules[0].tls.client_key = key_file;
+    rules[1] = rules[0];
+    const char *value = other_value(dot == NULL ? k->name : dot + 1);
+    assert_true(value_set(&arena, k, &rules[1], str_from(value), err));
+    assert_null(make(&c, rules, 2));
+    if (rules[0].tls.ctx == rules[1].tls.ctx)
+        fail_msg("rules that differ in %s share a context", k->name);
+    bool is_one_store = SSL_CTX_get_cert_store(tls_ctx_ssl(rules[0].tls.ctx)) ==
+                        SSL_CTX_get_cert_store(tls_ctx_ssl(rules[1].tls.ctx));
+    assert_int_equal(is_one_store, k->decides != DECIDES_TRUST);
+    c.on_free(&c);
+    arena_clear(&arena);
+}
+
+/* Whatever is kept in tls_policy, but what is set connection by connection. */
+static void each_key_has_its_context(void **state)
+{
+    (void)state;
+    unsigned n, checked = 0;
+    for (enum key_scope scope = KEY_GLOBAL; scope <= KEY_RULE; scope++) {
+        const struct key *keys = keys_of(scope, &n);
+        for (unsigned i = 0; i < n; i++) {
+            const struct key *k = &keys[i];
+            bool is_tls = (scope == KEY_RULE || k->in_base) &&
+                          k->offset >= offsetof(struct rule, tls) &&
+                          k->offset < offsetof(struct rule, tls) + sizeof(struct tls_policy);
+            if (k->decides == DECIDES_NOTHING && (!is_tls || strcmp(k->name, "verify") == 0))
+                continue;
+            check_key(k);
+            checked++;
+        }
+    }
+    assert_true(checked >= 10);
 }
 
 static void good_settings_are_taken(void **state)
@@ -321,6 +395,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equal_rules_share),
+        cmocka_unit_test(each_key_has_its_context),
         cmocka_unit_test(good_settings_are_taken),
         cmocka_unit_test(certificates_keep_their_level),
         cmocka_unit_test(lists_lose_what_proves_nothing),

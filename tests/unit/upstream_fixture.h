@@ -161,7 +161,7 @@ struct fixture_dns {
     struct event event;
     int fd;
     char server[32]; /* for dns.servers */
-    char *servers[1];
+    const char *servers[1];
     unsigned queries; /* that came */
     bool hold;        /* answer nothing, but keep the last query of "held" */
     char kept[512];

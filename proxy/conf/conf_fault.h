@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is wrong with a configuration, told with where it was written. */
+#ifndef TLSFAN_CONF_CONF_FAULT_H
+#define TLSFAN_CONF_CONF_FAULT_H
+
+#include "base/str.h"
+
+/* Faults found, one line each: "FILE:LINE: reason", "TLSFAN_X: reason" or "-o key: reason". */
+struct conf_faults {
+    char *text; /* heap, terminated, or NULL; owned by the caller */
+    unsigned n;
+};
+
+/* Adds a line. */
+void conf_fault(struct conf_faults *f, const char *where, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* The same as "KEY: reason", without KEY where an option or a variable names it; and only once. */
+void conf_key_fault(struct conf_faults *f, const char *where, const char *key, const char *reason);
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The way from file, environment and options to a snapshot. */
+#ifndef TLSFAN_CONF_CONF_LOAD_H
+#define TLSFAN_CONF_CONF_LOAD_H
+
+#include "conf/conf.h"
+#include "conf/conf_fault.h"
+
+/* Where configuration comes from, in the order in which it applies. */
+struct conf_source {
+    const char *file;   /* NULL: none */
+    char **environment; /* environ, or NULL */
+    /* "KEY=VALUE" of -o, -l, -f, -w in order: listen=..., workers=..., forward=LISTENER=URL */
+    const char **options;
+    unsigned n_options;
+    /* `tlsfan run`: only the listeners of options are opened; loopback may come, and without -l no
+     * credentials are asked; access log off and level warning unless set */
+    bool is_run;
+    /* NULL, or the last check of what was read to its end: tls_ctx_make_all() */
+    bool (*check)(struct conf *c, struct conf_faults *faults);
+};
+
+/* Reads and checks everything. Gives a snapshot with one reference, or NULL and a fault at least.
+ * Warnings (unknown TLSFAN_ variables) are logged. Not thread safe: one thread loads. */
+struct conf *conf_load(const struct conf_source *src, struct conf_faults *faults);
+
+#endif

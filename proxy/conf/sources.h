@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The two sources of settings that need no parser: environment and options. */
+#ifndef TLSFAN_CONF_SOURCES_H
+#define TLSFAN_CONF_SOURCES_H
+
+#include "conf/settings.h"
+
+/* Adds what environ-like ENVIRONMENT says; unknown TLSFAN_ variables are logged. With IS_RUN,
+ * listeners are passed over. */
+void sources_add_environment(struct settings *s, char **environment, bool is_run,
+                             struct conf_faults *faults);
+
+/* Adds "KEY=VALUE", "rule[PATTERN].KEY=VALUE", "forward[LISTENER].KEY=VALUE" or
+ * "forward=LISTENER=URL". */
+void sources_add_option(struct settings *s, const char *option, struct conf_faults *faults);
+
+#endif
