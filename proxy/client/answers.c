@@ -104,7 +104,7 @@ bool ask_may_wait(const struct ask *a)
 {
     const struct exchange *x = &a->x;
     bool is_told = x->is_continued && ask_is_first(a);
-    return x->res != HALF_HEAD || (x->expects_continue && !x->body_begun && !is_told);
+    return x->res != HALF_HEAD || (x->expects_continue && !rbody_has_begun(&x->rbody) && !is_told);
 }
 
 bool ask_may_skip(const struct ask *a)

@@ -16,6 +16,7 @@
 #define TLSFAN_EXCHANGE_EXCHANGE_H
 
 #include "exchange/engine.h"
+#include "exchange/request_body.h"
 #include "exchange/retry.h"
 #include "exchange/source.h"
 #include "http/rewrite.h"
@@ -79,15 +80,11 @@ struct exchange {
     struct auth_job *auth;
     struct dns_query *naming;
     struct up_facts facts;         /* copied when the ustream goes */
-    struct evbuffer *pending;      /* request body that waits for a connection; NULL: none */
-    struct evbuffer *kept;         /* all of it that the connection has got; NULL: not kept */
-    struct str replay;             /* the whole body, kept for another try; p NULL: none was kept */
+    struct rbody rbody;            /* what has come of the request's body */
     const struct fields *trailers; /* of the request; the source's, outlive X; NULL: none */
-    bool replayable;               /* the body is in `replay` or in `kept`, or there is none */
     bool paused;                   /* the source takes no more */
     bool body_waits;               /* the upstream takes no more request body for now */
     bool expects_continue;         /* Expect: 100-continue (expect.h) */
-    bool body_begun;               /* the source has given some of it */
     bool is_continued;             /* 100 was told: no other is */
     struct retry retry;
     struct timeout timeout;  /* response_timeout, then read_timeout */

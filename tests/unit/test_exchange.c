@@ -107,9 +107,9 @@ static void no_second_try(void **state)
         } else {
             size_t n = 2 * p.x.conf->client.buffer;
             char *large = xcalloc(1, n);
-            assert_true(p.x.replayable);
+            assert_true(rbody_is_replayable(&p.x.rbody));
             (void)exchange_body(&p.x, str_make(large, n));
-            assert_false(p.x.replayable);
+            assert_false(rbody_is_replayable(&p.x.rbody));
             free(large);
         }
         fixture_settle(&rig.f);
@@ -169,7 +169,7 @@ static void body_waits_for_a_connection(void **state)
     assert_int_equal(rig.budget.used, p.x.share.counted + 6 + 2048); /* and the dial */
     int fd = rig_accept(&rig, "onetwo");
     assert_int_equal(rig.budget.used, p.x.share.counted + 2048); /* and the connection */
-    assert_null(p.x.pending);
+    assert_null(p.x.rbody.buffer);
     assert_int_equal(p.drains, 1);
     assert_true(exchange_body(&p.x, STR("three")));
     exchange_end(&p.x, STR(""), NULL);
@@ -191,7 +191,7 @@ static void trailers_wait_too(void **state)
     exchange_start(&p.x, STR("one"), false);
     exchange_end(&p.x, STR(""), &p.trailers);
     int fd = rig_accept(&rig, "3\r\none\r\n0\r\nX-Sum: 1\r\n\r\n");
-    assert_false(p.x.replayable);
+    assert_false(rbody_is_replayable(&p.x.rbody));
     fixture_write(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n\r\n");
     until("|trailers|end");
     probe_close(&p, &rig);
@@ -295,7 +295,7 @@ static void a_first_part_is_kept(void **state)
     assert_string_equal(p.told, "");
     assert_int_equal(shared_got, sizeof(part));
     (void)exchange_body(&p.x, str_make(part, 10000)); /* it has begun with it, then */
-    assert_false(p.x.replayable);
+    assert_false(rbody_is_replayable(&p.x.rbody));
     probe_close(&p, &rig);
 }
 
