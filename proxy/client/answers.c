@@ -284,7 +284,6 @@ static void on_tunnel_end(void *arg, uint64_t up, uint64_t down)
     c->tunnel = NULL;
     a->x.bytes_in += up;
     a->x.bytes_out += down;
-    a->x.t.end = loop_now();
     ask_close(a, FAULT_NONE);
     client_close(c);
 }

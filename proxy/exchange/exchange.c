@@ -1,14 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The life of one request and its response: route, wait, perform, try again, end. States and who
- * waits for what stand in exchange.h; only exchange_set_state() changes the state.
- *
- *     NEW -> [AUTH] -> [NAME] -> [WAIT] -> ACTIVE -> DONE -> CLOSED
- *      `-------------------------------------------> DONE    an answer of tlsfan's own, from any
- *     ACTIVE -> WAIT when a request is tried again
- */
+/* The life of one request and its response: route, wait, perform, try again, end. The states and
+ * their moves stand in state.h, who waits for what in exchange.h. */
 #include "exchange/exchange.h"
-
-#include <assert.h>
 
 #include "exchange/answer.h"
 #include "exchange/expect.h"
@@ -20,13 +13,6 @@
 #include "exchange/stats.h"
 #include "exchange/trust.h"
 #include "upstream/dial.h"
-
-static void exchange_set_state(struct exchange *x, enum exchange_state to)
-{
-    assert(to > x->state || (x->state == EXCHANGE_ACTIVE && to == EXCHANGE_WAIT) ||
-           (x->state == EXCHANGE_WAIT && to == EXCHANGE_WAIT));
-    x->state = to;
-}
 
 /* Who gives up waiting has waited, and at whose door is noted, too. */
 static void exchange_leave_wait(struct exchange *x)
@@ -56,14 +42,27 @@ static void exchange_leave(struct exchange *x)
 }
 
 /* Nothing more comes from upstream; the source is about to be told. */
-static void exchange_done(struct exchange *x)
+static void exchange_end_as(struct exchange *x, enum exchange_state state)
 {
     timeout_clear(&x->timeout);
     expect_end(x);
     rbody_drop(&x->rbody);
     x->res = HALF_DONE;
+    exchange_set_state(x, state);
+}
+
+static void exchange_done(struct exchange *x)
+{
     x->t.end = loop_now();
-    exchange_set_state(x, EXCHANGE_DONE);
+    exchange_end_as(x, EXCHANGE_DONE);
+}
+
+/* The connection UP is the source's from now on: CONNECT (HEAD NULL), or 101. X ends with it. */
+static void exchange_tunnel(struct exchange *x, struct h1_head *head, struct stream *up, void *slot)
+{
+    counter_add(&x->engine->stats->tunnels, 1);
+    exchange_end_as(x, EXCHANGE_TUNNEL);
+    x->source->on_tunnel(x, head, up, slot);
 }
 
 static void exchange_blame(struct exchange *x, const struct fault *f)
@@ -131,16 +130,14 @@ static void on_timeout(void *arg)
 
 /* ---- what the upstream tells */
 
-/* 101: the connection is the client's from now on. */
+/* 101. */
 static void exchange_switch(struct exchange *x, struct h1_head *head)
 {
     struct ustream *us = x->us;
     void *slot = NULL;
     x->us = NULL;
     struct stream *up = us->ops->take(us, &slot);
-    counter_add(&x->engine->stats->tunnels, 1);
-    exchange_done(x);
-    x->source->on_tunnel(x, head, up, slot);
+    exchange_tunnel(x, head, up, slot);
 }
 
 /* The request as far as it decides about another try. */
@@ -338,9 +335,7 @@ static void on_dialed(void *arg, const struct dial_result *r)
     }
     x->status = 200;
     x->t.head = loop_now();
-    counter_add(&x->engine->stats->tunnels, 1);
-    exchange_done(x);
-    x->source->on_tunnel(x, NULL, r->stream, NULL);
+    exchange_tunnel(x, NULL, r->stream, NULL);
 }
 
 /* Performs what route_request() decided. */

@@ -19,22 +19,13 @@
 #include "exchange/request_body.h"
 #include "exchange/retry.h"
 #include "exchange/source.h"
+#include "exchange/state.h"
 #include "http/rewrite.h"
 
 struct exchange;
 struct auth_job;
 struct tunnel;
 struct dial;
-
-enum exchange_state {
-    EXCHANGE_NEW,    /* the source fills it in */
-    EXCHANGE_AUTH,   /* waits for auth_job: credentials are being hashed */
-    EXCHANGE_NAME,   /* waits for `naming`: what the host is found as decides the rule */
-    EXCHANGE_WAIT,   /* waits for pool_wait or dial */
-    EXCHANGE_ACTIVE, /* has a ustream */
-    EXCHANGE_DONE,   /* the source has been told the end; nothing upstream any more */
-    EXCHANGE_CLOSED  /* waits for the reaper */
-};
 
 enum half_state { HALF_HEAD, HALF_BODY, HALF_DONE };
 
@@ -137,9 +128,10 @@ void exchange_pause(struct exchange *x, bool paused);
  * should. */
 void exchange_close(struct exchange *x, enum fault_code fault);
 
+/* The source has been told the last thing, or is the owner of the connection. */
 static inline bool exchange_is_over(const struct exchange *x)
 {
-    return x->state >= EXCHANGE_DONE;
+    return x->state >= EXCHANGE_TUNNEL;
 }
 
 #endif

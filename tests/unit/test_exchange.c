@@ -311,6 +311,8 @@ static void tunnels(void **state)
     until("|tunnel");
     assert_null(p.slot);
     assert_int_equal(p.x.status, 200);
+    assert_int_equal(p.x.state, EXCHANGE_TUNNEL);
+    assert_int_equal(p.x.t.end, 0); /* it lasts as long as the tunnel */
     probe_close(&p, &rig);
     close(fixture_accept(&rig.f, rig.origin));
     probe_open(
