@@ -7,22 +7,12 @@
 #include "exchange/expect.h"
 #include "exchange/hold.h"
 #include "exchange/name.h"
+#include "exchange/performer.h"
 #include "exchange/record.h"
 #include "exchange/redirect.h"
 #include "exchange/route.h"
 #include "exchange/stats.h"
 #include "exchange/trust.h"
-#include "upstream/dial.h"
-
-/* Who gives up waiting has waited, and at whose door is noted, too. */
-static void exchange_leave_wait(struct exchange *x)
-{
-    if (x->wait.origin == NULL)
-        return;
-    pool_cancel(&x->wait);
-    x->t.queued += x->wait.queued_us;
-    x->facts.place = x->wait.failed.place;
-}
 
 /* Leaves whatever is under way for X upstream. */
 static void exchange_leave(struct exchange *x)
@@ -31,10 +21,8 @@ static void exchange_leave(struct exchange *x)
     x->us = NULL;
     if (us != NULL)
         us->ops->cancel(us);
-    exchange_leave_wait(x);
-    if (x->dial != NULL)
-        dial_cancel(x->dial);
-    x->dial = NULL;
+    if (x->state == EXCHANGE_WAIT && x->performer->cancel != NULL)
+        x->performer->cancel(x);
     trust_cancel(x);
     name_cancel(x);
     timeout_clear(&x->timeout);
@@ -57,8 +45,7 @@ static void exchange_done(struct exchange *x)
     exchange_end_as(x, EXCHANGE_DONE);
 }
 
-/* The connection UP is the source's from now on: CONNECT (HEAD NULL), or 101. X ends with it. */
-static void exchange_tunnel(struct exchange *x, struct h1_head *head, struct stream *up, void *slot)
+void exchange_tunnel(struct exchange *x, struct h1_head *head, struct stream *up, void *slot)
 {
     counter_add(&x->engine->stats->tunnels, 1);
     exchange_end_as(x, EXCHANGE_TUNNEL);
@@ -90,12 +77,12 @@ void exchange_fail(struct exchange *x, const struct fault *f)
 }
 
 /* The time that now counts: the response head's, or that between two reads of the body; none while
- * the source is slow. An upstream that takes no more request body is given as long as one that
- * sends no more. */
+ * the source is slow, nor where no rule says one. An upstream that takes no more request body is
+ * given as long as one that sends no more. */
 static void exchange_arm(struct exchange *x)
 {
     bool is_sending = x->res == HALF_HEAD && x->req != HALF_DONE;
-    if (x->paused || x->us == NULL || x->is_batch || (is_sending && !x->body_waits))
+    if (x->paused || x->us == NULL || x->rule == NULL || (is_sending && !x->body_waits))
         timeout_clear(&x->timeout);
     else
         sweep_set(&x->engine->sweep, &x->timeout,
@@ -244,7 +231,7 @@ static void on_fault(void *arg, const struct fault *f, enum up_loss loss)
     struct retry_case what = exchange_case(x);
     what.loss = loss;
     what.code = f->code;
-    retry_note(&x->retry, x->is_batch ? 0 : pool_answers(x->engine->pool, &x->want), loop_now());
+    retry_note(&x->retry, x->performer->answers == NULL ? 0 : x->performer->answers(x), loop_now());
     if (exchange_retry(x, &what))
         return;
     struct fault told;
@@ -263,8 +250,7 @@ static const struct ustream_events events = {
 
 /* ---- going upstream */
 
-/* For the log: a connection that was made or tried for X. */
-static void exchange_note(struct exchange *x, const struct up_facts *facts)
+void exchange_note(struct exchange *x, const struct up_facts *facts)
 {
     x->facts = *facts;
     x->t.dns += facts->dns_us;
@@ -279,8 +265,7 @@ static bool exchange_keeps(const struct exchange *x)
     return x->res == HALF_HEAD && (x->facts.is_reused || x->facts.is_shared);
 }
 
-/* Sends the request on US, with what there is of its body. */
-static void exchange_launch(struct exchange *x, struct ustream *us)
+void exchange_launch(struct exchange *x, struct ustream *us)
 {
     bool has_waited = x->rbody.state == RBODY_WAITING;
     bool is_whole = x->req == HALF_DONE;
@@ -307,46 +292,11 @@ static void exchange_launch(struct exchange *x, struct ustream *us)
         x->source->on_drain(x);
 }
 
-static void on_ready(void *arg, struct ustream *us)
-{
-    struct exchange *x = arg;
-    x->t.queued += x->wait.queued_us;
-    exchange_launch(x, us);
-}
-
-static void on_wait_fault(void *arg, const struct fault *f)
-{
-    struct exchange *x = arg;
-    x->t.queued += x->wait.queued_us;
-    exchange_note(x, &x->wait.failed);
-    exchange_fail(x, f);
-}
-
-static void on_dialed(void *arg, const struct dial_result *r)
-{
-    struct exchange *x = arg;
-    x->dial = NULL;
-    x->t.dns = r->dns_us;
-    x->t.connect = r->connect_us;
-    x->facts.peer = r->peer;
-    if (r->stream == NULL) {
-        exchange_fail(x, r->fault);
-        return;
-    }
-    x->status = 200;
-    x->t.head = loop_now();
-    exchange_tunnel(x, NULL, r->stream, NULL);
-}
-
 /* Performs what route_request() decided. */
 static void exchange_perform(struct exchange *x)
 {
     exchange_set_state(x, EXCHANGE_WAIT);
-    x->wait.on_ready = on_ready;
-    x->wait.on_fault = on_wait_fault;
-    x->wait.arg = x;
-    struct ustream *us =
-        x->is_batch ? trust_open_batch(x) : pool_get(x->engine->pool, &x->want, &x->wait);
+    struct ustream *us = x->performer->start(x);
     if (us != NULL)
         exchange_launch(x, us);
 }
@@ -368,13 +318,8 @@ static void exchange_route(struct exchange *x)
         name_start(x);
         exchange_set_state(x, EXCHANGE_NAME);
         break;
-    case ROUTE_BATCH:
     case ROUTE_UPSTREAM:
         exchange_perform(x);
-        break;
-    case ROUTE_TUNNEL:
-        exchange_set_state(x, EXCHANGE_WAIT);
-        x->dial = dial_start(x->engine->dns, &x->want, NULL, on_dialed, x);
         break;
     case ROUTE_PLAIN:
         x->status = 200;
@@ -394,7 +339,7 @@ static void exchange_route(struct exchange *x)
 
 void exchange_resume(struct exchange *x)
 {
-    if (x->rule == NULL)
+    if (x->performer == NULL)
         exchange_route(x);
     else
         exchange_perform(x);

@@ -26,6 +26,7 @@ struct exchange;
 struct auth_job;
 struct tunnel;
 struct dial;
+struct performer;
 
 enum half_state { HALF_HEAD, HALF_BODY, HALF_DONE };
 
@@ -54,12 +55,12 @@ struct exchange {
     bool is_named;          /* `full` is known */
     struct str credentials; /* that were found good, as they came; p NULL: see source_side.user */
     struct str full;        /* what the host was found as, where a domain was added; else empty */
-    bool is_batch;          /* the batch call of tlsfan itself: no rule, no timeouts of its own */
 
     /* The route. */
     struct up_want want;
     struct up_request rq;
-    const struct rule *rule;
+    const struct performer *performer; /* NULL: it has not been routed */
+    const struct rule *rule;           /* NULL: none, as nobody is asked; no timeouts then */
     struct rewrite rewrite;
     bool res_is_bare; /* HEAD or 304 */
     bool must_close;  /* the source should not read another request behind this one */

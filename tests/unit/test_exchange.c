@@ -6,6 +6,7 @@
 #include <crypt.h>
 
 #include "exchange/auth.h"
+#include "exchange/performer.h"
 
 static struct rig rig;
 static struct probe p;
@@ -263,12 +264,11 @@ static void shared_cancel(struct ustream *us)
     us->events = NULL;
 }
 
-static struct ustream *shared_open(struct engine *e, const struct source_side *from)
+static struct ustream *shared_open(struct exchange *x)
 {
     static const struct ustream_ops ops = {
         .start = shared_start, .body = shared_body, .cancel = shared_cancel};
-    (void)e;
-    (void)from;
+    (void)x;
     shared = (struct ustream){.ops = &ops, .facts = {.is_shared = true}};
     return &shared;
 }
@@ -278,12 +278,13 @@ static struct ustream *shared_open(struct engine *e, const struct source_side *f
 static void a_first_part_is_kept(void **state)
 {
     static const char *const small[] = {"client.buffer=16k", NULL};
+    static const struct performer rides = {.start = shared_open};
     static char part[60000];
     struct fault f;
     (void)state;
     rig_close(&rig);
     rig_open(&rig, small);
-    rig.engine.open_batch = shared_open;
+    rig.engine.batch = &rides;
     probe_open(
         &p, &rig,
         "POST http://tlsfan.localhost/batch HTTP/1.1\r\nHost: h\r\nContent-Length: 70000\r\n");
