@@ -24,7 +24,6 @@
 
 struct exchange;
 struct auth_job;
-struct tunnel;
 struct dial;
 struct performer;
 
