@@ -349,7 +349,7 @@ struct worker *worker_new(unsigned index, const struct worker_env *env, struct c
     w->engine.pool =
         pool_new(&w->loop, w->engine.dns, env->id, env->budget, &w->engine.stats->tally);
     pool_retire(w->engine.pool, c->generation);
-    w->engine.open_batch = batch_open;
+    w->engine.batch = &performer_batch;
     if (is_service)
         w->service = service_new(&w->engine, env->watch, env->connections);
     return w;

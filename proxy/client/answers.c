@@ -106,7 +106,7 @@ bool ask_may_wait(const struct ask *a)
 {
     const struct exchange *x = &a->x;
     bool is_told = x->is_continued && ask_is_first(a);
-    return x->res != HALF_HEAD || (x->expects_continue && !x->body_begun && !is_told);
+    return x->res != HALF_HEAD || (x->expects_continue && !rbody_has_begun(&x->rbody) && !is_told);
 }
 
 bool ask_may_skip(const struct ask *a)
@@ -302,7 +302,6 @@ static void on_tunnel_end(void *arg, uint64_t up, uint64_t down)
     c->tunnel = NULL;
     a->x.bytes_in += up;
     a->x.bytes_out += down;
-    a->x.t.end = loop_now();
     ask_close(a, FAULT_NONE);
     client_close(c);
 }

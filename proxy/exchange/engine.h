@@ -9,7 +9,7 @@
 #include "upstream/upstream.h"
 
 struct dns;
-struct source_side;
+struct performer;
 struct stats;
 
 /* A snapshot in use by one worker. Counted without atomics, so that no request writes to memory
@@ -25,18 +25,16 @@ struct engine {
     struct sweep sweep;   /* response and read timeouts */
     struct dns *dns;
     struct pool *pool;
-    const struct forward_id *id; /* Via */
-    struct budget *budget;       /* max_memory, of the process */
-    struct stats *stats;         /* what this worker counts */
-    struct log_buf log;          /* access lines of this turn */
-    struct slab asks;            /* struct ask of client/client.c */
-    /* Makes the batch call of FROM, which is copied: batch_open() of service/batch.c; NULL: there
-     * is none. */
-    struct ustream *(*open_batch)(struct engine *e, const struct source_side *from);
-    uint64_t next_id;        /* request id: the worker in the top 16 bits */
-    unsigned open_exchanges; /* begun and not yet freed */
-    bool draining;           /* answers carry Connection: close */
-    bool ending;             /* what is still under way is cut */
+    const struct forward_id *id;   /* Via */
+    struct budget *budget;         /* max_memory, of the process */
+    struct stats *stats;           /* what this worker counts */
+    struct log_buf log;            /* access lines of this turn */
+    struct slab asks;              /* struct ask of client/client.c */
+    const struct performer *batch; /* who performs a batch call; NULL: nobody */
+    uint64_t next_id;              /* request id: the worker in the top 16 bits */
+    unsigned open_exchanges;       /* begun and not yet freed */
+    bool draining;                 /* answers carry Connection: close */
+    bool ending;                   /* what is still under way is cut */
 };
 
 /* Makes C (whose reference the engine takes over) the newest snapshot, or none with NULL. */

@@ -1,46 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The life of one request and its response: route, wait, perform, try again, end. States and who
- * waits for what stand in exchange.h; only exchange_set_state() changes the state.
- *
- *     NEW -> [AUTH] -> [NAME] -> [WAIT] -> ACTIVE -> DONE -> CLOSED
- *      `-------------------------------------------> DONE    an answer of tlsfan's own, from any
- *     ACTIVE -> WAIT when a request is tried again
- */
+/* The life of one request and its response: route, wait, perform, try again, end. The states and
+ * their moves stand in state.h, who waits for what in exchange.h. */
 #include "exchange/exchange.h"
-
-#include <assert.h>
 
 #include "exchange/answer.h"
 #include "exchange/expect.h"
 #include "exchange/hold.h"
 #include "exchange/name.h"
+#include "exchange/performer.h"
 #include "exchange/record.h"
 #include "exchange/redirect.h"
 #include "exchange/route.h"
 #include "exchange/stats.h"
 #include "exchange/trust.h"
-#include "upstream/dial.h"
-
-enum {
-    REPLAY_MAX = 16384 /* bytes of a body that are kept beside the connection */
-};
-
-static void exchange_set_state(struct exchange *x, enum exchange_state to)
-{
-    assert(to > x->state || (x->state == EXCHANGE_ACTIVE && to == EXCHANGE_WAIT) ||
-           (x->state == EXCHANGE_WAIT && to == EXCHANGE_WAIT));
-    x->state = to;
-}
-
-/* Who gives up waiting has waited, and at whose door is noted, too. */
-static void exchange_leave_wait(struct exchange *x)
-{
-    if (x->wait.origin == NULL)
-        return;
-    pool_cancel(&x->wait);
-    x->t.queued += x->wait.queued_us;
-    x->facts.place = x->wait.failed.place;
-}
 
 /* Leaves whatever is under way for X upstream. */
 static void exchange_leave(struct exchange *x)
@@ -49,67 +21,35 @@ static void exchange_leave(struct exchange *x)
     x->us = NULL;
     if (us != NULL)
         us->ops->cancel(us);
-    exchange_leave_wait(x);
-    if (x->dial != NULL)
-        dial_cancel(x->dial);
-    x->dial = NULL;
+    if (x->state == EXCHANGE_WAIT && x->performer->cancel != NULL)
+        x->performer->cancel(x);
     trust_cancel(x);
     name_cancel(x);
     timeout_clear(&x->timeout);
     expect_end(x);
 }
 
-static void exchange_drop(struct exchange *x, struct evbuffer **body)
-{
-    if (*body == NULL)
-        return;
-    budget_add(x->engine->budget, -(int64_t)evbuffer_get_length(*body));
-    evbuffer_free(*body);
-    *body = NULL;
-}
-
-/* DATA of the request body is given away. What a shared or reused connection gets is kept: GOAWAY
- * may say at any time before the answer that it was not processed, and an idle one may have ended.
- * That is as much as a connection takes before its peer has begun with it, the first part in any
- * case; who gets more has begun. */
-static void exchange_keep(struct exchange *x, struct str data)
-{
-    if (x->kept == NULL) {
-        x->replayable = false;
-        return;
-    }
-    size_t most = budget_bound(x->engine->budget, 2 * x->conf->client.buffer);
-    size_t kept = evbuffer_get_length(x->kept);
-    if (kept > 0 && kept + data.len > most) {
-        exchange_drop(x, &x->kept);
-        x->replayable = false;
-        return;
-    }
-    evbuffer_add(x->kept, data.p, data.len);
-    budget_add(x->engine->budget, (int64_t)data.len);
-}
-
-/* Keeps request body for when there is a connection. */
-static bool exchange_hold(struct exchange *x, struct str data)
-{
-    if (x->pending == NULL)
-        x->pending = evbuffer_new();
-    evbuffer_add(x->pending, data.p, data.len);
-    budget_add(x->engine->budget, (int64_t)data.len);
-    return evbuffer_get_length(x->pending) <
-           budget_bound(x->engine->budget, x->conf->client.buffer);
-}
-
 /* Nothing more comes from upstream; the source is about to be told. */
-static void exchange_done(struct exchange *x)
+static void exchange_end_as(struct exchange *x, enum exchange_state state)
 {
     timeout_clear(&x->timeout);
     expect_end(x);
-    exchange_drop(x, &x->pending);
-    exchange_drop(x, &x->kept);
+    rbody_drop(&x->rbody);
     x->res = HALF_DONE;
+    exchange_set_state(x, state);
+}
+
+static void exchange_done(struct exchange *x)
+{
     x->t.end = loop_now();
-    exchange_set_state(x, EXCHANGE_DONE);
+    exchange_end_as(x, EXCHANGE_DONE);
+}
+
+void exchange_tunnel(struct exchange *x, struct h1_head *head, struct stream *up, void *slot)
+{
+    counter_add(&x->engine->stats->tunnels, 1);
+    exchange_end_as(x, EXCHANGE_TUNNEL);
+    x->source->on_tunnel(x, head, up, slot);
 }
 
 static void exchange_blame(struct exchange *x, const struct fault *f)
@@ -137,12 +77,12 @@ void exchange_fail(struct exchange *x, const struct fault *f)
 }
 
 /* The time that now counts: the response head's, or that between two reads of the body; none while
- * the source is slow. An upstream that takes no more request body is given as long as one that
- * sends no more. */
+ * the source is slow, nor where no rule says one. An upstream that takes no more request body is
+ * given as long as one that sends no more. */
 static void exchange_arm(struct exchange *x)
 {
     bool is_sending = x->res == HALF_HEAD && x->req != HALF_DONE;
-    if (x->paused || x->us == NULL || x->is_batch || (is_sending && !x->body_waits))
+    if (x->paused || x->us == NULL || x->rule == NULL || (is_sending && !x->body_waits))
         timeout_clear(&x->timeout);
     else
         sweep_set(&x->engine->sweep, &x->timeout,
@@ -177,16 +117,14 @@ static void on_timeout(void *arg)
 
 /* ---- what the upstream tells */
 
-/* 101: the connection is the client's from now on. */
+/* 101. */
 static void exchange_switch(struct exchange *x, struct h1_head *head)
 {
     struct ustream *us = x->us;
     void *slot = NULL;
     x->us = NULL;
     struct stream *up = us->ops->take(us, &slot);
-    counter_add(&x->engine->stats->tunnels, 1);
-    exchange_done(x);
-    x->source->on_tunnel(x, head, up, slot);
+    exchange_tunnel(x, head, up, slot);
 }
 
 /* The request as far as it decides about another try. */
@@ -195,7 +133,7 @@ static struct retry_case exchange_case(const struct exchange *x)
     return (struct retry_case){
         .is_safe = x->head.method.is_safe,
         .is_idempotent = x->head.method.is_idempotent,
-        .is_replayable = x->replayable,
+        .is_replayable = rbody_is_replayable(&x->rbody),
         .limit = x->conf->upstream.retries,
         .patience = x->conf->upstream.queue_timeout,
     };
@@ -215,8 +153,7 @@ static bool exchange_retry(struct exchange *x, const struct retry_case *what)
     want->delay = how == RETRY_LATER ? retry_delay(&x->retry) : 0;
     retry_count(&x->retry, what);
     timeout_clear(&x->timeout);
-    x->pending = x->kept;
-    x->kept = NULL;
+    rbody_again(&x->rbody);
     x->body_waits = false;
     exchange_resume(x);
     return true;
@@ -225,7 +162,8 @@ static bool exchange_retry(struct exchange *x, const struct retry_case *what)
 /* 421 on a connection that others use, too: once more, on one of its own (RFC 9110 §15.5.20). */
 static bool exchange_is_misdirected(struct exchange *x, const struct h1_head *head)
 {
-    if (head->status != 421 || !x->facts.is_shared || x->want.is_alone || !x->replayable)
+    if (head->status != 421 || !x->facts.is_shared || x->want.is_alone ||
+        !rbody_is_replayable(&x->rbody))
         return false;
     struct ustream *us = x->us;
     x->us = NULL;
@@ -249,7 +187,7 @@ static void on_head(void *arg, struct h1_head *head, const struct h1_body *body)
         exchange_switch(x, head);
         return;
     }
-    exchange_drop(x, &x->kept);
+    rbody_drop(&x->rbody);
     x->res = HALF_BODY;
     x->res_is_bare = head->status == 304 || x->head.method.id == METHOD_HEAD;
     exchange_arm(x);
@@ -293,7 +231,7 @@ static void on_fault(void *arg, const struct fault *f, enum up_loss loss)
     struct retry_case what = exchange_case(x);
     what.loss = loss;
     what.code = f->code;
-    retry_note(&x->retry, x->is_batch ? 0 : pool_answers(x->engine->pool, &x->want), loop_now());
+    retry_note(&x->retry, x->performer->answers == NULL ? 0 : x->performer->answers(x), loop_now());
     if (exchange_retry(x, &what))
         return;
     struct fault told;
@@ -312,8 +250,7 @@ static const struct ustream_events events = {
 
 /* ---- going upstream */
 
-/* For the log: a connection that was made or tried for X. */
-static void exchange_note(struct exchange *x, const struct up_facts *facts)
+void exchange_note(struct exchange *x, const struct up_facts *facts)
 {
     x->facts = *facts;
     x->t.dns += facts->dns_us;
@@ -321,110 +258,50 @@ static void exchange_note(struct exchange *x, const struct up_facts *facts)
     x->t.tls += facts->tls_us;
 }
 
-/* Sends the request on US. BODY is what there is of the body now. */
-static void exchange_launch(struct exchange *x, struct ustream *us, struct str body)
+/* A shared connection may say at any time before the answer that a request was not processed
+ * (GOAWAY), and an idle one may have ended: what such a one gets is kept. */
+static bool exchange_keeps(const struct exchange *x)
 {
+    return x->res == HALF_HEAD && (x->facts.is_reused || x->facts.is_shared);
+}
+
+void exchange_launch(struct exchange *x, struct ustream *us)
+{
+    bool has_waited = x->rbody.state == RBODY_WAITING;
+    bool is_whole = x->req == HALF_DONE;
     exchange_set_state(x, EXCHANGE_ACTIVE);
     x->us = us;
     exchange_note(x, &us->facts);
-    bool whole = x->req == HALF_DONE;
-    bool is_old = us->facts.is_reused || us->facts.is_shared;
-    if (whole && body.len > 0 && x->replay.p == NULL && body.len <= REPLAY_MAX && is_old) {
-        x->replay = arena_dup(&x->arena, body);
+    struct rbody_try how = {exchange_keeps(x), is_whole, &x->arena};
+    struct str body = rbody_give(&x->rbody, &how);
+    if (x->rbody.state == RBODY_COPIED)
         exchange_count(x);
-    }
-    /* As long as nothing of the body has been given away, all of it is still to come. */
-    x->replayable = x->trailers == NULL && (body.len == 0 || x->replay.p != NULL);
-    if (is_old && !(whole && x->replayable)) {
-        x->kept = evbuffer_new();
-        x->replayable = true;
-        exchange_keep(x, body);
-    }
     ustream_attach(us, &events, x);
     x->t.sent = loop_now();
     x->rq.buffer = budget_bound(x->engine->budget, x->conf->client.buffer);
-    us->ops->start(us, &x->rq, body, whole && x->trailers == NULL);
-    if (whole && x->trailers != NULL)
+    us->ops->start(us, &x->rq, body, is_whole && x->trailers == NULL);
+    if (is_whole && x->trailers != NULL)
         us->ops->end(us, str_make(NULL, 0), x->trailers);
+    rbody_given(&x->rbody);
     if (x->paused)
         us->ops->pause(us, true);
     exchange_arm(x);
     if (x->expects_continue)
         expect_begin(x);
-}
-
-static void on_ready(void *arg, struct ustream *us)
-{
-    struct exchange *x = arg;
-    x->t.queued += x->wait.queued_us;
-    struct str body = x->replay;
-    struct evbuffer *pending = x->pending;
-    x->pending = NULL;
-    if (pending != NULL) {
-        size_t n = evbuffer_get_length(pending);
-        budget_add(x->engine->budget, -(int64_t)n);
-        body = str_make((const char *)evbuffer_pullup(pending, -1), n);
-    }
-    exchange_launch(x, us, body);
-    if (pending == NULL)
-        return;
-    evbuffer_free(pending);
-    if (x->state == EXCHANGE_ACTIVE && x->req != HALF_DONE)
+    if (has_waited && x->state == EXCHANGE_ACTIVE && x->req != HALF_DONE)
         x->source->on_drain(x);
 }
 
-static void on_wait_fault(void *arg, const struct fault *f)
-{
-    struct exchange *x = arg;
-    x->t.queued += x->wait.queued_us;
-    exchange_note(x, &x->wait.failed);
-    exchange_fail(x, f);
-}
-
-static void on_dialed(void *arg, const struct dial_result *r)
-{
-    struct exchange *x = arg;
-    x->dial = NULL;
-    x->t.dns = r->dns_us;
-    x->t.connect = r->connect_us;
-    x->facts.peer = r->peer;
-    if (r->stream == NULL) {
-        exchange_fail(x, r->fault);
-        return;
-    }
-    x->status = 200;
-    x->t.head = loop_now();
-    counter_add(&x->engine->stats->tunnels, 1);
-    exchange_done(x);
-    x->source->on_tunnel(x, NULL, r->stream, NULL);
-}
-
-/* Performs what route_request() decided; BODY as in exchange_start(). */
-static void exchange_perform(struct exchange *x, struct str body)
+/* Performs what route_request() decided. */
+static void exchange_perform(struct exchange *x)
 {
     exchange_set_state(x, EXCHANGE_WAIT);
-    x->wait.on_ready = on_ready;
-    x->wait.on_fault = on_wait_fault;
-    x->wait.arg = x;
-    struct ustream *us =
-        x->is_batch ? trust_open_batch(x) : pool_get(x->engine->pool, &x->want, &x->wait);
-    if (us != NULL && x->pending != NULL)
-        on_ready(x, us);
-    else if (us != NULL)
-        exchange_launch(x, us, body);
-    else if (body.len > 0 && x->replay.p == NULL)
-        (void)exchange_hold(x, body);
+    struct ustream *us = x->performer->start(x);
+    if (us != NULL)
+        exchange_launch(x, us);
 }
 
-/* Something must come before X can be routed. */
-static void exchange_await(struct exchange *x, enum exchange_state for_what, struct str body)
-{
-    exchange_set_state(x, for_what);
-    if (body.len > 0)
-        (void)exchange_hold(x, body);
-}
-
-static void exchange_route(struct exchange *x, struct str body)
+static void exchange_route(struct exchange *x)
 {
     struct fault f;
     switch (route_request(x, &f)) {
@@ -433,21 +310,16 @@ static void exchange_route(struct exchange *x, struct str body)
         break;
     case ROUTE_AUTH:
         if (trust_start(x, &f))
-            exchange_await(x, EXCHANGE_AUTH, body);
+            exchange_set_state(x, EXCHANGE_AUTH);
         else
             exchange_fail(x, &f);
         break;
     case ROUTE_NAME:
         name_start(x);
-        exchange_await(x, EXCHANGE_NAME, body);
+        exchange_set_state(x, EXCHANGE_NAME);
         break;
-    case ROUTE_BATCH:
     case ROUTE_UPSTREAM:
-        exchange_perform(x, body);
-        break;
-    case ROUTE_TUNNEL:
-        exchange_set_state(x, EXCHANGE_WAIT);
-        x->dial = dial_start(x->engine->dns, &x->want, NULL, on_dialed, x);
+        exchange_perform(x);
         break;
     case ROUTE_PLAIN:
         x->status = 200;
@@ -467,10 +339,10 @@ static void exchange_route(struct exchange *x, struct str body)
 
 void exchange_resume(struct exchange *x)
 {
-    if (x->rule == NULL)
-        exchange_route(x, str_make(NULL, 0));
+    if (x->performer == NULL)
+        exchange_route(x);
     else
-        exchange_perform(x, x->replay);
+        exchange_perform(x);
 }
 
 /* ---- what the source says */
@@ -485,6 +357,7 @@ void exchange_init(struct exchange *x, struct engine *e, const struct source_ops
     x->use = engine_use(e);
     x->conf = x->use->conf;
     x->share.budget = e->budget;
+    rbody_init(&x->rbody, e->budget, x->conf->client.buffer);
     x->id = ++e->next_id;
     x->t.begin = loop_now();
     e->open_exchanges++;
@@ -507,7 +380,7 @@ void exchange_refuse(struct exchange *x, const struct fault *f)
 void exchange_start(struct exchange *x, struct str body, bool end)
 {
     x->req = end ? HALF_DONE : HALF_BODY;
-    x->body_begun = body.len > 0;
+    rbody_lend(&x->rbody, body);
     if (fields_has(&x->head.fields, FIELD_EXPECT))
         expect_init(x);
     struct fault f;
@@ -515,17 +388,17 @@ void exchange_start(struct exchange *x, struct str body, bool end)
         exchange_fail(x, &f);
         return;
     }
-    exchange_route(x, body);
+    exchange_route(x);
+    rbody_settle(&x->rbody);
 }
 
 bool exchange_body(struct exchange *x, struct str data)
 {
     if (exchange_is_over(x) || data.len == 0)
         return true;
-    x->body_begun = true;
     if (x->us == NULL)
-        return exchange_hold(x, data);
-    exchange_keep(x, data);
+        return rbody_add(&x->rbody, data);
+    rbody_pass(&x->rbody, data, exchange_keeps(x));
     x->body_waits = !x->us->ops->body(x->us, data);
     if (x->body_waits)
         exchange_arm(x);
@@ -543,11 +416,11 @@ void exchange_end(struct exchange *x, struct str last, const struct fields *trai
         return;
     if (x->us == NULL) {
         if (last.len > 0)
-            (void)exchange_hold(x, last);
+            (void)rbody_add(&x->rbody, last);
         return;
     }
     if (last.len > 0)
-        exchange_keep(x, last);
+        rbody_pass(&x->rbody, last, exchange_keeps(x));
     x->t.sent = loop_now();
     x->us->ops->end(x->us, last, trailers);
     if (x->us != NULL && x->res == HALF_HEAD)
@@ -581,8 +454,7 @@ void exchange_close(struct exchange *x, enum fault_code fault)
     if (x->state == EXCHANGE_CLOSED)
         return;
     exchange_leave(x);
-    exchange_drop(x, &x->pending);
-    exchange_drop(x, &x->kept);
+    rbody_drop(&x->rbody);
     if (x->fault == FAULT_NONE)
         x->fault = fault;
     if (x->t.end == 0)

@@ -16,24 +16,16 @@
 #define TLSFAN_EXCHANGE_EXCHANGE_H
 
 #include "exchange/engine.h"
+#include "exchange/request_body.h"
 #include "exchange/retry.h"
 #include "exchange/source.h"
+#include "exchange/state.h"
 #include "http/rewrite.h"
 
 struct exchange;
 struct auth_job;
-struct tunnel;
 struct dial;
-
-enum exchange_state {
-    EXCHANGE_NEW,    /* the source fills it in */
-    EXCHANGE_AUTH,   /* waits for auth_job: credentials are being hashed */
-    EXCHANGE_NAME,   /* waits for `naming`: what the host is found as decides the rule */
-    EXCHANGE_WAIT,   /* waits for pool_wait or dial */
-    EXCHANGE_ACTIVE, /* has a ustream */
-    EXCHANGE_DONE,   /* the source has been told the end; nothing upstream any more */
-    EXCHANGE_CLOSED  /* waits for the reaper */
-};
+struct performer;
 
 enum half_state { HALF_HEAD, HALF_BODY, HALF_DONE };
 
@@ -62,12 +54,12 @@ struct exchange {
     bool is_named;          /* `full` is known */
     struct str credentials; /* that were found good, as they came; p NULL: see source_side.user */
     struct str full;        /* what the host was found as, where a domain was added; else empty */
-    bool is_batch;          /* the batch call of tlsfan itself: no rule, no timeouts of its own */
 
     /* The route. */
     struct up_want want;
     struct up_request rq;
-    const struct rule *rule;
+    const struct performer *performer; /* NULL: it has not been routed */
+    const struct rule *rule;           /* NULL: none, as nobody is asked; no timeouts then */
     struct rewrite rewrite;
     bool res_is_bare; /* HEAD or 304 */
     bool must_close;  /* the source should not read another request behind this one */
@@ -79,15 +71,11 @@ struct exchange {
     struct auth_job *auth;
     struct dns_query *naming;
     struct up_facts facts;         /* copied when the ustream goes */
-    struct evbuffer *pending;      /* request body that waits for a connection; NULL: none */
-    struct evbuffer *kept;         /* all of it that the connection has got; NULL: not kept */
-    struct str replay;             /* the whole body, kept for another try; p NULL: none was kept */
+    struct rbody rbody;            /* what has come of the request's body */
     const struct fields *trailers; /* of the request; the source's, outlive X; NULL: none */
-    bool replayable;               /* the body is in `replay` or in `kept`, or there is none */
     bool paused;                   /* the source takes no more */
     bool body_waits;               /* the upstream takes no more request body for now */
     bool expects_continue;         /* Expect: 100-continue (expect.h) */
-    bool body_begun;               /* the source has given some of it */
     bool is_continued;             /* 100 was told: no other is */
     struct retry retry;
     struct timeout timeout;  /* response_timeout, then read_timeout */
@@ -140,9 +128,10 @@ void exchange_pause(struct exchange *x, bool paused);
  * should. */
 void exchange_close(struct exchange *x, enum fault_code fault);
 
+/* The source has been told the last thing, or is the owner of the connection. */
 static inline bool exchange_is_over(const struct exchange *x)
 {
-    return x->state >= EXCHANGE_DONE;
+    return x->state >= EXCHANGE_TUNNEL;
 }
 
 #endif

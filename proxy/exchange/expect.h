@@ -30,7 +30,7 @@ void expect_on_info(void *arg, struct h1_head *head);
 /* X was told to wait for 100 before it sends its body, has not sent any, and was told nothing. */
 static inline bool expect_is_waiting(const struct exchange *x)
 {
-    return x->expects_continue && !x->is_continued && !x->body_begun;
+    return x->expects_continue && !x->is_continued && !rbody_has_begun(&x->rbody);
 }
 
 #endif

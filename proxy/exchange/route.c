@@ -6,6 +6,7 @@
 #include "conf/policy.h"
 #include "conf/rule.h"
 #include "exchange/name.h"
+#include "exchange/performer.h"
 #include "http/userinfo.h"
 
 static bool refuse(struct fault *f, enum fault_code code, const char *text)
@@ -319,7 +320,8 @@ static enum route route_connect(struct exchange *x, struct fault *f)
     x->rule = route_rule(x, host, host->port);
     route_want(x, host, host->port, false);
     x->want.rule_port = host->port;
-    return ROUTE_TUNNEL;
+    x->performer = &performer_dial;
+    return ROUTE_UPSTREAM;
 }
 
 static void route_request_head(struct exchange *x)
@@ -348,7 +350,7 @@ static bool route_is_self(const struct exchange *x)
 static enum route route_self(struct exchange *x, struct fault *f)
 {
     struct str path = str_make(x->target.path.p, str_find(x->target.path, '?'));
-    if (!str_eq(path, STR("/batch")) || x->engine->open_batch == NULL)
+    if (!str_eq(path, STR("/batch")) || x->engine->batch == NULL)
         refuse(f, FAULT_NOT_FOUND, "there is nothing but /batch at http://tlsfan.localhost/");
     else if (x->head.method.id != METHOD_POST)
         refuse(f, FAULT_NOT_POST, "a batch call is a POST");
@@ -356,9 +358,9 @@ static enum route route_self(struct exchange *x, struct fault *f)
         /* A browser that uses this proxy must not be led here by a page. */
         refuse(f, FAULT_DENIED, "a web page of another origin may not make a batch call");
     else {
-        x->is_batch = true;
+        x->performer = x->engine->batch;
         route_request_head(x);
-        return ROUTE_BATCH;
+        return ROUTE_UPSTREAM;
     }
     return ROUTE_REFUSE;
 }
@@ -457,5 +459,6 @@ enum route route_request(struct exchange *x, struct fault *f)
         return ROUTE_REFUSE;
     }
     route_head(x);
+    x->performer = &performer_pool;
     return ROUTE_UPSTREAM;
 }

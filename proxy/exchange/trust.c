@@ -52,10 +52,3 @@ struct str trust_user(struct exchange *x)
     char *text = arena_alloc(&x->arena, USER_MAX);
     return policy_user(x->credentials, text, USER_MAX);
 }
-
-struct ustream *trust_open_batch(struct exchange *x)
-{
-    struct source_side from = *x->from;
-    from.user = trust_user(x);
-    return x->engine->open_batch(x->engine, &from);
-}

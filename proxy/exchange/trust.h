@@ -14,7 +14,5 @@ void trust_cancel(struct exchange *x);
 /* Who was authenticated for X, in its arena, at most USER_MAX bytes; empty: nobody. */
 enum { USER_MAX = 200 };
 struct str trust_user(struct exchange *x);
-/* Opens the batch call that X is: its items are of the same user. */
-struct ustream *trust_open_batch(struct exchange *x);
 
 #endif

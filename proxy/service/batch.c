@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "exchange/hold.h"
+#include "exchange/trust.h"
 #include "service/batch_item.h"
 
 enum {
@@ -455,3 +456,13 @@ struct ustream *batch_open(struct engine *e, const struct source_side *from)
     deadline_init(&b->look, e->loop, batch_wake, b);
     return &b->us;
 }
+
+/* An exchange of a proxy listener that is a batch call: its requests are of the same user. */
+static struct ustream *batch_perform(struct exchange *x)
+{
+    struct source_side from = *x->from;
+    from.user = trust_user(x);
+    return batch_open(x->engine, &from);
+}
+
+const struct performer performer_batch = {.start = batch_perform};

@@ -6,12 +6,14 @@
 #ifndef TLSFAN_SERVICE_BATCH_H
 #define TLSFAN_SERVICE_BATCH_H
 
-#include "exchange/engine.h"
-#include "exchange/source.h"
+#include "exchange/performer.h"
 
 /* A batch whose requests are those of FROM (copied): its address decides where they may go. The
  * caller attaches its events, then start(), body() and end(); no event comes inside these. Faults:
  * FAULT_MEDIA_TYPE, FAULT_TOO_LARGE, FAULT_BAD_REQUEST, all before on_head(). */
 struct ustream *batch_open(struct engine *e, const struct source_side *from);
+
+/* The same for exchanges. */
+extern const struct performer performer_batch;
 
 #endif

@@ -6,6 +6,7 @@
 #include <crypt.h>
 
 #include "exchange/auth.h"
+#include "exchange/performer.h"
 
 static struct rig rig;
 static struct probe p;
@@ -107,9 +108,9 @@ static void no_second_try(void **state)
         } else {
             size_t n = 2 * p.x.conf->client.buffer;
             char *large = xcalloc(1, n);
-            assert_true(p.x.replayable);
+            assert_true(rbody_is_replayable(&p.x.rbody));
             (void)exchange_body(&p.x, str_make(large, n));
-            assert_false(p.x.replayable);
+            assert_false(rbody_is_replayable(&p.x.rbody));
             free(large);
         }
         fixture_settle(&rig.f);
@@ -169,7 +170,7 @@ static void body_waits_for_a_connection(void **state)
     assert_int_equal(rig.budget.used, p.x.share.counted + 6 + 2048); /* and the dial */
     int fd = rig_accept(&rig, "onetwo");
     assert_int_equal(rig.budget.used, p.x.share.counted + 2048); /* and the connection */
-    assert_null(p.x.pending);
+    assert_null(p.x.rbody.buffer);
     assert_int_equal(p.drains, 1);
     assert_true(exchange_body(&p.x, STR("three")));
     exchange_end(&p.x, STR(""), NULL);
@@ -191,7 +192,7 @@ static void trailers_wait_too(void **state)
     exchange_start(&p.x, STR("one"), false);
     exchange_end(&p.x, STR(""), &p.trailers);
     int fd = rig_accept(&rig, "3\r\none\r\n0\r\nX-Sum: 1\r\n\r\n");
-    assert_false(p.x.replayable);
+    assert_false(rbody_is_replayable(&p.x.rbody));
     fixture_write(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n\r\n");
     until("|trailers|end");
     probe_close(&p, &rig);
@@ -263,12 +264,11 @@ static void shared_cancel(struct ustream *us)
     us->events = NULL;
 }
 
-static struct ustream *shared_open(struct engine *e, const struct source_side *from)
+static struct ustream *shared_open(struct exchange *x)
 {
     static const struct ustream_ops ops = {
         .start = shared_start, .body = shared_body, .cancel = shared_cancel};
-    (void)e;
-    (void)from;
+    (void)x;
     shared = (struct ustream){.ops = &ops, .facts = {.is_shared = true}};
     return &shared;
 }
@@ -278,12 +278,13 @@ static struct ustream *shared_open(struct engine *e, const struct source_side *f
 static void a_first_part_is_kept(void **state)
 {
     static const char *const small[] = {"client.buffer=16k", NULL};
+    static const struct performer rides = {.start = shared_open};
     static char part[60000];
     struct fault f;
     (void)state;
     rig_close(&rig);
     rig_open(&rig, small);
-    rig.engine.open_batch = shared_open;
+    rig.engine.batch = &rides;
     probe_open(
         &p, &rig,
         "POST http://tlsfan.localhost/batch HTTP/1.1\r\nHost: h\r\nContent-Length: 70000\r\n");
@@ -295,7 +296,7 @@ static void a_first_part_is_kept(void **state)
     assert_string_equal(p.told, "");
     assert_int_equal(shared_got, sizeof(part));
     (void)exchange_body(&p.x, str_make(part, 10000)); /* it has begun with it, then */
-    assert_false(p.x.replayable);
+    assert_false(rbody_is_replayable(&p.x.rbody));
     probe_close(&p, &rig);
 }
 
@@ -311,6 +312,8 @@ static void tunnels(void **state)
     until("|tunnel");
     assert_null(p.slot);
     assert_int_equal(p.x.status, 200);
+    assert_int_equal(p.x.state, EXCHANGE_TUNNEL);
+    assert_int_equal(p.x.t.end, 0); /* it lasts as long as the tunnel */
     probe_close(&p, &rig);
     close(fixture_accept(&rig.f, rig.origin));
     probe_open(

@@ -2,6 +2,7 @@
 /* exchange/route.c: a request head, and where it goes or why it is refused. */
 #include "exchange_fixture.h"
 
+#include "exchange/performer.h"
 #include "exchange/route.h"
 
 static struct rig rig;
@@ -21,7 +22,7 @@ static const char *const options[] = {
 enum side { PROXY, INSIDE, FORWARD };
 
 /* What a refused request's text must hold, or "tls host:port target Host" of the one that goes up,
- * "-" without TLS. */
+ * "-" without TLS; NULL for a tunnel. */
 static const struct route_case {
     enum side side;
     const char *head; /* lines ended by "\r\n" */
@@ -104,7 +105,7 @@ static const struct route_case {
     {PROXY, "GET http://no.test/ HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_DENIED,
      "deny_hosts"},
     {PROXY, "GET http://a.test:25/ HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_DENIED, "port 25"},
-    {PROXY, "CONNECT a.test:443 HTTP/1.1\r\nHost: a\r\n", ROUTE_TUNNEL, FAULT_NONE, NULL},
+    {PROXY, "CONNECT a.test:443 HTTP/1.1\r\nHost: a\r\n", ROUTE_UPSTREAM, FAULT_NONE, NULL},
     {PROXY, "CONNECT a.test:80 HTTP/1.1\r\nHost: a\r\n", ROUTE_PLAIN, FAULT_NONE, NULL},
     {PROXY, "CONNECT plain.test:80 HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_DENIED,
      "connect_ports"},
@@ -113,7 +114,7 @@ static const struct route_case {
     {PROXY, "CONNECT a.test HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST, ""},
     {PROXY, "CONNECT a.test:443 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n", ROUTE_REFUSE,
      FAULT_BAD_REQUEST, "no body"},
-    {PROXY, "CONNECT a.test:443 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n", ROUTE_TUNNEL,
+    {PROXY, "CONNECT a.test:443 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n", ROUTE_UPSTREAM,
      FAULT_NONE, NULL},
     {PROXY, "CONNECT no.test:443 HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_DENIED,
      "deny_hosts"},
@@ -172,9 +173,13 @@ static void check(const struct route_case *c)
     if (route == ROUTE_REFUSE && (f.code != c->fault || strstr(f.text, c->expected) == NULL))
         fail_msg("%s: fault %d: %s", c->head, (int)f.code, f.text);
     describe(shown, sizeof(shown), &p.x);
-    if (route == ROUTE_UPSTREAM && strcmp(shown, c->expected) != 0)
+    const struct performer *by = p.x.performer;
+    assert_true(by == (route != ROUTE_UPSTREAM ? NULL
+                       : c->expected != NULL   ? &performer_pool
+                                               : &performer_dial));
+    if (by == &performer_pool && strcmp(shown, c->expected) != 0)
         fail_msg("%s: %s, not %s", c->head, shown, c->expected);
-    if (route == ROUTE_TUNNEL)
+    if (by == &performer_dial)
         assert_true(!p.x.want.tls && p.x.want.rule != NULL);
     probe_close(&p, &rig);
 }

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who performs a request: a value that the route chooses. The pool and the dial of a CONNECT stand
+ * in performer.c; a folder to the right adds one of its own, such as the batch call, and its route.
+ */
+#ifndef TLSFAN_EXCHANGE_PERFORMER_H
+#define TLSFAN_EXCHANGE_PERFORMER_H
+
+#include "exchange/exchange.h"
+
+struct performer {
+    /* Begins with X, which is in WAIT. A ustream that is there at once; or NULL, and X is told
+     * later, by one of exchange_launch(), exchange_tunnel() and exchange_fail(). */
+    struct ustream *(*start)(struct exchange *x);
+    /* X waits no more. Harmless when it does not wait; NULL: it never does. */
+    void (*cancel)(struct exchange *x);
+    /* How many answers whoever is asked has begun so far, for another try; NULL: nobody counts. */
+    uint64_t (*answers)(const struct exchange *x);
+};
+
+extern const struct performer performer_pool; /* a connection to x->want */
+extern const struct performer performer_dial; /* a new one, for a tunnel */
+
+/* ---- what a performer calls */
+
+/* Sends the request on US, with what there is of its body. */
+void exchange_launch(struct exchange *x, struct ustream *us);
+/* The connection UP is the source's from now on: CONNECT (HEAD NULL), or 101. SLOT as
+ * ustream_ops.take(). */
+void exchange_tunnel(struct exchange *x, struct h1_head *head, struct stream *up, void *slot);
+/* For the log: a connection that was made or tried for X. */
+void exchange_note(struct exchange *x, const struct up_facts *facts);
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The moves of an exchange: see state.h. */
+#include "exchange/state.h"
+
+#include "base/state.h"
+#include "exchange/exchange.h"
+
+#define TO(state) STATE_BIT(EXCHANGE_##state)
+
+void exchange_set_state(struct exchange *x, enum exchange_state to)
+{
+    static const struct state_row states[] = {
+        [EXCHANGE_NEW] = {"NEW", TO(AUTH) | TO(NAME) | TO(WAIT) | TO(DONE) | TO(CLOSED)},
+        [EXCHANGE_AUTH] = {"AUTH", TO(NAME) | TO(WAIT) | TO(DONE) | TO(CLOSED)},
+        /* Who was remembered when the name was asked for may be forgotten when it is there. */
+        [EXCHANGE_NAME] = {"NAME", TO(AUTH) | TO(WAIT) | TO(DONE) | TO(CLOSED)},
+        [EXCHANGE_WAIT] = {"WAIT", TO(ACTIVE) | TO(TUNNEL) | TO(DONE) | TO(CLOSED)},
+        [EXCHANGE_ACTIVE] = {"ACTIVE", TO(WAIT) | TO(TUNNEL) | TO(DONE) | TO(CLOSED)},
+        [EXCHANGE_TUNNEL] = {"TUNNEL", TO(CLOSED)},
+        [EXCHANGE_DONE] = {"DONE", TO(CLOSED)},
+        [EXCHANGE_CLOSED] = {"CLOSED", 0},
+    };
+    state_check("exchange", x->id, states, x->state, to);
+    x->state = to;
+}
