@@ -219,7 +219,7 @@ static void on_info(struct exchange *x, struct h1_head *head)
     ask_emit_head(a, head, &out);
     if (head->status != 100)
         return;
-    a->is_told = !x->body_begun && a->c->reading == a && ask_is_first(a);
+    a->is_told = !rbody_has_begun(&x->rbody) && a->c->reading == a && ask_is_first(a);
     client_run(a->c); /* the client may send now, and its time runs */
 }
 
