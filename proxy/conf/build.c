@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#include "conf/files.h"
 #include "conf/policy.h"
 #include "conf/value.h"
 
@@ -242,6 +243,7 @@ static void load_users(struct conf *c, struct settings *s, struct conf_faults *f
     const struct setting *file =
         section_setting(s->global, key_find(KEY_GLOBAL, STR("client.auth_file")));
     const char *where = file->n > 0 ? file->v[0].where : "";
+    conf_files_note(&c->files, c->client.auth_file);
     c->htpasswd = htpasswd_load(c->client.auth_file, where, faults);
 }
 

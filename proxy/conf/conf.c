@@ -11,6 +11,7 @@
 
 #include "base/claim.h"
 #include "conf/build.h"
+#include "conf/files.h"
 #include "conf/policy.h"
 #include "conf/text.h"
 
@@ -22,6 +23,7 @@ enum {
 /* One run of the parser; it has no argument for callbacks and is not thread safe. */
 struct reader {
     struct settings *settings;
+    struct conf_file **files; /* the snapshot's */
     struct conf_faults *faults;
     cfg_t *top;
     const char *file;        /* the one that is read now */
@@ -195,7 +197,7 @@ static bool read_file(cfg_t *cfg, const char *path, const char *where)
 {
     struct text text;
     struct reader *r = reading;
-    if (!text_read(&text, path, where, r->faults))
+    if (!text_read(&text, r->files, path, where, r->faults))
         return false;
     /* An empty text cannot be opened as a file. */
     FILE *fp = text.len == 0 ? fopen("/dev/null", "re") : fmemopen(text.p, text.len, "r");
@@ -323,7 +325,8 @@ static cfg_t *make_parser(void)
     return cfg;
 }
 
-static void add_file(struct settings *s, const char *path, struct conf_faults *faults)
+static void add_file(struct settings *s, struct conf_file **files, const char *path,
+                     struct conf_faults *faults)
 {
     cfg_t *cfg = make_parser();
     if (cfg == NULL) {
@@ -331,8 +334,12 @@ static void add_file(struct settings *s, const char *path, struct conf_faults *f
         return;
     }
     cfg_set_error_function(cfg, on_error);
-    struct reader r = {
-        .settings = s, .faults = faults, .top = cfg, .file = path, .n_faults = faults->n};
+    struct reader r = {.settings = s,
+                       .files = files,
+                       .faults = faults,
+                       .top = cfg,
+                       .file = path,
+                       .n_faults = faults->n};
     claim_take(&parser, parser_name);
     reading = &r;
     if (read_file(cfg, path, path)) {
@@ -399,9 +406,13 @@ struct conf *conf_load(const struct conf_source *src, struct conf_faults *faults
     static unsigned generation;
     unsigned before = faults->n;
     struct settings s;
+    struct conf *c = xcalloc(1, sizeof(*c));
+    atomic_init(&c->refs, 1);
     settings_init(&s);
+    if (src->running != NULL)
+        conf_files_keep(&c->files, src->running->files);
     if (src->file != NULL)
-        add_file(&s, src->file, faults);
+        add_file(&s, &c->files, src->file, faults);
     if (src->is_run)
         drop_listeners(&s);
     settings_add_environment(&s, src->environment, src->is_run, faults);
@@ -409,8 +420,6 @@ struct conf *conf_load(const struct conf_source *src, struct conf_faults *faults
         settings_add_option(&s, src->options[i], faults);
     imply_all(&s, src->is_run);
 
-    struct conf *c = xcalloc(1, sizeof(*c));
-    atomic_init(&c->refs, 1);
     build_conf(c, &s, faults);
     if (src->check != NULL && !s.is_partial)
         (void)src->check(c, faults);
@@ -511,6 +520,7 @@ static void conf_free(struct conf *c)
     strings_clear(&c->service_hosts);
     free(c->log.access);
     htpasswd_free(c->htpasswd);
+    conf_files_clear(&c->files);
     free(c->text);
     free(c);
 }

@@ -9,7 +9,8 @@
 #include "conf/rule.h"
 #include "conf/sections.h"
 
-struct htpasswd; /* conf/policy.c */
+struct htpasswd;  /* conf/policy.c */
+struct conf_file; /* conf/files.h */
 
 struct conf {
     _Atomic unsigned refs;
@@ -37,6 +38,7 @@ struct conf {
     unsigned n_rules;
     struct rule_index *index;
     struct htpasswd *htpasswd;       /* NULL without auth_file */
+    struct conf_file *files;         /* what it was made from */
     char *text;                      /* what conf_dump() gives */
     void (*on_free)(struct conf *c); /* set by net/tls_ctx.c: frees rules[].tls.ctx */
 };
@@ -49,7 +51,9 @@ struct conf_faults {
 
 /* Where configuration comes from, in the order in which it applies. */
 struct conf_source {
-    const char *file;   /* NULL: none */
+    const char *file; /* NULL: none */
+    /* NULL, or whose text of `file` and its includes is taken instead of what stands there now */
+    const struct conf *running;
     char **environment; /* environ, or NULL */
     /* "KEY=VALUE" of -o, -l, -f, -w in order: listen=..., workers=..., forward=LISTENER=URL */
     const char **options;

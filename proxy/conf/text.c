@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/file.h"
+#include "conf/files.h"
 
-enum { TEXT_MAX = 64 << 20, WORD_MAX = 64 << 10, DEPTH_MAX = 16 };
+enum { WORD_MAX = 64 << 10, DEPTH_MAX = 16 };
 
 /* Where the check stands. */
 struct scan {
@@ -240,11 +240,12 @@ bool text_check(struct text *t, char *p, size_t len, const char *name, struct co
     return s.ok;
 }
 
-bool text_read(struct text *t, const char *path, const char *where, struct conf_faults *faults)
+bool text_read(struct text *t, struct conf_file **files, const char *path, const char *where,
+               struct conf_faults *faults)
 {
     size_t len;
     *t = (struct text){0};
-    char *p = file_read(path, TEXT_MAX, &len);
+    char *p = conf_files_text(files, path, &len);
     if (p != NULL)
         return text_check(t, p, len, path, faults);
     if (strcmp(path, where) == 0)
