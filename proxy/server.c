@@ -16,6 +16,7 @@
 #include "listen.h"
 #include "manager.h"
 #include "shared.h"
+#include "watcher.h"
 #include "worker.h"
 
 enum {
@@ -51,6 +52,7 @@ struct server {
     enum server_state state;
     struct deadline drain;
     struct watchdog watchdog;
+    struct watcher watcher;
     int signal_fd;
     struct event signals;
     server_signal_fn on_signal; /* NULL: what a server does */
@@ -178,6 +180,7 @@ static void install(struct server *s, struct conf *c, struct listen_set *places)
     for (unsigned i = 0; i < s->n_made; i++)
         worker_update(s->workers[i], make_update(s, i));
     shared_update(&s->shared, &s->places, c);
+    watcher_set(&s->watcher, c);
     tell_places(s, &old);
     tell_rules(c);
     listen_drop(&old, &s->places);
@@ -221,11 +224,15 @@ static bool open_all(const struct server *s, const struct conf *c, struct listen
     return ok;
 }
 
-static void reload(struct server *s)
+/* RUNNING: see struct conf_source. */
+static void load_again(struct server *s, const struct conf *running)
 {
     struct conf_faults faults = {0};
     struct listen_set next = {0};
-    struct conf *c = server_load(s->source, &faults);
+    struct conf_source source = *s->source;
+    source.running = running;
+    watcher_tried(&s->watcher);
+    struct conf *c = server_load(&source, &faults);
     if (c == NULL) {
         log_faults(&faults);
         return;
@@ -239,6 +246,28 @@ static void reload(struct server *s)
     tell_fixed(s, c);
     install(s, c, &next);
     log_info("configuration reloaded");
+}
+
+static void tell_serving(const struct server *s)
+{
+    if (!s->source->is_run)
+        manager_tell("READY=1\nSTATUS=Serving with %u workers", s->n_workers);
+}
+
+static void reload(struct server *s, const struct conf *running)
+{
+    if (!s->source->is_run)
+        manager_tell_reload();
+    load_again(s, running);
+    tell_serving(s);
+}
+
+/* The operator may be about to change the configuration, and says by HUP when it is done: until
+ * then its text is what it was. */
+static void on_file_change(void *arg)
+{
+    struct server *s = arg;
+    reload(s, s->conf);
 }
 
 /* ---- the end */
@@ -282,6 +311,7 @@ static void on_end_signal(struct server *s)
         return;
     }
     s->state = SERVER_DELAY;
+    watcher_close(&s->watcher);
     for (unsigned i = 0; i < s->n_made; i++)
         worker_announce_end(s->workers[i]);
     if (s->conf->drain_delay > 0) {
@@ -290,11 +320,6 @@ static void on_end_signal(struct server *s)
     } else {
         begin_drain(s);
     }
-}
-
-static void tell_serving(const struct server *s)
-{
-    manager_tell("READY=1\nSTATUS=Serving with %u workers", s->n_workers);
 }
 
 void server_quit(struct server *s)
@@ -308,11 +333,9 @@ static void on_server_signal(struct server *s, int number)
 {
     switch (number) {
     case SIGHUP:
-        if (s->state == SERVER_SERVING) {
-            manager_tell_reload();
-            reload(s);
-            tell_serving(s);
-        } else
+        if (s->state == SERVER_SERVING)
+            reload(s, NULL);
+        else
             log_warning("ending: the configuration is not reloaded");
         break;
     case SIGUSR1:
@@ -378,6 +401,7 @@ static bool open_signals(struct server *s)
         return false;
     s->has_loop = true;
     deadline_init(&s->drain, &s->loop, on_drain_deadline, s);
+    watcher_init(&s->watcher, &s->loop, on_file_change, s);
     log_limit_set_loop(&s->loop);
     signals_of(s->source->is_run, &set);
     s->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -489,10 +513,9 @@ struct server *server_start(const struct conf_source *source, enum exit_status *
     }
     log_info("tlsfan " TLSFAN_VERSION " has started: %u worker%s", s->n_workers,
              s->n_workers == 1 ? "" : "s");
-    if (!source->is_run) {
+    if (!source->is_run)
         watchdog_start(&s->watchdog, &s->loop, s->workers, s->n_made);
-        tell_serving(s);
-    }
+    tell_serving(s);
     return s;
 }
 
@@ -537,6 +560,7 @@ void server_stop(struct server *s)
     }
     if (s->has_loop) {
         deadline_close(&s->drain);
+        watcher_close(&s->watcher);
         log_limit_set_loop(NULL);
         loop_clear(&s->loop);
     }

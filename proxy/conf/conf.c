@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "conf/files.h"
 #include "conf/htpasswd.h"
 #include "conf/rule_index.h"
 
@@ -23,6 +24,7 @@ static void conf_free(struct conf *c)
     netset_clear(&c->destination.deny);
     netset_clear(&c->destination.allow);
     htpasswd_free(c->htpasswd);
+    conf_files_clear(&c->files);
     free(c->text);
     arena_clear(&c->arena);
     free(c);

@@ -10,6 +10,7 @@
 
 struct htpasswd;   /* conf/htpasswd.h */
 struct rule_index; /* conf/rule_index.h */
+struct conf_file;  /* conf/files.h */
 
 struct conf {
     _Atomic unsigned refs;
@@ -38,6 +39,7 @@ struct conf {
     unsigned n_rules;
     struct rule_index *index;
     struct htpasswd *htpasswd;       /* NULL without auth_file */
+    struct conf_file *files;         /* what it was made from */
     char *text;                      /* what conf_dump() gives */
     void (*on_free)(struct conf *c); /* set by net/tls_ctx.c: frees rules[].tls.ctx */
 };

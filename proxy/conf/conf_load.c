@@ -4,6 +4,7 @@
 #include "conf/conf_load.h"
 
 #include "conf/build.h"
+#include "conf/files.h"
 #include "conf/reader.h"
 #include "conf/sources.h"
 
@@ -59,9 +60,13 @@ struct conf *conf_load(const struct conf_source *src, struct conf_faults *faults
     static unsigned generation;
     unsigned before = faults->n;
     struct settings s;
+    struct conf *c = xcalloc(1, sizeof(*c));
+    atomic_init(&c->refs, 1);
     settings_init(&s);
+    if (src->running != NULL)
+        conf_files_keep(&c->files, src->running->files);
     if (src->file != NULL)
-        reader_add_file(&s, src->file, faults);
+        reader_add_file(&s, &c->files, src->file, faults);
     if (src->is_run)
         drop_listeners(&s);
     sources_add_environment(&s, src->environment, src->is_run, faults);
@@ -69,8 +74,6 @@ struct conf *conf_load(const struct conf_source *src, struct conf_faults *faults
         sources_add_option(&s, src->options[i], faults);
     imply_all(&s, src->is_run);
 
-    struct conf *c = xcalloc(1, sizeof(*c));
-    atomic_init(&c->refs, 1);
     build_conf(c, &s, faults);
     if (src->check != NULL && !s.is_partial)
         (void)src->check(c, faults);

@@ -8,7 +8,9 @@
 
 /* Where configuration comes from, in the order in which it applies. */
 struct conf_source {
-    const char *file;   /* NULL: none */
+    const char *file; /* NULL: none */
+    /* NULL, or whose text of `file` and its includes is taken instead of what stands there now */
+    const struct conf *running;
     char **environment; /* environ, or NULL */
     /* "KEY=VALUE" of -o, -l, -f, -w in order: listen=..., workers=..., forward=LISTENER=URL */
     const char **options;

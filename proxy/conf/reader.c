@@ -18,6 +18,7 @@ enum { INCLUDE_DEPTH = 10 };
 /* One run of the parser; it has no argument for callbacks and is not thread safe. */
 struct reader {
     struct settings *settings;
+    struct conf_file **files; /* the snapshot's */
     struct conf_faults *faults;
     cfg_t *top;
     const char *file;        /* the one that is read now */
@@ -159,7 +160,7 @@ static bool read_file(cfg_t *cfg, const char *path, const char *where)
 {
     struct text text;
     struct reader *r = reading;
-    if (!text_read(&text, path, where, r->faults))
+    if (!text_read(&text, r->files, path, where, r->faults))
         return false;
     /* An empty text cannot be opened as a file. */
     FILE *fp = text.len == 0 ? fopen("/dev/null", "re") : fmemopen(text.p, text.len, "r");
@@ -296,7 +297,8 @@ static cfg_t *make_parser(void)
     return cfg;
 }
 
-void reader_add_file(struct settings *s, const char *path, struct conf_faults *faults)
+void reader_add_file(struct settings *s, struct conf_file **files, const char *path,
+                     struct conf_faults *faults)
 {
     cfg_t *cfg = make_parser();
     if (cfg == NULL) {
@@ -304,8 +306,12 @@ void reader_add_file(struct settings *s, const char *path, struct conf_faults *f
         return;
     }
     cfg_set_error_function(cfg, on_error);
-    struct reader r = {
-        .settings = s, .faults = faults, .top = cfg, .file = path, .n_faults = faults->n};
+    struct reader r = {.settings = s,
+                       .files = files,
+                       .faults = faults,
+                       .top = cfg,
+                       .file = path,
+                       .n_faults = faults->n};
     claim_take(&parser, parser_name);
     reading = &r;
     if (read_file(cfg, path, path)) {

@@ -5,15 +5,13 @@
 #include "conf/text.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/mem.h"
+#include "conf/files.h"
 
-enum { TEXT_MAX = 64 << 20, WORD_MAX = 64 << 10, DEPTH_MAX = 16 };
+enum { WORD_MAX = 64 << 10, DEPTH_MAX = 16 };
 
 /* Where the check stands. */
 struct scan {
@@ -243,44 +241,12 @@ bool text_check(struct text *t, char *p, size_t len, const char *name, struct co
     return s.ok;
 }
 
-/* The whole file, terminated; NULL with errno. */
-static char *read_all(const char *path, size_t *len)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return NULL;
-    size_t cap = 16384;
-    char *p = xmalloc(cap);
-    ssize_t n;
-    *len = 0;
-    while ((n = read(fd, p + *len, cap - *len - 1)) > 0) {
-        *len += (size_t)n;
-        if (cap - *len > 1)
-            continue;
-        if (cap >= TEXT_MAX) {
-            errno = EFBIG;
-            n = -1;
-            break;
-        }
-        cap *= 2;
-        p = xrealloc(p, cap);
-    }
-    int saved = errno;
-    close(fd);
-    errno = saved;
-    if (n < 0) {
-        free(p);
-        return NULL;
-    }
-    p[*len] = '\0';
-    return p;
-}
-
-bool text_read(struct text *t, const char *path, const char *where, struct conf_faults *faults)
+bool text_read(struct text *t, struct conf_file **files, const char *path, const char *where,
+               struct conf_faults *faults)
 {
     size_t len;
     *t = (struct text){0};
-    char *p = read_all(path, &len);
+    char *p = conf_files_text(files, path, &len);
     if (p != NULL)
         return text_check(t, p, len, path, faults);
     if (strcmp(path, where) == 0)

@@ -7,6 +7,8 @@
 
 #include "conf/conf_fault.h"
 
+struct conf_file; /* conf/files.h */
+
 struct text {
     char *p; /* terminated, comments are spaces */
     size_t len;
@@ -14,9 +16,9 @@ struct text {
     unsigned n_opens;
 };
 
-/* Reads the file PATH. False with faults, and T cleared. */
-MUST_CHECK bool text_read(struct text *t, const char *path, const char *where,
-                          struct conf_faults *faults);
+/* Reads the file PATH, or takes it from FILES. False with faults, and T cleared. */
+MUST_CHECK bool text_read(struct text *t, struct conf_file **files, const char *path,
+                          const char *where, struct conf_faults *faults);
 /* Checks LEN bytes at P, which the text then owns. NAME stands in faults. False with faults, and T
  * cleared. */
 MUST_CHECK bool text_check(struct text *t, char *p, size_t len, const char *name,

@@ -113,13 +113,6 @@ void answer_options(struct exchange *x)
     answer_tell(x, &head, str_make(NULL, 0));
 }
 
-/* Fields that RFC 9110 §9.3.8 wants kept out of a reflected request. */
-static bool answer_is_secret(const struct field *f)
-{
-    return f->id == FIELD_AUTHORIZATION || f->id == FIELD_PROXY_AUTHORIZATION ||
-           f->id == FIELD_COOKIE;
-}
-
 void answer_trace(struct exchange *x)
 {
     const struct h1_head *in = &x->head;
@@ -129,7 +122,7 @@ void answer_trace(struct exchange *x)
     evbuffer_add(body, text.p, text.len);
     for (unsigned i = 0; i < in->fields.n; i++) {
         const struct field *f = &in->fields.v[i];
-        if (f->name.p != NULL && !answer_is_secret(f))
+        if (f->name.p != NULL && !field_is_secret(f))
             evbuffer_add_printf(body, "%.*s: %.*s\r\n", STR_ARG(f->name), STR_ARG(f->value));
     }
     evbuffer_add(body, "\r\n", 2);

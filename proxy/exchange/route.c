@@ -372,7 +372,8 @@ static void route_head(struct exchange *x)
     if (x->rewrite.is_upgraded || x->rewrite.forward != NULL)
         rewrite_request(&x->head.fields, &x->rewrite);
     if (x->rule->n_edits > 0)
-        rewrite_edits(&x->head.fields, x->rule->edits, x->rule->n_edits);
+        rewrite_edits(&x->head.fields, x->rule->edits, x->rule->n_edits,
+                      x->head.method.id == METHOD_TRACE);
     route_request_head(x);
     x->rq.te_trailers = x->hop.te_trailers;
     x->rq.is_upgrade = x->hop.is_websocket;

@@ -66,7 +66,7 @@ void fields_add(struct fields *f, struct field field)
 
 void fields_put(struct fields *f, struct str name, struct str value)
 {
-    fields_add(f, (struct field){name, value, field_lookup(name)});
+    fields_add(f, (struct field){.name = name, .value = value, .id = field_lookup(name)});
 }
 
 struct field *fields_find(const struct fields *f, enum field_id id, const struct field *after)
@@ -144,7 +144,7 @@ void fields_set(struct fields *f, enum field_id id, struct str name, struct str 
 {
     struct field *first = fields_find(f, id, NULL);
     if (first == NULL) {
-        fields_add(f, (struct field){name, value, id});
+        fields_add(f, (struct field){.name = name, .value = value, .id = id});
         return;
     }
     first->value = value;

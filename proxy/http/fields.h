@@ -53,6 +53,7 @@ struct field {
     struct str name;  /* as it arrived; NULL p = removed, skipped by everybody */
     struct str value; /* trimmed */
     enum field_id id;
+    bool is_secret; /* said of what its id does not tell about; ask field_is_secret() */
 };
 
 struct fields {
@@ -68,6 +69,14 @@ void fields_init(struct fields *f, struct arena *arena, struct field *first, uns
 void fields_add(struct fields *f, struct field field);
 /* Adds with the id looked up. */
 void fields_put(struct fields *f, struct str name, struct str value);
+
+/* Credentials: neither logged nor shown, never in HPACK's table, which all requests on a connection
+ * share (RFC 7541 §7.1.3), nor in the answer to a TRACE (RFC 9110 §9.3.8). */
+static inline bool field_is_secret(const struct field *f)
+{
+    return f->is_secret || f->id == FIELD_AUTHORIZATION || f->id == FIELD_PROXY_AUTHORIZATION ||
+           f->id == FIELD_COOKIE;
+}
 
 static inline bool fields_has(const struct fields *f, enum field_id id)
 {

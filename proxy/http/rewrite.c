@@ -419,6 +419,12 @@ void rewrite_response(struct fields *fields, const struct rewrite *r)
     apply(fields, r, response_fixups);
 }
 
+static void set_secret(struct field *f, struct str value)
+{
+    f->value = value;
+    f->is_secret = true;
+}
+
 /* The first field of the edit's name gets its value, further ones go. */
 static void replace_field(struct fields *fields, struct str name, struct str value)
 {
@@ -430,17 +436,20 @@ static void replace_field(struct fields *fields, struct str name, struct str val
         if (is_set)
             f->name = str_make(NULL, 0);
         else
-            f->value = value;
+            set_secret(f, value);
         is_set = true;
     }
-    if (!is_set)
-        fields_put(fields, name, value);
+    if (is_set)
+        return;
+    fields_put(fields, name, value);
+    set_secret(&fields->v[fields->n - 1], value);
 }
 
-void rewrite_edits(struct fields *fields, const struct header_edit *edits, unsigned n)
+void rewrite_edits(struct fields *fields, const struct header_edit *edits, unsigned n,
+                   bool is_trace)
 {
     for (unsigned i = 0; i < n; i++) {
-        if (edits[i].value == NULL)
+        if (edits[i].value == NULL || is_trace)
             fields_remove_name(fields, str_from(edits[i].name));
         else
             replace_field(fields, str_from(edits[i].name), str_from(edits[i].value));

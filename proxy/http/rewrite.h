@@ -40,8 +40,10 @@ void rewrite_request(struct fields *fields, const struct rewrite *r);
 void rewrite_response(struct fields *fields, const struct rewrite *r);
 
 /* A rule's request_header: an edit with a value gives it to the first field of its name (further
- * ones go; the name keeps the client's case) or adds one; an edit without takes all of them out.
+ * ones go; the name keeps the client's case) or adds one, which is secret from then on; an edit
+ * without takes all of them out, and so does any edit of a TRACE, which comes back to the client.
  * The fields then point to EDITS. */
-void rewrite_edits(struct fields *fields, const struct header_edit *edits, unsigned n);
+void rewrite_edits(struct fields *fields, const struct header_edit *edits, unsigned n,
+                   bool is_trace);
 
 #endif

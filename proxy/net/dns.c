@@ -43,7 +43,7 @@ struct dns {
     bool is_ruled; /* a rule may match a name because of a domain of the list */
     struct dns_cache cache;
     struct lookup *flying; /* by key */
-    struct dns_resolv_id resolv;
+    struct file_id resolv;
     int64_t resolv_checked; /* µs */
     struct reap reap;
 };
@@ -388,7 +388,7 @@ static struct lookup *lookup_new(struct dns *d, const struct dns_key *key)
 static bool open_channel(struct dns *d)
 {
     struct dns_search search = {.n = 0};
-    struct dns_resolv_id id = dns_resolv_identify();
+    struct file_id id = dns_resolv_identify();
     dns_resolv_read(&search);
     struct dns_channel *fresh = dns_channel_new(d->loop, &d->channels, &d->conf->dns, search.n + 1);
     if (fresh == NULL) {
@@ -414,9 +414,9 @@ static void refresh(struct dns *d)
     int64_t now = loop_now();
     if (d->channel != NULL && now - d->resolv_checked < RESOLV_CHECK)
         return;
-    struct dns_resolv_id id = dns_resolv_identify();
+    struct file_id id = dns_resolv_identify();
     d->resolv_checked = now;
-    if (d->channel != NULL && dns_resolv_is_same(&id, &d->resolv))
+    if (d->channel != NULL && file_is_same(&id, &d->resolv))
         return;
     if (!open_channel(d))
         log_limited(LOG_LEVEL_WARNING, "no DNS resolver could be set up: %s", strerror(errno));

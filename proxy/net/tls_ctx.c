@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 
 #include "base/hash.h"
+#include "conf/files.h"
 #include "conf/rule.h"
 #include "conf/tls_key.h"
 #include "net/tls_sessions.h"
@@ -38,7 +39,7 @@ struct made {
 };
 
 struct maker {
-    const struct conf *conf;
+    struct conf *conf;
     struct conf_faults *faults;
     const struct rule *rule; /* at which faults are told */
     struct made *ctxs, *stores;
@@ -115,6 +116,7 @@ static bool at_end(void)
 
 static BIO *open_file(struct maker *m, const char *key, const char *path)
 {
+    conf_files_note(&m->conf->files, path);
     errno = 0;
     BIO *bio = BIO_new_file(path, "r");
     if (bio == NULL)
@@ -160,6 +162,7 @@ static bool add_dir(struct maker *m, X509_STORE *store, const char *path)
 {
     int total = 0;
     struct dirent *entry;
+    conf_files_note(&m->conf->files, path);
     DIR *dir = opendir(path);
     if (dir == NULL)
         return fault(m, "ca_dir", "%s: %s", path, strerror(errno));
@@ -204,12 +207,20 @@ static bool add_crls(struct maker *m, X509_STORE *store, const char *path)
     return true;
 }
 
+/* The file of the system's CAs, which need not exist; those in its directory, by hash, are read
+ * when they are first asked for. */
+static bool add_system(struct maker *m, X509_STORE *store)
+{
+    const char *path = getenv(X509_get_default_cert_file_env());
+    conf_files_note(&m->conf->files, path == NULL ? X509_get_default_cert_file() : path);
+    return X509_STORE_set_default_paths(store) == 1 ||
+           fault(m, "ca_file", "the system's CAs cannot be used: %s", reason());
+}
+
 /* Goes on after a fault: each key has its own. */
 static bool fill_store(struct maker *m, X509_STORE *store, const struct tls_policy *p)
 {
-    bool ok = true;
-    if (!is_set(p->ca_file) && !is_set(p->ca_dir) && X509_STORE_set_default_paths(store) != 1)
-        ok = fault(m, "ca_file", "the system's CAs cannot be used: %s", reason());
+    bool ok = is_set(p->ca_file) || is_set(p->ca_dir) || add_system(m, store);
     if (is_set(p->ca_file) && !add_file(m, store, "ca_file", p->ca_file))
         ok = false;
     if (is_set(p->ca_dir) && !add_dir(m, store, p->ca_dir))

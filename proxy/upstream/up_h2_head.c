@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Fields between HTTP/1 and HTTP/2 (RFC 9113 §8). Up: pseudo fields first, names in lower case,
- * nothing about the connection; secrets are never put into HPACK's table, which all requests on a
- * connection share (RFC 7541 §7.1.3). Down: names are written Like-This, as old clients know them.
- */
+ * nothing about the connection, secrets kept out of HPACK's table. Down: names are written
+ * Like-This, as old clients know them. */
 #include "upstream/up_h2_head.h"
 
 #include <stdlib.h>
@@ -50,7 +49,7 @@ static nghttp2_nv lower_nv(char *dst, const struct field *f)
         dst[i] = c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
     }
     nghttp2_nv nv = make_nv(str_make(dst, f->name.len), f->value);
-    if (f->id == FIELD_AUTHORIZATION || f->id == FIELD_COOKIE)
+    if (field_is_secret(f))
         nv.flags |= NGHTTP2_NV_FLAG_NO_INDEX;
     return nv;
 }
@@ -242,8 +241,9 @@ static void add_field(struct up_h2_block *b, struct str name, struct str value)
                      .p;
         return;
     }
-    struct field f = {title_case(&b->arena, name), arena_dup(&b->arena, str_trim(value)),
-                      field_lookup(name)};
+    struct field f = {.name = title_case(&b->arena, name),
+                      .value = arena_dup(&b->arena, str_trim(value)),
+                      .id = field_lookup(name)};
     b->is_of_h1 = is_of_connection(f.id, f.value);
     if (b->is_of_h1)
         b->why = arena_printf(&b->arena,

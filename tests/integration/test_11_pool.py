@@ -433,6 +433,10 @@ def test_request_header_of_a_rule(one, origin):
     r = origin.requests[-1]
     assert r.all("X-Token") == ["abc"] and r.all("User-Agent") == [] and r.all("Accept") == ["x/y"]
     assert r.get("X-Stay") == "1"
+    # An origin sends a TRACE back as it came.
+    c.exchange("TRACE", origin.url(), "x-token: mine", "X-Stay: 1")
+    r = origin.requests[-1]
+    assert (r.method, r.all("X-Token"), r.all("Accept"), r.get("X-Stay")) == ("TRACE", [], [], "1")
     c.get(origin.url(host="a.localhost"), "User-Agent: old")
     assert origin.requests[-1].get("User-Agent") == "old" and origin.requests[-1].get("X-Token") is None
 

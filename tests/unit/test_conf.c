@@ -239,6 +239,33 @@ static void text_is_checked(void **state)
     free(dump);
 }
 
+/* What an operator is writing does not count before it is asked for. */
+static void texts_are_kept(void **state)
+{
+    (void)state;
+    struct conf_faults faults = {0};
+    write_file(other_file, "workers = 4\n");
+    struct conf *running = GOOD(.file = "include(\"b.conf\")\nvia = off");
+    struct conf_source src = {.file = main_file, .running = running};
+    write_file(other_file, "nonsense = 1");
+    write_file(main_file, "include(\"b.conf\")\n");
+    struct conf *again = conf_load(&src, &faults);
+    assert_non_null(again);
+    conf_unref(&running);
+    src.running = again;
+    write_file(main_file, "");
+    struct conf *third = conf_load(&src, &faults);
+    assert_non_null(third);
+    assert_true(again->workers == 4 && !again->via && third->workers == 4 && !third->via);
+    src.running = NULL;
+    struct conf *asked = conf_load(&src, &faults);
+    assert_non_null(asked);
+    assert_true(asked->via);
+    conf_unref(&again);
+    conf_unref(&third);
+    conf_unref(&asked);
+}
+
 static void includes(void **state)
 {
     (void)state;
@@ -550,6 +577,7 @@ int main(void)
         cmocka_unit_test(faults_have_lines),
         cmocka_unit_test(many_faults_at_once),
         cmocka_unit_test(text_is_checked),
+        cmocka_unit_test(texts_are_kept),
         cmocka_unit_test(includes),
         cmocka_unit_test(missing_file),
         cmocka_unit_test(option_faults_name_the_option),

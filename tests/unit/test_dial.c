@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* upstream/dial.c: families, policy, faults, time; TLS only as far as it concerns the dial. */
+#include "conf/files.h"
 #include "upstream_fixture.h"
 
 #include "conf/policy.h"
@@ -267,6 +268,7 @@ static void test_tls_cut(void **state)
     assert_non_null(strstr(r.fault.text, "TLS"));
     close(fd);
     fix.conf.on_free(&fix.conf);
+    conf_files_clear(&fix.conf.files);
 }
 
 int main(void)

@@ -512,14 +512,18 @@ static void test_edits(void **state)
     char key[] = "X-Key", secret[] = "s", cookie[] = "cookie", agent[] = "User-Agent",
          curl[] = "curl", gone[] = "X-Gone";
     const struct header_edit edits[] = {{key, secret}, {cookie, NULL}, {agent, curl}, {gone, NULL}};
-    rewrite_edits(&fields, edits, 4);
+    rewrite_edits(&fields, edits, 4, false);
     assert_int_equal(fields.n, 4);
+    assert_true(field_is_secret(&fields.v[0]) && field_is_secret(&fields.v[3]));
     assert_true(str_eq(fields.v[0].name, STR("x-key")));
     assert_true(str_eq(fields.v[0].value, STR("s")));
     assert_null(fields.v[1].name.p);
     assert_null(fields.v[2].name.p);
     assert_true(str_eq(fields.v[3].name, STR("User-Agent")));
     assert_true(str_eq(fields.v[3].value, STR("curl")));
+    rewrite_edits(&fields, edits, 4, true);
+    for (unsigned i = 0; i < fields.n; i++)
+        assert_null(fields.v[i].name.p);
     arena_clear(&arena);
 }
 

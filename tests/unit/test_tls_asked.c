@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 
+#include "conf/files.h"
 #include "net/linger.h"
 #include "net/sock.h"
 #include "net/tls_stream.h"
@@ -85,6 +86,7 @@ static void use_rule(bool has_cert)
     struct conf_faults faults = {0};
     if (conf.on_free != NULL)
         conf.on_free(&conf);
+    conf_files_clear(&conf.files);
     rule.pattern = pattern;
     rule.tls = (struct tls_policy){.verify = true,
                                    .session_resumption = true,
@@ -153,6 +155,7 @@ static int tear_down(void **state)
     loop_clear(&loop);
     tls_sessions_clear(&sessions);
     conf.on_free(&conf);
+    conf_files_clear(&conf.files);
     conf.on_free = NULL;
     ERR_clear_error();
     return 0;

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "base/loop.h"
+#include "conf/files.h"
 #include "conf/keys.h"
 #include "conf/value.h"
 #include "tls_fixture.h"
@@ -106,8 +107,10 @@ static void equal_rules_share(void **state)
     assert_ptr_not_equal(SSL_CTX_get_cert_store(tls_ctx_ssl(rules[0].tls.ctx)),
                          SSL_CTX_get_cert_store(tls_ctx_ssl(rules[1].tls.ctx)));
     c.on_free(&c);
+    conf_files_clear(&c.files);
     assert_null(rules[0].tls.ctx);
     c.on_free(&c);
+    conf_files_clear(&c.files);
     free(rules);
 }
 
@@ -203,6 +206,7 @@ static void good_settings_are_taken(void **state)
     assert_int_equal(SSL_CTX_get_min_proto_version(ssl), TLS1_3_VERSION);
     assert_true(SSL_CTX_get_security_level(ssl) > 0);
     c.on_free(&c);
+    conf_files_clear(&c.files);
 }
 
 /* Neither an old version nor a list of suites lowers what is asked of certificates. */
@@ -235,6 +239,7 @@ static void certificates_keep_their_level(void **state)
         if (table[i].ciphers == empty)
             assert_int_equal(SSL_CTX_get_security_level(ssl), level);
         c.on_free(&c);
+        conf_files_clear(&c.files);
     }
     SSL_CTX_free(plain);
 }
@@ -280,6 +285,7 @@ static void lists_lose_what_proves_nothing(void **state)
         if (unfit != NULL)
             fail_msg("\"%s\" offers %s", lists[i], unfit);
         c.on_free(&c);
+        conf_files_clear(&c.files);
     }
 }
 
@@ -296,6 +302,7 @@ static void expect_fault(struct rule r, const char *text)
     assert_ptr_equal(strchr(faults, '\n'), faults + strlen(faults) - 1);
     assert_null(twice[0].tls.ctx);
     c.on_free(&c);
+    conf_files_clear(&c.files);
     free(faults);
 }
 

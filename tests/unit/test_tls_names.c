@@ -10,6 +10,7 @@
 #include <openssl/err.h>
 #include <time.h>
 
+#include "conf/files.h"
 #include "net/tls_names.h"
 #include "net/tls_sessions.h"
 #include "net/tls_verify.h"
@@ -54,6 +55,7 @@ static int tear_down(void **state)
     (void)state;
     if (conf.on_free != NULL)
         conf.on_free(&conf);
+    conf_files_clear(&conf.files);
     conf.on_free = NULL;
     forget(&ca_path);
     forget(&crl_path);
@@ -331,6 +333,7 @@ static void add(X509 *ca, X509_CRL *list)
         PEM_write_X509(f, ca);
     fclose(f);
     conf.on_free(&conf);
+    conf_files_clear(&conf.files);
     assert_true(tls_ctx_make_all(&conf, &faults));
 }
 

@@ -10,6 +10,7 @@
 #include <openssl/err.h>
 #include <signal.h>
 
+#include "conf/files.h"
 #include "net/linger.h"
 #include "net/sock.h"
 #include "net/tls_stream.h"
@@ -112,6 +113,7 @@ static void remake(void)
     struct conf_faults faults = {0};
     if (conf.on_free != NULL)
         conf.on_free(&conf);
+    conf_files_clear(&conf.files);
     assert_true(tls_ctx_make_all(&conf, &faults));
 }
 
@@ -121,6 +123,7 @@ static void use_rule(const char *crl)
     struct conf_faults faults = {0};
     if (conf.on_free != NULL)
         conf.on_free(&conf);
+    conf_files_clear(&conf.files);
     char *crl_file = crl == NULL ? empty : (char *)crl;
     rule.pattern = pattern;
     rule.tls = (struct tls_policy){.verify = true,
@@ -198,6 +201,7 @@ static int tear_down(void **state)
     loop_clear(&loop);
     tls_sessions_clear(&sessions);
     conf.on_free(&conf);
+    conf_files_clear(&conf.files);
     conf.on_free = NULL;
     ERR_clear_error();
     return 0;

@@ -42,6 +42,7 @@ static void requests(void **state)
         fields_put(&fields, str_from(in[i][0]), str_from(in[i][1]));
     fields_put(&fields, STR("X-Gone"), STR("1"));
     fields_remove_name(&fields, STR("x-gone"));
+    fields_add(&fields, (struct field){.name = STR("X-Key"), .value = STR("k"), .is_secret = true});
     struct up_request rq = {.method = method_lookup(STR("POST")),
                             .target = STR("/a?b"),
                             .host = STR("h.example:8443"),
@@ -52,7 +53,7 @@ static void requests(void **state)
     nghttp2_nv *v = up_h2_head_request(&arena, &rq, &n);
     assert_string_equal(
         print(v, n), ":method=POST;:scheme=https;:authority=h.example:8443;:path=/a?b;user-agent=x;"
-                     "authorization=Basic x!;cookie=a=1; b=2!;x-odd_name=Kept Case;"
+                     "authorization=Basic x!;cookie=a=1; b=2!;x-odd_name=Kept Case;x-key=k!;"
                      "content-length=12;te=trailers;");
     rq.framing = H1_FRAMING_CHUNKED;
     rq.te_trailers = false;

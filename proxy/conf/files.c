@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a snapshot was made from: see files.h. */
+#include "conf/files.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+enum { TEXT_MAX = 64 << 20 }; /* bytes of one file of the configuration */
+
+static struct conf_file *find(struct conf_file *files, const char *path)
+{
+    struct conf_file *f = NULL;
+    HASH_FIND(hh, files, path, strlen(path), f);
+    return f;
+}
+
+static struct conf_file *add(struct conf_file **files, const char *path)
+{
+    struct conf_file *f = xcalloc(1, sizeof(*f));
+    f->path = xstrdup(path);
+    HASH_ADD_KEYPTR(hh, *files, f->path, strlen(f->path), f);
+    return f;
+}
+
+static char *copy_of(const char *text, size_t len)
+{
+    char *copy = xmalloc(len + 1);
+    memcpy(copy, text, len + 1);
+    return copy;
+}
+
+static void keep(struct conf_file **files, const char *path, const char *text, size_t len)
+{
+    struct conf_file *f = add(files, path);
+    f->text = copy_of(text, len);
+    f->len = len;
+}
+
+/* What it was before the first of several readings counts. */
+void conf_files_note(struct conf_file **files, const char *path)
+{
+    if (find(*files, path) == NULL)
+        add(files, path)->id = file_identify(path);
+}
+
+char *conf_files_text(struct conf_file **files, const char *path, size_t *len)
+{
+    const struct conf_file *f = find(*files, path);
+    if (f != NULL && f->text != NULL) {
+        *len = f->len;
+        return copy_of(f->text, f->len);
+    }
+    char *text = file_read(path, TEXT_MAX, len);
+    if (text != NULL)
+        keep(files, path, text, *len);
+    return text;
+}
+
+void conf_files_keep(struct conf_file **files, const struct conf_file *from)
+{
+    for (; from != NULL; from = from->hh.next)
+        if (from->text != NULL)
+            keep(files, from->path, from->text, from->len);
+}
+
+void conf_files_clear(struct conf_file **files)
+{
+    struct conf_file *f, *next;
+    HASH_ITER (hh, *files, f, next) {
+        HASH_DEL(*files, f);
+        free(f->path);
+        free(f->text);
+        free(f);
+    }
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Looks every few seconds whether the files that the configuration names (CAs, CRLs, certificates,
+ * keys, passwords) are others than when they were read, and has them read again. It asks by stat()
+ * and does not wait for news of the kernel, of which there is none from a network file system or of
+ * a secret that is mounted into a container. Main thread. */
+#ifndef TLSFAN_WATCHER_H
+#define TLSFAN_WATCHER_H
+
+#include "base/loop.h"
+#include "conf/conf.h"
+
+struct watched;
+
+/* Embedded in the server. */
+struct watcher {
+    struct deadline look;
+    struct watched *v;
+    unsigned n, next; /* `next` is looked at first */
+    void (*on_change)(void *arg);
+    void *arg;
+};
+
+/* ON_CHANGE is called when a file has changed and been left alone for a second, and may call any of
+ * the functions below. */
+void watcher_init(struct watcher *w, struct loop *l, void (*on_change)(void *arg), void *arg);
+
+/* Watches the files of C, which must outlive this, instead of what was watched before. */
+void watcher_set(struct watcher *w, const struct conf *c);
+
+/* All files are about to be read: as they are now they are not found changed again, even if what is
+ * read cannot be used. */
+void watcher_tried(struct watcher *w);
+
+/* Any number of times. */
+void watcher_close(struct watcher *w);
+
+#endif
