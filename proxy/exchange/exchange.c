@@ -157,17 +157,17 @@ static void on_timeout(void *arg)
     if (x->res == HALF_BODY) {
         fault_set(&f, FAULT_RESPONSE_TIMEOUT,
                   "%.*s sent no more of its response within %lld ms (read_timeout)",
-                  STR_ARG(x->want.host), (long long)x->rule->read_timeout);
+                  STR_ARG(x->where.host), (long long)x->rule->read_timeout);
         exchange_cut(x, &f);
         return;
     }
     if (x->req != HALF_DONE)
         fault_set(&f, FAULT_RESPONSE_TIMEOUT,
                   "%.*s took no more of the request body within %lld ms (read_timeout)",
-                  STR_ARG(x->want.host), (long long)x->rule->read_timeout);
+                  STR_ARG(x->where.host), (long long)x->rule->read_timeout);
     else
         fault_set(&f, FAULT_RESPONSE_TIMEOUT,
-                  "%.*s did not answer within %lld ms (response_timeout)%s", STR_ARG(x->want.host),
+                  "%.*s did not answer within %lld ms (response_timeout)%s", STR_ARG(x->where.host),
                   (long long)x->rule->response_timeout,
                   x->head.method.is_safe ? "" : "; the request may have been carried out");
     if (x->req != HALF_DONE)
@@ -205,14 +205,13 @@ static struct retry_case exchange_case(const struct exchange *x)
  * connection. */
 static bool exchange_retry(struct exchange *x, const struct retry_case *what)
 {
-    struct up_want *want = &x->want;
     enum retry_how how = retry_choose(&x->retry, what, loop_now());
     if (how == RETRY_NOT)
         return false;
-    want->not_before = how == RETRY_ANYWHERE || how == RETRY_LATER ? 1 : loop_now();
-    want->is_alone = want->is_alone || how == RETRY_ALONE;
-    want->h1_only = want->h1_only || how == RETRY_BY_H1;
-    want->delay = how == RETRY_LATER ? retry_delay(&x->retry) : 0;
+    x->how.not_before = how == RETRY_ANYWHERE || how == RETRY_LATER ? 1 : loop_now();
+    x->how.is_alone = x->how.is_alone || how == RETRY_ALONE;
+    x->how.h1_only = x->how.h1_only || how == RETRY_BY_H1;
+    x->how.delay = how == RETRY_LATER ? retry_delay(&x->retry) : 0;
     retry_count(&x->retry, what);
     timeout_clear(&x->timeout);
     x->pending = x->kept;
@@ -225,7 +224,7 @@ static bool exchange_retry(struct exchange *x, const struct retry_case *what)
 /* 421 on a connection that others use, too: once more, on one of its own (RFC 9110 §15.5.20). */
 static bool exchange_is_misdirected(struct exchange *x, const struct h1_head *head)
 {
-    if (head->status != 421 || !x->facts.is_shared || x->want.is_alone || !x->replayable)
+    if (head->status != 421 || !x->facts.is_shared || x->how.is_alone || !x->replayable)
         return false;
     struct ustream *us = x->us;
     x->us = NULL;
@@ -293,7 +292,7 @@ static void on_fault(void *arg, const struct fault *f, enum up_loss loss)
     struct retry_case what = exchange_case(x);
     what.loss = loss;
     what.code = f->code;
-    retry_note(&x->retry, x->is_batch ? 0 : pool_answers(x->engine->pool, &x->want), loop_now());
+    retry_note(&x->retry, x->is_batch ? 0 : pool_answers(x->engine->pool, &x->where), loop_now());
     if (exchange_retry(x, &what))
         return;
     struct fault told;
@@ -407,7 +406,7 @@ static void exchange_perform(struct exchange *x, struct str body)
     x->wait.on_fault = on_wait_fault;
     x->wait.arg = x;
     struct ustream *us =
-        x->is_batch ? trust_open_batch(x) : pool_get(x->engine->pool, &x->want, &x->wait);
+        x->is_batch ? trust_open_batch(x) : pool_get(x->engine->pool, &x->where, &x->how, &x->wait);
     if (us != NULL && x->pending != NULL)
         on_ready(x, us);
     else if (us != NULL)
@@ -447,7 +446,7 @@ static void exchange_route(struct exchange *x, struct str body)
         break;
     case ROUTE_TUNNEL:
         exchange_set_state(x, EXCHANGE_WAIT);
-        x->dial = dial_start(x->engine->dns, &x->want, NULL, on_dialed, x);
+        x->dial = dial_start(x->engine->dns, &x->where, NULL, on_dialed, x);
         break;
     case ROUTE_PLAIN:
         x->status = 200;

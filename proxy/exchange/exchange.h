@@ -19,6 +19,7 @@
 #include "exchange/retry.h"
 #include "exchange/source.h"
 #include "http/rewrite.h"
+#include "upstream/pool.h"
 
 struct exchange;
 struct auth_job;
@@ -65,7 +66,8 @@ struct exchange {
     bool is_batch;          /* the batch call of tlsfan itself: no rule, no timeouts of its own */
 
     /* The route. */
-    struct up_want want;
+    struct up_where where;
+    struct up_how how;
     struct up_request rq;
     const struct rule *rule;
     struct rewrite rewrite;

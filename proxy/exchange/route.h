@@ -10,9 +10,9 @@ enum route {
     ROUTE_REFUSE,   /* the fault says how to answer */
     ROUTE_AUTH,     /* credentials must be hashed first: auth_start(), then route again */
     ROUTE_NAME,     /* the rule depends on what the name is found as: name_start(), then again */
-    ROUTE_UPSTREAM, /* x->want, x->rq and x->rewrite are set */
+    ROUTE_UPSTREAM, /* x->where, x->rq and x->rewrite are set */
     ROUTE_BATCH,    /* x->rq is set, for engine->open_batch() */
-    ROUTE_TUNNEL,   /* CONNECT: x->want is set, tls false */
+    ROUTE_TUNNEL,   /* CONNECT: x->where is set, tls false */
     ROUTE_PLAIN,    /* CONNECT host:80 that is read as plain HTTP */
     ROUTE_OPTIONS,  /* tlsfan answers OPTIONS itself (RFC 9110 §9.3.7, §7.6.2) */
     ROUTE_TRACE     /* tlsfan is the final recipient of a TRACE (§9.3.8) */

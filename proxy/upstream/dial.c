@@ -43,14 +43,14 @@ struct dial {
     enum dial_step step;
     struct conf *conf; /* a reference */
     const struct rule *rule;
-    struct tls_sessions *sessions; /* borrowed */
+    struct dial_offer offer;
     dial_fn fn;
     void *arg;
     char *host;    /* of the request: named in faults, and verified */
     char *connect; /* where to connect: a name, with a dot when it means that one alone, or an
                       address */
     uint16_t rule_port;
-    bool tls, http2;
+    bool tls;
     bool is_mapped;               /* `connect` is the operator's word, and not the host */
     bool fresh;                   /* a session was offered in vain: none is any more */
     struct dial_query queries[2]; /* IPv6 is [0] */
@@ -345,8 +345,8 @@ static void tls_begin(struct dial *d)
         .name = str_from(d->rule->sni[0] != '\0' ? d->rule->sni : d->host),
         .where = str_from(print_target(d, where, sizeof(where))),
         .verify = d->rule->tls.verify,
-        .http2 = d->http2,
-        .sessions = d->sessions,
+        .http2 = d->offer.http2,
+        .sessions = d->offer.sessions,
         .fresh = d->fresh,
     };
     peer.is_ip = addr_parse_ip(&literal, peer.name, 0);
@@ -412,53 +412,53 @@ static void on_total(void *arg)
 
 /* Where to connect: the rule's word, then the first connect_to that matches, then the host itself.
  */
-static void choose_target(struct dial *d, const struct up_want *want)
+static void choose_target(struct dial *d, const struct up_where *where)
 {
-    d->race.port = want->port;
-    d->rule_port = want->rule_port;
-    d->race.who.exempt = want->exempt;
-    struct str target = want->host;
-    const struct connect_to *to = conf_connect_to(want->conf, want->host, want->port);
-    if (want->rule->connect_host[0] != '\0') {
-        target = str_from(want->rule->connect_host);
-        d->race.port = want->rule->connect_port != 0 ? want->rule->connect_port : want->port;
+    d->race.port = where->port;
+    d->rule_port = where->rule_port;
+    d->race.who.exempt = where->exempt;
+    struct str target = where->host;
+    const struct connect_to *to = conf_connect_to(where->conf, where->host, where->port);
+    if (where->rule->connect_host[0] != '\0') {
+        target = str_from(where->rule->connect_host);
+        d->race.port = where->rule->connect_port != 0 ? where->rule->connect_port : where->port;
         d->race.who.exempt = true;
     } else if (to != NULL) {
-        d->race.port = to->to_port != 0 ? to->to_port : want->port;
+        d->race.port = to->to_port != 0 ? to->to_port : where->port;
         if (to->to_host[0] != '\0') {
             target = str_from(to->to_host);
             d->race.who.exempt = true;
         }
     }
-    d->is_mapped = target.p != want->host.p;
-    d->connect = xasprintf("%.*s%s", STR_ARG(target), want->is_rooted && !d->is_mapped ? "." : "");
+    d->is_mapped = target.p != where->host.p;
+    d->connect = xasprintf("%.*s%s", STR_ARG(target), where->is_rooted && !d->is_mapped ? "." : "");
 }
 
-static void open_race(struct dial *d, const struct up_want *want)
+static void open_race(struct dial *d, const struct up_where *where)
 {
     d->race.loop = d->loop;
     d->race.conf = d->conf;
-    d->race.who.is_local = want->is_local;
+    d->race.who.is_local = where->is_local;
     d->race.name = d->connect;
     d->race.on_end = on_race_end;
     d->race.arg = d;
     race_init(&d->race);
 }
 
-struct dial *dial_start(struct dns *dns, const struct up_want *want, struct tls_sessions *sessions,
-                        dial_fn fn, void *arg)
+struct dial *dial_start(struct dns *dns, const struct up_where *where,
+                        const struct dial_offer *offer, dial_fn fn, void *arg)
 {
     struct dial *d = xcalloc(1, sizeof(*d));
     d->loop = dns_loop(dns);
     d->dns = dns;
-    d->conf = conf_ref((struct conf *)want->conf);
-    d->rule = want->rule;
-    d->sessions = sessions;
+    d->conf = conf_ref((struct conf *)where->conf);
+    d->rule = where->rule;
+    if (offer != NULL)
+        d->offer = *offer;
     d->fn = fn;
     d->arg = arg;
-    d->tls = want->tls;
-    d->http2 = want->rule->http2 && !want->h1_only;
-    d->host = xstrndup(want->host.p, want->host.len);
+    d->tls = where->tls;
+    d->host = xstrndup(where->host.p, where->host.len);
     d->queries[0].dial = d;
     d->queries[1].dial = d;
     d->fd = -1;
@@ -466,9 +466,9 @@ struct dial *dial_start(struct dns *dns, const struct up_want *want, struct tls_
     deadline_init(&d->total, d->loop, on_total, d);
     deadline_init(&d->late, d->loop, on_addrs, d);
     post_init(&d->begin, on_addrs, d);
-    choose_target(d, want);
-    open_race(d, want);
-    deadline_set(&d->total, want->conf->upstream.connect_timeout);
+    choose_target(d, where);
+    open_race(d, where);
+    deadline_set(&d->total, where->conf->upstream.connect_timeout);
     dial_step_begin(d, DIAL_RESOLVE);
     return d;
 }

@@ -116,7 +116,7 @@ static void on_queue_timeout(void *arg)
     fault_set(&f, FAULT_LIMIT,
               "%u requests to %.*s are under way already (max_per_host), and none ended within "
               "upstream.queue_timeout",
-              o->max_requests, STR_ARG(wait->want.host));
+              o->max_requests, STR_ARG(wait->where.host));
     f.phrase = "Too many requests to %s at once, try again";
     pool_wait_fail(wait, &f);
 }
@@ -133,7 +133,7 @@ static void on_hold_timeout(void *arg)
     else
         fault_set(&f, FAULT_CONNECT_TIMEOUT,
                   "no connection to %.*s was made within %lld ms (upstream.connect_timeout)",
-                  STR_ARG(wait->want.host), (long long)wait->want.conf->upstream.connect_timeout);
+                  STR_ARG(wait->where.host), (long long)wait->where.conf->upstream.connect_timeout);
     pool_wait_fail(wait, &f);
 }
 
@@ -173,7 +173,7 @@ static bool serve_one(struct origin *o)
         return false;
     list_foreach (it, &o->ready) {
         struct pool_wait *wait = container_of(it, struct pool_wait, link);
-        struct ustream *us = pool_conn_find(o, &wait->want);
+        struct ustream *us = pool_conn_find(o, &wait->how);
         if (us != NULL) {
             pool_wait_serve(wait, us);
             return true; /* the list may be another one now */
@@ -193,11 +193,11 @@ static void serve_dials(struct origin *o)
         struct pool_wait *wait = container_of(it, struct pool_wait, link);
         if (wait->dial != NULL)
             continue;
-        bool suits = pool_dial_suits(o, &wait->want);
+        bool suits = pool_dial_suits(o, wait);
         if (suits && n_held < room) {
             n_held++;
             /* As long as its own dial might take. */
-            pool_wait_hold(o, wait, wait->want.conf->upstream.connect_timeout);
+            pool_wait_hold(o, wait, wait->where.conf->upstream.connect_timeout);
             continue;
         }
         pool_dial_for(o, wait);
@@ -226,7 +226,8 @@ static void serve(void *arg)
 /* ---- what requests ask for */
 
 /* Makes WAIT wait for O; it will be told. */
-static void wait_begin(struct origin *o, const struct up_want *want, struct pool_wait *wait)
+static void wait_begin(struct origin *o, const struct up_where *where, const struct up_how *how,
+                       struct pool_wait *wait)
 {
     wait->origin = o;
     wait->group = NULL;
@@ -238,7 +239,8 @@ static void wait_begin(struct origin *o, const struct up_want *want, struct pool
     wait->since = loop_now();
     wait->queued_us = 0;
     memset(&wait->failed, 0, sizeof(wait->failed));
-    wait->want = *want;
+    wait->where = *where;
+    wait->how = *how;
     list_init(&wait->link);
     deadline_init(&wait->deadline, o->pool->loop, on_queue_timeout, wait);
 }
@@ -248,21 +250,20 @@ static void wait_queue(struct origin *o, struct pool_wait *wait)
 {
     struct pool *p = o->pool;
     origin_queue(o, wait);
-    if (!wait->want.is_patient)
-        deadline_set(&wait->deadline, wait->want.conf->upstream.queue_timeout);
+    if (!wait->how.is_patient)
+        deadline_set(&wait->deadline, wait->where.conf->upstream.queue_timeout);
     limit_wait(o->limit, &o->seat, &p->member);
     /* What was given back before we sat down was told to nobody. */
     loop_post(p->loop, &o->serve);
 }
 
 /* WAIT has a slot, but no connection is free; or it has neither. */
-static void wait_go_on(struct origin *o, const struct up_want *want, struct pool_wait *wait,
-                       bool has_slot)
+static void wait_go_on(struct origin *o, struct pool_wait *wait, bool has_slot)
 {
     struct pool *p = o->pool;
     if (has_slot) {
         wait_ready(o, wait);
-        if (pool_dial_suits(o, want) || o->is_restless)
+        if (pool_dial_suits(o, wait) || o->is_restless)
             loop_post(p->loop, &o->serve);
         else
             pool_dial_for(o, wait);
@@ -273,9 +274,9 @@ static void wait_go_on(struct origin *o, const struct up_want *want, struct pool
 
 /* A second try goes before who waits: it takes back the slot that the first one has just lost. What
  * its client asked for next may hold the others until this one is answered. */
-static bool try_slot(struct origin *o, const struct up_want *want)
+static bool try_slot(struct origin *o, const struct up_how *how)
 {
-    bool is_retry = want->not_before != 0 || want->is_alone;
+    bool is_retry = how->not_before != 0 || how->is_alone;
     return (is_retry || list_is_empty(&o->groups)) && slot_take(o);
 }
 
@@ -286,41 +287,42 @@ static void on_delayed(void *arg)
     struct origin *o = wait->origin;
     o->delayed--;
     wait->is_delayed = false;
-    bool has_slot = try_slot(o, &wait->want);
-    struct ustream *us = has_slot ? pool_conn_find(o, &wait->want) : NULL;
+    bool has_slot = try_slot(o, &wait->how);
+    struct ustream *us = has_slot ? pool_conn_find(o, &wait->how) : NULL;
     deadline_init(&wait->deadline, o->pool->loop, on_queue_timeout, wait);
     if (us != NULL)
         pool_wait_serve(wait, us);
     else
-        wait_go_on(o, &wait->want, wait, has_slot);
+        wait_go_on(o, wait, has_slot);
 }
 
-struct ustream *pool_get(struct pool *p, const struct up_want *want, struct pool_wait *wait)
+struct ustream *pool_get(struct pool *p, const struct up_where *where, const struct up_how *how,
+                         struct pool_wait *wait)
 {
-    struct origin *o = origins_get(&p->origins, want);
+    struct origin *o = origins_get(&p->origins, where);
     wait->queued_us = 0;
-    if (want->delay > 0) {
-        wait_begin(o, want, wait);
+    if (how->delay > 0) {
+        wait_begin(o, where, how, wait);
         o->delayed++;
         wait->is_delayed = true;
         deadline_init(&wait->deadline, p->loop, on_delayed, wait);
-        deadline_set(&wait->deadline, want->delay);
+        deadline_set(&wait->deadline, how->delay);
         return NULL;
     }
-    bool has_slot = try_slot(o, want);
+    bool has_slot = try_slot(o, how);
     if (has_slot) {
-        struct ustream *us = pool_conn_find(o, want);
+        struct ustream *us = pool_conn_find(o, how);
         if (us != NULL)
             return us;
     }
-    wait_begin(o, want, wait);
-    wait_go_on(o, want, wait, has_slot);
+    wait_begin(o, where, how, wait);
+    wait_go_on(o, wait, has_slot);
     return NULL;
 }
 
-uint64_t pool_answers(struct pool *p, const struct up_want *want)
+uint64_t pool_answers(struct pool *p, const struct up_where *where)
 {
-    struct origin *o = origins_get(&p->origins, want);
+    struct origin *o = origins_get(&p->origins, where);
     origins_settle(&p->origins, o);
     return o->answers;
 }

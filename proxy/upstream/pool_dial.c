@@ -20,10 +20,10 @@ enum {
     HOLDS_HANDSHAKE = 64 * 1024
 };
 
-bool pool_dial_suits(const struct origin *o, const struct up_want *want)
+bool pool_dial_suits(const struct origin *o, const struct pool_wait *wait)
 {
-    return o->tls && !origin_wants_h1(o) && o->speaks != ORIGIN_SPEAKS_H1 && want->rule->http2 &&
-           !want->h1_only && !want->is_alone;
+    return o->tls && !origin_wants_h1(o) && o->speaks != ORIGIN_SPEAKS_H1 &&
+           wait->where.rule->http2 && !wait->how.h1_only && !wait->how.is_alone;
 }
 
 unsigned pool_dial_room(struct origin *o)
@@ -165,7 +165,7 @@ static void on_dialled(void *arg, const struct dial_result *r)
     struct pool_conn *c = make_conn(o, r);
     if (offers_h2)
         o->speaks = c->is_shared ? ORIGIN_SPEAKS_H2 : ORIGIN_SPEAKS_H1;
-    c->is_going = wait != NULL && wait->want.is_alone;
+    c->is_going = wait != NULL && wait->how.is_alone;
     if (!list_is_empty(&o->ready))
         loop_post(p->loop, &o->serve);
     if (wait != NULL)
@@ -174,14 +174,14 @@ static void on_dialled(void *arg, const struct dial_result *r)
         pool_conn_keep(c);
 }
 
-/* A dial that nobody waits for and that may serve WANT. */
-static struct pool_dial *find_orphan(const struct origin *o, const struct up_want *want)
+/* A dial that nobody waits for and that may serve whoever asks for HOW. */
+static struct pool_dial *find_orphan(const struct origin *o, const struct up_how *how)
 {
     list_foreach (it, &o->dials) {
         struct pool_dial *d = container_of(it, struct pool_dial, link);
         if (d->wait != NULL)
             return NULL;
-        if (!want->is_alone && !((want->h1_only || origin_wants_h1(o)) && d->offers_h2))
+        if (!how->is_alone && !((how->h1_only || origin_wants_h1(o)) && d->offers_h2))
             return d;
     }
     return NULL;
@@ -198,7 +198,7 @@ void pool_dial_for(struct origin *o, struct pool_wait *wait)
 void pool_dial_begin(struct origin *o, struct pool_wait *wait)
 {
     struct pool *p = o->pool;
-    struct pool_dial *d = find_orphan(o, &wait->want);
+    struct pool_dial *d = find_orphan(o, &wait->how);
     pool_wait_unhold(wait);
     wait->had_dial = true;
     if (d != NULL) {
@@ -212,15 +212,18 @@ void pool_dial_begin(struct origin *o, struct pool_wait *wait)
     d = xcalloc(1, sizeof(*d));
     d->origin = o;
     d->wait = wait;
-    wait->want.h1_only = wait->want.h1_only || origin_wants_h1(o);
-    d->offers_h2 = o->tls && wait->want.rule->http2 && !wait->want.h1_only;
+    wait->how.h1_only = wait->how.h1_only || origin_wants_h1(o);
+    d->offers_h2 = o->tls && wait->where.rule->http2 && !wait->how.h1_only;
     wait->dial = d;
     o->undialled--;
     d->share.budget = p->budget;
     share_set(&d->share, o->tls ? HOLDS_HANDSHAKE : HOLDS_PLAIN);
     list_push_back(&o->dials, &d->link);
-    struct tls_sessions *sessions = wait->want.rule->tls.session_resumption ? &o->sessions : NULL;
-    d->token = dial_start(p->dns, &wait->want, sessions, on_dialled, d);
+    struct dial_offer offer = {
+        .http2 = d->offers_h2,
+        .sessions = wait->where.rule->tls.session_resumption ? &o->sessions : NULL,
+    };
+    d->token = dial_start(p->dns, &wait->where, &offer, on_dialled, d);
 }
 
 void pool_dial_cancel(struct pool_dial *d)

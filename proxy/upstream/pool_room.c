@@ -195,7 +195,7 @@ bool pool_room_is_starving(const struct pool *p)
 void pool_room_wait(struct origin *o, struct pool_wait *wait)
 {
     struct pool *p = o->pool;
-    int64_t ms = wait->want.is_patient ? 0 : wait->want.conf->upstream.queue_timeout;
+    int64_t ms = wait->how.is_patient ? 0 : wait->where.conf->upstream.queue_timeout;
     if (ms > 0) {
         ms -= (loop_now() - wait->since) / 1000;
         ms = ms > 0 ? ms : 1;
