@@ -22,7 +22,7 @@ enum {
     TARGET_TEXT = 600      /* two names and a port */
 };
 
-/* In this order; a step ends in dial_step_done() or dial_fail(). */
+/* In this order; a step ends in dial_step_done() or dial_finish(). */
 enum dial_step {
     DIAL_RESOLVE, /* no address is known, or IPv4 ones wait for the others */
     DIAL_RACE,    /* to a socket that is connected */
@@ -55,12 +55,11 @@ struct dial {
     bool fresh;                   /* a session was offered in vain: none is any more */
     struct dial_query queries[2]; /* IPv6 is [0] */
     struct race race;
-    int fd;                /* that the race has given, until `stream` has it; -1 */
-    struct stream *stream; /* owned; in its handshake */
-    struct deadline total; /* connect_timeout */
-    struct deadline late;  /* the end of the resolution delay */
-    struct post begin;     /* a literal address needs no query */
-    struct fault fault;
+    int fd;                               /* that the race has given, until `stream` has it; -1 */
+    struct stream *stream;                /* owned; in its handshake */
+    struct deadline total;                /* connect_timeout */
+    struct deadline late;                 /* the end of the resolution delay */
+    struct post begin;                    /* a literal address needs no query */
     int64_t started, resolved, connected; /* µs, 0 = not yet */
     struct reap reap;
 };
@@ -105,11 +104,11 @@ static int64_t between(int64_t from, int64_t to)
     return from == 0 || to < from ? 0 : to - from;
 }
 
-/* Tells what came of it: STREAM, or NULL and d->fault. */
-static void dial_finish(struct dial *d, struct stream *stream)
+/* Tells what came of it: STREAM, or NULL and F. */
+static void dial_finish(struct dial *d, struct stream *stream, const struct fault *f)
 {
     int64_t now = loop_now();
-    struct dial_result r = {.stream = stream, .fault = stream == NULL ? &d->fault : NULL};
+    struct dial_result r = {.stream = stream, .fault = f};
     r.dns_us = between(d->started, d->resolved == 0 ? now : d->resolved);
     r.connect_us = between(d->resolved, d->connected == 0 ? now : d->connected);
     r.tls_us = d->tls ? between(d->connected, now) : 0;
@@ -128,24 +127,18 @@ static void dial_succeed(struct dial *d)
     d->stream = NULL;
     stream_pause(s);
     outage_end(str_from(d->connect), d->race.port);
-    dial_finish(d, s);
-}
-
-static void dial_fail(struct dial *d, const struct fault *f)
-{
-    d->fault = *f;
-    dial_finish(d, NULL);
+    dial_finish(d, s, NULL);
 }
 
 /* With what the race has noted. Of an address that is not HOST's it must be said whose it is; TLS
  * has said it. */
 static void dial_fail_of_race(struct dial *d)
 {
-    struct fault f = d->race.fault;
-    size_t len = strlen(f.text);
-    if (d->is_mapped && f.code != FAULT_UP_CLOSED)
-        snprintf(f.text + len, sizeof(f.text) - len, " (connect_to for %s)", d->host);
-    dial_fail(d, &f);
+    struct fault *f = &d->race.fault;
+    size_t len = strlen(f->text);
+    if (d->is_mapped && f->code != FAULT_UP_CLOSED)
+        snprintf(f->text + len, sizeof(f->text) - len, " (connect_to for %s)", d->host);
+    dial_finish(d, NULL, f);
 }
 
 /* Where it connects, for a sentence. */
@@ -305,7 +298,7 @@ static void on_tls_fault(void *arg, const struct fault *f)
         race_note(&d->race, &copy);
         dial_step_begin(d, DIAL_RACE);
     } else {
-        dial_fail(d, &copy);
+        dial_finish(d, NULL, &copy);
     }
 }
 
@@ -403,7 +396,7 @@ static void on_total(void *arg)
     struct fault f;
     steps[d->step].overdue(d, &f);
     if (d->step > DIAL_RACE || race_weight(d->race.fault.code) < race_weight(f.code))
-        dial_fail(d, &f);
+        dial_finish(d, NULL, &f);
     else
         dial_fail_of_race(d);
 }
