@@ -20,18 +20,26 @@ struct pool_dial;
 struct tally;
 struct wait_group;
 
+/* What a request waits for; from WAIT_READY on it has a slot. */
+enum wait_state {
+    WAIT_NONE,    /* it does not */
+    WAIT_DELAYED, /* for its time to ask: how.delay */
+    WAIT_QUEUED,  /* for a slot, queue_timeout at most */
+    WAIT_READY,   /* for somebody to see how it gets a connection */
+    WAIT_HELD,    /* for the dial of another, or for a descriptor */
+    WAIT_DIALLED  /* for a dial of its own, or any other connection that comes first */
+};
+
 /* A request that waits for a connection or a slot. Embedded in its owner, zero-initialised. */
 struct pool_wait {
     struct list link;         /* in a group of one origin, or among those that hold a slot */
     struct origin *origin;    /* NULL: not waiting */
     struct wait_group *group; /* while it waits for a slot */
-    struct pool_dial *dial;   /* the dial this waiter started, if it is still running */
-    struct deadline deadline; /* queue_timeout, until it has a slot */
-    bool has_slot;
-    bool is_delayed;        /* has not yet asked for one: `deadline` is how.delay then */
-    bool is_held;           /* counts on the dial of another; `deadline` is connect_timeout then */
-    bool had_dial;          /* one was made for it, or adopted */
-    int64_t since;          /* µs */
+    struct pool_dial *dial;   /* exactly while it is WAIT_DIALLED */
+    enum wait_state state;    /* set by pool_wait_set() alone */
+    struct deadline deadline; /* the end of `state` */
+    bool had_dial;            /* one was made for it, or adopted */
+    int64_t since;            /* µs */
     struct up_facts failed; /* of the dial whose fault is told; `place` after pool_cancel(), too */
     int64_t queued_us;      /* how long it waited for a slot, or for another's connection */
     struct up_where where;  /* slices point into the owner's memory, which outlives the wait */

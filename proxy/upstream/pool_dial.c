@@ -77,7 +77,7 @@ static void tell_others(struct origin *o, const struct dial_result *r)
     for (struct list *it = o->ready.next; it != &o->ready; it = next) {
         struct pool_wait *wait = container_of(it, struct pool_wait, link);
         next = it->next;
-        if (wait->dial != NULL || !wait->is_held)
+        if (wait->state != WAIT_HELD)
             continue;
         if (!is_definite(code)) {
             pool_dial_for(o, wait);
@@ -132,10 +132,10 @@ static void fail_dial(struct origin *o, struct pool_wait *wait, const struct dia
     origins_settle(&o->pool->origins, o);
 }
 
-static void unset_dial(struct origin *o, struct pool_wait *wait)
+static void unset_dial(struct pool_wait *wait)
 {
     wait->dial = NULL;
-    o->undialled++;
+    pool_wait_set(wait, WAIT_READY);
 }
 
 /* The connection or the fault of D. Its waiter may be gone. */
@@ -150,7 +150,7 @@ static void on_dialled(void *arg, const struct dial_result *r)
     share_set(&d->share, 0);
     free(d);
     if (wait != NULL)
-        unset_dial(o, wait);
+        unset_dial(wait);
     if (dial_reached(r))
         origin_reached(&p->origins, o);
     if (r->stream == NULL && wait != NULL && r->fault->code == FAULT_DESCRIPTORS) {
@@ -199,12 +199,11 @@ void pool_dial_begin(struct origin *o, struct pool_wait *wait)
 {
     struct pool *p = o->pool;
     struct pool_dial *d = find_orphan(o, &wait->how);
-    pool_wait_unhold(wait);
+    pool_wait_set(wait, WAIT_DIALLED);
     wait->had_dial = true;
     if (d != NULL) {
         d->wait = wait;
         wait->dial = d;
-        o->undialled--;
         list_remove(&d->link);
         list_push_back(&o->dials, &d->link);
         return;
@@ -215,7 +214,6 @@ void pool_dial_begin(struct origin *o, struct pool_wait *wait)
     wait->how.h1_only = wait->how.h1_only || origin_wants_h1(o);
     d->offers_h2 = o->tls && wait->where.rule->http2 && !wait->how.h1_only;
     wait->dial = d;
-    o->undialled--;
     d->share.budget = p->budget;
     share_set(&d->share, o->tls ? HOLDS_HANDSHAKE : HOLDS_PLAIN);
     list_push_back(&o->dials, &d->link);
@@ -229,7 +227,7 @@ void pool_dial_begin(struct origin *o, struct pool_wait *wait)
 void pool_dial_cancel(struct pool_dial *d)
 {
     if (d->wait != NULL)
-        unset_dial(d->origin, d->wait);
+        unset_dial(d->wait);
     list_remove(&d->link);
     dial_cancel(d->token);
     share_set(&d->share, 0);

@@ -41,10 +41,10 @@ struct pool_dial {
 
 /* One request of O has ended: its slot goes to whose turn it is. */
 void pool_slot_give(struct origin *o);
-/* WAIT, which holds a slot, is told by somebody else's deed; MS: for how long at most, 0: any. */
-void pool_wait_hold(struct origin *o, struct pool_wait *wait, int64_t ms);
-/* And is not any more. */
-void pool_wait_unhold(struct pool_wait *wait);
+/* Moves WAIT, and what its origin counts, to STATE; its deadline is over. */
+void pool_wait_set(struct pool_wait *wait, enum wait_state state);
+/* WAIT, which has a slot, is told by somebody else's deed; MS: for how long at most, 0: any. */
+void pool_wait_hold(struct pool_wait *wait, int64_t ms);
 /* WAIT gets US, or fails with F. */
 void pool_wait_serve(struct pool_wait *wait, struct ustream *us);
 void pool_wait_fail(struct pool_wait *wait, const struct fault *f);
