@@ -91,7 +91,7 @@ static void answer_fields(struct arena *arena, struct fields *fields, const stru
 /* Whom X is about; p NULL: nobody knows. */
 static struct str answer_host(const struct exchange *x)
 {
-    return x->want.host.p == NULL && x->has_target ? x->target.host.name : x->want.host;
+    return x->where.host.p == NULL && x->has_target ? x->target.host.name : x->where.host;
 }
 
 void answer_fault(struct exchange *x, const struct fault *f)

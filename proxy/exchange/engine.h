@@ -5,8 +5,8 @@
 #define TLSFAN_EXCHANGE_ENGINE_H
 
 #include "base/sweep.h"
+#include "conf/conf.h"
 #include "http/forward.h"
-#include "upstream/upstream.h"
 
 struct dns;
 struct performer;

@@ -97,17 +97,17 @@ static void on_timeout(void *arg)
     if (x->res == HALF_BODY) {
         fault_set(&f, FAULT_RESPONSE_TIMEOUT,
                   "%.*s sent no more of its response within %lld ms (read_timeout)",
-                  STR_ARG(x->want.host), (long long)x->rule->read_timeout);
+                  STR_ARG(x->where.host), (long long)x->rule->read_timeout);
         exchange_cut(x, &f);
         return;
     }
     if (x->req != HALF_DONE)
         fault_set(&f, FAULT_RESPONSE_TIMEOUT,
                   "%.*s took no more of the request body within %lld ms (read_timeout)",
-                  STR_ARG(x->want.host), (long long)x->rule->read_timeout);
+                  STR_ARG(x->where.host), (long long)x->rule->read_timeout);
     else
         fault_set(&f, FAULT_RESPONSE_TIMEOUT,
-                  "%.*s did not answer within %lld ms (response_timeout)%s", STR_ARG(x->want.host),
+                  "%.*s did not answer within %lld ms (response_timeout)%s", STR_ARG(x->where.host),
                   (long long)x->rule->response_timeout,
                   x->head.method.is_safe ? "" : "; the request may have been carried out");
     if (x->req != HALF_DONE)
@@ -143,14 +143,13 @@ static struct retry_case exchange_case(const struct exchange *x)
  * connection. */
 static bool exchange_retry(struct exchange *x, const struct retry_case *what)
 {
-    struct up_want *want = &x->want;
     enum retry_how how = retry_choose(&x->retry, what, loop_now());
     if (how == RETRY_NOT)
         return false;
-    want->not_before = how == RETRY_ANYWHERE || how == RETRY_LATER ? 1 : loop_now();
-    want->is_alone = want->is_alone || how == RETRY_ALONE;
-    want->h1_only = want->h1_only || how == RETRY_BY_H1;
-    want->delay = how == RETRY_LATER ? retry_delay(&x->retry) : 0;
+    x->how.not_before = how == RETRY_ANYWHERE || how == RETRY_LATER ? 1 : loop_now();
+    x->how.is_alone = x->how.is_alone || how == RETRY_ALONE;
+    x->how.h1_only = x->how.h1_only || how == RETRY_BY_H1;
+    x->how.delay = how == RETRY_LATER ? retry_delay(&x->retry) : 0;
     retry_count(&x->retry, what);
     timeout_clear(&x->timeout);
     rbody_again(&x->rbody);
@@ -162,7 +161,7 @@ static bool exchange_retry(struct exchange *x, const struct retry_case *what)
 /* 421 on a connection that others use, too: once more, on one of its own (RFC 9110 §15.5.20). */
 static bool exchange_is_misdirected(struct exchange *x, const struct h1_head *head)
 {
-    if (head->status != 421 || !x->facts.is_shared || x->want.is_alone ||
+    if (head->status != 421 || !x->facts.is_shared || x->how.is_alone ||
         !rbody_is_replayable(&x->rbody))
         return false;
     struct ustream *us = x->us;

@@ -21,6 +21,7 @@
 #include "exchange/source.h"
 #include "exchange/state.h"
 #include "http/rewrite.h"
+#include "upstream/pool.h"
 
 struct exchange;
 struct auth_job;
@@ -56,7 +57,8 @@ struct exchange {
     struct str full;        /* what the host was found as, where a domain was added; else empty */
 
     /* The route. */
-    struct up_want want;
+    struct up_where where;
+    struct up_how how;
     struct up_request rq;
     const struct performer *performer; /* NULL: it has not been routed */
     const struct rule *rule;           /* NULL: none, as nobody is asked; no timeouts then */

@@ -26,7 +26,7 @@ static struct ustream *by_pool_start(struct exchange *x)
     x->wait.on_ready = by_pool_on_ready;
     x->wait.on_fault = by_pool_on_fault;
     x->wait.arg = x;
-    return pool_get(x->engine->pool, &x->want, &x->wait);
+    return pool_get(x->engine->pool, &x->where, &x->how, &x->wait);
 }
 
 /* Who gives up waiting has waited, and at whose door is noted, too. */
@@ -41,7 +41,7 @@ static void by_pool_cancel(struct exchange *x)
 
 static uint64_t by_pool_answers(const struct exchange *x)
 {
-    return pool_answers(x->engine->pool, &x->want);
+    return pool_answers(x->engine->pool, &x->where);
 }
 
 const struct performer performer_pool = {
@@ -70,7 +70,7 @@ static void by_dial_on_end(void *arg, const struct dial_result *r)
 
 static struct ustream *by_dial_start(struct exchange *x)
 {
-    x->dial = dial_start(x->engine->dns, &x->want, NULL, by_dial_on_end, x);
+    x->dial = dial_start(x->engine->dns, &x->where, NULL, by_dial_on_end, x);
     return NULL;
 }
 

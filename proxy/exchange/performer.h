@@ -17,7 +17,7 @@ struct performer {
     uint64_t (*answers)(const struct exchange *x);
 };
 
-extern const struct performer performer_pool; /* a connection to x->want */
+extern const struct performer performer_pool; /* a connection to x->where */
 extern const struct performer performer_dial; /* a new one, for a tunnel */
 
 /* ---- what a performer calls */

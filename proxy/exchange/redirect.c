@@ -90,10 +90,10 @@ void redirect_watch(struct exchange *x, const struct h1_head *head)
     const struct field *f = fields_find(&head->fields, FIELD_LOCATION, NULL);
     if (f == NULL || !log_is_enabled(LOG_LEVEL_WARNING) || !redirect_is_back(x, f->value))
         return;
-    struct warned *news = redirect_news(x->want.host);
+    struct warned *news = redirect_news(x->where.host);
     if (news == NULL)
         return;
-    str_escape(host, sizeof(host), x->want.host);
+    str_escape(host, sizeof(host), x->where.host);
     log_limit_write(&news->limit, LOG_LEVEL_WARNING,
                     "%s redirects a request that was upgraded to TLS back to the same http:// URL: "
                     "a client that follows it goes round for ever. If its plain HTTP is what you "

@@ -15,7 +15,7 @@
 #ifndef TLSFAN_EXCHANGE_RETRY_H
 #define TLSFAN_EXCHANGE_RETRY_H
 
-#include "upstream/upstream.h"
+#include "upstream/ustream.h"
 
 /* Of one request; zero-initialised. */
 struct retry {

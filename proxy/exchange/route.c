@@ -173,7 +173,7 @@ static bool route_forward_origin(struct exchange *x, struct str self, struct fau
     return false;
 }
 
-/* ---- the forms of a target, each filling want.host, want.port, want.tls and rq.target */
+/* ---- the forms of a target, each filling where.host, where.port, where.tls and rq.target */
 
 /* The rule for HOST and what it was found as. */
 static const struct rule *route_rule(const struct exchange *x, const struct uri_host *host,
@@ -185,15 +185,14 @@ static const struct rule *route_rule(const struct exchange *x, const struct uri_
 
 static void route_want(struct exchange *x, const struct uri_host *host, uint16_t port, bool tls)
 {
-    x->want.conf = x->conf;
-    x->want.host = host->name;
-    x->want.is_ip = host->is_ip;
-    x->want.is_rooted = host->is_rooted;
-    x->want.port = port;
-    x->want.tls = tls;
-    x->want.is_local = x->from->is_local;
-    x->want.is_patient = x->from->is_patient;
-    x->want.client = x->from->id;
+    x->where.conf = x->conf;
+    x->where.host = host->name;
+    x->where.is_rooted = host->is_rooted;
+    x->where.port = port;
+    x->where.tls = tls;
+    x->where.is_local = x->from->is_local;
+    x->how.is_patient = x->from->is_patient;
+    x->how.client = x->from->id;
 }
 
 /* http:// becomes TLS unless a rule says no; https:// always is. */
@@ -211,7 +210,7 @@ static void route_url(struct exchange *x, const struct uri_host *host, bool is_h
     if (x->rule->port != 0)
         port = x->rule->port;
     route_want(x, host, port, tls);
-    x->want.rule_port = tls_port;
+    x->where.rule_port = tls_port;
     uint16_t written = host->port == (is_https ? 443 : 80) ? 0 : host->port;
     x->rq.host = uri_authority(&x->arena, host->name, written, 0);
 }
@@ -287,8 +286,8 @@ static bool route_forward(struct exchange *x, const struct uri_host *host_field,
     to.is_ip = addr_parse_ip(&literal, to.name, 0);
     x->rule = route_rule(x, &to, fwd->port);
     route_want(x, &to, x->rule->port != 0 ? x->rule->port : fwd->port, fwd->tls);
-    x->want.rule_port = fwd->port;
-    x->want.exempt = true;
+    x->where.rule_port = fwd->port;
+    x->where.exempt = true;
     x->rewrite.forward = fwd;
     x->rewrite.self = self;
     x->rewrite.is_upgraded = fwd->tls;
@@ -319,7 +318,7 @@ static enum route route_connect(struct exchange *x, struct fault *f)
         return ROUTE_PLAIN;
     x->rule = route_rule(x, host, host->port);
     route_want(x, host, host->port, false);
-    x->want.rule_port = host->port;
+    x->where.rule_port = host->port;
     x->performer = &performer_dial;
     return ROUTE_UPSTREAM;
 }
@@ -377,7 +376,7 @@ static void route_head(struct exchange *x)
     route_request_head(x);
     x->rq.te_trailers = x->hop.te_trailers;
     x->rq.is_upgrade = x->hop.is_websocket;
-    x->want.h1_only = x->hop.is_websocket;
+    x->how.h1_only = x->hop.is_websocket;
 }
 
 /* Form and destination, for all but CONNECT on a proxy listener. */
@@ -397,8 +396,8 @@ static bool route_destination(struct exchange *x, const struct uri_host *host_fi
                     "to this address; "
                     "a listener for one origin is made with --forward");
     if (ok)
-        x->want.rule = x->rule;
-    return ok && (x->want.exempt || policy_host(x->conf, x->want.host, x->want.port, false, f));
+        x->where.rule = x->rule;
+    return ok && (x->where.exempt || policy_host(x->conf, x->where.host, x->where.port, false, f));
 }
 
 /* The list may be long, so a connection is looked up once in each. */
@@ -439,7 +438,7 @@ enum route route_request(struct exchange *x, struct fault *f)
     if (x->head.method.id == METHOD_CONNECT && x->from->forward == NULL &&
         x->from->fixed.name.p == NULL) {
         enum route route = route_connect(x, f);
-        x->want.rule = x->rule;
+        x->where.rule = x->rule;
         return route;
     }
     if (x->target.form == TARGET_ASTERISK && x->from->forward == NULL &&

@@ -10,7 +10,7 @@ enum route {
     ROUTE_REFUSE,   /* the fault says how to answer */
     ROUTE_AUTH,     /* credentials must be hashed first: auth_start(), then route again */
     ROUTE_NAME,     /* the rule depends on what the name is found as: name_start(), then again */
-    ROUTE_UPSTREAM, /* x->performer performs it; what that needs of x->want, x->rq and x->rewrite
+    ROUTE_UPSTREAM, /* x->performer performs it; what that needs of x->where, x->rq and x->rewrite
                        is set */
     ROUTE_PLAIN,    /* CONNECT host:80 that is read as plain HTTP */
     ROUTE_OPTIONS,  /* tlsfan answers OPTIONS itself (RFC 9110 §9.3.7, §7.6.2) */

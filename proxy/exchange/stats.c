@@ -64,7 +64,7 @@ static void count_upstream(struct stats *s, const struct exchange *x)
         counter_add(&place->reused, 1);
     if (x->facts.protocol != NULL)
         counter_add(x->facts.is_shared ? &s->h2 : &s->h1, 1);
-    if (!x->want.tls)
+    if (!x->where.tls)
         counter_add(&s->plain, 1);
     else if (!x->rule->tls.verify)
         counter_add(&s->unverified, 1);

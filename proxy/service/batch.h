@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The batch call: one request whose body asks for many, and whose answer has all of theirs, in
  * order. It is an upstream of the program's own: it takes a request and gives a response through
- * the table of upstream.h. So it knows neither client connections nor libevhtp; exchanges of proxy
+ * the table of ustream.h. So it knows neither client connections nor libevhtp; exchanges of proxy
  * listeners and the service listener use it alike. */
 #ifndef TLSFAN_SERVICE_BATCH_H
 #define TLSFAN_SERVICE_BATCH_H

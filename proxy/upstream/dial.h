@@ -6,7 +6,7 @@
 
 #include "net/dns.h"
 #include "net/tls_stream.h"
-#include "upstream/upstream.h"
+#include "upstream/want.h"
 
 struct dial; /* a token */
 
@@ -21,12 +21,18 @@ struct dial_result {
 };
 typedef void (*dial_fn)(void *arg, const struct dial_result *r);
 
-/* Connects for WANT, on the loop of DNS: connect_to (the rule's, then the first that matches)
- * decides where, policy_address() is asked of every address before it is tried. SESSIONS (NULL
- * allowed) outlives the dial and the stream. Never calls FN before it returns; the token is gone
- * when FN is called. WANT's slices are copied. */
-struct dial *dial_start(struct dns *dns, const struct up_want *want, struct tls_sessions *sessions,
-                        dial_fn fn, void *arg);
+/* What its TLS handshake offers. */
+struct dial_offer {
+    bool http2;
+    struct tls_sessions *sessions; /* outlive the dial and the stream; NULL: none */
+};
+
+/* Connects for WHERE, on the loop of DNS: connect_to (the rule's, then the first that matches)
+ * decides to what, policy_address() is asked of every address before it is tried. OFFER may be
+ * NULL: nothing. Never calls FN before it returns; the token is gone when FN is called. What WHERE
+ * and OFFER hold is copied, slices too. */
+struct dial *dial_start(struct dns *dns, const struct up_where *where,
+                        const struct dial_offer *offer, dial_fn fn, void *arg);
 void dial_cancel(struct dial *d);
 
 #endif

@@ -31,24 +31,24 @@ struct key_head {
     uint8_t zero;
 };
 
-static void put_key(char *key, const struct up_want *want)
+static void put_key(char *key, const struct up_where *where)
 {
     struct key_head head = {
-        .generation = want->conf->generation,
-        .rule = want->rule->index,
-        .port = want->port,
-        .flags =
-            (uint8_t)(want->tls | want->is_local << 1 | want->exempt << 2 | want->is_rooted << 3),
+        .generation = where->conf->generation,
+        .rule = where->rule->index,
+        .port = where->port,
+        .flags = (uint8_t)(where->tls | where->is_local << 1 | where->exempt << 2 |
+                           where->is_rooted << 3),
     };
     memcpy(key, &head, sizeof(head));
-    if (want->host.len > 0)
-        memcpy(key + sizeof(head), want->host.p, want->host.len);
+    if (where->host.len > 0)
+        memcpy(key + sizeof(head), where->host.p, where->host.len);
 }
 
-static struct origin *origin_new(struct origins *t, const struct up_want *want, const char *key,
+static struct origin *origin_new(struct origins *t, const struct up_where *where, const char *key,
                                  size_t len)
 {
-    const struct upstream_conf *u = &want->conf->upstream;
+    const struct upstream_conf *u = &where->conf->upstream;
     struct origin *o = xcalloc(1, sizeof(*o) + len);
     list_init(&o->link);
     list_init(&o->groups);
@@ -58,19 +58,19 @@ static struct origin *origin_new(struct origins *t, const struct up_want *want, 
     list_init(&o->starved);
     post_init(&o->serve, t->serve, o);
     o->pool = t->pool;
-    unsigned place = tally_find(want->host, want->port);
+    unsigned place = tally_find(where->host, where->port);
     o->place = &t->tally->places[place];
     o->is_named = place != TALLY_OTHER;
-    o->limit = limit_get(want->host, want->port, want->tls);
-    o->generation = want->conf->generation;
+    o->limit = limit_get(where->host, where->port, where->tls);
+    o->generation = where->conf->generation;
     o->idle_timeout = u->idle_timeout * 1000;
     o->max_age = u->max_age * 1000;
     o->max_head = u->max_head;
-    o->buffer = want->conf->client.buffer;
-    o->max_requests = want->rule->max_per_host;
-    o->tls = want->tls;
-    o->lenient = want->rule->lenient;
-    o->via = want->conf->via;
+    o->buffer = where->conf->client.buffer;
+    o->max_requests = where->rule->max_per_host;
+    o->tls = where->tls;
+    o->lenient = where->rule->lenient;
+    o->via = where->conf->via;
     o->key_len = len;
     memcpy(o->key, key, len);
     return o;
@@ -124,17 +124,17 @@ void origins_init(struct origins *t, struct loop *l, void (*serve)(void *origin)
     post_init(&t->forget, forget, t);
 }
 
-struct origin *origins_get(struct origins *t, const struct up_want *want)
+struct origin *origins_get(struct origins *t, const struct up_where *where)
 {
     char stack[KEY_ON_STACK];
-    size_t len = sizeof(struct key_head) + want->host.len;
+    size_t len = sizeof(struct key_head) + where->host.len;
     char *key = len <= sizeof(stack) ? stack : xmalloc(len);
     struct origin *o;
-    put_key(key, want);
+    put_key(key, where);
     HASH_FIND(hh, t->table, key, len, o);
     if (o == NULL) {
         loop_post(t->loop, &t->forget);
-        o = origin_new(t, want, key, len);
+        o = origin_new(t, where, key, len);
         HASH_ADD_KEYPTR(hh, t->table, o->key, len, o);
     }
     use(t, o);
@@ -207,11 +207,11 @@ void origin_queue(struct origin *o, struct pool_wait *wait)
 {
     struct wait_group *by_client = o->groups_by_client;
     struct wait_group *g;
-    HASH_FIND(hh, by_client, &wait->want.client, sizeof(g->client), g);
+    HASH_FIND(hh, by_client, &wait->how.client, sizeof(g->client), g);
     if (g == NULL) {
         g = xcalloc(1, sizeof(*g));
         list_init(&g->waits);
-        g->client = wait->want.client;
+        g->client = wait->how.client;
         HASH_ADD(hh, by_client, client, sizeof(g->client), g);
         o->groups_by_client = by_client;
         list_push_back(&o->groups, &g->link);

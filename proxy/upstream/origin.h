@@ -10,7 +10,7 @@
 #include "upstream/carry.h"
 #include "upstream/limit.h"
 #include "upstream/tally.h"
-#include "upstream/upstream.h"
+#include "upstream/pool.h"
 
 /* What its last handshake has agreed on, where HTTP/2 was offered. */
 enum origin_speaks { ORIGIN_SPEAKS_UNKNOWN, ORIGIN_SPEAKS_H1, ORIGIN_SPEAKS_H2 };
@@ -26,7 +26,7 @@ struct origin {
     struct list groups; /* struct wait_group: who waits for a slot, the next one's turn first */
     void *groups_by_client;
     struct list ready;   /* struct pool_wait with a slot, for a connection, first come first */
-    unsigned delayed;    /* waiters that come later: want.delay */
+    unsigned delayed;    /* waiters that come later: how.delay */
     unsigned undialled;  /* of them: those who have no dial of their own */
     struct list open;    /* struct pool_conn that take a request, most recently used first */
     struct list dials;   /* dials that run, in front those that nobody waits for any more */
@@ -81,8 +81,8 @@ void origin_want_h1(struct origin *o);
 /* SERVE is what every origin's `serve` calls. The caller sets `pool` and `tally`. */
 void origins_init(struct origins *t, struct loop *l, void (*serve)(void *origin));
 void origins_clear(struct origins *t);
-/* Finds or makes the record for WANT. */
-struct origin *origins_get(struct origins *t, const struct up_want *want);
+/* Finds or makes the record for WHERE. */
+struct origin *origins_get(struct origins *t, const struct up_where *where);
 /* To be called when something that used O has ended; O stays for 10 s at least, for a stream that
  * lingers may still put sessions there. */
 void origins_settle(struct origins *t, struct origin *o);

@@ -46,10 +46,32 @@ void pool_slot_give(struct origin *o)
 
 /* ---- waiting */
 
+static bool is_undialled(enum wait_state s)
+{
+    return s == WAIT_READY || s == WAIT_HELD;
+}
+
+void pool_wait_set(struct pool_wait *wait, enum wait_state state)
+{
+    struct origin *o = wait->origin;
+    deadline_close(&wait->deadline);
+    o->delayed -= wait->state == WAIT_DELAYED;
+    o->delayed += state == WAIT_DELAYED;
+    o->undialled -= is_undialled(wait->state);
+    o->undialled += is_undialled(state);
+    wait->state = state;
+}
+
+/* What ends WAIT's new state when nothing else does; MS 0: nothing. */
+static void wait_limit(struct pool_wait *wait, void (*fn)(void *wait), int64_t ms)
+{
+    deadline_init(&wait->deadline, wait->origin->pool->loop, fn, wait);
+    deadline_set(&wait->deadline, ms);
+}
+
 /* WAIT leaves the queue for slots. */
 static void wait_unqueue(struct origin *o, struct pool_wait *wait)
 {
-    deadline_close(&wait->deadline);
     wait->queued_us = loop_now() - wait->since;
     if (wait->group != NULL)
         origin_unqueue(o, wait);
@@ -57,31 +79,20 @@ static void wait_unqueue(struct origin *o, struct pool_wait *wait)
         limit_leave(&o->seat);
 }
 
-void pool_wait_unhold(struct pool_wait *wait)
-{
-    if (wait->is_held)
-        deadline_close(&wait->deadline);
-    wait->is_held = false;
-}
-
 /* WAIT is over, served or not: no link to it is left but the slot it may hold. */
 static void wait_end(struct pool_wait *wait)
 {
     struct pool_dial *d = wait->dial;
     struct origin *o = wait->origin;
-    o->delayed -= wait->is_delayed;
-    wait->is_delayed = false;
-    if (wait->has_slot)
+    if (wait->state >= WAIT_READY)
         list_remove(&wait->link);
     else
         wait_unqueue(o, wait);
-    pool_wait_unhold(wait);
+    pool_wait_set(wait, WAIT_NONE);
     if (d != NULL) {
         d->wait = NULL;
         list_remove(&d->link);
         list_push_front(&o->dials, &d->link);
-    } else if (wait->has_slot) {
-        o->undialled--;
     }
     wait->dial = NULL;
     wait->origin = NULL;
@@ -98,7 +109,7 @@ void pool_wait_serve(struct pool_wait *wait, struct ustream *us)
 void pool_wait_fail(struct pool_wait *wait, const struct fault *f)
 {
     struct origin *o = wait->origin;
-    bool has_slot = wait->has_slot;
+    bool has_slot = wait->state >= WAIT_READY;
     wait_end(wait);
     wait->failed.place = o->place;
     if (has_slot)
@@ -116,7 +127,7 @@ static void on_queue_timeout(void *arg)
     fault_set(&f, FAULT_LIMIT,
               "%u requests to %.*s are under way already (max_per_host), and none ended within "
               "upstream.queue_timeout",
-              o->max_requests, STR_ARG(wait->want.host));
+              o->max_requests, STR_ARG(wait->where.host));
     f.phrase = "Too many requests to %s at once, try again";
     pool_wait_fail(wait, &f);
 }
@@ -133,17 +144,16 @@ static void on_hold_timeout(void *arg)
     else
         fault_set(&f, FAULT_CONNECT_TIMEOUT,
                   "no connection to %.*s was made within %lld ms (upstream.connect_timeout)",
-                  STR_ARG(wait->want.host), (long long)wait->want.conf->upstream.connect_timeout);
+                  STR_ARG(wait->where.host), (long long)wait->where.conf->upstream.connect_timeout);
     pool_wait_fail(wait, &f);
 }
 
-void pool_wait_hold(struct origin *o, struct pool_wait *wait, int64_t ms)
+void pool_wait_hold(struct pool_wait *wait, int64_t ms)
 {
-    if (wait->is_held)
+    if (wait->state == WAIT_HELD)
         return;
-    wait->is_held = true;
-    deadline_init(&wait->deadline, o->pool->loop, on_hold_timeout, wait);
-    deadline_set(&wait->deadline, ms);
+    pool_wait_set(wait, WAIT_HELD);
+    wait_limit(wait, on_hold_timeout, ms);
 }
 
 /* ---- serving those who wait */
@@ -151,8 +161,7 @@ void pool_wait_hold(struct origin *o, struct pool_wait *wait, int64_t ms)
 /* WAIT has got a slot and waits for a connection from now on. */
 static void wait_ready(struct origin *o, struct pool_wait *wait)
 {
-    wait->has_slot = true;
-    o->undialled++;
+    pool_wait_set(wait, WAIT_READY);
     list_push_back(&o->ready, &wait->link);
 }
 
@@ -173,7 +182,7 @@ static bool serve_one(struct origin *o)
         return false;
     list_foreach (it, &o->ready) {
         struct pool_wait *wait = container_of(it, struct pool_wait, link);
-        struct ustream *us = pool_conn_find(o, &wait->want);
+        struct ustream *us = pool_conn_find(o, &wait->how);
         if (us != NULL) {
             pool_wait_serve(wait, us);
             return true; /* the list may be another one now */
@@ -191,13 +200,13 @@ static void serve_dials(struct origin *o)
     unsigned room = pool_dial_room(o);
     list_foreach (it, &o->ready) {
         struct pool_wait *wait = container_of(it, struct pool_wait, link);
-        if (wait->dial != NULL)
+        if (wait->state == WAIT_DIALLED)
             continue;
-        bool suits = pool_dial_suits(o, &wait->want);
+        bool suits = pool_dial_suits(o, wait);
         if (suits && n_held < room) {
             n_held++;
             /* As long as its own dial might take. */
-            pool_wait_hold(o, wait, wait->want.conf->upstream.connect_timeout);
+            pool_wait_hold(wait, wait->where.conf->upstream.connect_timeout);
             continue;
         }
         pool_dial_for(o, wait);
@@ -226,21 +235,21 @@ static void serve(void *arg)
 /* ---- what requests ask for */
 
 /* Makes WAIT wait for O; it will be told. */
-static void wait_begin(struct origin *o, const struct up_want *want, struct pool_wait *wait)
+static void wait_begin(struct origin *o, const struct up_where *where, const struct up_how *how,
+                       struct pool_wait *wait)
 {
     wait->origin = o;
     wait->group = NULL;
     wait->dial = NULL;
-    wait->has_slot = false;
-    wait->is_held = false;
-    wait->is_delayed = false;
+    wait->state = WAIT_NONE;
     wait->had_dial = false;
     wait->since = loop_now();
     wait->queued_us = 0;
     memset(&wait->failed, 0, sizeof(wait->failed));
-    wait->want = *want;
+    wait->where = *where;
+    wait->how = *how;
     list_init(&wait->link);
-    deadline_init(&wait->deadline, o->pool->loop, on_queue_timeout, wait);
+    deadline_init(&wait->deadline, o->pool->loop, NULL, wait);
 }
 
 /* Nothing is free: WAIT queues. */
@@ -248,21 +257,21 @@ static void wait_queue(struct origin *o, struct pool_wait *wait)
 {
     struct pool *p = o->pool;
     origin_queue(o, wait);
-    if (!wait->want.is_patient)
-        deadline_set(&wait->deadline, wait->want.conf->upstream.queue_timeout);
+    pool_wait_set(wait, WAIT_QUEUED);
+    wait_limit(wait, on_queue_timeout,
+               wait->how.is_patient ? 0 : wait->where.conf->upstream.queue_timeout);
     limit_wait(o->limit, &o->seat, &p->member);
     /* What was given back before we sat down was told to nobody. */
     loop_post(p->loop, &o->serve);
 }
 
 /* WAIT has a slot, but no connection is free; or it has neither. */
-static void wait_go_on(struct origin *o, const struct up_want *want, struct pool_wait *wait,
-                       bool has_slot)
+static void wait_go_on(struct origin *o, struct pool_wait *wait, bool has_slot)
 {
     struct pool *p = o->pool;
     if (has_slot) {
         wait_ready(o, wait);
-        if (pool_dial_suits(o, want) || o->is_restless)
+        if (pool_dial_suits(o, wait) || o->is_restless)
             loop_post(p->loop, &o->serve);
         else
             pool_dial_for(o, wait);
@@ -273,9 +282,9 @@ static void wait_go_on(struct origin *o, const struct up_want *want, struct pool
 
 /* A second try goes before who waits: it takes back the slot that the first one has just lost. What
  * its client asked for next may hold the others until this one is answered. */
-static bool try_slot(struct origin *o, const struct up_want *want)
+static bool try_slot(struct origin *o, const struct up_how *how)
 {
-    bool is_retry = want->not_before != 0 || want->is_alone;
+    bool is_retry = how->not_before != 0 || how->is_alone;
     return (is_retry || list_is_empty(&o->groups)) && slot_take(o);
 }
 
@@ -284,43 +293,39 @@ static void on_delayed(void *arg)
 {
     struct pool_wait *wait = arg;
     struct origin *o = wait->origin;
-    o->delayed--;
-    wait->is_delayed = false;
-    bool has_slot = try_slot(o, &wait->want);
-    struct ustream *us = has_slot ? pool_conn_find(o, &wait->want) : NULL;
-    deadline_init(&wait->deadline, o->pool->loop, on_queue_timeout, wait);
+    bool has_slot = try_slot(o, &wait->how);
+    struct ustream *us = has_slot ? pool_conn_find(o, &wait->how) : NULL;
     if (us != NULL)
         pool_wait_serve(wait, us);
     else
-        wait_go_on(o, &wait->want, wait, has_slot);
+        wait_go_on(o, wait, has_slot);
 }
 
-struct ustream *pool_get(struct pool *p, const struct up_want *want, struct pool_wait *wait)
+struct ustream *pool_get(struct pool *p, const struct up_where *where, const struct up_how *how,
+                         struct pool_wait *wait)
 {
-    struct origin *o = origins_get(&p->origins, want);
+    struct origin *o = origins_get(&p->origins, where);
     wait->queued_us = 0;
-    if (want->delay > 0) {
-        wait_begin(o, want, wait);
-        o->delayed++;
-        wait->is_delayed = true;
-        deadline_init(&wait->deadline, p->loop, on_delayed, wait);
-        deadline_set(&wait->deadline, want->delay);
+    if (how->delay > 0) {
+        wait_begin(o, where, how, wait);
+        pool_wait_set(wait, WAIT_DELAYED);
+        wait_limit(wait, on_delayed, how->delay);
         return NULL;
     }
-    bool has_slot = try_slot(o, want);
+    bool has_slot = try_slot(o, how);
     if (has_slot) {
-        struct ustream *us = pool_conn_find(o, want);
+        struct ustream *us = pool_conn_find(o, how);
         if (us != NULL)
             return us;
     }
-    wait_begin(o, want, wait);
-    wait_go_on(o, want, wait, has_slot);
+    wait_begin(o, where, how, wait);
+    wait_go_on(o, wait, has_slot);
     return NULL;
 }
 
-uint64_t pool_answers(struct pool *p, const struct up_want *want)
+uint64_t pool_answers(struct pool *p, const struct up_where *where)
 {
-    struct origin *o = origins_get(&p->origins, want);
+    struct origin *o = origins_get(&p->origins, where);
     origins_settle(&p->origins, o);
     return o->answers;
 }
@@ -337,7 +342,7 @@ void pool_cancel(struct pool_wait *wait)
     if (o == NULL)
         return;
     struct pool_dial *d = wait->dial;
-    bool has_slot = wait->has_slot;
+    bool has_slot = wait->state >= WAIT_READY;
     wait_end(wait);
     wait->failed.place = o->place;
     if (d != NULL && !is_counted_on(o, d))

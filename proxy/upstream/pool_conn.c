@@ -155,11 +155,11 @@ static void calm(struct pool_conn *c)
     stream_read_soon(c->stream);
 }
 
-struct ustream *pool_conn_find(struct origin *o, const struct up_want *want)
+struct ustream *pool_conn_find(struct origin *o, const struct up_how *how)
 {
-    bool is_h1_only = want->h1_only || origin_wants_h1(o);
+    bool is_h1_only = how->h1_only || origin_wants_h1(o);
     unsigned n_restless = 0;
-    if (want->is_alone || list_is_empty(&o->open))
+    if (how->is_alone || list_is_empty(&o->open))
         return NULL;
     int64_t now = loop_now();
     struct list *next;
@@ -167,7 +167,7 @@ struct ustream *pool_conn_find(struct origin *o, const struct up_want *want)
         struct pool_conn *c = container_of(it, struct pool_conn, link);
         next = it->next;
         bool is_stale =
-            want->not_before != 0 && (!c->is_shared || c->born < want->not_before || is_spent(c));
+            how->not_before != 0 && (!c->is_shared || c->born < how->not_before || is_spent(c));
         if (is_stale || (c->is_shared && is_h1_only))
             continue;
         if (!has_room(c)) {

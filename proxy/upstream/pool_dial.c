@@ -20,10 +20,10 @@ enum {
     HOLDS_HANDSHAKE = 64 * 1024
 };
 
-bool pool_dial_suits(const struct origin *o, const struct up_want *want)
+bool pool_dial_suits(const struct origin *o, const struct pool_wait *wait)
 {
-    return o->tls && !origin_wants_h1(o) && o->speaks != ORIGIN_SPEAKS_H1 && want->rule->http2 &&
-           !want->h1_only && !want->is_alone;
+    return o->tls && !origin_wants_h1(o) && o->speaks != ORIGIN_SPEAKS_H1 &&
+           wait->where.rule->http2 && !wait->how.h1_only && !wait->how.is_alone;
 }
 
 unsigned pool_dial_room(struct origin *o)
@@ -77,7 +77,7 @@ static void tell_others(struct origin *o, const struct dial_result *r)
     for (struct list *it = o->ready.next; it != &o->ready; it = next) {
         struct pool_wait *wait = container_of(it, struct pool_wait, link);
         next = it->next;
-        if (wait->dial != NULL || !wait->is_held)
+        if (wait->state != WAIT_HELD)
             continue;
         if (!is_definite(code)) {
             pool_dial_for(o, wait);
@@ -132,10 +132,10 @@ static void fail_dial(struct origin *o, struct pool_wait *wait, const struct dia
     origins_settle(&o->pool->origins, o);
 }
 
-static void unset_dial(struct origin *o, struct pool_wait *wait)
+static void unset_dial(struct pool_wait *wait)
 {
     wait->dial = NULL;
-    o->undialled++;
+    pool_wait_set(wait, WAIT_READY);
 }
 
 /* The connection or the fault of D. Its waiter may be gone. */
@@ -150,7 +150,7 @@ static void on_dialled(void *arg, const struct dial_result *r)
     share_set(&d->share, 0);
     free(d);
     if (wait != NULL)
-        unset_dial(o, wait);
+        unset_dial(wait);
     if (dial_reached(r))
         origin_reached(&p->origins, o);
     if (r->stream == NULL && wait != NULL && r->fault->code == FAULT_DESCRIPTORS) {
@@ -165,7 +165,7 @@ static void on_dialled(void *arg, const struct dial_result *r)
     struct pool_conn *c = make_conn(o, r);
     if (offers_h2)
         o->speaks = c->is_shared ? ORIGIN_SPEAKS_H2 : ORIGIN_SPEAKS_H1;
-    c->is_going = wait != NULL && wait->want.is_alone;
+    c->is_going = wait != NULL && wait->how.is_alone;
     if (!list_is_empty(&o->ready))
         loop_post(p->loop, &o->serve);
     if (wait != NULL)
@@ -174,14 +174,14 @@ static void on_dialled(void *arg, const struct dial_result *r)
         pool_conn_keep(c);
 }
 
-/* A dial that nobody waits for and that may serve WANT. */
-static struct pool_dial *find_orphan(const struct origin *o, const struct up_want *want)
+/* A dial that nobody waits for and that may serve whoever asks for HOW. */
+static struct pool_dial *find_orphan(const struct origin *o, const struct up_how *how)
 {
     list_foreach (it, &o->dials) {
         struct pool_dial *d = container_of(it, struct pool_dial, link);
         if (d->wait != NULL)
             return NULL;
-        if (!want->is_alone && !((want->h1_only || origin_wants_h1(o)) && d->offers_h2))
+        if (!how->is_alone && !((how->h1_only || origin_wants_h1(o)) && d->offers_h2))
             return d;
     }
     return NULL;
@@ -198,13 +198,12 @@ void pool_dial_for(struct origin *o, struct pool_wait *wait)
 void pool_dial_begin(struct origin *o, struct pool_wait *wait)
 {
     struct pool *p = o->pool;
-    struct pool_dial *d = find_orphan(o, &wait->want);
-    pool_wait_unhold(wait);
+    struct pool_dial *d = find_orphan(o, &wait->how);
+    pool_wait_set(wait, WAIT_DIALLED);
     wait->had_dial = true;
     if (d != NULL) {
         d->wait = wait;
         wait->dial = d;
-        o->undialled--;
         list_remove(&d->link);
         list_push_back(&o->dials, &d->link);
         return;
@@ -212,21 +211,23 @@ void pool_dial_begin(struct origin *o, struct pool_wait *wait)
     d = xcalloc(1, sizeof(*d));
     d->origin = o;
     d->wait = wait;
-    wait->want.h1_only = wait->want.h1_only || origin_wants_h1(o);
-    d->offers_h2 = o->tls && wait->want.rule->http2 && !wait->want.h1_only;
+    wait->how.h1_only = wait->how.h1_only || origin_wants_h1(o);
+    d->offers_h2 = o->tls && wait->where.rule->http2 && !wait->how.h1_only;
     wait->dial = d;
-    o->undialled--;
     d->share.budget = p->budget;
     share_set(&d->share, o->tls ? HOLDS_HANDSHAKE : HOLDS_PLAIN);
     list_push_back(&o->dials, &d->link);
-    struct tls_sessions *sessions = wait->want.rule->tls.session_resumption ? &o->sessions : NULL;
-    d->token = dial_start(p->dns, &wait->want, sessions, on_dialled, d);
+    struct dial_offer offer = {
+        .http2 = d->offers_h2,
+        .sessions = wait->where.rule->tls.session_resumption ? &o->sessions : NULL,
+    };
+    d->token = dial_start(p->dns, &wait->where, &offer, on_dialled, d);
 }
 
 void pool_dial_cancel(struct pool_dial *d)
 {
     if (d->wait != NULL)
-        unset_dial(d->origin, d->wait);
+        unset_dial(d->wait);
     list_remove(&d->link);
     dial_cancel(d->token);
     share_set(&d->share, 0);

@@ -6,7 +6,7 @@
 #define TLSFAN_UPSTREAM_POOL_IMPL_H
 
 #include "upstream/dial.h"
-#include "upstream/pool.h"
+#include "upstream/pool_conn.h"
 
 /* Owner: the worker. Closed by pool_close(). */
 struct pool {
@@ -41,10 +41,10 @@ struct pool_dial {
 
 /* One request of O has ended: its slot goes to whose turn it is. */
 void pool_slot_give(struct origin *o);
-/* WAIT, which holds a slot, is told by somebody else's deed; MS: for how long at most, 0: any. */
-void pool_wait_hold(struct origin *o, struct pool_wait *wait, int64_t ms);
-/* And is not any more. */
-void pool_wait_unhold(struct pool_wait *wait);
+/* Moves WAIT, and what its origin counts, to STATE; its deadline is over. */
+void pool_wait_set(struct pool_wait *wait, enum wait_state state);
+/* WAIT, which has a slot, is told by somebody else's deed; MS: for how long at most, 0: any. */
+void pool_wait_hold(struct pool_wait *wait, int64_t ms);
 /* WAIT gets US, or fails with F. */
 void pool_wait_serve(struct pool_wait *wait, struct ustream *us);
 void pool_wait_fail(struct pool_wait *wait, const struct fault *f);
@@ -56,9 +56,9 @@ bool pool_is_tight(const struct pool *p);
 
 /* ---- pool_conn.c */
 
-/* A place on the most recently used connection of O that is fit for WANT, or NULL. Reads nothing:
+/* A place on the most recently used connection of O that is fit for HOW, or NULL. Reads nothing:
  * an idle one that something has come on sets o->is_restless, and is read later in this turn. */
-struct ustream *pool_conn_find(struct origin *o, const struct up_want *want);
+struct ustream *pool_conn_find(struct origin *o, const struct up_how *how);
 /* C is new: gives a place on it, or keeps it for whoever comes. */
 struct ustream *pool_conn_use(struct pool_conn *c);
 void pool_conn_keep(struct pool_conn *c);
@@ -77,7 +77,7 @@ void pool_dial_cancel(struct pool_dial *d);
  * that are being made: as many as it takes while it is not known whether they speak HTTP/2. */
 unsigned pool_dial_room(struct origin *o);
 /* True when WAIT may ride such a connection. */
-bool pool_dial_suits(const struct origin *o, const struct up_want *want);
+bool pool_dial_suits(const struct origin *o, const struct pool_wait *wait);
 
 /* ---- pool_room.c */
 

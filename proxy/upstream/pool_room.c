@@ -195,15 +195,15 @@ bool pool_room_is_starving(const struct pool *p)
 void pool_room_wait(struct origin *o, struct pool_wait *wait)
 {
     struct pool *p = o->pool;
-    int64_t ms = wait->want.is_patient ? 0 : wait->want.conf->upstream.queue_timeout;
+    int64_t ms = wait->how.is_patient ? 0 : wait->where.conf->upstream.queue_timeout;
     if (ms > 0) {
         ms -= (loop_now() - wait->since) / 1000;
         ms = ms > 0 ? ms : 1;
     }
     if (list_is_empty(&o->starved))
         list_push_back(&p->starved, &o->starved);
-    pool_wait_unhold(wait);
-    pool_wait_hold(o, wait, ms);
+    pool_wait_set(wait, WAIT_READY);
+    pool_wait_hold(wait, ms);
     if (!deadline_is_set(&p->hunger))
         deadline_set(&p->hunger, TICK_MS);
 }
@@ -228,7 +228,7 @@ static struct pool_wait *next_hungry(const struct origin *o, const struct list *
 {
     for (struct list *it = after->next; it != &o->ready; it = it->next) {
         struct pool_wait *wait = container_of(it, struct pool_wait, link);
-        if (wait->dial == NULL)
+        if (wait->state != WAIT_DIALLED)
             return wait;
     }
     return NULL;

@@ -4,7 +4,7 @@
 #ifndef TLSFAN_UPSTREAM_UP_H1_H
 #define TLSFAN_UPSTREAM_UP_H1_H
 
-#include "upstream/pool.h"
+#include "upstream/pool_conn.h"
 
 /* An idle connection that reads: bytes nobody asked for, or the end, close it. */
 struct pool_conn *up_h1_new(const struct pool_made *made);

@@ -3,7 +3,7 @@
 #ifndef TLSFAN_UPSTREAM_UP_H2_H
 #define TLSFAN_UPSTREAM_UP_H2_H
 
-#include "upstream/pool.h"
+#include "upstream/pool_conn.h"
 
 /* A connection that carries nothing yet; the preface and our settings leave in this turn. Until the
  * origin's have come its room is what origin->streams says. */

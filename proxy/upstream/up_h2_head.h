@@ -6,7 +6,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include "http/h1_parse.h"
-#include "upstream/upstream.h"
+#include "upstream/ustream.h"
 
 /* One header section that is coming, or has come. */
 struct up_h2_block {

@@ -5,26 +5,28 @@
 
 #include "conf/conf.h"
 
-/* Where a request goes. Slices are copied where they are kept. */
-struct up_want {
+/* Where a request goes. All of it but `rule_port` is the key of an origin: what differs in it never
+ * shares a connection or a session. Slices are copied where they are kept. */
+struct up_where {
     const struct conf *conf;
     const struct rule *rule;
     struct str host;    /* lower case; what is verified, unless rule->sni */
     uint16_t port;      /* the rule's port applied */
     uint16_t rule_port; /* the one that the rule was found by */
-    bool is_ip;
-    bool is_rooted; /* written with a dot at its end: that name alone is looked up; part of the
-                         key, for it decides where a name leads */
     bool tls;
-    bool is_local;      /* the client is on loopback or unix: part of the key, for it decides which
-                         addresses are allowed */
-    bool is_patient;    /* waits for a slot without queue_timeout */
-    bool exempt;        /* `to` of a forward listener: an address that the operator wrote */
+    bool is_rooted; /* written with a dot at its end: that name alone is looked up */
+    bool is_local;  /* the client is on loopback or unix: decides which addresses are allowed */
+    bool exempt;    /* `to` of a forward listener: an address that the operator wrote */
+};
+
+/* What it wishes for one try. */
+struct up_how {
     int64_t not_before; /* µs; a second try, before others: on a connection made since then, by
                            HTTP/1 one that nobody has used; 0: on any */
     unsigned delay;     /* ms until it is asked for at all: a second try, too */
     bool is_alone;      /* on a connection that is made for it: after 421 */
     bool h1_only;       /* only by HTTP/1.1: for an Upgrade, or as the origin wants it */
+    bool is_patient;    /* waits for a slot without queue_timeout */
     uint64_t client;    /* whose turn: waiters of one origin are served client by client */
 };
 

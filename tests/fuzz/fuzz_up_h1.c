@@ -107,8 +107,8 @@ static const struct ustream_events events = {on_info, on_head, on_body, on_end, 
 /* A busy connection over FD, as the pool would have given it out. */
 static struct ustream *connect_fd(int fd, const struct rule *rule)
 {
-    struct up_want want = {.conf = &conf, .rule = rule, .host = STR("h"), .port = 80};
-    struct origin *o = origins_get(&origins, &want);
+    struct up_where where = {.conf = &conf, .rule = rule, .host = STR("h"), .port = 80};
+    struct origin *o = origins_get(&origins, &where);
     struct addr nowhere = {0};
     struct pool_made made = {.loop = &loop,
                              .pool = pool,

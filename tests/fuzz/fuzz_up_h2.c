@@ -92,11 +92,11 @@ static void on_body(void *arg, const char *bytes, size_t n)
 /* Another request in the place of P's, on the same connection where there is room. */
 static void ask_again(struct probe *p)
 {
-    struct up_want want = {.conf = &conf, .rule = &rule, .host = STR("h"), .port = 80};
+    struct up_how how = {0};
     struct probe *more = &probes[STREAMS];
     if ((p->flags & ASKS_AGAIN) == 0 || more->ends > 0 || more->us != NULL)
         return;
-    more->us = pool_conn_find(origin, &want);
+    more->us = pool_conn_find(origin, &how);
     if (more->us == NULL)
         return;
     if (!limit_take(origin->limit, 0))
@@ -134,9 +134,9 @@ static const struct ustream_events events = {on_info, on_head, on_body, on_end, 
 
 static struct pool_conn *connect_fd(int fd)
 {
-    struct up_want want = {.conf = &conf, .rule = &rule, .host = STR("h"), .port = 80};
+    struct up_where where = {.conf = &conf, .rule = &rule, .host = STR("h"), .port = 80};
     struct addr nowhere = {0};
-    origin = origins_get(&origins, &want);
+    origin = origins_get(&origins, &where);
     struct stream *s = stream_new(&loop, fd, &nowhere);
     stream_start(s);
     struct pool_made made = {.loop = &loop, .pool = pool, .origin = origin, .stream = s, .id = &id};

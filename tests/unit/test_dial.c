@@ -32,10 +32,10 @@ static void on_dialled(void *arg, const struct dial_result *r)
         assert_non_null(r->stream);
 }
 
-static struct result dial(const struct up_want *want)
+static struct result dial(const struct up_where *where)
 {
     struct result r = {0};
-    assert_non_null(dial_start(fix.dns, want, NULL, on_dialled, &r));
+    assert_non_null(dial_start(fix.dns, where, NULL, on_dialled, &r));
     assert_false(r.done);
     fixture_until(&fix, &r.done);
     return r;
@@ -79,9 +79,9 @@ static int tear_down(void **state)
 static void test_families(void **state)
 {
     (void)state;
-    struct up_want literal = fixture_want(&fix, "127.0.0.1", port);
-    struct up_want four = fixture_want(&fix, "four.test", port);
-    struct up_want both = fixture_want(&fix, "both.test", port);
+    struct up_where literal = fixture_where(&fix, "127.0.0.1", port);
+    struct up_where four = fixture_where(&fix, "four.test", port);
+    struct up_where both = fixture_where(&fix, "both.test", port);
     expect_stream(dial(&literal), AF_INET);
     expect_stream(dial(&four), AF_INET);
     expect_stream(dial(&both), AF_INET); /* ::1 refuses */
@@ -93,7 +93,7 @@ static void test_families(void **state)
 static void test_resolution_delay(void **state)
 {
     (void)state;
-    struct up_want half = fixture_want(&fix, "half.test", port);
+    struct up_where half = fixture_where(&fix, "half.test", port);
     int64_t start = loop_now();
     struct result r = dial(&half);
     assert_in_range(r.at - start, 40000, 2900000); /* less than dns.timeout */
@@ -103,10 +103,10 @@ static void test_resolution_delay(void **state)
 static void test_faults(void **state)
 {
     (void)state;
-    struct up_want refused = fixture_want(&fix, "127.0.0.1", closed_port());
-    struct up_want both = fixture_want(&fix, "both.test", refused.port);
-    struct up_want none = fixture_want(&fix, "none.test", port);
-    struct up_want silent = fixture_want(&fix, "silent.test", port);
+    struct up_where refused = fixture_where(&fix, "127.0.0.1", closed_port());
+    struct up_where both = fixture_where(&fix, "both.test", refused.port);
+    struct up_where none = fixture_where(&fix, "none.test", port);
+    struct up_where silent = fixture_where(&fix, "silent.test", port);
     assert_int_equal(dial(&refused).fault.code, FAULT_REFUSED);
     assert_int_equal(dial(&both).fault.code, FAULT_REFUSED);
     assert_int_equal(dial(&none).fault.code, FAULT_DNS);
@@ -131,21 +131,21 @@ static void test_restart(void **state)
     (void)state;
     static const char *const hosts[] = {"127.0.0.1", "localhost"};
     for (size_t i = 0; i < 2; i++) {
-        struct up_want want = fixture_want(&fix, hosts[i], closed_port());
+        struct up_where where = fixture_where(&fix, hosts[i], closed_port());
         struct result r[3] = {{0}};
         for (size_t k = 0; k < 3; k++)
-            dial_start(fix.dns, &want, NULL, on_dialled, &r[k]);
+            dial_start(fix.dns, &where, NULL, on_dialled, &r[k]);
         fixture_settle(&fix);
         fixture_settle(&fix);
         assert_false(r[0].done || r[1].done || r[2].done);
-        int fd = open_port(want.port);
+        int fd = open_port(where.port);
         for (size_t k = 0; k < 3; k++) {
             fixture_until(&fix, &r[k].done);
             expect_stream(r[k], AF_INET);
         }
         close(fd);
         /* That is over: the next one begins anew. */
-        assert_int_equal(outage_wait(want.host, want.port, &(int64_t){0}), 100);
+        assert_int_equal(outage_wait(where.host, where.port, &(int64_t){0}), 100);
     }
 }
 
@@ -153,18 +153,18 @@ static void test_restart(void **state)
 static void test_dead(void **state)
 {
     (void)state;
-    struct up_want want = fixture_want(&fix, "127.0.0.1", closed_port());
-    assert_int_equal(dial(&want).fault.code, FAULT_REFUSED);
-    assert_int_equal(outage_wait(want.host, want.port, &(int64_t){0}), 0);
+    struct up_where where = fixture_where(&fix, "127.0.0.1", closed_port());
+    assert_int_equal(dial(&where).fault.code, FAULT_REFUSED);
+    assert_int_equal(outage_wait(where.host, where.port, &(int64_t){0}), 0);
     struct result r[50] = {{0}};
     for (size_t k = 0; k < 50; k++)
-        dial_start(fix.dns, &want, NULL, on_dialled, &r[k]);
+        dial_start(fix.dns, &where, NULL, on_dialled, &r[k]);
     fixture_settle(&fix);
     for (size_t k = 0; k < 50; k++)
         assert_int_equal(r[k].fault.code, FAULT_REFUSED);
     /* What has come back serves. */
-    int fd = open_port(want.port);
-    expect_stream(dial(&want), AF_INET);
+    int fd = open_port(where.port);
+    expect_stream(dial(&where), AF_INET);
     close(fd);
 }
 
@@ -184,9 +184,9 @@ static void outages_of_many(void **state)
 static void test_policy(void **state)
 {
     (void)state;
-    struct up_want literal = fixture_want(&fix, "127.0.0.1", port);
-    struct up_want four = fixture_want(&fix, "four.test", port);
-    struct up_want both = fixture_want(&fix, "both.test", port);
+    struct up_where literal = fixture_where(&fix, "127.0.0.1", port);
+    struct up_where four = fixture_where(&fix, "four.test", port);
+    struct up_where both = fixture_where(&fix, "both.test", port);
     assert_true(netset_add(&fix.conf.destination.deny, STR("::1/128")));
     expect_stream(dial(&both), AF_INET);
     assert_true(netset_add(&fix.conf.destination.deny, STR("127.0.0.0/8")));
@@ -195,7 +195,7 @@ static void test_policy(void **state)
     literal.exempt = true;
     expect_stream(dial(&literal), AF_INET);
     char to[] = "127.0.0.1";
-    struct up_want named = fixture_want(&fix, "nowhere.test", 443);
+    struct up_where named = fixture_where(&fix, "nowhere.test", 443);
     fix.rule.connect_host = to;
     fix.rule.connect_port = port;
     expect_stream(dial(&named), AF_INET);
@@ -216,9 +216,9 @@ static void test_cancel(void **state)
     static const char *const hosts[] = {"127.0.0.1", "both.test", "silent.test"};
     for (int turns = 0; turns < 6; turns++) {
         for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
-            struct up_want want = fixture_want(&fix, hosts[i], port);
+            struct up_where where = fixture_where(&fix, hosts[i], port);
             memset(&r, 0, sizeof(r));
-            struct dial *d = dial_start(fix.dns, &want, NULL, on_dialled, &r);
+            struct dial *d = dial_start(fix.dns, &where, NULL, on_dialled, &r);
             for (int t = 0; t < turns; t++)
                 loop_turn(&fix.loop, false);
             if (!r.done)
@@ -243,17 +243,17 @@ static void test_tls_cut(void **state)
     t->min_version = 0x0303;
     t->verify = true;
     assert_true(tls_ctx_make_all(&fix.conf, &faults));
-    struct up_want want = fixture_want(&fix, "127.0.0.1", port);
-    want.tls = true;
+    struct up_where where = fixture_where(&fix, "127.0.0.1", port);
+    where.tls = true;
     struct result r = {0};
-    dial_start(fix.dns, &want, NULL, on_dialled, &r);
+    dial_start(fix.dns, &where, NULL, on_dialled, &r);
     close(fixture_accept(&fix, listener));
     close(fixture_accept(&fix, listener)); /* once more */
     fixture_until(&fix, &r.done);
     assert_int_equal(r.fault.code, FAULT_UP_CLOSED);
     assert_true(accept(listener, NULL, NULL) < 0);
     memset(&r, 0, sizeof(r));
-    dial_start(fix.dns, &want, NULL, on_dialled, &r);
+    dial_start(fix.dns, &where, NULL, on_dialled, &r);
     int fd = fixture_accept(&fix, listener);
     fixture_write(fd, "HTTP/1.1 400 Bad Request\r\n\r\n");
     fixture_until(&fix, &r.done);
@@ -261,7 +261,7 @@ static void test_tls_cut(void **state)
     close(fd);
     memset(&r, 0, sizeof(r));
     fix.conf.upstream.connect_timeout = 50;
-    dial_start(fix.dns, &want, NULL, on_dialled, &r);
+    dial_start(fix.dns, &where, NULL, on_dialled, &r);
     fd = fixture_accept(&fix, listener);
     fixture_until(&fix, &r.done);
     assert_int_equal(r.fault.code, FAULT_CONNECT_TIMEOUT);

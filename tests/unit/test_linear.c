@@ -219,21 +219,22 @@ static void on_fault(void *arg, const struct fault *f)
     (void)f;
 }
 
-static void begin(struct pool *p, struct up_want *want, struct pool_wait *wait)
-{
-    *wait = (struct pool_wait){.on_ready = on_ready, .on_fault = on_fault};
-    assert_null(pool_get(p, want, wait));
-}
-
 struct pools {
     struct loop loop;
     struct forward_id id;
     struct conf conf;
     struct rule rule;
-    struct up_want want;
+    struct up_where where;
+    struct up_how how;
     struct dns *dns;
     struct pool *has, *waits_for;
 };
+
+static void begin(struct pool *p, const struct pools *of, struct pool_wait *wait)
+{
+    *wait = (struct pool_wait){.on_ready = on_ready, .on_fault = on_fault};
+    assert_null(pool_get(p, &of->where, &of->how, wait));
+}
 
 /* Two workers. No dial of theirs gets anywhere. */
 static void pools_open(struct pools *p, unsigned max_per_host)
@@ -245,7 +246,8 @@ static void pools_open(struct pools *p, unsigned max_per_host)
     p->rule.max_per_host = max_per_host;
     p->rule.connect_host = (char *)"127.0.0.1";
     p->rule.connect_port = 1;
-    p->want = (struct up_want){.conf = &p->conf, .rule = &p->rule, .port = 80, .is_patient = true};
+    p->where = (struct up_where){.conf = &p->conf, .rule = &p->rule, .port = 80};
+    p->how.is_patient = true;
     forward_id_init(&p->id);
     assert_true(loop_init(&p->loop));
     p->dns = dns_new(&p->loop, &p->conf);
@@ -269,9 +271,9 @@ static void take_turns(struct str hosts)
     struct pool_wait *waits = xmalloc((hosts.len / 2 + 1) * 2 * sizeof *waits);
     size_t n = 0;
     pools_open(&p, 1);
-    while (str_next_item(&hosts, &p.want.host)) {
-        begin(p.has, &p.want, &waits[n++]);
-        begin(p.waits_for, &p.want, &waits[n++]);
+    while (str_next_item(&hosts, &p.where.host)) {
+        begin(p.has, &p, &waits[n++]);
+        begin(p.waits_for, &p, &waits[n++]);
     }
     for (size_t i = 0; i < n; i++) {
         pool_cancel(&waits[i]);
@@ -289,11 +291,11 @@ static void wait_together(struct str clients)
     size_t n = clients.len / 10;
     struct pool_wait *waits = xmalloc(n * sizeof *waits);
     pools_open(&p, 0);
-    p.want.host = STR("n.test");
-    p.want.tls = true;
+    p.where.host = STR("n.test");
+    p.where.tls = true;
     for (size_t i = 0; i < n; i++) {
-        p.want.h1_only = i % 4 > 1;
-        begin(p.has, &p.want, &waits[i]);
+        p.how.h1_only = i % 4 > 1;
+        begin(p.has, &p, &waits[i]);
     }
     for (size_t i = 0; i < n; i += 2)
         pool_cancel(&waits[i]);

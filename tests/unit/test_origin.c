@@ -36,10 +36,10 @@ static int tear_down(void **state)
 static void test_key(void **state)
 {
     (void)state;
-    struct up_want w = fixture_want(&fix, "a.test", 443);
+    struct up_where w = fixture_where(&fix, "a.test", 443);
     struct origin *o = origins_get(&origins, &w);
     assert_ptr_equal(origins_get(&origins, &w), o);
-    struct up_want other = w;
+    struct up_where other = w;
     other.tls = true;
     assert_ptr_not_equal(origins_get(&origins, &other), o);
     other = w;
@@ -78,11 +78,10 @@ static void test_turns(void **state)
     static const uint64_t clients[] = {1, 1, 1, 2, 2, 3};
     static const unsigned order[] = {0, 3, 5, 1, 4, 2};
     struct pool_wait waits[6] = {0};
-    struct up_want w = fixture_want(&fix, "a.test", 443);
+    struct up_where w = fixture_where(&fix, "a.test", 443);
     struct origin *o = origins_get(&origins, &w);
     for (int i = 0; i < 6; i++) {
-        waits[i].want = w;
-        waits[i].want.client = clients[i];
+        waits[i].how.client = clients[i];
         origin_queue(o, &waits[i]);
     }
     for (int i = 0; i < 6; i++)
@@ -99,7 +98,7 @@ static void test_turns(void **state)
 static void test_unused(void **state)
 {
     (void)state;
-    struct up_want w = fixture_want(&fix, "a.test", 443);
+    struct up_where w = fixture_where(&fix, "a.test", 443);
     struct origin *o = origins_get(&origins, &w);
     o->slots = 1;
     origins_settle(&origins, o);
@@ -127,14 +126,14 @@ static void test_forgets_in_parts(void **state)
     char name[32];
     for (unsigned i = 0; i < MANY; i++) {
         snprintf(name, sizeof(name), "%u.test", i);
-        struct up_want w = fixture_want(&fix, name, 443);
+        struct up_where w = fixture_where(&fix, name, 443);
         struct origin *o = origins_get(&origins, &w);
         origins_settle(&origins, o);
     }
     list_foreach (it, &origins.unused) {
         container_of(it, struct origin, link)->since -= INT64_C(20) * 1000000;
     }
-    struct up_want another = fixture_want(&fix, "another.test", 443);
+    struct up_where another = fixture_where(&fix, "another.test", 443);
     origins_get(&origins, &another);
     unsigned turns = 0;
     unsigned most = MANY - origins.n_unused;
@@ -157,7 +156,7 @@ static void test_names_that_collide(void **state)
 {
     (void)state;
     enum { NAMES = 1000, LONGEST = 40, BITS = 0xfff };
-    struct up_want w = fixture_want(&fix, "a.test", 443);
+    struct up_where w = fixture_where(&fix, "a.test", 443);
     const struct origin *first = origins_get(&origins, &w);
     char name[32];
     char key[64];

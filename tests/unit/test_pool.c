@@ -64,20 +64,24 @@ static void on_fault(void *arg, const struct fault *f, enum up_loss loss)
 static const struct ustream_events events = {
     .on_head = on_head, .on_end = on_end, .on_fault = on_fault};
 
-static struct up_want want_of(uint64_t client)
+struct wanted {
+    struct up_where where;
+    struct up_how how;
+};
+
+static struct wanted want_of(uint64_t client)
 {
-    struct up_want w = fixture_want(&fix, "four.test", port);
-    w.client = client;
-    return w;
+    return (struct wanted){.where = fixture_where(&fix, "four.test", port),
+                           .how = {.client = client}};
 }
 
-static void begin(struct probe *p, const struct up_want *want)
+static void begin(struct probe *p, const struct wanted *want)
 {
     memset(p, 0, sizeof(*p));
     p->wait.on_ready = on_ready;
     p->wait.on_fault = on_wait_fault;
     p->wait.arg = p;
-    p->us = pool_get(pool, want, &p->wait);
+    p->us = pool_get(pool, &want->where, &want->how, &p->wait);
     p->ready = p->us != NULL;
 }
 
@@ -135,7 +139,7 @@ static void test_most_recent_first(void **state)
 {
     (void)state;
     struct probe a, b;
-    struct up_want want = want_of(1);
+    struct wanted want = want_of(1);
     begin(&a, &want);
     assert_null(a.us);
     fixture_until(&fix, &a.ready);
@@ -151,7 +155,7 @@ static void test_most_recent_first(void **state)
     assert_true(a.ready);
     assert_true(a.us->facts.is_reused);
     perform(&a, fd_a);
-    want.not_before = loop_now();
+    want.how.not_before = loop_now();
     begin(&b, &want);
     assert_false(b.ready);
     fixture_until(&fix, &b.ready);
@@ -168,7 +172,7 @@ static void test_dead_one_is_skipped(void **state)
 {
     (void)state;
     struct probe a;
-    struct up_want want = want_of(1);
+    struct wanted want = want_of(1);
     begin(&a, &want);
     fixture_until(&fix, &a.ready);
     int fd = fixture_accept(&fix, listener);
@@ -189,7 +193,7 @@ static void test_queue(void **state)
     static const uint64_t clients[] = {1, 1, 1, 2};
     fix.rule.max_per_host = 1;
     for (int i = 0; i < 4; i++) {
-        struct up_want want = want_of(clients[i]);
+        struct wanted want = want_of(clients[i]);
         begin(&p[i], &want);
     }
     fixture_until(&fix, &p[0].ready);
@@ -214,7 +218,7 @@ static void test_retry_goes_first(void **state)
 {
     (void)state;
     struct probe a, b, again;
-    struct up_want want = want_of(1);
+    struct wanted want = want_of(1);
     fix.rule.max_per_host = 1;
     begin(&a, &want);
     begin(&b, &want);
@@ -226,7 +230,7 @@ static void test_retry_goes_first(void **state)
     assert_false(a.ready);
     close(fd);
     b.us->ops->cancel(b.us);
-    want.not_before = loop_now();
+    want.how.not_before = loop_now();
     begin(&again, &want);
     fixture_until(&fix, &again.ready);
     assert_non_null(again.us);
@@ -243,14 +247,14 @@ static void test_delay(void **state)
 {
     (void)state;
     struct probe a, b, late;
-    struct up_want want = want_of(1);
-    struct up_want again = want;
+    struct wanted want = want_of(1);
+    struct wanted again = want;
     fix.rule.max_per_host = 1;
-    again.not_before = loop_now();
-    again.delay = 1000000;
+    again.how.not_before = loop_now();
+    again.how.delay = 1000000;
     begin(&late, &again);
     pool_cancel(&late.wait);
-    again.delay = 1;
+    again.how.delay = 1;
     begin(&late, &again);
     begin(&a, &want);
     begin(&b, &want);
@@ -259,9 +263,9 @@ static void test_delay(void **state)
     while (loop_now() <= late.wait.since + 2000)
         fixture_settle(&fix);
     assert_false(late.ready || b.ready);
-    uint64_t answers = pool_answers(pool, &want);
+    uint64_t answers = pool_answers(pool, &want.where);
     perform(&a, fd);
-    assert_int_equal(pool_answers(pool, &want), answers + 1);
+    assert_int_equal(pool_answers(pool, &want.where), answers + 1);
     fixture_until(&fix, &b.ready);
     perform(&b, fd);
     fixture_until(&fix, &late.ready);
@@ -275,7 +279,7 @@ static void test_queue_timeout(void **state)
 {
     (void)state;
     struct probe a, b;
-    struct up_want want = want_of(1);
+    struct wanted want = want_of(1);
     fix.rule.max_per_host = 1;
     fix.conf.upstream.queue_timeout = 20;
     begin(&a, &want);
@@ -293,8 +297,8 @@ static void test_dial_fault(void **state)
 {
     (void)state;
     struct probe a, b;
-    struct up_want want = want_of(1);
-    want.host = STR("none.test");
+    struct wanted want = want_of(1);
+    want.where.host = STR("none.test");
     fix.rule.max_per_host = 1;
     begin(&a, &want);
     begin(&b, &want);
@@ -308,7 +312,7 @@ static void test_orphan(void **state)
 {
     (void)state;
     struct probe a, b, c;
-    struct up_want want = want_of(1);
+    struct wanted want = want_of(1);
     fix.conf.dns.ttl_max = 0;
     fix.conf.dns.negative_ttl = 0;
     fix.conf.dns.family = AF_INET;
@@ -344,7 +348,7 @@ static void test_cancel(void **state)
 {
     (void)state;
     struct probe a;
-    struct up_want want = want_of(1);
+    struct wanted want = want_of(1);
     server.hold = true;
     begin(&a, &want);
     fixture_settle(&fix);
@@ -362,7 +366,7 @@ static void test_expiry(void **state)
 {
     (void)state;
     struct probe a;
-    struct up_want want = want_of(1);
+    struct wanted want = want_of(1);
     fix.conf.upstream.idle_timeout = 30;
     begin(&a, &want);
     fixture_until(&fix, &a.ready);
@@ -378,7 +382,7 @@ static void test_retire(void **state)
 {
     (void)state;
     struct probe a, b;
-    struct up_want want = want_of(1);
+    struct wanted want = want_of(1);
     begin(&a, &want);
     fixture_until(&fix, &a.ready);
     int fd_a = fixture_accept(&fix, listener);
@@ -402,7 +406,7 @@ static void test_retire_in_parts(void **state)
     (void)state;
     static struct probe p[MANY];
     static int fds[MANY];
-    struct up_want want = want_of(1);
+    struct wanted want = want_of(1);
     unsigned idle, busy;
     for (int i = 0; i < MANY; i++) {
         begin(&p[i], &want);
@@ -430,7 +434,7 @@ static void test_two_pools(void **state)
 {
     (void)state;
     struct probe a, b;
-    struct up_want want = want_of(1);
+    struct wanted want = want_of(1);
     fix.rule.max_per_host = 1;
     begin(&a, &want);
     fixture_until(&fix, &a.ready);

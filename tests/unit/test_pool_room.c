@@ -44,13 +44,13 @@ static void on_wait_fault(void *arg, const struct fault *f)
 
 static void begin(struct pool *from, struct probe *p)
 {
-    struct up_want want = fixture_want(&fix, "127.0.0.1", port);
+    struct up_where where = fixture_where(&fix, "127.0.0.1", port);
     memset(p, 0, sizeof(*p));
     p->wait.on_ready = on_ready;
     p->wait.on_fault = on_wait_fault;
     p->wait.arg = p;
-    want.not_before = 1; /* on a connection of its own */
-    p->us = pool_get(from, &want, &p->wait);
+    struct up_how how = {.not_before = 1}; /* on a connection of its own */
+    p->us = pool_get(from, &where, &how, &p->wait);
     p->ready = p->us != NULL;
 }
 

@@ -152,8 +152,8 @@ static const struct route_case {
 
 static void describe(char *dst, size_t cap, const struct exchange *x)
 {
-    snprintf(dst, cap, "%s %.*s:%u %.*s %.*s", x->want.tls ? "tls" : "-", STR_ARG(x->want.host),
-             x->want.port, STR_ARG(x->rq.target), STR_ARG(x->rq.host));
+    snprintf(dst, cap, "%s %.*s:%u %.*s %.*s", x->where.tls ? "tls" : "-", STR_ARG(x->where.host),
+             x->where.port, STR_ARG(x->rq.target), STR_ARG(x->rq.host));
 }
 
 static void check(const struct route_case *c)
@@ -180,7 +180,7 @@ static void check(const struct route_case *c)
     if (by == &performer_pool && strcmp(shown, c->expected) != 0)
         fail_msg("%s: %s, not %s", c->head, shown, c->expected);
     if (by == &performer_dial)
-        assert_true(!p.x.want.tls && p.x.want.rule != NULL);
+        assert_true(!p.x.where.tls && p.x.where.rule != NULL);
     probe_close(&p, &rig);
 }
 

@@ -110,11 +110,11 @@ static void on_wait_fault(void *arg, const struct fault *f)
 
 static void get(struct probe *p)
 {
-    struct up_want want = fixture_want(&fix, "127.0.0.1", port);
+    struct up_where where = fixture_where(&fix, "127.0.0.1", port);
     p->wait.on_ready = on_ready;
     p->wait.on_fault = on_wait_fault;
     p->wait.arg = p;
-    p->us = pool_get(pool, &want, &p->wait);
+    p->us = pool_get(pool, &where, &(struct up_how){0}, &p->wait);
     p->ready = p->us != NULL;
     fixture_until(&fix, &p->ready);
     assert_non_null(p->us);

@@ -19,6 +19,7 @@ static struct budget budget;
 static struct forward_id id;
 static struct origin *origin;
 static struct pool_conn *conn;
+static const struct up_how any;
 
 /* ---- the origin */
 
@@ -258,12 +259,12 @@ static void connect_side(uint32_t max_streams)
     int fds[2];
     int size = 1 << 20;
     struct addr nowhere = {0};
-    struct up_want want = fixture_want(&fix, "127.0.0.1", 1);
+    struct up_where where = fixture_where(&fix, "127.0.0.1", 1);
     memset(probes, 0, sizeof(probes));
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
     side_open(fds[1], max_streams);
-    origin = origins_get(&pool->origins, &want);
+    origin = origins_get(&pool->origins, &where);
     struct stream *s = stream_new(&fix.loop, fds[0], &nowhere);
     stream_start(s);
     struct pool_made made = {.loop = &fix.loop,
@@ -568,25 +569,23 @@ static void goaway(void **state)
 static void a_spent_connection(void **state)
 {
     (void)state;
-    struct up_want want = fixture_want(&fix, "127.0.0.1", 1);
-    struct up_want again = want;
-    again.not_before = 1;
+    struct up_how again = {.not_before = 1};
     settle();
     origin->carry.most = 2;
     origin->carry.until = INT64_MAX;
     ask(0, "GET", true);
     assert_int_equal(pool_dial_room(origin), 0);
     ask(1, "GET", true);
-    assert_null(pool_conn_find(origin, &want));
+    assert_null(pool_conn_find(origin, &any));
     settle();
     answer(1, "200", 0);
     settle();
-    assert_null(pool_conn_find(origin, &want));
+    assert_null(pool_conn_find(origin, &any));
     answer(3, "200", 0);
     settle();
     assert_null(pool_conn_find(origin, &again));
     ask(2, "GET", true);
-    assert_null(pool_conn_find(origin, &want));
+    assert_null(pool_conn_find(origin, &any));
     settle();
     answer(5, "200", 0);
     settle();
@@ -733,19 +732,18 @@ static void make_idle(void)
 static void unread(void **state)
 {
     (void)state;
-    struct up_want want = fixture_want(&fix, "127.0.0.1", 1);
     make_idle();
     nghttp2_submit_ping(side.session, NGHTTP2_FLAG_NONE, NULL);
     side_pump();
     uint64_t had = conn->stream->bytes_in;
     memset(fix.loop.rbuf, 'x', fix.loop.rcap);
-    assert_null(pool_conn_find(origin, &want));
+    assert_null(pool_conn_find(origin, &any));
     assert_int_equal(conn->stream->bytes_in, had);
     for (size_t i = 0; i < fix.loop.rcap; i++)
         assert_int_equal(fix.loop.rbuf[i], 'x');
     loop_turn(&fix.loop, false);
     assert_int_equal(conn->stream->bytes_in, had + 17);
-    struct ustream *us = pool_conn_find(origin, &want);
+    struct ustream *us = pool_conn_find(origin, &any);
     assert_non_null(us);
     assert_int_equal(conn->n_requests, 1);
     assert_true(limit_take(origin->limit, 0));
@@ -755,7 +753,7 @@ static void unread(void **state)
     assert_int_equal(origin->conns, 1);
     nghttp2_submit_goaway(side.session, NGHTTP2_FLAG_NONE, 1, NGHTTP2_NO_ERROR, NULL, 0);
     side_pump();
-    assert_null(pool_conn_find(origin, &want));
+    assert_null(pool_conn_find(origin, &any));
     assert_int_equal(origin->conns, 1);
     loop_turn(&fix.loop, false);
     assert_int_equal(origin->conns, 0);
@@ -779,13 +777,13 @@ static void unread_is_waited_for(void **state)
 {
     (void)state;
     struct ustream *given = NULL;
-    struct up_want want = fixture_want(&fix, "127.0.0.1", 1);
+    struct up_where where = fixture_where(&fix, "127.0.0.1", 1);
     struct pool_wait wait = {.on_ready = on_place, .on_fault = on_no_place, .arg = &given};
     make_idle();
     for (int i = 0; i < 20; i++)
         nghttp2_submit_ping(side.session, NGHTTP2_FLAG_NONE, NULL);
     side_pump();
-    assert_null(pool_get(pool, &want, &wait));
+    assert_null(pool_get(pool, &where, &any, &wait));
     assert_true(list_is_empty(&origin->dials));
     loop_turn(&fix.loop, false);
     assert_non_null(given);
@@ -809,12 +807,12 @@ static void never_at_rest(void **state)
 {
     (void)state;
     struct ustream *given = NULL;
-    struct up_want want = fixture_want(&fix, "127.0.0.1", 1);
+    struct up_where where = fixture_where(&fix, "127.0.0.1", 1);
     struct pool_wait wait = {.on_ready = on_place, .on_fault = on_no_place, .arg = &given};
     make_idle();
     nghttp2_submit_ping(side.session, NGHTTP2_FLAG_NONE, NULL);
     side_pump();
-    assert_null(pool_get(pool, &want, &wait));
+    assert_null(pool_get(pool, &where, &any, &wait));
     look();
     assert_true(origin->has_looked);
     assert_true(list_is_empty(&origin->dials));
@@ -830,10 +828,9 @@ static void never_at_rest(void **state)
 static void unread_end(void **state)
 {
     (void)state;
-    struct up_want want = fixture_want(&fix, "127.0.0.1", 1);
     make_idle();
     shutdown(side.fd, SHUT_WR);
-    assert_null(pool_conn_find(origin, &want));
+    assert_null(pool_conn_find(origin, &any));
     assert_int_equal(origin->conns, 1);
     loop_turn(&fix.loop, false);
     assert_int_equal(origin->conns, 0);

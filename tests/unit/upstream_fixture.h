@@ -19,7 +19,7 @@
 
 #include "conf/conf.h"
 #include "net/dns.h"
-#include "upstream/upstream.h"
+#include "upstream/pool.h"
 
 struct fixture {
     struct loop loop;
@@ -144,15 +144,10 @@ static inline void fixture_write(int fd, const char *text)
     assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
 }
 
-static inline struct up_want fixture_want(struct fixture *f, const char *host, uint16_t port)
+static inline struct up_where fixture_where(struct fixture *f, const char *host, uint16_t port)
 {
-    struct addr a;
-    return (struct up_want){.conf = &f->conf,
-                            .rule = &f->rule,
-                            .host = str_from(host),
-                            .port = port,
-                            .is_ip = addr_parse_ip(&a, str_from(host), 0),
-                            .is_local = true};
+    return (struct up_where){
+        .conf = &f->conf, .rule = &f->rule, .host = str_from(host), .port = port, .is_local = true};
 }
 
 /* ---- a DNS server on the loop; the first label of a name says what it answers */

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One request to one origin, whatever the protocol. An exchange knows upstreams by this header
- * alone.
+/* One request to one origin, whatever the protocol: what a transport is to an exchange, which gets
+ * them from pool.h.
  *
- *     us = pool_get(pool, &want, &wait);
- *         NULL: wait.on_ready(us) or wait.on_fault() comes later; or pool_cancel()
  *     ustream_attach(us, &events, arg);
  *     us->ops->start(us, &request, first bytes of the body, is that all);
  *     while there is more body: us->ops->body(...), us->ops->end(...)
@@ -11,17 +9,13 @@
  *         after on_end or on_fault US is not ours any more
  *     us->ops->cancel(us)     instead, at any time before that
  */
-#ifndef TLSFAN_UPSTREAM_UPSTREAM_H
-#define TLSFAN_UPSTREAM_UPSTREAM_H
+#ifndef TLSFAN_UPSTREAM_USTREAM_H
+#define TLSFAN_UPSTREAM_USTREAM_H
 
-#include "conf/conf.h"
 #include "http/h1_body.h"
 #include "net/stream.h"
-#include "upstream/want.h"
 
 struct ustream;
-struct pool;
-struct tally;
 struct tally_place;
 
 /* What a request looks like on its way up. Borrowed until start() returns. */
@@ -102,51 +96,5 @@ static inline void ustream_attach(struct ustream *us, const struct ustream_event
     us->events = events;
     us->arg = arg;
 }
-
-/* A request that waits for a connection or a slot. Embedded in its owner, zero-initialised. */
-struct pool_wait {
-    struct list link;         /* in a group of one origin, or among those that hold a slot */
-    void *origin;             /* NULL: not waiting */
-    void *group;              /* while it waits for a slot */
-    void *dial;               /* the dial this waiter started, if it is still running */
-    struct deadline deadline; /* queue_timeout, until it has a slot */
-    bool has_slot;
-    bool is_delayed;        /* has not yet asked for one: `deadline` is want.delay then */
-    bool is_held;           /* counts on the dial of another; `deadline` is connect_timeout then */
-    bool had_dial;          /* one was made for it, or adopted */
-    int64_t since;          /* µs */
-    struct up_facts failed; /* of the dial whose fault is told; `place` after pool_cancel(), too */
-    int64_t queued_us;      /* how long it waited for a slot, or for another's connection */
-    struct up_want want;    /* slices point into the owner's memory, which outlives the wait */
-    void (*on_ready)(void *arg, struct ustream *us);
-    void (*on_fault)(void *arg, const struct fault *f);
-    void *arg;
-};
-
-struct dns;
-struct forward_id;
-
-/* The pool of one worker. ID for Via; BUDGET for buffers; it counts in TALLY. All borrowed. */
-struct pool *pool_new(struct loop *l, struct dns *dns, const struct forward_id *id,
-                      struct budget *budget, struct tally *tally);
-/* Closes idle connections of snapshots older than GENERATION, some now and the rest in the next
- * milliseconds, and busy ones when they come back. */
-void pool_retire(struct pool *p, unsigned generation);
-/* Closes everything; no request may be under way. */
-void pool_close(struct pool *p);
-
-/* A warm connection with a slot under max_per_host; or NULL, and WAIT (callbacks and arg set by the
- * caller) will be told, never before this returns. Faults: those of dial.h, and FAULT_LIMIT after
- * queue_timeout. */
-struct ustream *pool_get(struct pool *p, const struct up_want *want, struct pool_wait *wait);
-/* How many answers the origin of WANT has begun here so far. */
-uint64_t pool_answers(struct pool *p, const struct up_want *want);
-/* WAIT is not told any more. Harmless when it is not waiting. */
-void pool_cancel(struct pool_wait *wait);
-/* Ends the slot of a connection that was taken. */
-void pool_release_slot(struct pool *p, void *slot);
-
-/* How many connections are idle / in use, for tests and the log. */
-void pool_count(const struct pool *p, unsigned *idle, unsigned *busy);
 
 #endif
