@@ -617,6 +617,17 @@ def each(function, at="end"):
     return handler
 
 
+def echo(stream):
+    """Answers with the path."""
+    stream.respond(stream.target)
+
+
+def held():
+    """A handler that answers nothing by itself, and the list of the streams that came."""
+    streams = []
+    return each(streams.append, "head"), streams
+
+
 class H2Server:
     """Listens at once; HANDLER(conn) runs in a thread per connection that chose h2, H1(conn) for the others.
 
