@@ -158,6 +158,20 @@ def make_proxy(tmp, ca):
     assert not faults, "\n".join(faults)
 
 
+@pytest.fixture
+def one(make_proxy):
+    """one(conf): a client, and its proxy with one worker, so that there is one pool and one memory of origins."""
+    clients = []
+
+    def make(conf="", **kw):
+        p = make_proxy("workers = 1\n" + conf, **kw)
+        clients.append(p.client(timeout=30))
+        return clients[-1], p
+    yield make
+    for c in clients:
+        c.close()
+
+
 @pytest.fixture(scope="module")
 def serve_long(ca, protocol):
     """As serve, for a fixture that lives as long as its module."""

@@ -15,24 +15,19 @@ import pytest
 from testenv import SLOW
 from testenv.client import Broken
 from testenv.ports import free_port
+from testenv.proxy import OPENER
 from testenv.scripted import answering, ok
 from testenv.wait import wait_until
 
 pytestmark = pytest.mark.concurrent
 
 SAMPLE = re.compile(r'^([a-z_]+)(?:\{(.*)\})? (-?[0-9.]+(?:e[+-]?[0-9]+)?)$')
-OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def fetch(p, path):
-    with OPENER.open(p.service_url + path, timeout=10 * SLOW) as r:
-        return r.read().decode("ascii"), r.headers.get("Content-Type")
 
 
 def metrics(p):
     """{'name{labels}': value}; a line that is no sample fails."""
     found = {}
-    for line in fetch(p, "/metrics")[0].splitlines():
+    for line in p.fetch("/metrics").splitlines():
         if not line.startswith("#"):
             name, labels, value = SAMPLE.match(line).groups()
             key = name + ("{%s}" % labels if labels else "")
@@ -42,11 +37,11 @@ def metrics(p):
 
 
 def status(p):
-    return json.loads(fetch(p, "/status")[0])
+    return json.loads(p.fetch("/status"))
 
 
 def exchanges(p, after=None):
-    return json.loads(fetch(p, "/exchanges" + ("" if after is None else "?after=" + after))[0])
+    return json.loads(p.fetch("/exchanges" + ("" if after is None else "?after=" + after)))
 
 
 def wait_metric(p, key, value):
@@ -69,7 +64,8 @@ def test_promtool_has_nothing_to_say(make_proxy, echo):
         assert c.get(echo.url()).status == 200
         assert c.get("http://127.0.0.1:%d/" % free_port()).status == 502
     wait_metric(p, 'tlsfan_exchanges_total{code="5xx"}', 1)
-    text, kind = fetch(p, "/metrics")
+    with OPENER.open(p.service_url + "/metrics", timeout=10 * SLOW) as r:
+        text, kind = r.read().decode("ascii"), r.headers.get("Content-Type")
     assert kind.startswith("text/plain; version=0.0.4")
     check = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True)
     assert (check.returncode, check.stdout, check.stderr) == (0, "", "")

@@ -24,21 +24,6 @@ OK = (":status", "200")
 TRIES = 11  # what an origin has not processed is asked again ten times at most
 
 
-@pytest.fixture
-def one(make_proxy):
-    """one(conf): a proxy with one worker, so that its pool is the only one; and a client of it."""
-    clients = []
-
-    def make(conf="", **kw):
-        p = make_proxy("workers = 1\n" + conf, **kw)
-        clients.append(p.client(timeout=20))
-        return clients[-1], p
-
-    yield make
-    for c in clients:
-        c.close()
-
-
 def ask(p, url, method="POST"):
     """One request on a connection of its own: the response, or None where it was cut."""
     with p.client(timeout=20) as c:

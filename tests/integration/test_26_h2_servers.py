@@ -11,13 +11,13 @@ import pytest
 
 from testenv import SANITIZED, SLOW
 from testenv.client import Broken
+from testenv.crowd import CROWD, get_all
 from testenv.h2origins import Nghttpd, NodeH2, Strict
 from testenv.nginx import Nginx
 from testenv.proxy import ROOT
 
 MIB = 1 << 20
 GIB = 1 << 30
-CROWD = 100
 
 HTTP2 = """
     server {
@@ -66,27 +66,6 @@ def strict(ca):
     assert not server.faults, server.faults
 
 
-@pytest.fixture
-def one(make_proxy):
-    """one(conf): a proxy with one worker, so that its pool is the only one; and a client of it."""
-    clients = []
-
-    def make(conf="", **kw):
-        p = make_proxy("workers = 1\n" + conf, **kw)
-        clients.append(p.client(timeout=30))
-        return clients[-1], p
-
-    yield make
-    for c in clients:
-        c.close()
-
-
-def pipeline(c, urls, *fields):
-    lines = "".join("\r\n%s" % f for f in fields)
-    c.send("".join("GET %s HTTP/1.1\r\nHost: x%s\r\n\r\n" % (url, lines) for url in urls))
-    return [c.response() for _ in urls]
-
-
 def protocols(p, count):
     return {x["protocol"] for x in p.wait_access(lambda x: True, count)}
 
@@ -98,7 +77,7 @@ def protocols(p, count):
 def test_nginx_fan_out(one, nginx2):
     c, p = one()
     for turn in range(5):
-        got = pipeline(c, [nginx2.h2("/small/%d/%d" % (turn, i)) for i in range(CROWD)])
+        got = get_all(c, [nginx2.h2("/small/%d/%d" % (turn, i)) for i in range(CROWD)])
         assert [r.text for r in got] == ["/small/%d/%d HTTP/2.0 \n" % (turn, i) for i in range(CROWD)]
     assert protocols(p, 5 * CROWD) == {"h2"}
     assert all(x["reused"] for x in p.access()[CROWD:])
@@ -114,7 +93,7 @@ def test_nginx_files(one, nginx2):
     assert part.status == 206 and part.reason == "Partial Content" and part.body == whole[1000000:1001000]
     assert c.get(nginx2.h2("/big.bin"), "If-None-Match: " + r.get("ETag")).status == 304
     assert c.get(nginx2.h2("/none")).status == 404 and c.get(nginx2.h2("/empty.txt")).body == b""
-    got = pipeline(c, [nginx2.h2("/big.bin") for _ in range(10)])
+    got = get_all(c, [nginx2.h2("/big.bin") for _ in range(10)])
     assert all(r.body == whole for r in got)
 
 
@@ -198,7 +177,7 @@ def test_nginx_burst(make_proxy, nginx2, compile_c):
 def test_nghttpd_thousand_streams(make_proxy, nghttpd):
     p = make_proxy("workers = 1\nclient { max_pipeline = 1000 }\nupstream { max_per_host = 1000 }\n")
     with p.client(timeout=30) as c:
-        got = pipeline(c, [nghttpd.url("/small?%d" % i) for i in range(1000)])
+        got = get_all(c, [nghttpd.url("/small?%d" % i) for i in range(1000)])
     assert {(r.status, r.text) for r in got} == {(200, "small\n")}
     assert protocols(p, 1000) == {"h2"}
 
@@ -276,7 +255,7 @@ def pattern(size):
 @pytest.mark.concurrent
 def test_node_fan_out(one, node2):
     c, p = one()
-    got = pipeline(c, [node2.url("/r%d" % i) for i in range(CROWD)], "Cookie: a=1; b=2", "X-Up: 1")
+    got = get_all(c, [node2.url("/r%d" % i) for i in range(CROWD)], "Cookie: a=1; b=2", "X-Up: 1")
     told = [json.loads(r.text) for r in got]
     assert [t["headers"][":path"] for t in told] == ["/r%d" % i for i in range(CROWD)]
     assert all(t["headers"]["cookie"] == "a=1; b=2" and t["headers"]["x-up"] == "1" for t in told)
@@ -290,7 +269,7 @@ def test_node_fan_out(one, node2):
 def test_node_bodies(one, node2, path, size):
     c, _ = one()
     assert c.get(node2.url("/%s/%d" % (path, size))).body == pattern(size)
-    got = pipeline(c, [node2.url("/%s/%d" % (path, size // 10 + i)) for i in range(20)])
+    got = get_all(c, [node2.url("/%s/%d" % (path, size // 10 + i)) for i in range(20)])
     assert all(r.body == pattern(size // 10 + i) for i, r in enumerate(got))
 
 
@@ -350,7 +329,7 @@ def test_node_changes_its_settings(one, node2):
         for i in range(5):
             r = c.exchange("POST", node2.url("/p%d" % i), body=body)
             assert json.loads(r.text)["sha256"] == hashlib.sha256(body).hexdigest()
-        got = pipeline(c, [node2.url("/delay/5") for _ in range(50)])
+        got = get_all(c, [node2.url("/delay/5") for _ in range(50)])
         assert [r.text for r in got] == ["late"] * 50
 
 

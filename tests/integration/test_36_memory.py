@@ -6,7 +6,6 @@ read buffer, threads' heaps) and what the allocator loses are the allowance abov
 import re
 import threading
 import time
-import urllib.request
 
 import pytest
 
@@ -22,12 +21,10 @@ MIB = 1 << 20
 ALLOWANCE = 16 * MIB
 JITTER = 256  # KiB that come and go with the question itself
 WIDE = 32 * MIB  # where a megabyte in one piece is copied once or twice, or heads of 128 KiB are
-OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def metric(p, name):
-    with OPENER.open(p.service_url + "/metrics", timeout=30 * SLOW) as answer:
-        return int(re.search(r"^%s (\d+)$" % name, answer.read().decode(), re.M).group(1))
+    return int(re.search(r"^%s (\d+)$" % name, p.fetch("/metrics"), re.M).group(1))
 
 
 def held(p):

@@ -10,7 +10,8 @@ import pytest
 
 from testenv import h2server as h2
 from testenv.client import Client
-from testenv.h2server import each
+from testenv.crowd import get_all
+from testenv.h2server import each, echo
 from testenv.nginx import Nginx
 from testenv.scripted import answering, ok
 from testenv.wait import wait_until
@@ -23,30 +24,10 @@ LIMITS = ["keepalive_requests 1;", "keepalive_requests 2;", "keepalive_requests 
           "keepalive_timeout 0;"]
 
 
-@pytest.fixture
-def one(make_proxy):
-    """one(conf): a proxy with one worker, so that its pool is the only one; and a client of it."""
-    clients = []
-
-    def make(conf="", **kw):
-        p = make_proxy("workers = 1\n" + conf, **kw)
-        clients.append(p.client(timeout=30))
-        return clients[-1], p
-
-    yield make
-    for c in clients:
-        c.close()
-
-
-def echo(stream):
-    stream.respond(stream.target)
-
-
 def pipeline(c, url, count=CROWD):
     """COUNT GETs in one write; url(path) each. Every answer has to be that of its request."""
     paths = ["/%d" % i for i in range(count)]
-    c.send("".join("GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % url(path) for path in paths))
-    got = [c.response() for _ in paths]
+    got = get_all(c, [url(path) for path in paths])
     assert [(r.status, r.text.strip()) for r in got] == [(200, path) for path in paths], got
 
 

@@ -63,23 +63,9 @@ def saying(first, after=b"", wait=0.0):
     return handler
 
 
-@pytest.fixture
-def one(make_proxy):
-    """A proxy with one worker, so that it learns of an origin once; and a client of it."""
-    clients = []
-
-    def make(conf="", **kw):
-        p = make_proxy("workers = 1\n" + conf, **kw)
-        clients.append(p.client(timeout=20))
-        return clients[-1]
-    yield make
-    for c in clients:
-        c.close()
-
-
 def test_an_origin_that_never_says_100(one, serve):
     server = serve(silent)
-    c = one()
+    c, _ = one()
     begun = time.monotonic()
     ask(c, server.url())
     assert told(c).text == "abc" and time.monotonic() - begun >= PATIENCE
@@ -100,7 +86,7 @@ def test_an_origin_that_never_says_100(one, serve):
 ], ids=["once", "twice", "late", "late and twice"])
 def test_one_100_reaches_the_client(one, serve, first, after, wait):
     server = serve(saying(first, after, wait))
-    c = one()
+    c, _ = one()
     for _ in range(2):
         ask(c, server.url())
         r = told(c)
@@ -110,7 +96,7 @@ def test_one_100_reaches_the_client(one, serve, first, after, wait):
 @pytest.mark.parametrize("status", ["417 Expectation Failed", "401 Unauthorized", "200 OK"])
 def test_an_early_answer_wins(one, serve, status):
     server = serve(saying(ok("no", status=status)))
-    c = one()
+    c, _ = one()
     ask(c, server.url())
     r = c.response()
     assert r.status == int(status[:3]) and r.interim == [] and r.text == "no" and c.closed()
@@ -143,18 +129,18 @@ def test_an_answer_right_behind_100(one, serve, size):
 @pytest.mark.h1_only("the client's side is what counts")
 def test_who_is_not_told(one, serve):
     server = serve(lambda conn: (conn.read_request(), time.sleep(2 * PATIENCE), conn.send(ok("fin"))))
-    c = one()
+    c, _ = one()
     c.send("PUT %s HTTP/1.0\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n" % server.url())
     time.sleep(2 * PATIENCE)
     c.send("abc")
     r = c.response()
     assert r.text == "fin" and r.interim == []  # HTTP/1.0
-    c = one()
+    c, _ = one()
     ask(c, server.url(), body="a")
     c.send("bc")
     r = c.response()
     assert r.text == "fin" and r.interim == []  # does not wait
-    c = one()
+    c, _ = one()
     ask(c, server.url(), length=0)
     r = c.response()
     assert r.text == "fin" and r.interim == []  # has nothing to send
@@ -165,8 +151,8 @@ def test_who_is_not_told(one, serve):
 def test_every_door(one, serve, door):
     server = serve(silent, tls=door != "plain")
     port = free_port()
-    c = one('forward "127.0.0.1:%d" { to = "https://localhost:%d" }\nrule "127.0.0.1" { upgrade = off }\n'
-            'connect_to = {"localhost:443:localhost:%d"}\n' % (port, server.port, server.port))
+    c, _ = one('forward "127.0.0.1:%d" { to = "https://localhost:%d" }\nrule "127.0.0.1" { upgrade = off }\n'
+               'connect_to = {"localhost:443:localhost:%d"}\n' % (port, server.port, server.port))
     if door == "connect":
         c.send("CONNECT localhost:80 HTTP/1.1\r\nHost: localhost:80\r\n\r\n")
         assert c.head().status == 200
@@ -193,7 +179,7 @@ def test_a_client_that_waits_is_not_late(one, make_proxy, serve):
 
     over = []
     server = serve(handler)
-    c = one('client { body_timeout = 300ms }\nrule "localhost" { max_per_host = 1 }\n')
+    c, _ = one('client { body_timeout = 300ms }\nrule "localhost" { max_per_host = 1 }\n')
     with socket.create_connection(c.sock.getpeername()) as other:
         other.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % server.url("/first").encode())
         wait_until(lambda: server.requests, 5, "the first request")
@@ -225,7 +211,7 @@ def test_a_long_early_answer_is_not_cut(one, serve, wait, sent):
         conn.hang()
 
     server = serve(handler)
-    c = one("client { body_timeout = 600ms }\n")
+    c, _ = one("client { body_timeout = 600ms }\n")
     ask(c, server.url(), body="" if wait else sent)
     if wait:
         assert c.head().status == 100
@@ -247,7 +233,7 @@ def test_a_lost_connection_is_tried_again(one, serve):
             time.sleep(2 * PATIENCE)  # long enough for the client to be told
 
     server = serve(handler)
-    c = one("upstream { retries = 1 }\n")
+    c, _ = one("upstream { retries = 1 }\n")
     assert c.get(server.url("/0")).status == 200
     ask(c, server.url("/1"), method="PUT")
     assert c.head().status == 100
@@ -273,7 +259,7 @@ def test_a_lost_connection_and_a_body_that_has_begun(one, serve, method, size):
 
     lost = []
     server = serve(handler)
-    c = one("upstream { retries = 1 }\n")
+    c, _ = one("upstream { retries = 1 }\n")
     assert c.get(server.url("/0")).status == 200
     body = b"0123456789" * (size // 10)
     c.send(b"%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s"

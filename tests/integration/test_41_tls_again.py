@@ -13,6 +13,7 @@ import pytest
 from testenv import SLOW, SOON
 from testenv.apache import Apache
 from testenv.dns import Dns
+from testenv.listener import Listener, shut
 from testenv.ports import free_port
 from testenv.scripted import Server, answering, ok
 from testenv.wait import wait_until
@@ -41,26 +42,16 @@ def offers_session(hello):
     return PRE_SHARED_KEY in found or bool(found.get(SESSION_TICKET))
 
 
-class Front:
+class Front(Listener):
     """Before the server on PORT. From deaf() on, TREAT(front, sock, hello) has each handshake that offers a session."""
 
     def __init__(self, port, host="127.0.0.1"):
         self.target, self.treat = port, None
         self.seen = collections.Counter()
         self.socks, self.cuts = [], 0
-        self.listener = socket.create_server((host, 0), backlog=512)
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.listen(host)
 
-    def _accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._guarded, args=(sock,), daemon=True).start()
-
-    def _guarded(self, sock):
+    def serve(self, sock):
         try:
             self._serve(sock)
         except OSError:
@@ -103,16 +94,10 @@ class Front:
     def cut(self):
         socks, self.socks = self.socks, []
         for s in socks:
-            try:
-                s.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def url(self, path="/"):
-        return "http://localhost:%d%s" % (self.port, path)
+            shut(s)
 
     def stop(self):
-        self.listener.close()
+        super().stop()
         self.cut()
 
 

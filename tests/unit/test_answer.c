@@ -1,25 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* exchange/answer.c: every fault as the bytes that a client gets, and what tlsfan answers to
  * OPTIONS and TRACE. */
-#include "exchange_fixture.h"
+#include "rig_fixture.h"
 
 #include "exchange/answer.h"
-
-static struct rig rig;
-
-static int set_up(void **state)
-{
-    (void)state;
-    rig_open(&rig, NULL);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    rig_close(&rig);
-    return 0;
-}
 
 static const struct {
     enum fault_code code;
@@ -71,7 +55,6 @@ static const struct {
 
 static void every_fault(void **state)
 {
-    static struct probe p;
     (void)state;
     size_t n = sizeof(faults) / sizeof(faults[0]);
     unsigned answered = 0;
@@ -101,7 +84,6 @@ static void every_fault(void **state)
 /* The length of what a GET would get, and no body. */
 static void head_request(void **state)
 {
-    static struct probe p;
     struct fault f;
     (void)state;
     fault_set(&f, FAULT_BAD_REQUEST, "abc");
@@ -114,7 +96,6 @@ static void head_request(void **state)
 /* What a request asks of tlsfan itself. */
 static void options_and_trace(void **state)
 {
-    static struct probe p;
     (void)state;
     probe_open(&p, &rig, "OPTIONS * HTTP/1.1\r\nHost: h\r\n");
     exchange_start(&p.x, STR(""), true);
@@ -135,7 +116,6 @@ static void options_and_trace(void **state)
 /* The budget decides before anything else does. */
 static void no_memory_left(void **state)
 {
-    static struct probe p;
     (void)state;
     rig.budget.used = rig.budget.max;
     probe_open(&p, &rig, "GET http://%P/ HTTP/1.1\r\nHost: h\r\n");

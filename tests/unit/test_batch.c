@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* service/batch.c on a rig with a scripted origin: events, pauses, and closing in each callback. */
-#include "exchange_fixture.h"
+#include "rig_fixture.h"
 
 #include "service/batch.h"
 #include "service/status.h"
 #include "service/metrics.h"
 #include "exchange/stats.h"
-
-static struct rig rig;
 
 enum close_at { NEVER, AT_HEAD, AT_BODY, AT_END };
 
@@ -49,11 +47,11 @@ static void on_head(void *arg, struct h1_head *head, const struct h1_body *body)
     cancel_at(AT_HEAD);
 }
 
-static void on_body(void *arg, const char *p, size_t n)
+static void on_body(void *arg, const char *bytes, size_t n)
 {
     (void)arg;
     size_t room = sizeof user.got - 1 - user.n, kept = n < room ? n : room;
-    memcpy(user.got + user.n, p, kept);
+    memcpy(user.got + user.n, bytes, kept);
     user.n += kept;
     user.got[user.n] = '\0';
     user.total += n;
@@ -287,20 +285,6 @@ static void it_is_counted(void **state)
     assert_non_null(strstr(text, "tlsfan_errors_total{type=\"client_gone\"}"));
     assert_non_null(strstr(text, "\"url\":\"http://127.0.0.1:"));
     evbuffer_free(out);
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    rig_open(&rig, NULL);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    rig_close(&rig);
-    return 0;
 }
 
 int main(void)

@@ -1,23 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client/: one connection's requests from the first byte to the last answer: the ends and the
  * in-betweens of a connection, each by the bytes that lead there. */
-#include "client_fixture.h"
-
-static struct rig rig;
-
-static int set_up(void **state)
-{
-    (void)state;
-    rig_open(&rig, NULL);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    rig_close(&rig);
-    return 0;
-}
+#include "rig_fixture.h"
 
 /* ---- requests that end a connection, or must not */
 

@@ -1,23 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client/: somebody closes somebody inside each callback that an exchange makes: a table of
  * callbacks and victims, for the address sanitizer to look at. */
-#include "client_fixture.h"
-
-static struct rig rig;
-
-static int set_up(void **state)
-{
-    (void)state;
-    rig_open(&rig, NULL);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    rig_close(&rig);
-    return 0;
-}
+#include "rig_fixture.h"
 
 /* ---- every callback times every victim */
 
@@ -90,9 +74,9 @@ static void trap_head(struct exchange *x, struct h1_head *head, enum h1_framing 
 {
     TRAP(ON_HEAD, on_head(x, head, framing, n));
 }
-static void trap_body(struct exchange *x, const char *p, size_t n)
+static void trap_body(struct exchange *x, const char *bytes, size_t n)
 {
-    TRAP(ON_BODY, on_body(x, p, n));
+    TRAP(ON_BODY, on_body(x, bytes, n));
 }
 static void trap_end(struct exchange *x, const struct fields *trailers)
 {

@@ -1,40 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* exchange/exchange.c: states, second tries, bodies that wait, timeouts, credentials, and
  * closing in each state. The origin is played by the test. */
-#include "exchange_fixture.h"
+#include "rig_fixture.h"
 
 #include <crypt.h>
 
 #include "exchange/auth.h"
 #include "exchange/performer.h"
-
-static struct rig rig;
-static struct probe p;
-
-static int set_up(void **state)
-{
-    (void)state;
-    rig_open(&rig, NULL);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    rig_close(&rig);
-    return 0;
-}
-
-/* Turns until P has been told its end, or TEXT. */
-static void until(const char *text)
-{
-    int64_t end = loop_now() + 10000000;
-    while (text == NULL ? !p.over : strstr(p.told, text) == NULL) {
-        if (loop_now() > end)
-            fail_msg("only this was told: %s", p.told);
-        loop_turn(&rig.f.loop, false);
-    }
-}
 
 /* Leaves a connection in the pool that has carried a request; gives the origin's end. */
 static int warm(void)

@@ -1,19 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* exchange/expect.c: who says 100 to a client that waits for it, when, and how often; and that
  * nobody is blamed for waiting. The origin is played by the test. */
-#include "exchange_fixture.h"
+#include "rig_fixture.h"
 
 #include "exchange/expect.h"
-
-static struct rig rig;
-static struct probe p;
-
-static int set_up(void **state)
-{
-    (void)state;
-    rig_open(&rig, NULL);
-    return 0;
-}
 
 static int set_up_hints(void **state)
 {
@@ -21,24 +11,6 @@ static int set_up_hints(void **state)
     (void)state;
     rig_open(&rig, options);
     return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    rig_close(&rig);
-    return 0;
-}
-
-/* Turns until P has been told its end, or TEXT. */
-static void until(const char *text)
-{
-    int64_t end = loop_now() + 10000000;
-    while (text == NULL ? !p.over : strstr(p.told, text) == NULL) {
-        if (loop_now() > end)
-            fail_msg("only this was told: %s", p.told);
-        loop_turn(&rig.f.loop, false);
-    }
 }
 
 static unsigned count(const char *text, const char *word)

@@ -1,18 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* upstream/pool.c: slots, queues, idle connections and dials that nobody needs any more. The origin
  * is a listener on loopback that the test plays in plain HTTP. */
-#include "upstream_fixture.h"
-
-#include "http/forward.h"
-#include "upstream/tally.h"
-
-static struct fixture fix;
-static struct fixture_dns server;
-static struct pool *pool;
-static struct tally tally;
-static struct forward_id id;
-static int listener;
-static uint16_t port;
+#include "pool_fixture.h"
 
 struct probe {
     struct pool_wait wait;
@@ -103,24 +92,10 @@ static void perform(struct probe *p, int fd)
     assert_int_equal(p->fault.code, FAULT_NONE);
 }
 
-static void expect_count(unsigned idle, unsigned busy)
-{
-    unsigned is_idle, is_busy;
-    fixture_settle(&fix);
-    pool_count(pool, &is_idle, &is_busy);
-    assert_int_equal(is_idle, idle);
-    assert_int_equal(is_busy, busy);
-}
-
 static int set_up(void **state)
 {
     (void)state;
-    fixture_open(&fix);
-    fixture_dns_open(&fix, &server);
-    fixture_open_dns(&fix);
-    forward_id_init(&id);
-    pool = pool_new(&fix.loop, fix.dns, &id, NULL, &tally);
-    listener = fixture_listen(&port);
+    pool_fixture_open();
     return 0;
 }
 
@@ -128,10 +103,7 @@ static int tear_down(void **state)
 {
     (void)state;
     expect_count(0, 0);
-    pool_close(pool);
-    close(listener);
-    fixture_dns_close(&server);
-    fixture_close(&fix);
+    pool_fixture_close();
     return 0;
 }
 

@@ -1,25 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* upstream/pool_room.c: what idle connections hold is given up first, here and by other pools, and
  * who finds no descriptor waits. All descriptors below the mark are used up by copies of one. */
-#include "upstream_fixture.h"
+#include "pool_fixture.h"
 
 #include <sys/resource.h>
 
 #include "base/fds.h"
-#include "http/forward.h"
 #include "upstream/pool_room.h"
-#include "upstream/tally.h"
 
 enum { LIMIT = 160, COPIES = 160 };
 
-static struct fixture fix;
-static struct fixture_dns server;
-static struct pool *pool, *other;
-static struct tally tally;
-static struct forward_id id;
-static int listener, copies[COPIES];
+static struct pool *other;
+static int copies[COPIES];
 static unsigned n_copies;
-static uint16_t port;
 
 struct probe {
     struct pool_wait wait;
@@ -93,13 +86,8 @@ static void give_back(unsigned n)
 static int set_up(void **state)
 {
     (void)state;
-    fixture_open(&fix);
-    fixture_dns_open(&fix, &server);
-    fixture_open_dns(&fix);
-    forward_id_init(&id);
-    pool = pool_new(&fix.loop, fix.dns, &id, NULL, &tally);
+    pool_fixture_open();
     other = pool_new(&fix.loop, fix.dns, &id, NULL, &tally);
-    listener = fixture_listen(&port);
     return 0;
 }
 
@@ -110,11 +98,8 @@ static int tear_down(void **state)
     pool_give_up_idle(pool, COPIES);
     pool_give_up_idle(other, COPIES);
     assert_int_equal(pool_idle_of_all(), 0);
-    pool_close(pool);
     pool_close(other);
-    close(listener);
-    fixture_dns_close(&server);
-    fixture_close(&fix);
+    pool_fixture_close();
     return 0;
 }
 

@@ -8,20 +8,6 @@
 
 #define OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
-static int set_up(void **state)
-{
-    (void)state;
-    watch_open(NULL);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    watch_close();
-    return 0;
-}
-
 static struct stats_sum sum_now(void)
 {
     struct stats_sum sum = {0};

@@ -9,20 +9,6 @@
 #include "exchange/stats.h"
 #include "service/status.h"
 
-static int set_up(void **state)
-{
-    (void)state;
-    watch_open(NULL);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    watch_close();
-    return 0;
-}
-
 static json_t *load(struct evbuffer *out)
 {
     json_error_t error;

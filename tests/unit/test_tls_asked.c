@@ -21,7 +21,6 @@ enum { BIG = 200000, HUGE_BODY = 16 * 1024 * 1024, FRAGMENT = 512, BUSY_TURNS = 
 
 static struct loop loop;
 static char dir[64];
-static char empty[] = "";
 static char *ca_path, *cert_path, *key_path;
 static struct pair ca, client, leaf, other, stranger;
 static struct conf conf;
@@ -82,26 +81,10 @@ static const struct stream_user user = {on_ready, on_data, on_eof, on_drain, on_
 
 static void use_rule(bool has_cert)
 {
-    static char pattern[] = "*";
-    struct conf_faults faults = {0};
-    if (conf.on_free != NULL)
-        conf.on_free(&conf);
-    conf_files_clear(&conf.files);
-    rule.pattern = pattern;
-    rule.tls = (struct tls_policy){.verify = true,
-                                   .session_resumption = true,
-                                   .ca_file = ca_path,
-                                   .ca_dir = empty,
-                                   .ca_extra = empty,
-                                   .crl_file = empty,
-                                   .client_cert = has_cert ? cert_path : empty,
-                                   .client_key = has_cert ? key_path : empty,
-                                   .ciphers = empty,
-                                   .ciphersuites = empty,
-                                   .min_version = 0x0303};
-    conf.rules = &rule;
-    conf.n_rules = 1;
-    assert_true(tls_ctx_make_all(&conf, &faults));
+    use_tls(&conf, &rule,
+            (struct tls_policy){.ca_file = ca_path,
+                                .client_cert = has_cert ? cert_path : NULL,
+                                .client_key = has_cert ? key_path : NULL});
 }
 
 static int set_up_group(void **state)

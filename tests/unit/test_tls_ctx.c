@@ -16,25 +16,12 @@ static char dir[64];
 static char *ca_file, *cert_file, *key_file, *other_key, *crl_file, *junk_file, *ca_dir;
 
 static char empty[] = "";
-static char pattern[] = "*";
 static char where[] = "tlsfan.conf:7";
 
 static struct rule make_rule(void)
 {
-    struct rule r = {.pattern = pattern, .where = where};
-    r.tls = (struct tls_policy){
-        .verify = true,
-        .session_resumption = true,
-        .ca_file = empty,
-        .ca_dir = empty,
-        .ca_extra = empty,
-        .crl_file = empty,
-        .client_cert = empty,
-        .client_key = empty,
-        .ciphers = empty,
-        .ciphersuites = empty,
-        .min_version = 0x0303,
-    };
+    struct rule r = tls_rule((struct tls_policy){0});
+    r.where = where;
     return r;
 }
 

@@ -19,7 +19,6 @@
 enum { CHAIN_MAX = 4 };
 
 static char dir[64];
-static char empty[] = "";
 static struct pair root;
 static struct conf conf;
 static struct rule rule;
@@ -66,26 +65,10 @@ static int tear_down(void **state)
 /* Makes the context of a rule that trusts CA and holds certificates against CRL, if any. */
 static void trust(X509 *ca, X509_CRL *crl)
 {
-    static char pattern[] = "*";
-    struct conf_faults faults = {0};
     (void)tear_down(NULL);
     ca_path = write_cert(dir, "ca.pem", ca);
     crl_path = crl == NULL ? NULL : write_crl(dir, "crl.pem", crl);
-    rule.pattern = pattern;
-    rule.tls = (struct tls_policy){.verify = true,
-                                   .session_resumption = true,
-                                   .ca_file = ca_path,
-                                   .ca_dir = empty,
-                                   .ca_extra = empty,
-                                   .crl_file = crl_path == NULL ? empty : crl_path,
-                                   .client_cert = empty,
-                                   .client_key = empty,
-                                   .ciphers = empty,
-                                   .ciphersuites = empty,
-                                   .min_version = 0x0303};
-    conf.rules = &rule;
-    conf.n_rules = 1;
-    assert_true(tls_ctx_make_all(&conf, &faults));
+    use_tls(&conf, &rule, (struct tls_policy){.ca_file = ca_path, .crl_file = crl_path});
 }
 
 /* A server that shows CHAIN, the leaf first, ending with NULL. */

@@ -107,39 +107,9 @@ static void on_fault(void *arg, const struct fault *f)
 
 static const struct stream_user user = {on_ready, on_data, on_eof, on_drain, on_fault};
 
-/* Makes the context of RULE as it is now. */
-static void remake(void)
-{
-    struct conf_faults faults = {0};
-    if (conf.on_free != NULL)
-        conf.on_free(&conf);
-    conf_files_clear(&conf.files);
-    assert_true(tls_ctx_make_all(&conf, &faults));
-}
-
 static void use_rule(const char *crl)
 {
-    static char pattern[] = "*";
-    struct conf_faults faults = {0};
-    if (conf.on_free != NULL)
-        conf.on_free(&conf);
-    conf_files_clear(&conf.files);
-    char *crl_file = crl == NULL ? empty : (char *)crl;
-    rule.pattern = pattern;
-    rule.tls = (struct tls_policy){.verify = true,
-                                   .session_resumption = true,
-                                   .ca_file = ca_path,
-                                   .ca_dir = empty,
-                                   .ca_extra = empty,
-                                   .crl_file = crl_file,
-                                   .client_cert = empty,
-                                   .client_key = empty,
-                                   .ciphers = empty,
-                                   .ciphersuites = empty,
-                                   .min_version = 0x0303};
-    conf.rules = &rule;
-    conf.n_rules = 1;
-    assert_true(tls_ctx_make_all(&conf, &faults));
+    use_tls(&conf, &rule, (struct tls_policy){.ca_file = ca_path, .crl_file = (char *)crl});
 }
 
 static int set_up_group(void **state)
@@ -548,7 +518,7 @@ static void old_server_is_taken_where_a_rule_says_so(void **state)
 {
     (void)state;
     rule.tls.min_version = TLS1_1_VERSION;
-    remake();
+    remake_tls(&conf);
     serve_good();
     SSL_CTX_set_min_proto_version(srv.ctx, TLS1_VERSION);
     SSL_CTX_set_max_proto_version(srv.ctx, TLS1_1_VERSION);
@@ -643,7 +613,7 @@ static void weak_certificates(void **state)
         for (size_t k = 0; k < sizeof(versions) / sizeof(versions[0]); k++) {
             rule.tls.min_version = TLS1_VERSION;
             rule.tls.ciphers = k % 2 == 0 ? empty : low;
-            remake();
+            remake_tls(&conf);
             serve_weak(table[i].leaf, table[i].issuer, versions[k]);
             expect_bad("a.test", false, table[i].text, "CN=");
         }
@@ -671,7 +641,7 @@ static void connect_to_old(int version, bool small_dh, const char *ciphers)
     assert_int_equal(SSL_CTX_set0_tmp_dh_pkey(srv.ctx, dh), 1);
     rule.tls.min_version = TLS1_VERSION;
     rule.tls.ciphers = ciphers == NULL ? empty : (char *)ciphers;
-    remake();
+    remake_tls(&conf);
     dial("a.test", false);
     shake();
 }
@@ -726,7 +696,7 @@ static void client_certificate(void **state)
     u.gone = false;
     rule.tls.client_cert = cert;
     rule.tls.client_key = key;
-    remake();
+    remake_tls(&conf);
     tls_sessions_clear(&sessions);
     dial("a.test", false);
     shake();
@@ -965,7 +935,7 @@ static void sessions_end_with_the_chain(void **state)
     struct cert_want soon = {.cn = "Soon", .is_ca = true, .from = -DAY, .to = DAY};
     struct cert_want leaf = {.cn = "x", .san = "DNS:a.test", .from = -DAY, .to = 2 * DAY};
     rule.tls.min_version = TLS1_1_VERSION;
-    remake();
+    remake_tls(&conf);
     for (size_t i = 0; i < 6; i++) {
         struct pair middle = make_cert(&ca, &soon);
         serve(i < 3 ? &ca : &middle, &leaf);

@@ -1,19 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* upstream/up_h1.c through a pool, against an origin on loopback that the test plays in plain HTTP.
  */
-#include "upstream_fixture.h"
-
-#include "http/forward.h"
-#include "upstream/tally.h"
+#include "pool_fixture.h"
 
 enum { LARGE = 4000 }; /* bytes of a chunk that is given by itself, not joined with its neighbour */
-
-static struct fixture fix;
-static struct pool *pool;
-static struct tally tally;
-static struct forward_id id;
-static int listener;
-static uint16_t port;
 
 /* One exchange and what came of it. */
 struct probe {
@@ -151,11 +141,7 @@ static void send_get(struct probe *p, int *fd)
 static int set_up(void **state)
 {
     (void)state;
-    fixture_open(&fix);
-    fixture_open_dns(&fix);
-    forward_id_init(&id);
-    pool = pool_new(&fix.loop, fix.dns, &id, NULL, &tally);
-    listener = fixture_listen(&port);
+    pool_fixture_open();
     return 0;
 }
 
@@ -165,19 +151,13 @@ static int tear_down(void **state)
     (void)state;
     pool_count(pool, &idle, &busy);
     assert_int_equal(busy, 0);
-    pool_close(pool);
-    close(listener);
-    fixture_close(&fix);
+    pool_fixture_close();
     return 0;
 }
 
 static void expect_idle(unsigned n)
 {
-    unsigned idle, busy;
-    fixture_settle(&fix);
-    pool_count(pool, &idle, &busy);
-    assert_int_equal(idle, n);
-    assert_int_equal(busy, 0);
+    expect_count(n, 0);
 }
 
 /* Runs one GET answered by TEXT (and an end of the connection if CUT). */

@@ -4,6 +4,11 @@
 #ifndef TLSFAN_TESTS_TLS_FIXTURE_H
 #define TLSFAN_TESTS_TLS_FIXTURE_H
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -13,6 +18,7 @@
 
 #include "base/mem.h"
 #include "conf/conf.h"
+#include "conf/files.h"
 #include "net/tls_ctx.h"
 
 enum { DAY = 24 * 3600 };
@@ -188,6 +194,39 @@ static inline char *write_text(const char *dir, const char *name, const char *te
     fputs(text, f);
     fclose(f);
     return path;
+}
+
+/* A rule for every host that verifies with POLICY's files and ciphers; NULL: not set. */
+static inline struct rule tls_rule(struct tls_policy policy)
+{
+    static char any[] = "*", none[] = "";
+    const char **texts[] = {&policy.ca_file,  &policy.ca_dir,      &policy.ca_extra,
+                            &policy.crl_file, &policy.client_cert, &policy.client_key,
+                            &policy.ciphers,  &policy.ciphersuites};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        *texts[i] = *texts[i] == NULL ? none : *texts[i];
+    policy.verify = policy.session_resumption = true;
+    policy.min_version = 0x0303;
+    return (struct rule){.pattern = any, .tls = policy};
+}
+
+/* Makes the contexts of CONF's rules as they are now; those of before are gone. */
+static inline void remake_tls(struct conf *conf)
+{
+    struct conf_faults faults = {0};
+    if (conf->on_free != NULL)
+        conf->on_free(conf);
+    conf_files_clear(&conf->files);
+    assert_true(tls_ctx_make_all(conf, &faults));
+}
+
+/* RULE, by tls_rule(), becomes the only one of CONF. */
+static inline void use_tls(struct conf *conf, struct rule *rule, struct tls_policy policy)
+{
+    *rule = tls_rule(policy);
+    conf->rules = rule;
+    conf->n_rules = 1;
+    remake_tls(conf);
 }
 
 #endif

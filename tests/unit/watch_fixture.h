@@ -33,6 +33,20 @@ static inline void watch_close(void)
     rig_close(&rig);
 }
 
+static inline int set_up(void **state)
+{
+    (void)state;
+    watch_open(NULL);
+    return 0;
+}
+
+static inline int tear_down(void **state)
+{
+    (void)state;
+    watch_close();
+    return 0;
+}
+
 /* The exchange ends as it should. */
 static inline void watch_end(void)
 {

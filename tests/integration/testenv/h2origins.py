@@ -2,8 +2,6 @@
 """HTTP/2 origins of others: nghttpd, Node's http2, and python3-h2, which judges all that it receives."""
 import os
 import shutil
-import socket
-import threading
 
 import h2.config
 import h2.connection
@@ -11,6 +9,7 @@ import h2.events
 import h2.exceptions
 
 from .httpbin import _Process
+from .listener import Listener, shut
 from .ports import free_port
 
 NODE = """
@@ -109,29 +108,19 @@ class Nghttpd(_Process):
                 f.truncate(size)
 
 
-class Strict:
+class Strict(Listener):
     """python3-h2 as a server: gives each request's path and body back; a fault of the peer is in `faults`."""
 
     def __init__(self, context):
         self.context, self.faults, self.conns, self.fields = context, [], 0, []
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.port = self.listener.getsockname()[1]
         self.socks = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.listen()
 
-    def url(self, path="/", host="localhost"):
-        return "http://%s:%d%s" % (host, self.port, path)
+    def on_accept(self, sock):
+        self.socks.append(sock)
+        return super().on_accept(sock)
 
-    def _accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            self.socks.append(sock)
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
-
-    def _serve(self, sock):
+    def serve(self, sock):
         try:
             sock = self.context.wrap_socket(sock, server_side=True)
             self.socks.append(sock)
@@ -182,9 +171,6 @@ class Strict:
         del waiting[number]
 
     def stop(self):
-        for sock in [self.listener] + self.socks:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-        self.listener.close()
+        super().stop()
+        for sock in self.socks:
+            shut(sock)

@@ -13,6 +13,7 @@ from collections import Counter, deque, namedtuple
 import hpack
 from hyperframe.frame import FRAMES
 
+from .listener import Listener, shut
 from .scripted import Conn
 from .wait import wait_until
 
@@ -617,7 +618,18 @@ def each(function, at="end"):
     return handler
 
 
-class H2Server:
+def echo(stream):
+    """Answers with the path."""
+    stream.respond(stream.target)
+
+
+def held():
+    """A handler that answers nothing by itself, and the list of the streams that came."""
+    streams = []
+    return each(streams.append, "head"), streams
+
+
+class H2Server(Listener):
     """Listens at once; HANDLER(conn) runs in a thread per connection that chose h2, H1(conn) for the others.
 
     SETTINGS are the server's; KEEP: bodies are kept, not only hashed; GATE, an Event: handshakes wait for it."""
@@ -625,27 +637,18 @@ class H2Server:
     def __init__(self, handler, context, h1=None, settings=None, keep=True, gate=None, port=0):
         self.handler, self.context, self.h1, self.keep, self.gate = handler, context, h1, keep, gate
         self.settings = {MAX_CONCURRENT_STREAMS: 1000, **(settings or {})}
-        self.requests, self.conns, self.errors, self.faults, self.accepted = [], [], [], [], 0
+        self.requests, self.conns, self.errors, self.faults = [], [], [], []
         self.heard = 0  # bytes of HTTP/1
         self.stopping, self.names = threading.Event(), {}
-        self.listener = socket.create_server(("127.0.0.1", port), backlog=512)
-        self.port = self.listener.getsockname()[1]
         context.sni_callback = lambda tls, name, _: self.names.__setitem__(id(tls), name)
         self.socks = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.listen(port=port)
 
-    def _accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.accepted += 1
-            self.socks.append(sock)
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+    def on_accept(self, sock):
+        self.socks.append(sock)
+        return super().on_accept(sock)
 
-    def _serve(self, sock):
+    def serve(self, sock):
         channel = Channel(sock, self.context)
         conn = None
         try:
@@ -684,9 +687,6 @@ class H2Server:
     def h2(self):
         return [c for c in self.conns if c.protocol == "h2"]
 
-    def url(self, path="/", host="localhost"):
-        return "http://%s:%d%s" % (host, self.port, path)
-
     def wait_requests(self, count, timeout=5):
         wait_until(lambda: len(self.requests) >= count, timeout, "%d requests at the origin" % count)
         return self.requests
@@ -698,9 +698,6 @@ class H2Server:
         self.stopping.set()
         if self.gate is not None:
             self.gate.set()
-        for sock in [self.listener] + self.socks:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-        self.listener.close()
+        super().stop()
+        for sock in self.socks:
+            shut(sock)

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import urllib.request
 
 from . import SLOW
 from .client import Client
@@ -16,6 +17,7 @@ from .wait import can_connect, wait_until
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 REPORT = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|Assertion .* failed|LeakSanitizer")
 _count = itertools.count(1)
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever the environment says
 
 
 def binary():
@@ -122,6 +124,11 @@ class Proxy:
     @property
     def service_url(self):
         return "http://127.0.0.1:%d" % self.service_port
+
+    def fetch(self, path):
+        """The text of a page of its service listener."""
+        with OPENER.open(self.service_url + path, timeout=30 * SLOW) as answer:
+            return answer.read().decode()
 
     def environ(self):
         """An environment that sends http:// through this proxy."""

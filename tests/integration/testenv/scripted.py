@@ -6,6 +6,7 @@ import ssl
 import struct
 import threading
 
+from .listener import Listener, shut
 from .wait import wait_until
 
 
@@ -186,7 +187,7 @@ def answering(function):
     return handler
 
 
-class Server:
+class Server(Listener):
     """Listens at once; HANDLER(conn) runs in a thread per connection. TLS is an SSLContext or None.
 
     RAW: handler gets the connection before any handshake (conn.start_tls() does it)."""
@@ -194,36 +195,25 @@ class Server:
     def __init__(self, handler, tls=None, host="127.0.0.1", port=0, raw=False):
         self.handler, self.tls, self.raw = handler, tls, raw
         self.requests, self.conns, self.tls_errors, self.errors = [], [], [], []
-        self.accepted = 0  # connections of TCP
         self.heard = 0  # bytes of all connections, as they came in TLS
         self.stopping = threading.Event()
         self.lock = threading.Lock()  # of conns
-        self.listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET,
-                                             backlog=512)
-        self.host, self.port = host, self.listener.getsockname()[1]
         self.names = {}
         if tls is not None:
             tls.sni_callback = self._on_sni
-        self.thread = threading.Thread(target=self._accept, daemon=True)
-        self.thread.start()
+        self.listen(host, port)
 
     def _on_sni(self, sslobj, name, _ctx):
         self.names[id(sslobj)] = name
 
-    def _accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with self.lock:
-                self.accepted += 1
-                conn = Conn(self, sock, len(self.conns))
-                self.conns.append(conn)
-            threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
+    def on_accept(self, sock):
+        with self.lock:
+            self.accepted += 1
+            conn = Conn(self, sock, len(self.conns))
+            self.conns.append(conn)
+        return conn
 
-    def _serve(self, conn):
+    def serve(self, conn):
         self.guarded(conn, self._start)
 
     def _start(self, conn):
@@ -268,9 +258,6 @@ class Server:
         """The newest connection that a request came on; others may have been made and not needed."""
         return [c for c in self.conns if c.received][-1]
 
-    def url(self, path="/", host="localhost"):
-        return "http://%s:%d%s" % (host, self.port, path)
-
     def wait_requests(self, count, timeout=5):
         wait_until(lambda: len(self.requests) >= count, timeout, "%d requests at the origin" % count)
         return self.requests
@@ -280,13 +267,6 @@ class Server:
 
     def stop(self):
         self.stopping.set()
-        try:
-            self.listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.listener.close()
+        super().stop()
         for conn in self.conns:
-            try:
-                conn.sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+            shut(conn.sock)
