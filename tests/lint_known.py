@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What does not keep a rule of tests/lint yet, and which tests hold files that have none of their own.
+
+The first three lists may only shrink: an entry that is not needed any more is a fault.
+"""
+
+# Files over the soft limit of lines.
+LONG = {
+    "proxy/client/client.c",
+    "proxy/conf/conf.c",
+    "proxy/exchange/exchange.c",
+    "proxy/http/h1_body.c",
+    "proxy/http/uri.c",
+    "proxy/net/dns.c",
+    "proxy/net/stream.c",
+    "proxy/net/tls_stream.c",
+    "proxy/server.c",
+    "proxy/service/batch_read.c",
+    "proxy/service/caller.c",
+    "proxy/upstream/dial.c",
+    "proxy/upstream/up_h1.c",
+    "proxy/upstream/up_h2_stream.c",
+}
+
+# A .c file whose includes close a circle in its folder -> why it may. A circle is a.c including
+# b.h while b comes back to a; without these files' includes there is none.
+CLOSES_CIRCLE = {
+    "proxy/base/log.c": "a line's time is the loop's, and a loop that breaks a claim logs it",
+    "proxy/base/log_limit.c": "what is held back is told by a loop, whose own faults are held back, too",
+    "proxy/client/client.c": "one struct, whose files call each other through it",
+    "proxy/conf/conf.c": "reads the sources, builds the snapshot and is its struct: three files in one",
+    "proxy/conf/policy.c": "htpasswd.h takes its digest from policy.h",
+    "proxy/conf/rule.c": "finds a rule in the snapshot that has it",
+    "proxy/exchange/exchange.c": "the struct and its states are one file; answer, hold, route take the struct",
+    "proxy/exchange/stats.c": "names the phases of an exchange, and a record is kept in its ring",
+    "proxy/http/rewrite.c": "the struct is rewrite.h's, and rewrite_url.c takes it",
+    "proxy/manager.c": "the watchdog asks the workers, and a worker takes sockets from the service manager",
+    "proxy/net/dns.c": "questions and the channel that asks them hold each other",
+    "proxy/net/stream.c": "the struct is stream.h's, and linger.c takes it",
+    "proxy/service/caller.c": "the struct is caller.h's, and places.c takes it",
+    "proxy/upstream/up_h2_window.c": "a window is embedded in the stream that it needs",
+}
+
+# Files that assign a state outside of a function x_set_state() -> how often.
+STATES = {
+    "proxy/client/answers.c": 1,
+    "proxy/client/body.c": 3,
+    "proxy/client/client.c": 4,
+    "proxy/net/stream.c": 4,
+    "proxy/server.c": 2,
+    "proxy/service/batch.c": 3,
+    "proxy/upstream/dial.c": 5,
+    "proxy/upstream/up_h1.c": 4,
+    "proxy/upstream/up_h2.c": 1,
+    "proxy/upstream/up_h2_stream.c": 4,
+}
+
+# A .c file without a tests/unit/test_NAME.c -> the test that fails when it is broken.
+TESTED_BY = {
+    "proxy/base/log_limit.c": "unit/test_log.c",
+    "proxy/client/admit.c": "integration/test_08_access.py",
+    "proxy/client/answers.c": "unit/test_client.c",
+    "proxy/client/body.c": "unit/test_client.c",
+    "proxy/client/room.c": "unit/test_client_close.c",
+    "proxy/conf/build.c": "unit/test_conf.c",
+    "proxy/conf/check.c": "unit/test_conf.c",
+    "proxy/conf/dump.c": "integration/test_09_config.py",
+    "proxy/conf/htpasswd.c": "unit/test_policy.c",
+    "proxy/conf/settings.c": "unit/test_conf.c",
+    "proxy/conf/text.c": "unit/test_conf.c",
+    "proxy/conf/value_net.c": "unit/test_conf.c",
+    "proxy/exchange/engine.c": "unit/test_answer.c",
+    "proxy/exchange/hold.c": "integration/test_36_memory.py",
+    "proxy/exchange/name.c": "integration/test_32_search.py",
+    "proxy/exchange/redirect.c": "unit/test_exchange.c",
+    "proxy/exchange/trust.c": "integration/test_08_access.py",
+    "proxy/health.c": "integration/test_20_service.py",
+    "proxy/http/chunk_ext.c": "unit/test_h1_body.c",
+    "proxy/http/rewrite_url.c": "unit/test_rewrite.c",
+    "proxy/listen.c": "integration/test_09_config.py",
+    "proxy/main.c": "integration/test_09_config.py",
+    "proxy/manager.c": "integration/test_20_service.py",
+    "proxy/net/dns_channel.c": "unit/test_dns.c",
+    "proxy/net/dns_resolv.c": "integration/test_19_resolv.py",
+    "proxy/net/linger.c": "unit/test_stream.c",
+    "proxy/net/plain_stream.c": "unit/test_stream.c",
+    "proxy/net/round_trip.c": "integration/test_39_far.py",
+    "proxy/net/stream_out.c": "unit/test_stream.c",
+    "proxy/net/stream_share.c": "unit/test_stream.c",
+    "proxy/net/tls_strength.c": "unit/test_tls_ctx.c",
+    "proxy/net/tls_verdict.c": "unit/test_tls_names.c",
+    "proxy/net/tls_verify.c": "unit/test_tls_names.c",
+    "proxy/run.c": "integration/test_45_run_signals.py",
+    "proxy/server.c": "integration/test_28_rolling.py",
+    "proxy/service/batch_body.c": "unit/test_batch_read.c",
+    "proxy/service/batch_item.c": "unit/test_batch.c",
+    "proxy/service/batch_write.c": "unit/test_batch.c",
+    "proxy/service/call.c": "integration/test_21_batch.py",
+    "proxy/service/caller.c": "integration/test_20_service.py",
+    "proxy/service/feed.c": "integration/test_20_service.py",
+    "proxy/service/pages.c": "integration/test_20_service.py",
+    "proxy/service/places.c": "integration/test_20_service.py",
+    "proxy/service/service.c": "integration/test_20_service.py",
+    "proxy/service/total.c": "unit/test_metrics.c",
+    "proxy/shared.c": "integration/test_13_load.py",
+    "proxy/upstream/pool_conn.c": "unit/test_pool.c",
+    "proxy/upstream/pool_dial.c": "unit/test_pool.c",
+    "proxy/upstream/pool_memory.c": "unit/test_pool_room.c",
+    "proxy/upstream/up_h2_session.c": "unit/test_up_h2.c",
+    "proxy/upstream/up_h2_stream.c": "unit/test_up_h2.c",
+    "proxy/upstream/up_h2_window.c": "unit/test_up_h2.c",
+    "proxy/worker.c": "integration/test_28_rolling.py",
+}
