@@ -58,7 +58,7 @@ STATES = {
 # A .c file without a tests/unit/test_NAME.c -> the test that fails when it is broken.
 TESTED_BY = {
     "proxy/base/log_limit.c": "unit/test_log.c",
-    "proxy/client/admit.c": "integration/test_08_access.py",
+    "proxy/client/admit.c": "unit/test_client.c",
     "proxy/client/answers.c": "unit/test_client.c",
     "proxy/client/body.c": "unit/test_client.c",
     "proxy/client/room.c": "unit/test_client_close.c",
@@ -83,7 +83,7 @@ TESTED_BY = {
     "proxy/net/tls_strength.c": "unit/test_tls_ctx.c",
     "proxy/net/tls_verdict.c": "unit/test_tls_names.c",
     "proxy/run.c": "integration/test_45_run_signals.py",
-    "proxy/server.c": "integration/test_28_rolling.py",
+    "proxy/server.c": "integration/test_09_config.py",
     "proxy/service/batch_body.c": "unit/test_batch_read.c",
     "proxy/service/batch_item.c": "unit/test_batch.c",
     "proxy/service/call.c": "integration/test_21_batch.py",
@@ -92,8 +92,8 @@ TESTED_BY = {
     "proxy/service/pages.c": "integration/test_20_service.py",
     "proxy/service/service.c": "integration/test_20_service.py",
     "proxy/service/total.c": "unit/test_metrics.c",
-    "proxy/shared.c": "integration/test_13_load.py",
+    "proxy/shared.c": "integration/test_29_upgrade.py",
     "proxy/upstream/pool_conn.c": "unit/test_pool.c",
     "proxy/upstream/up_h2_stream.c": "unit/test_up_h2.c",
-    "proxy/worker.c": "integration/test_28_rolling.py",
+    "proxy/worker.c": "integration/test_09_config.py",
 }
