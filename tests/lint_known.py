@@ -61,7 +61,7 @@ TESTED_BY = {
     "proxy/client/admit.c": "unit/test_client.c",
     "proxy/client/answers.c": "unit/test_client.c",
     "proxy/client/body.c": "unit/test_client.c",
-    "proxy/client/room.c": "unit/test_client_close.c",
+    "proxy/client/room.c": "unit/test_client.c",
     "proxy/conf/build.c": "unit/test_conf.c",
     "proxy/conf/check.c": "unit/test_conf.c",
     "proxy/conf/dump.c": "integration/test_09_config.py",
