@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* net/tls_sessions.c: which sessions are kept, offered and believed, without a server. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <time.h>
+
+#include "net/tls_sessions.h"
+
+static SSL_CTX *ctx;
+static SSL *ssl;
+static struct tls_sessions kept;
+static struct tls_resume resume;
+
+static int begin(void **state)
+{
+    (void)state;
+    ctx = SSL_CTX_new(TLS_client_method());
+    ssl = SSL_new(ctx);
+    kept = (struct tls_sessions){.n = 0};
+    resume = (struct tls_resume){.kept = &kept};
+    return ssl != NULL ? 0 : -1;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    SSL_free(ssl);
+    SSL_CTX_free(ctx);
+    tls_sessions_clear(&kept);
+    return 0;
+}
+
+/* As from a handshake of VERSION, good for 100 s. */
+static SSL_SESSION *session_of(int version)
+{
+    static const unsigned char id[] = "an id, so that it can be resumed";
+    SSL_SESSION *s = SSL_SESSION_new();
+    assert_non_null(s);
+    assert_int_equal(SSL_SESSION_set_protocol_version(s, version), 1);
+    assert_int_equal(SSL_SESSION_set1_id(s, id, sizeof(id) - 1), 1);
+    SSL_SESSION_set_time(s, (long)time(NULL));
+    SSL_SESSION_set_timeout(s, 100);
+    return s;
+}
+
+static SSL_SESSION *put(int version, int64_t until)
+{
+    SSL_SESSION *s = session_of(version);
+    tls_sessions_put(&kept, (struct tls_session){s, until});
+    return s;
+}
+
+static void oldest_goes_first(void **state)
+{
+    (void)state;
+    for (int i = 0; i < TLS_SESSIONS_KEPT + 2; i++)
+        (void)put(TLS1_3_VERSION, i);
+    assert_int_equal(kept.n, TLS_SESSIONS_KEPT);
+    assert_int_equal(kept.v[0].until, 2);
+    assert_int_equal(kept.v[TLS_SESSIONS_KEPT - 1].until, TLS_SESSIONS_KEPT + 1);
+    tls_sessions_clear(&kept);
+    assert_int_equal(kept.n, 0);
+    tls_sessions_clear(&kept);
+}
+
+/* RFC 8446 §C.4: a ticket is used once, the newest first. */
+static void a_ticket_is_offered_once(void **state)
+{
+    (void)state;
+    (void)put(TLS1_3_VERSION, INT64_MAX);
+    SSL_SESSION *newest = put(TLS1_3_VERSION, INT64_MAX - 1);
+    tls_resume_start(&resume, ssl, true);
+    assert_true(resume.offered);
+    assert_ptr_equal(SSL_get_session(ssl), newest);
+    assert_int_equal(resume.until, INT64_MAX - 1);
+    assert_int_equal(kept.n, 1);
+}
+
+static void a_session_of_1_2_is_kept(void **state)
+{
+    (void)state;
+    SSL_SESSION *s = put(TLS1_2_VERSION, INT64_MAX);
+    tls_resume_start(&resume, ssl, true);
+    assert_ptr_equal(SSL_get_session(ssl), s);
+    assert_int_equal(kept.n, 1);
+}
+
+/* What is over, by its own time or by that of the certificates, is dropped on the way. */
+static void what_is_over_is_not_offered(void **state)
+{
+    (void)state;
+    SSL_SESSION *good = put(TLS1_3_VERSION, INT64_MAX);
+    (void)put(TLS1_2_VERSION, (int64_t)time(NULL) - 1);
+    SSL_SESSION_set_timeout(put(TLS1_2_VERSION, INT64_MAX), 0);
+    tls_resume_start(&resume, ssl, true);
+    assert_ptr_equal(SSL_get_session(ssl), good);
+    assert_int_equal(kept.n, 0);
+    (void)put(TLS1_2_VERSION, (int64_t)time(NULL) - 1);
+    resume.offered = false;
+    tls_resume_start(&resume, ssl, true);
+    assert_false(resume.offered);
+    assert_int_equal(kept.n, 0);
+}
+
+static void none_is_offered(void **state)
+{
+    (void)state;
+    (void)put(TLS1_3_VERSION, INT64_MAX);
+    tls_resume_start(&resume, ssl, false);
+    assert_false(resume.offered);
+    assert_int_equal(kept.n, 1);
+    resume.kept = NULL;
+    tls_resume_start(&resume, ssl, true);
+    assert_false(resume.offered);
+    assert_null(SSL_get_session(ssl));
+}
+
+static void new_ones_are_kept_until_the_end(void **state)
+{
+    SSL_SESSION *s = session_of(TLS1_3_VERSION);
+    (void)state;
+    assert_int_equal(tls_resume_on_new(ssl, s), 0); /* nobody has said where */
+    tls_resume_start(&resume, ssl, true);
+    assert_int_equal(tls_resume_on_new(ssl, s), 1);
+    assert_int_equal(kept.n, 1);
+    assert_int_equal(kept.v[0].until, INT64_MAX); /* nothing was verified that could end */
+    tls_resume_end(&resume, ssl);
+    s = session_of(TLS1_3_VERSION);
+    assert_int_equal(tls_resume_on_new(ssl, s), 0);
+    SSL_SESSION_free(s);
+    assert_int_equal(kept.n, 1);
+}
+
+/* Without certificates that were verified a session vouches for nothing. */
+static void bound_by_certificates(void **state)
+{
+    (void)state;
+    resume.verify = true;
+    tls_resume_start(&resume, ssl, true);
+    assert_int_equal(tls_resume_on_new(ssl, session_of(TLS1_3_VERSION)), 1);
+    assert_int_equal(kept.v[0].until, 0);
+    /* Bound once a connection. */
+    resume.until = 77;
+    assert_int_equal(tls_resume_on_new(ssl, session_of(TLS1_3_VERSION)), 1);
+    assert_int_equal(kept.v[1].until, 77);
+}
+
+static void a_bad_handshake_forgets_all(void **state)
+{
+    (void)state;
+    (void)put(TLS1_2_VERSION, INT64_MAX);
+    (void)put(TLS1_3_VERSION, INT64_MAX);
+    tls_resume_fail(&resume);
+    assert_int_equal(kept.n, 0);
+    resume.kept = NULL;
+    tls_resume_fail(&resume);
+}
+
+/* Only of a resumed connection; which ones are sure is in test_tls_stream. */
+static void a_full_handshake_was_not_refused(void **state)
+{
+    unsigned long alert = ERR_PACK(ERR_LIB_SSL, 0, SSL_AD_DECRYPT_ERROR + SSL_AD_REASON_OFFSET);
+    (void)state;
+    assert_int_equal(tls_resume_judge(ssl, alert, 0), TLS_REFUSED_NOT);
+    assert_int_equal(tls_resume_judge(ssl, 0, 0), TLS_REFUSED_NOT);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(oldest_goes_first),
+        CASE(a_ticket_is_offered_once),
+        CASE(a_session_of_1_2_is_kept),
+        CASE(what_is_over_is_not_offered),
+        CASE(none_is_offered),
+        CASE(new_ones_are_kept_until_the_end),
+        CASE(bound_by_certificates),
+        CASE(a_bad_handshake_forgets_all),
+        CASE(a_full_handshake_was_not_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
