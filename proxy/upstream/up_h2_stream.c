@@ -336,6 +336,11 @@ void up_h2_stream_reset(struct up_h2_stream *s, uint32_t code)
     struct fault f;
     if (!is_live(s))
         return;
+    /* All of it is there, though Node does not say so when the window is used up. */
+    if (s->by_peer && code == NGHTTP2_NO_ERROR && s->has_head && s->left == 0) {
+        finish(s, NULL);
+        return;
+    }
     const char *name = nghttp2_http2_strerror(code);
     if (s->why != NULL && !s->by_peer)
         fault_set(&f, FAULT_UP_PROTOCOL, "the origin's response is not valid HTTP: %s", s->why);

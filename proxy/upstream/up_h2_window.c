@@ -88,12 +88,18 @@ static bool has_room(const struct up_h2_stream *s, int32_t size)
            (size > s->c->path.near ? spare / PART_OF_SPARE : spare);
 }
 
-/* True when all of the body that has not come may come already. `left` counts what has come and
- * was not told yet, and `unread` what waits behind it. */
+/* True when all of the body that has not come may come already, and a byte more: at a window that
+ * is used up many servers cannot say that it was all. `left` counts what has come and was not told
+ * yet, and `unread` what waits behind it. */
 static bool is_enough(const struct up_h2_stream *s, int32_t open)
 {
     uint64_t waits = s->in == NULL ? 0 : evbuffer_get_length(s->in);
-    return s->left != UINT64_MAX && s->left + waits <= (uint64_t)open + (uint64_t)s->window.unread;
+    return s->left != UINT64_MAX && s->left + waits < (uint64_t)open + (uint64_t)s->window.unread;
+}
+
+static bool is_open(const struct up_h2_stream *s)
+{
+    return nghttp2_session_get_stream_local_window_size(s->c->session, s->id) > 0;
 }
 
 /* The origin may send what S has room for, if that is worth a frame and more is to come than it may
@@ -125,7 +131,7 @@ static void grow(struct up_h2_stream *s, int32_t size)
 
 void up_h2_window_begin(struct up_h2_stream *s, uint64_t length)
 {
-    int32_t size = at_most(length, s->c->path.reached / 2);
+    int32_t size = at_most(length < UINT64_MAX ? length + 1 : length, s->c->path.reached / 2);
     if (size > s->c->path.near)
         grow(s, size);
 }
@@ -170,7 +176,7 @@ void up_h2_window_give(struct up_h2_stream *s, size_t n, bool has_waited)
 {
     struct up_h2_window *w = &s->window;
     w->unread -= (int32_t)n;
-    if (s->left == 0 && !w->is_padded)
+    if (s->left == 0 && !w->is_padded && is_open(s))
         return;
     /* What is taken back is what was just read: of that, the origin knows nothing yet. */
     int32_t back = at_most(n, w->size - bound(s));

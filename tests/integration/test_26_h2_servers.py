@@ -273,6 +273,13 @@ def test_node_bodies(one, node2, path, size):
     assert all(r.body == pattern(size // 10 + i) for i, r in enumerate(got))
 
 
+@pytest.mark.parametrize("size", [65535, 196605, 262144])
+def test_node_bodies_as_long_as_a_window(one, node2, size):
+    c, _ = one()
+    for _ in range(3):
+        assert c.get(node2.url("/body/%d" % size)).body == pattern(size)
+
+
 def test_node_trailers_both_ways(one, node2):
     c, _ = one()
     r = c.get(node2.url("/trailers"))

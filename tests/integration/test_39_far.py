@@ -11,6 +11,7 @@ import time
 
 import pytest
 from testenv import SANITIZED, far, h2server as h2
+from testenv.client import Broken
 from testenv.far import FAR, FarLink
 from testenv.h2server import each, frame
 from testenv.wait import wait_until
@@ -288,6 +289,47 @@ def test_padding_does_not_use_up_the_window(make_proxy, serve_h2, size, last):
             data = c.sock.recv(MIB)
             assert data, "the origin has waited for a window"
             got += data
+
+
+@pytest.mark.parametrize("size", [65535, 3 * 65535, 256 * 1024, 300000, 2 * MIB])
+def test_the_end_finds_an_open_window(make_proxy, serve_h2, size):
+    """A server whose window is used up by the body cannot say that this was all: nghttp2 waits, and Node gives up."""
+    def work(stream):
+        stream.head("content-length: %d" % size)
+        left = size
+        while left > 0:
+            wait_until(lambda: min(stream.window, stream.conn.window) > 0, 5, "the window")
+            n = min(left, stream.window, stream.conn.window, 16384)
+            left -= n
+            if not pay(stream, b"b" * n, 0):
+                return
+        try:
+            wait_until(lambda: stream.window > 0, 5, "the window")
+            pay(stream, b"", 0, True)
+        except AssertionError:
+            stream.conn.raw(h2.rst(stream.id))
+    server = serve_h2(each(in_thread(work)))
+    with make_proxy("workers = 1\n").client(timeout=60) as c:
+        for _ in range(3):
+            assert len(c.get(server.url()).body) == size
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_reset_behind_the_whole_body_is_its_end(make_proxy, serve_h2, whole):
+    """RST_STREAM(NO_ERROR) in the place of END_STREAM: Content-Length says whether that was all."""
+    def work(stream):
+        stream.head("content-length: %d" % (4 if whole else 5))
+        pay(stream, b"body", 0)
+        stream.conn.raw(h2.rst(stream.id, 0))
+    server = serve_h2(each(in_thread(work)), judge=False)
+    p = make_proxy("workers = 1\n")
+    with p.client(timeout=20) as c:
+        if whole:
+            assert [c.get(server.url()).text for _ in range(2)] == ["body"] * 2
+        else:
+            with pytest.raises(Broken):
+                c.get(server.url())
+            p.wait_access(lambda x: x["error"] == "http_response_incomplete")
 
 
 # --- what a response may not say
