@@ -108,7 +108,7 @@ def test_an_answer_right_behind_100(one, serve, size):
     """One read of a client's may not take both: there are those that lose the second then."""
     text = "x" * size
     server = serve(saying(CONTINUE + ok(text, status="401 Unauthorized")))
-    c = one()
+    c, _ = one()
     begun = time.monotonic()
     ask(c, server.url())
     r = c.response()

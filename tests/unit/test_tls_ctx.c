@@ -149,6 +149,7 @@ static void check_key(const struct key *k)
                         SSL_CTX_get_cert_store(tls_ctx_ssl(rules[1].tls.ctx));
     assert_int_equal(is_one_store, k->decides != DECIDES_TRUST);
     c.on_free(&c);
+    conf_files_clear(&c.files);
     arena_clear(&arena);
 }
 

@@ -223,6 +223,8 @@ static inline void remake_tls(struct conf *conf)
 /* RULE, by tls_rule(), becomes the only one of CONF. */
 static inline void use_tls(struct conf *conf, struct rule *rule, struct tls_policy policy)
 {
+    if (conf->on_free != NULL)
+        conf->on_free(conf);
     *rule = tls_rule(policy);
     conf->rules = rule;
     conf->n_rules = 1;
