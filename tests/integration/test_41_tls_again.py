@@ -215,15 +215,15 @@ def test_resumption_refused_behind_requests(ca, serve, front, make_proxy, protoc
     server = serve(answering(lambda r, c: ok(r.target)), context=ctx)
     f = front(server.port)
     p = make_proxy("workers = 1\n")
-    assert {r.status for r in at_once(p, [f.url()] * 4)} == {200}
+    assert [r.status for r in at_once(p, [f.url()])] == [200]  # one: all connections have had a request
     f.end(server)
     f.treat = spoil_finished
     count = 40 if method == "GET" or protocol == "h1" else 1
     urls = [f.url("/%d" % n) for n in range(count)]
     got = at_once(p, urls, method=method)
     assert [(r.status, r.text) for r in got] == [(200, "/%d" % n) for n in range(count)]
-    assert f.seen["spoilt"] > 0
-    assert len(server.requests) == 4 + count, "nothing was asked twice"
+    assert f.seen["spoilt"] > 0, f.seen
+    assert len(server.requests) == 1 + count, "nothing was asked twice"
 
 
 @pytest.mark.h1_only("a handshake is looked at")
