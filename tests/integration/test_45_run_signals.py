@@ -377,15 +377,20 @@ def test_control_c_ends(terminal, command):
     assert t.status in (ended, 130), t.seen
 
 
-@pytest.mark.parametrize("group", ["", "os.setpgid(0, 0); "])
-def test_control_z_gives_the_shell_its_terminal_back(terminal, group):
-    """And fg has both go on."""
+def run_and_fg(terminal, command):
+    """A shell with job control that runs COMMAND by tlsfan; once both have stopped, fg."""
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("no bash")
+    script = "%s run -- %s; echo stopped=$?; fg; echo ended=$?" % (binary(), command)
+    return terminal(bash, "--norc", "-m", "-c", script)
+
+
+@pytest.mark.parametrize("group", ["", "os.setpgid(0, 0); "])
+def test_control_z_gives_the_shell_its_terminal_back(terminal, group):
+    """And fg has both go on."""
     program = "import os, time; %sprint('up', flush=True); time.sleep(60)" % group
-    script = "%s run -- %s -c \"%s\"; echo stopped=$?; fg; echo ended=$?" % (binary(), sys.executable, program)
-    t = terminal(bash, "--norc", "-m", "-c", script)
+    t = run_and_fg(terminal, "%s -c \"%s\"" % (sys.executable, program))
     t.wait_seen(b"up")
     t.type(b"\x1a")
     t.wait_seen(b"stopped=%d" % (128 + signal.SIGTSTP))
@@ -397,12 +402,7 @@ def test_control_z_gives_the_shell_its_terminal_back(terminal, group):
 
 def test_suspend_gives_the_shell_its_terminal_back(terminal):
     """The command is a shell with job control, which stops itself and keeps the terminal; fg gives it back to it."""
-    bash = shutil.which("bash")
-    if bash is None:
-        pytest.skip("no bash")
-    inner = "%s --norc --noprofile -i" % bash
-    script = "%s run -- %s; echo stopped=$?; fg; echo ended=$?" % (binary(), inner)
-    t = terminal(bash, "--norc", "-m", "-c", script)
+    t = run_and_fg(terminal, "bash --norc --noprofile -i")
     t.type(b"echo in=$((1+1))\n")
     t.wait_seen(b"in=2")
     t.type(b"suspend\n")
@@ -415,12 +415,8 @@ def test_suspend_gives_the_shell_its_terminal_back(terminal):
 
 def test_a_command_that_stops_itself_stops_both(terminal):
     """As links and elinks do at Ctrl-Z, by SIGSTOP; fg has both go on."""
-    bash = shutil.which("bash")
-    if bash is None:
-        pytest.skip("no bash")
     inner = "kill -STOP \\$\\$; echo on=$((1+1)); exit 5"
-    script = "%s run -- sh -c \"%s\"; echo stopped=$?; fg; echo ended=$?" % (binary(), inner)
-    t = terminal(bash, "--norc", "-m", "-c", script)
+    t = run_and_fg(terminal, "sh -c \"%s\"" % inner)
     t.wait_seen(b"stopped=%d" % (128 + signal.SIGSTOP))
     t.wait_seen(b"on=2")
     t.wait_seen(b"ended=5")
