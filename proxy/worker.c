@@ -18,7 +18,7 @@
 #include "net/sock.h"
 #include "upstream/pool_room.h"
 #include "exchange/stats.h"
-#include "service/batch.h"
+#include "own/batch.h"
 
 enum {
     LOOK_MS = 20,      /* between two looks at what is left in a drain */

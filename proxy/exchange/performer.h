@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who performs a request: a value that the route chooses. The pool and the dial of a CONNECT stand
- * in performer.c; a folder to the right adds one of its own, such as the batch call, and its route.
- */
+ * in performer.c, the batch call in own/batch.c; the engine says whether there is one. */
 #ifndef TLSFAN_EXCHANGE_PERFORMER_H
 #define TLSFAN_EXCHANGE_PERFORMER_H
 

@@ -3,7 +3,7 @@
  * the other. HTTP/1.1 callers get chunks; to 1.0 the answer ends with the connection. */
 #include "conf/policy.h"
 #include "exchange/trust.h"
-#include "service/batch.h"
+#include "own/batch.h"
 #include "service/caller.h"
 
 enum {

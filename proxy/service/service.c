@@ -8,8 +8,8 @@
 
 #include "base/fds.h"
 #include "base/log_limit.h"
+#include "own/json_limit.h"
 #include "service/caller.h"
-#include "service/json_limit.h"
 #include "upstream/pool_room.h"
 
 enum {

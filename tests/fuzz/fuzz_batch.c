@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* service/batch_read.c on any body. The first byte chooses JSON or text. What comes out as a head
+/* own/batch_read.c on any body. The first byte chooses JSON or text. What comes out as a head
  * must be a good request, or at least one that the parser takes apart without harm, with no line
  * that the call did not ask for. */
 #include <stdlib.h>
 
 #include "http/h1_body.h"
 #include "http/h1_parse.h"
-#include "service/batch_read.h"
+#include "own/batch_read.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* service/batch.c on a rig with a scripted origin: events, pauses, and closing in each callback. */
+/* own/batch.c on a rig with a scripted origin: events, pauses, and closing in each callback. */
 #include "rig_fixture.h"
 
-#include "service/batch.h"
+#include "own/batch.h"
 #include "service/status.h"
 #include "service/metrics.h"
 #include "exchange/stats.h"

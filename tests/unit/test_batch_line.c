@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* service/batch_line.c: an item of a batch as a line of JSON. */
+/* own/batch_line.c: an item of a batch as a line of JSON. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "service/batch_line.h"
+#include "own/batch_line.h"
 
 static struct evbuffer *out;
 static struct arena arena;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* service/batch_read.c: what a batch call asks for, element by element. */
+/* own/batch_read.c: what a batch call asks for, element by element. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "service/batch_read.h"
+#include "own/batch_read.h"
 
 /* Reads all; the caller clears. */
 static enum batch_read_result read_all(struct batch_reader *r, const char *text, bool is_json)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* service/batch_scan.c: where an element ends, in pieces of any size, and the long bodies in it. */
+/* own/batch_scan.c: where an element ends, in pieces of any size, and the long bodies in it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "service/batch_scan.h"
+#include "own/batch_scan.h"
 
 /* Bytes of the element at BEGIN of TEXT, looked at N at a time. */
 static size_t element(struct batch_scan *s, struct str text, size_t begin, size_t n)

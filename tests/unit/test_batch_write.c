@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* service/batch_write.c: the parts of a multipart answer, byte by byte. */
+/* own/batch_write.c: the parts of a multipart answer, byte by byte. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#include "service/batch_write.h"
+#include "own/batch_write.h"
 
 static struct evbuffer *out;
 

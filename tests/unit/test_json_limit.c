@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* service/json_limit.c: what Jansson may take on this thread. */
+/* own/json_limit.c: what Jansson may take on this thread. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
-#include "service/json_limit.h"
+#include "own/json_limit.h"
 
 /* An array of N numbers; each costs Jansson some 24 bytes and more. */
 static json_t *load(unsigned n)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* service/json_text.c: each string whole and cut at each byte. */
+/* own/json_text.c: each string whole and cut at each byte. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "service/json_text.h"
+#include "own/json_text.h"
 
 /* TEXT between quotes, cut at CUT: its meaning is OUT, or (NULL) it has none. */
 static void reads_cut(struct str text, size_t cut, const struct str *out)

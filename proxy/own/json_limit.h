@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A bound on what Jansson allocates while it parses what a caller has sent: a text of many small
  * values would cost a hundred times its size. */
-#ifndef TLSFAN_SERVICE_JSON_LIMIT_H
-#define TLSFAN_SERVICE_JSON_LIMIT_H
+#ifndef TLSFAN_OWN_JSON_LIMIT_H
+#define TLSFAN_OWN_JSON_LIMIT_H
 
 #include <stddef.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One request of a batch: see batch_item.h. Multipart passes a response on as it comes; NDJSON
  * needs it whole, to know whether it is text, and makes a line of it while it is given. */
-#include "service/batch_item.h"
+#include "own/batch_item.h"
 
 #include <stdlib.h>
 

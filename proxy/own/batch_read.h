@@ -7,11 +7,11 @@
  *     while (batch_read_step(r) == BATCH_READ_MORE) ...    some of it at a time
  *     r->v[0 .. r->n - 1]
  *     batch_read_clear(r) */
-#ifndef TLSFAN_SERVICE_BATCH_READ_H
-#define TLSFAN_SERVICE_BATCH_READ_H
+#ifndef TLSFAN_OWN_BATCH_READ_H
+#define TLSFAN_OWN_BATCH_READ_H
 
 #include "base/fault.h"
-#include "service/batch_body.h"
+#include "own/batch_body.h"
 
 /* One request. What is wrong with one of them is its own error, not the call's. */
 struct batch_want {

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lines of NDJSON: see batch_line.h. */
-#include "service/batch_line.h"
+#include "own/batch_line.h"
 
 #include <stdlib.h>
 #include <strings.h>
 
 #include "base/base64.h"
 #include "base/mem.h"
-#include "service/json_text.h"
+#include "own/json_text.h"
 
 static void put(struct evbuffer *out, struct str s)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writing the answer to a batch call: see batch_write.h. */
-#include "service/batch_write.h"
+#include "own/batch_write.h"
 
 #include <stdlib.h>
 #include <sys/random.h>

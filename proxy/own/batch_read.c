@@ -2,7 +2,7 @@
 /* Reading a batch call: see batch_read.h. An element becomes the bytes of a request head, which
  * then goes through the same parser as a client's: the checks here only see to it that the bytes
  * say what the element said. */
-#include "service/batch_read.h"
+#include "own/batch_read.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include "base/base64.h"
 #include "http/chars.h"
 #include "http/uri.h"
-#include "service/json_limit.h"
+#include "own/json_limit.h"
 
 enum {
     STEP = 64 * 1024,   /* bytes of text read at a time */

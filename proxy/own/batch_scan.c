@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Looking for the end of an element: see batch_scan.h. Only quotes, backslashes and brackets matter
  * for that; what is between them is not looked at. */
-#include "service/batch_scan.h"
+#include "own/batch_scan.h"
 
 enum { LONG = 4096 }; /* bytes: a body up to it stays where it is */
 

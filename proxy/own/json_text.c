@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Strings of JSON: see json_text.h. Most bytes stand for themselves and are looked at once. */
-#include "service/json_text.h"
+#include "own/json_text.h"
 
 /* ---- UTF-8 */
 

@@ -2,13 +2,13 @@
 /* The answer to a batch call: parts of multipart/mixed (RFC 2046 §5.1), each with a whole HTTP
  * response (application/http, RFC 9112 §10.2). Bytes only. A line of JSON for each item instead:
  * batch_line.h. */
-#ifndef TLSFAN_SERVICE_BATCH_WRITE_H
-#define TLSFAN_SERVICE_BATCH_WRITE_H
+#ifndef TLSFAN_OWN_BATCH_WRITE_H
+#define TLSFAN_OWN_BATCH_WRITE_H
 
 #include <event2/buffer.h>
 
 #include "http/h1_write.h"
-#include "service/batch_read.h"
+#include "own/batch_read.h"
 
 enum { BATCH_BOUNDARY = 33 }; /* bytes of a boundary with its end */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Strings of JSON (RFC 8259 §7) piece by piece: a long one is never written or read in one go. */
-#ifndef TLSFAN_SERVICE_JSON_TEXT_H
-#define TLSFAN_SERVICE_JSON_TEXT_H
+#ifndef TLSFAN_OWN_JSON_TEXT_H
+#define TLSFAN_OWN_JSON_TEXT_H
 
 #include "base/str.h"
 

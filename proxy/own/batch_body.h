@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The long bodies of an element, decoded piece by piece, and what is left of the element. */
-#ifndef TLSFAN_SERVICE_BATCH_BODY_H
-#define TLSFAN_SERVICE_BATCH_BODY_H
+#ifndef TLSFAN_OWN_BATCH_BODY_H
+#define TLSFAN_OWN_BATCH_BODY_H
 
 #include "base/base64.h"
-#include "service/batch_scan.h"
-#include "service/json_text.h"
+#include "own/batch_scan.h"
+#include "own/json_text.h"
 
 /* All zero before the first call. */
 struct batch_body {

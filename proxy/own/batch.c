@@ -5,13 +5,13 @@
  *
  * Everything that calls out is done by batch_run(), which a post calls; items and the user of the
  * batch only ask for it. */
-#include "service/batch.h"
+#include "own/batch.h"
 
 #include <stdlib.h>
 
 #include "exchange/hold.h"
 #include "exchange/trust.h"
-#include "service/batch_item.h"
+#include "own/batch_item.h"
 
 enum {
     PIECE = 65536 - 64, /* bytes given on at a time: with libevent's own a power of two */

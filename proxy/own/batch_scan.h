@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where an element of a batch's array ends, looked for piece by piece before a parser sees it; and
  * the long strings in it that are a body, which no parser needs to see. Judges nothing. */
-#ifndef TLSFAN_SERVICE_BATCH_SCAN_H
-#define TLSFAN_SERVICE_BATCH_SCAN_H
+#ifndef TLSFAN_OWN_BATCH_SCAN_H
+#define TLSFAN_OWN_BATCH_SCAN_H
 
 #include "base/str.h"
 

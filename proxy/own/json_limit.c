@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Jansson's allocator with a bound for each thread: see json_limit.h. */
-#include "service/json_limit.h"
+#include "own/json_limit.h"
 
 #include <jansson.h>
 #include <malloc.h>

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The answer to a batch call as NDJSON: an item is a line of JSON. A body may be long, so the line
  * is written in parts, the body in as many as one likes. Bytes only. */
-#ifndef TLSFAN_SERVICE_BATCH_LINE_H
-#define TLSFAN_SERVICE_BATCH_LINE_H
+#ifndef TLSFAN_OWN_BATCH_LINE_H
+#define TLSFAN_OWN_BATCH_LINE_H
 
 #include <event2/buffer.h>
 
 #include "http/fields.h"
-#include "service/batch_read.h"
+#include "own/batch_read.h"
 
 enum { BATCH_LINE_PIECE = 3072 }; /* bytes of a body at a time: no remainder in base64 */
 

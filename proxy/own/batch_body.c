@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Long bodies: see batch_body.h. Neither coding makes a text longer, so there is room from the
  * beginning. */
-#include "service/batch_body.h"
+#include "own/batch_body.h"
 
 #include <stdlib.h>
 

@@ -3,8 +3,8 @@
  * order. It is an upstream of the program's own: it takes a request and gives a response through
  * the table of ustream.h. So it knows neither client connections nor libevhtp; exchanges of proxy
  * listeners and the service listener use it alike. */
-#ifndef TLSFAN_SERVICE_BATCH_H
-#define TLSFAN_SERVICE_BATCH_H
+#ifndef TLSFAN_OWN_BATCH_H
+#define TLSFAN_OWN_BATCH_H
 
 #include "exchange/performer.h"
 

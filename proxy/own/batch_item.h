@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One request of a batch: an exchange whose source is the batch. What comes back is held here until
  * it is its turn; for batch.c alone. */
-#ifndef TLSFAN_SERVICE_BATCH_ITEM_H
-#define TLSFAN_SERVICE_BATCH_ITEM_H
+#ifndef TLSFAN_OWN_BATCH_ITEM_H
+#define TLSFAN_OWN_BATCH_ITEM_H
 
 #include "exchange/exchange.h"
-#include "service/batch_line.h"
-#include "service/batch_write.h"
+#include "own/batch_line.h"
+#include "own/batch_write.h"
 
 /* What items of one batch share. Embedded in it. */
 struct batch_kind {
