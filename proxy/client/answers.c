@@ -9,7 +9,6 @@
 #include "exchange/expect.h"
 #include "exchange/hold.h"
 #include "exchange/trust.h"
-#include "exchange/tunnel.h"
 
 enum {
     HEAD_ON_STACK = 8192,
@@ -258,6 +257,11 @@ static void on_body(struct exchange *x, const char *p, size_t n)
 static void on_end(struct exchange *x, const struct fields *trailers)
 {
     struct ask *a = ask_of(x);
+    if (a->c->state == CLIENT_TUNNEL) {
+        ask_close(a, FAULT_NONE);
+        client_close(a->c);
+        return;
+    }
     if (a->out.framing == H1_FRAMING_CHUNKED) {
         char small[HEAD_ON_STACK];
         size_t size = h1_trailers_size(trailers);
@@ -294,19 +298,7 @@ static void on_drain(struct exchange *x)
     client_run(c);
 }
 
-/* The tunnel has ended: its exchange gets its line, the client goes. */
-static void on_tunnel_end(void *arg, uint64_t up, uint64_t down)
-{
-    struct ask *a = arg;
-    struct client *c = a->c;
-    c->tunnel = NULL;
-    a->x.bytes_in += up;
-    a->x.bytes_out += down;
-    ask_close(a, FAULT_NONE);
-    client_close(c);
-}
-
-static void on_tunnel(struct exchange *x, struct h1_head *head, struct stream *up, void *slot)
+static struct stream *on_tunnel(struct exchange *x, struct h1_head *head)
 {
     struct ask *a = ask_of(x);
     struct client *c = a->c;
@@ -321,13 +313,9 @@ static void on_tunnel(struct exchange *x, struct h1_head *head, struct stream *u
     c->state = CLIENT_TUNNEL;
     deadline_clear(&c->timer);
     deadline_clear(&c->write_timer);
-    struct tunnel_ends ends = {.client = c->stream,
-                               .up = up,
-                               .slot = slot,
-                               .timeout_ms = x->rule->tunnel_timeout,
-                               .buffer = x->conf->client.buffer};
+    struct stream *stream = c->stream;
     c->stream = NULL;
-    c->tunnel = tunnel_open(x->engine, &ends, on_tunnel_end, a);
+    return stream;
 }
 
 /* From here on the connection speaks plain HTTP for one host, whose name must outlive the exchange.

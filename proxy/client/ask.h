@@ -12,7 +12,7 @@ enum client_state {
     CLIENT_HEAD,   /* reads heads */
     CLIENT_BODY,   /* reads the body of `reading` */
     CLIENT_LAST,   /* reads no more: writes the answers that are due, then closes */
-    CLIENT_TUNNEL, /* the stream is the tunnel's; waits for its end */
+    CLIENT_TUNNEL, /* the stream is the exchange's; waits for the end of its tunnel */
     CLIENT_CLOSED  /* waits for the reaper */
 };
 
@@ -60,7 +60,6 @@ struct client {
     struct deadline timer;
     struct deadline write_timer; /* write_timeout, while output waits */
     uint64_t write_mark;         /* bytes_out when it was set */
-    struct tunnel *tunnel;
     struct reap reap;
 };
 

@@ -11,7 +11,6 @@
 #include "client/room.h"
 #include "exchange/expect.h"
 #include "exchange/hold.h"
-#include "exchange/tunnel.h"
 #include "net/stream_share.h"
 
 enum {
@@ -417,8 +416,6 @@ void client_close(struct client *c)
     }
     client_drop_asks(c);
     client_wait_end(c);
-    tunnel_close(c->tunnel);
-    c->tunnel = NULL;
     if (cut) /* a FIN could be taken for the end of the answer */
         stream_abort(c->stream);
     else

@@ -13,6 +13,7 @@
 #include "exchange/route.h"
 #include "exchange/stats.h"
 #include "exchange/trust.h"
+#include "exchange/tunnel.h"
 
 /* Leaves whatever is under way for X upstream. */
 static void exchange_leave(struct exchange *x)
@@ -23,6 +24,8 @@ static void exchange_leave(struct exchange *x)
         us->ops->cancel(us);
     if (x->state == EXCHANGE_WAIT && x->performer->cancel != NULL)
         x->performer->cancel(x);
+    tunnel_close(x->tunnel);
+    x->tunnel = NULL;
     trust_cancel(x);
     name_cancel(x);
     timeout_clear(&x->timeout);
@@ -45,11 +48,34 @@ static void exchange_done(struct exchange *x)
     exchange_end_as(x, EXCHANGE_DONE);
 }
 
+static void exchange_tunnel_ended(void *arg)
+{
+    struct exchange *x = arg;
+    x->tunnel = NULL;
+    exchange_done(x);
+    x->source->on_end(x, NULL);
+}
+
 void exchange_tunnel(struct exchange *x, struct h1_head *head, struct stream *up, void *slot)
 {
-    counter_add(&x->engine->stats->tunnels, 1);
+    struct engine *e = x->engine;
+    counter_add(&e->stats->tunnels, 1);
     exchange_end_as(x, EXCHANGE_TUNNEL);
-    x->source->on_tunnel(x, head, up, slot);
+    struct stream *client = x->source->on_tunnel(x, head);
+    if (client == NULL || x->state != EXCHANGE_TUNNEL) {
+        stream_close(client);
+        stream_close(up);
+        pool_release_slot(e->pool, slot);
+        return;
+    }
+    struct tunnel_ends ends = {.client = client,
+                               .up = up,
+                               .bytes_up = &x->bytes_in,
+                               .bytes_down = &x->bytes_out,
+                               .slot = slot,
+                               .timeout_ms = x->rule->tunnel_timeout,
+                               .buffer = x->conf->client.buffer};
+    x->tunnel = tunnel_open(e, &ends, exchange_tunnel_ended, x);
 }
 
 static void exchange_blame(struct exchange *x, const struct fault *f)

@@ -7,7 +7,7 @@
  *     exchange_refuse(x, fault)        the request was bad: answer it, or
  *     exchange_start(x, body, end)     route it and send it upstream
  *     exchange_body(), exchange_end()  the rest of the request body
- *     ... on_info* on_head on_body* on_end | on_tunnel | on_cut
+ *     ... on_info* [on_head on_body* | on_tunnel] on_end, or on_cut
  *     exchange_close(x)                at any time; writes the log line when there is none yet
  *
  * Owner: the source. Closed by exchange_close(); the source's memory is given back by its release()
@@ -27,6 +27,7 @@ struct exchange;
 struct auth_job;
 struct dial;
 struct performer;
+struct tunnel;
 
 enum half_state { HALF_HEAD, HALF_BODY, HALF_DONE };
 
@@ -66,10 +67,11 @@ struct exchange {
     bool res_is_bare; /* HEAD or 304 */
     bool must_close;  /* the source should not read another request behind this one */
 
-    /* Upstream; at most one of us, wait and dial. */
+    /* Upstream; at most one of us, wait, dial and tunnel. */
     struct ustream *us;
     struct pool_wait wait;
     struct dial *dial;
+    struct tunnel *tunnel; /* owned; in TUNNEL */
     struct auth_job *auth;
     struct dns_query *naming;
     struct up_facts facts;         /* copied when the ustream goes */
@@ -130,7 +132,7 @@ void exchange_pause(struct exchange *x, bool paused);
  * should. */
 void exchange_close(struct exchange *x, enum fault_code fault);
 
-/* The source has been told the last thing, or is the owner of the connection. */
+/* The source has been told the last thing, or has given up its connection to a tunnel. */
 static inline bool exchange_is_over(const struct exchange *x)
 {
     return x->state >= EXCHANGE_TUNNEL;

@@ -23,7 +23,7 @@ extern const struct performer performer_dial; /* a new one, for a tunnel */
 
 /* Sends the request on US, with what there is of its body. */
 void exchange_launch(struct exchange *x, struct ustream *us);
-/* The connection UP is the source's from now on: CONNECT (HEAD NULL), or 101. SLOT as
+/* X becomes a tunnel to UP, which it owns from now on: CONNECT (HEAD NULL), or 101. SLOT as
  * ustream_ops.take(). */
 void exchange_tunnel(struct exchange *x, struct h1_head *head, struct stream *up, void *slot);
 /* For the log: a connection that was made or tried for X. */

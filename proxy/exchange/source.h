@@ -22,13 +22,14 @@ struct source_ops {
     void (*on_head)(struct exchange *x, struct h1_head *head, enum h1_framing framing,
                     uint64_t length);
     void (*on_body)(struct exchange *x, const char *p, size_t n);
-    /* The response is whole. TRAILERS may be NULL. */
+    /* The response is whole, or the tunnel has ended. TRAILERS may be NULL. */
     void (*on_end)(struct exchange *x, const struct fields *trailers);
     /* The body broke off: there must be no proper end. */
     void (*on_cut)(struct exchange *x);
-    /* A tunnel is open to UP (owned by the callee from now on, paused): 200 to CONNECT with HEAD
-     * NULL, or a 101. SLOT as ustream_ops.take(). */
-    void (*on_tunnel)(struct exchange *x, struct h1_head *head, struct stream *up, void *slot);
+    /* The request becomes a tunnel: 200 to CONNECT with HEAD NULL, or a 101. Gives the stream of
+     * the one who asked, which is the exchange's from now on; on_end() says that it has ended.
+     * NULL: there is none, and nothing more is told. */
+    struct stream *(*on_tunnel)(struct exchange *x, struct h1_head *head);
     /* CONNECT host:80: what follows on this connection is plain HTTP for x->target.host. */
     void (*on_connect_plain)(struct exchange *x);
     /* The request body may go on. */

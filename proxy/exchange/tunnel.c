@@ -6,19 +6,18 @@
 #include <stdlib.h>
 
 #include "net/stream_share.h"
-
-struct tunnel;
+#include "upstream/pool.h"
 
 /* Bytes from `in` to the other lane's `in`. */
 struct lane {
     struct tunnel *tunnel;
     struct stream *in;
     struct lane *other;
-    uint64_t bytes;
+    uint64_t *bytes;
     bool ended;
 };
 
-/* Owner: whoever opened it. Closed by tunnel_close(), or by itself at the end. */
+/* Owner: its exchange. Closed by tunnel_close(), or by itself at the end. */
 struct tunnel {
     struct engine *engine;
     struct lane up;   /* client to origin */
@@ -66,11 +65,9 @@ void tunnel_close(struct tunnel *t)
 static void tunnel_finish(struct tunnel *t)
 {
     tunnel_fn fn = t->fn;
-    uint64_t up = t->up.bytes;
-    uint64_t down = t->down.bytes;
+    void *arg = t->arg;
     tunnel_close(t);
-    if (fn != NULL)
-        fn(t->arg, up, down);
+    fn(arg);
 }
 
 static size_t on_data(void *arg, const char *p, size_t n)
@@ -78,7 +75,7 @@ static size_t on_data(void *arg, const char *p, size_t n)
     struct lane *lane = arg;
     struct tunnel *t = lane->tunnel;
     struct stream *out = lane->other->in;
-    lane->bytes += n;
+    *lane->bytes += n;
     deadline_set(&t->idle, t->timeout_ms);
     stream_put(out, p, n);
     if (stream_pending(out) > budget_bound(t->engine->budget, t->buffer))
@@ -140,8 +137,10 @@ struct tunnel *tunnel_open(struct engine *e, const struct tunnel_ends *ends, tun
 {
     struct tunnel *t = xcalloc(1, sizeof *t);
     t->engine = e;
-    t->up = (struct lane){.tunnel = t, .in = ends->client, .other = &t->down};
-    t->down = (struct lane){.tunnel = t, .in = ends->up, .other = &t->up};
+    t->up =
+        (struct lane){.tunnel = t, .in = ends->client, .other = &t->down, .bytes = ends->bytes_up};
+    t->down =
+        (struct lane){.tunnel = t, .in = ends->up, .other = &t->up, .bytes = ends->bytes_down};
     t->slot = ends->slot;
     t->timeout_ms = ends->timeout_ms;
     t->buffer = ends->buffer;

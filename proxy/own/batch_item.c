@@ -225,13 +225,12 @@ static void on_cut(struct exchange *x)
 }
 
 /* Neither CONNECT nor Upgrade get into a batch, so no origin should come to this. */
-static void on_tunnel(struct exchange *x, struct h1_head *head, struct stream *up, void *slot)
+static struct stream *on_tunnel(struct exchange *x, struct h1_head *head)
 {
     (void)head;
-    stream_close(up);
-    pool_release_slot(x->engine->pool, slot);
     x->fault = FAULT_UP_PROTOCOL;
     on_cut(x);
+    return NULL;
 }
 
 static void on_connect_plain(struct exchange *x)

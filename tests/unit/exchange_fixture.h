@@ -15,8 +15,7 @@ struct probe {
     struct fields trailers;
     char told[16384]; /* head, body and "|" for whatever ends it: "|end", "|cut", "|tunnel"... */
     size_t n;
-    struct stream *up; /* of a tunnel */
-    void *slot;
+    struct stream *down; /* given to a tunnel */
     unsigned drains;
     bool over, released;
     bool close_at_end; /* exchange_close() in the last callback */
@@ -72,14 +71,15 @@ static inline void probe_on_cut(struct exchange *x)
     probe_over((struct probe *)x, "|cut");
 }
 
-static inline void probe_on_tunnel(struct exchange *x, struct h1_head *head, struct stream *up,
-                                   void *slot)
+static inline struct stream *probe_on_tunnel(struct exchange *x, struct h1_head *head)
 {
     struct probe *p = (struct probe *)x;
     (void)head;
-    p->up = up;
-    p->slot = slot;
-    probe_over(p, "|tunnel");
+    if (p->down == NULL)
+        probe_over(p, "|no tunnel");
+    else
+        probe_tell(p, "|tunnel", 7);
+    return p->down;
 }
 
 static inline void probe_on_plain(struct exchange *x)
@@ -142,9 +142,6 @@ static inline void probe_open(struct probe *p, struct rig *r, const char *text)
 static inline void probe_close(struct probe *p, struct rig *r)
 {
     exchange_close(&p->x, FAULT_CLIENT_GONE);
-    if (p->up != NULL)
-        stream_close(p->up);
-    pool_release_slot(r->engine.pool, p->slot);
     fixture_settle(&r->f);
     assert_true(p->released);
 }

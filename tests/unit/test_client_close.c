@@ -95,19 +95,18 @@ static void trap_drain(struct exchange *x)
     TRAP(ON_DRAIN, on_drain(x));
 }
 
-/* The callee owns UP, so a blow before it has to take it. */
-static void trap_tunnel(struct exchange *x, struct h1_head *head, struct stream *up, void *slot)
+static struct stream *trap_tunnel(struct exchange *x, struct h1_head *head)
 {
-    if (trap.at == ON_TUNNEL && trap.before) {
-        stream_close(up);
-        pool_release_slot(x->engine->pool, slot);
+    struct stream *given = NULL;
+    bool hit = trap.at == ON_TUNNEL;
+    if (hit && trap.before)
         strike(x);
-        return;
-    }
-    client_source.on_tunnel(x, head, up, slot);
-    if (trap.at == ON_TUNNEL && trap.victim != REFUSE)
+    else
+        given = client_source.on_tunnel(x, head);
+    if (hit && !trap.before)
         strike(x);
     trap.fired = true;
+    return given;
 }
 
 static const struct source_ops trapped = {

@@ -7,6 +7,7 @@
 
 #include "exchange/auth.h"
 #include "exchange/performer.h"
+#include "net/stream_share.h"
 
 /* Leaves a connection in the pool that has carried a request; gives the origin's end. */
 static int warm(void)
@@ -272,33 +273,85 @@ static void a_first_part_is_kept(void **state)
     probe_close(&p, &rig);
 }
 
-/* CONNECT, and 101: the stream and its slot are the source's. */
+static const char connect_head[] = "CONNECT %P HTTP/1.1\r\nHost: h\r\n";
+static const char upgrade_head[] =
+    "GET http://%P/ HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n";
+
+/* Gives the probe a client, whose end it returns. */
+static int give_client(void)
+{
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    p.down = stream_new(&rig.f.loop, pair[1], NULL);
+    stream_count_in(p.down, &rig.budget, 0);
+    stream_start(p.down);
+    stream_pause(p.down);
+    return pair[0];
+}
+
+/* Opens a tunnel by the request HEAD; FDS: the client's end and the origin's. */
+static void open_tunnel(const char *head, int fds[2])
+{
+    bool is_upgrade = head == upgrade_head;
+    probe_open(&p, &rig, head);
+    fds[0] = give_client();
+    exchange_start(&p.x, STR(""), true);
+    fds[1] = is_upgrade ? rig_accept(&rig, "\r\n\r\n") : fixture_accept(&rig.f, rig.origin);
+    if (is_upgrade)
+        fixture_write(fds[1],
+                      "HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+    until("|tunnel");
+    assert_int_equal(p.x.state, EXCHANGE_TUNNEL);
+    assert_int_equal(p.x.status, is_upgrade ? 101 : 200);
+    p.x.bytes_in = p.x.bytes_out = 0;
+    fixture_write(fds[0], "up");
+    assert_string_equal(rig_read(&rig, fds[1], "up", NULL), "up");
+    fixture_write(fds[1], "down");
+    assert_string_equal(rig_read(&rig, fds[0], "down", NULL), "down");
+    assert_int_equal(p.x.t.end, 0); /* it lasts as long as the tunnel */
+}
+
+/* CONNECT, and 101: the exchange has the tunnel, its bytes and its slot, and ends with it. */
 static void tunnels(void **state)
 {
     static const char *const any_port[] = {"destination.connect_ports=", NULL};
     (void)state;
     rig_close(&rig);
     rig_open(&rig, any_port);
-    probe_open(&p, &rig, "CONNECT %P HTTP/1.1\r\nHost: h\r\n");
-    exchange_start(&p.x, STR(""), true);
-    until("|tunnel");
-    assert_null(p.slot);
-    assert_int_equal(p.x.status, 200);
-    assert_int_equal(p.x.state, EXCHANGE_TUNNEL);
-    assert_int_equal(p.x.t.end, 0); /* it lasts as long as the tunnel */
-    probe_close(&p, &rig);
-    close(fixture_accept(&rig.f, rig.origin));
-    probe_open(
-        &p, &rig,
-        "GET http://%P/ HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n");
-    p.close_at_end = true;
+    for (int i = 0; i < 8; i++) {
+        bool is_closed = (i & 2) != 0;
+        int fds[2];
+        open_tunnel((i & 1) != 0 ? upgrade_head : connect_head, fds);
+        p.close_at_end = (i & 4) != 0;
+        exchange_pause(&p.x, true); /* it has nobody to pause */
+        if (!is_closed) {
+            close(fds[0]);
+            close(fds[1]);
+            until("|end");
+        }
+        probe_close(&p, &rig);
+        assert_int_equal(p.x.bytes_in, 2);
+        assert_int_equal(p.x.bytes_out, 4);
+        assert_int_equal(p.over, !is_closed);
+        rig_check_empty(&rig);
+        if (is_closed) {
+            close(fds[0]);
+            close(fds[1]);
+        }
+    }
+}
+
+/* Whoever asked has no connection to give: nothing is left of the origin's. */
+static void tunnel_to_nobody(void **state)
+{
+    (void)state;
+    probe_open(&p, &rig, upgrade_head);
     exchange_start(&p.x, STR(""), true);
     int fd = rig_accept(&rig, "\r\n\r\n");
     fixture_write(fd, "HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nrest");
-    until("|tunnel");
-    assert_non_null(p.slot);
-    assert_true(p.up->paused);
+    until("|no tunnel");
     probe_close(&p, &rig);
+    rig_check_empty(&rig);
     close(fd);
 }
 
@@ -399,6 +452,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(timeouts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_first_part_is_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(tunnels, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(tunnel_to_nobody, set_up, tear_down),
         cmocka_unit_test_setup_teardown(close_in_each_state, set_up, tear_down),
         cmocka_unit_test_setup_teardown(credentials, set_up, tear_down),
     };

@@ -14,13 +14,11 @@ static bool over;
 static uint64_t up, down;
 static char block[1 << 20];
 
-static void on_over(void *arg, uint64_t bytes_up, uint64_t bytes_down)
+static void on_over(void *arg)
 {
     assert_ptr_equal(arg, &rig);
     assert_false(over);
     over = true;
-    up = bytes_up;
-    down = bytes_down;
 }
 
 /* A connection over loopback with small buffers: our end, and the other as a stream. */
@@ -49,6 +47,7 @@ static int set_up(void **state)
     (void)state;
     rig_open(&rig, NULL);
     over = false;
+    up = down = 0;
     inner[0] = make_side(&client);
     inner[1] = make_side(&origin);
     stream_count_in(inner[0], &rig.budget, 0);
@@ -56,8 +55,12 @@ static int set_up(void **state)
     stream_pause(inner[0]);
     stream_pause(inner[1]);
     fixture_settle(&rig.f);
-    struct tunnel_ends ends = {
-        .client = inner[0], .up = inner[1], .timeout_ms = 60000, .buffer = 64 * 1024};
+    struct tunnel_ends ends = {.client = inner[0],
+                               .up = inner[1],
+                               .bytes_up = &up,
+                               .bytes_down = &down,
+                               .timeout_ms = 60000,
+                               .buffer = 64 * 1024};
     tunnel = tunnel_open(&rig.engine, &ends, on_over, &rig);
     idle = (size_t)rig.budget.used;
     return 0;
