@@ -396,9 +396,11 @@ void exchange_init(struct exchange *x, struct engine *e, const struct source_ops
 void exchange_refuse(struct exchange *x, const struct fault *f)
 {
     x->must_close = true;
+    if (exchange_is_over(x))
+        return;
     if (x->res == HALF_BODY)
         exchange_cut(x, f);
-    else if (!exchange_is_over(x))
+    else
         exchange_fail(x, f);
 }
 

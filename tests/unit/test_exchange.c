@@ -355,6 +355,25 @@ static void tunnel_to_nobody(void **state)
     close(fd);
 }
 
+/* Whoever closed it may still find the rest of the request bad. */
+static void refused_after_its_end(void **state)
+{
+    struct fault f;
+    (void)state;
+    fault_set(&f, FAULT_BAD_REQUEST, "too late");
+    probe_open(&p, &rig, "GET http://%P/ HTTP/1.1\r\nHost: h\r\n");
+    exchange_start(&p.x, STR(""), true);
+    int fd = rig_accept(&rig, "\r\n\r\n");
+    fixture_write(fd, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok");
+    until("ok");
+    exchange_close(&p.x, FAULT_CLIENT_GONE);
+    exchange_refuse(&p.x, &f);
+    assert_false(p.over);
+    assert_int_equal(p.x.fault, FAULT_CLIENT_GONE);
+    probe_close(&p, &rig);
+    close(fd);
+}
+
 /* In each state, and from inside the last callback; one line each, and nothing left. */
 static void close_in_each_state(void **state)
 {
@@ -452,6 +471,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(timeouts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_first_part_is_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(tunnels, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(refused_after_its_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(tunnel_to_nobody, set_up, tear_down),
         cmocka_unit_test_setup_teardown(close_in_each_state, set_up, tear_down),
         cmocka_unit_test_setup_teardown(credentials, set_up, tear_down),
