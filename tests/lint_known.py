@@ -42,7 +42,6 @@ STATES = {
     "proxy/client/answers.c": 1,
     "proxy/client/body.c": 3,
     "proxy/client/client.c": 4,
-    "proxy/exchange/request_body.c": 9,
     "proxy/net/stream.c": 4,
     "proxy/own/batch.c": 3,
     "proxy/server.c": 2,

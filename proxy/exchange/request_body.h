@@ -1,16 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where the body of a request is on its way from the source to an upstream, and whether it is there
- * for another try. Its memory is counted here and nowhere else.
- *
- *     NONE -> LENT                       rbody_lend()
- *     NONE, LENT -> WAITING              rbody_settle(), rbody_add(): there is no upstream yet
- *     LENT, WAITING -> KEPT, COPIED      rbody_give() to an upstream that may not begin with it
- *     LENT, WAITING -> LOST              rbody_give() to any other
- *     NONE -> KEPT, LOST                 rbody_pass(): comes while an upstream takes it
- *     KEPT -> WAITING                    rbody_again()
- *     KEPT -> LOST                       more of it than is kept
- *     all but NONE -> LOST               rbody_drop(): nobody asks for it again
- */
+ * for another try. Its memory is counted here and nowhere else. The moves from state to state stand
+ * in request_body.c. */
 #ifndef TLSFAN_EXCHANGE_REQUEST_BODY_H
 #define TLSFAN_EXCHANGE_REQUEST_BODY_H
 
