@@ -43,7 +43,6 @@ STATES = {
     "proxy/client/body.c": 3,
     "proxy/client/client.c": 4,
     "proxy/net/stream.c": 4,
-    "proxy/own/batch.c": 3,
     "proxy/server.c": 2,
     "proxy/upstream/pool.c": 2,
     "proxy/upstream/up_h1.c": 4,

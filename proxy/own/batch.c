@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 
+#include "base/state.h"
 #include "exchange/hold.h"
 #include "exchange/trust.h"
 #include "own/batch_item.h"
@@ -28,6 +29,15 @@ enum batch_state {
     BATCH_READ,   /* reads it, a piece each turn */
     BATCH_ANSWER, /* items are under way */
     BATCH_CLOSED  /* waits for the reaper */
+};
+
+#define TO(state) STATE_BIT(BATCH_##state)
+
+static const struct state_row batch_states[] = {
+    [BATCH_BODY] = {"BODY", TO(READ) | TO(CLOSED)},
+    [BATCH_READ] = {"READ", TO(ANSWER) | TO(CLOSED)},
+    [BATCH_ANSWER] = {"ANSWER", TO(CLOSED)},
+    [BATCH_CLOSED] = {"CLOSED", 0},
 };
 
 /* Owner: its user. Closed by cancel(), or by itself with on_end() and on_fault(). */
@@ -60,6 +70,12 @@ static struct batch *batch_of(struct ustream *us)
     return container_of(us, struct batch, us);
 }
 
+static void batch_set_state(struct batch *b, enum batch_state to)
+{
+    state_check("batch", (uintptr_t)b, batch_states, b->state, to);
+    b->state = to;
+}
+
 static void batch_wake(void *arg)
 {
     struct batch *b = arg;
@@ -89,7 +105,7 @@ static void batch_close(struct batch *b)
     struct list *it;
     if (b->state == BATCH_CLOSED)
         return;
-    b->state = BATCH_CLOSED;
+    batch_set_state(b, BATCH_CLOSED);
     b->us.events = NULL;
     while ((it = list_first(&b->items)) != NULL)
         item_close(container_of(it, struct batch_item, link), FAULT_CLIENT_GONE);
@@ -162,7 +178,7 @@ static void batch_end(struct ustream *us, struct str last, const struct fields *
     (void)batch_body(us, last);
     if (b->state != BATCH_BODY)
         return;
-    b->state = BATCH_READ;
+    batch_set_state(b, BATCH_READ);
     batch_read_init(&b->reader, str_make(b->body, b->len), b->is_json,
                     b->kind.conf->batch.max_items, b->kind.conf->client.max_head);
     batch_wake(b);
@@ -367,7 +383,7 @@ static void batch_read(struct batch *b)
     }
     batch_drop_body(b);
     share_set(&b->share, sizeof *b + b->len + b->reader.n * WANT_COSTS);
-    b->state = BATCH_ANSWER;
+    batch_set_state(b, BATCH_ANSWER);
     batch_wake(b);
     batch_give_head(b);
 }
