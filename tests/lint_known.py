@@ -12,7 +12,6 @@ LONG = {
     "proxy/net/dns.c",
     "proxy/net/stream.c",
     "proxy/net/tls_stream.c",
-    "proxy/own/batch_read.c",
     "proxy/server.c",
     "proxy/service/caller.c",
     "proxy/upstream/up_h1.c",

@@ -13,6 +13,7 @@
 #include "exchange/hold.h"
 #include "exchange/trust.h"
 #include "own/batch_item.h"
+#include "own/batch_read.h"
 
 enum {
     PIECE = 65536 - 64, /* bytes given on at a time: with libevent's own a power of two */

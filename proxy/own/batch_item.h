@@ -7,6 +7,7 @@
 #include "exchange/exchange.h"
 #include "own/batch_line.h"
 #include "own/batch_write.h"
+#include "own/json_text.h"
 
 /* What items of one batch share. Embedded in it. */
 struct batch_kind {

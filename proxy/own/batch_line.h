@@ -7,7 +7,7 @@
 #include <event2/buffer.h>
 
 #include "http/fields.h"
-#include "own/batch_read.h"
+#include "own/batch_want.h"
 
 enum { BATCH_LINE_PIECE = 3072 }; /* bytes of a body at a time: no remainder in base64 */
 

@@ -12,18 +12,7 @@
 
 #include "base/fault.h"
 #include "own/batch_body.h"
-
-/* One request. What is wrong with one of them is its own error, not the call's. */
-struct batch_want {
-    char *head; /* heap: a request head as a client would send it; NULL with `wrong` */
-    size_t head_len;
-    char *body; /* heap; NULL: none */
-    size_t body_len;
-    char *id;           /* heap: the id as JSON; NULL: none was given */
-    char *name;         /* heap: the id as a Content-ID may hold it; NULL: none was given */
-    char *wrong;        /* heap: a sentence; NULL: nothing is wrong */
-    int64_t timeout_ms; /* 0: none */
-};
+#include "own/batch_want.h"
 
 /* What comes next in an array. */
 enum batch_place {
@@ -60,8 +49,5 @@ void batch_read_init(struct batch_reader *r, struct str body, bool is_json, unsi
 /* Reads on for about 64 KiB. */
 enum batch_read_result batch_read_step(struct batch_reader *r);
 void batch_read_clear(struct batch_reader *r);
-
-/* Frees what W holds; it is then as if nothing had been asked for. */
-void batch_want_clear(struct batch_want *w);
 
 #endif

@@ -8,7 +8,7 @@
 #include <event2/buffer.h>
 
 #include "http/h1_write.h"
-#include "own/batch_read.h"
+#include "own/batch_want.h"
 
 enum { BATCH_BOUNDARY = 33 }; /* bytes of a boundary with its end */
 

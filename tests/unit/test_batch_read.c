@@ -51,68 +51,6 @@ static void what_is_sent(void **state)
           "PUT http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", NULL);
 }
 
-static void members(void **state)
-{
-    (void)state;
-    struct batch_reader r;
-    assert_int_equal(read_all(&r,
-                              "[{\"url\":\"http://h/\",\"id\":\"a<\\u00e9\",\"timeout_ms\":7,"
-                              "\"body_base64\":\"/wA=\"},{\"url\":\"http://h/\",\"id\":-1.5}]",
-                              true),
-                     BATCH_READ_DONE);
-    assert_string_equal(r.v[0].name, "a%3C%C3%A9");
-    assert_int_equal(r.v[0].timeout_ms, 7);
-    assert_int_equal(r.v[0].body_len, 2);
-    assert_memory_equal(r.v[0].body, "\xff\0", 2);
-    assert_string_equal(r.v[1].id, "-1.5");
-    assert_string_equal(r.v[1].name, "-1.5");
-    batch_read_clear(&r);
-}
-
-static void numbers_as_ids(void **state)
-{
-    (void)state;
-    static const char *const ids[] = {"0",    "-7",  "9007199254740993",    "0.1",
-                                      "-1.5", "0.3", "0.30000000000000004", "123456789.12345678"};
-    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
-        struct batch_reader r;
-        char text[128];
-        snprintf(text, sizeof text, "[{\"url\":\"http://h/\",\"id\":%s}]", ids[i]);
-        assert_int_equal(read_all(&r, text, true), BATCH_READ_DONE);
-        assert_string_equal(r.v[0].id, ids[i]);
-        assert_string_equal(r.v[0].name, ids[i]);
-        batch_read_clear(&r);
-    }
-}
-
-static void wrong_items(void **state)
-{
-    (void)state;
-    static const char *const items[] = {"1",
-                                        "{}",
-                                        "{\"url\":1}",
-                                        "{\"url\":\"ftp://h/\"}",
-                                        "{\"url\":\"http://h/\\r\\n\"}",
-                                        "{\"url\":\"http://h/\",\"headers\":{\"Host\":\"a\"}}",
-                                        "{\"url\":\"http://h/\",\"headers\":{\"A\":\"\\n\"}}",
-                                        "{\"url\":\"http://h/\",\"headers\":{\"A b\":\"\"}}",
-                                        "{\"url\":\"http://h/\",\"headers\":[[\"A\",\"b\",\"c\"]]}",
-                                        "{\"url\":\"http://h/\",\"method\":\"A B\"}",
-                                        "{\"url\":\"http://h/\",\"body_base64\":\"=\"}",
-                                        "{\"url\":\"http://h/\",\"x\":1}",
-                                        "{\"url\":\"http://tlsfan.LOCALHOST/batch\"}"};
-    for (size_t i = 0; i < sizeof items / sizeof items[0]; i++) {
-        struct batch_reader r;
-        char text[256];
-        snprintf(text, sizeof text, "[%s, {\"url\": \"http://good/\"}]", items[i]);
-        assert_int_equal(read_all(&r, text, true), BATCH_READ_DONE);
-        if (r.v[0].wrong == NULL || r.v[0].head != NULL)
-            fail_msg("%s is taken", items[i]);
-        assert_null(r.v[1].wrong);
-        batch_read_clear(&r);
-    }
-}
-
 static void wrong_as_a_whole(void **state)
 {
     (void)state;
@@ -264,9 +202,8 @@ static void where_a_long_body_is_wrong(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_sent),         cmocka_unit_test(members),
-        cmocka_unit_test(numbers_as_ids),       cmocka_unit_test(wrong_items),
-        cmocka_unit_test(wrong_as_a_whole),     cmocka_unit_test(long_bodies),
-        cmocka_unit_test(long_ones_take_steps), cmocka_unit_test(where_a_long_body_is_wrong)};
+        cmocka_unit_test(what_is_sent), cmocka_unit_test(wrong_as_a_whole),
+        cmocka_unit_test(long_bodies), cmocka_unit_test(long_ones_take_steps),
+        cmocka_unit_test(where_a_long_body_is_wrong)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
