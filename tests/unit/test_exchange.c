@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* exchange/exchange.c: states, second tries, bodies that wait, timeouts, credentials, and
- * closing in each state. The origin is played by the test. */
+/* exchange/exchange.c: states, second tries, bodies that wait, timeouts, and closing
+ * in each state. The origin is played by the test. */
 #include "rig_fixture.h"
 
-#include <crypt.h>
-
-#include "exchange/auth.h"
 #include "exchange/performer.h"
 #include "net/stream_share.h"
 
@@ -404,60 +401,6 @@ static void close_in_each_state(void **state)
     }
 }
 
-/* ---- credentials that must be hashed first */
-
-static void credentials(void **state)
-{
-    char path[] = "/tmp/test_exchange.XXXXXX", option[64];
-    const char *options[] = {option, "destination.connect_ports=", NULL};
-    (void)state;
-    int file = mkstemp(path);
-    assert_true(file >= 0);
-    assert_true(dprintf(file, "u:%s\n", crypt("p", "$5$rounds=1000$saltsalt")) > 0);
-    close(file);
-    snprintf(option, sizeof(option), "client.auth_file=%s", path);
-    rig_close(&rig);
-    rig_open(&rig, options);
-    unlink(path);
-    /* dTpw is u:p, dTp4 is u:x */
-    probe_open(&p, &rig, "GET http://%P/ HTTP/1.1\r\nHost: h\r\n");
-    exchange_start(&p.x, STR(""), true);
-    assert_non_null(strstr(p.told, "HTTP/1.1 407 "));
-    probe_close(&p, &rig);
-    probe_open(&p, &rig,
-               "POST http://%P/ HTTP/1.1\r\nHost: h\r\nProxy-Authorization: Basic dTp4\r\n"
-               "Content-Length: 4\r\n");
-    exchange_start(&p.x, STR("ab"), false);
-    assert_int_equal(p.x.state, EXCHANGE_AUTH);
-    until(NULL);
-    assert_non_null(strstr(p.told, "HTTP/1.1 407 "));
-    assert_false(p.x.must_close); /* what is left of its body may be passed over */
-    probe_close(&p, &rig);
-    probe_open(&p, &rig,
-               "POST http://%P/ HTTP/1.1\r\nHost: h\r\nProxy-Authorization: Basic dTpw\r\n"
-               "Content-Length: 4\r\n");
-    exchange_start(&p.x, STR("ab"), false);
-    (void)exchange_body(&p.x, STR("cd"));
-    exchange_end(&p.x, STR(""), NULL);
-    int fd = rig_accept(&rig, "abcd");
-    fixture_write(fd, "HTTP/1.1 204 No\r\n\r\n");
-    until("|end");
-    probe_close(&p, &rig);
-    /* closed while it is hashed */
-    probe_open(&p, &rig,
-               "POST http://%P/ HTTP/1.1\r\nHost: h\r\nProxy-Authorization: Basic dTp5\r\n");
-    exchange_start(&p.x, STR(""), true);
-    assert_int_equal(p.x.state, EXCHANGE_AUTH);
-    probe_close(&p, &rig);
-    for (int i = 0; i < 2000 && rig.conf->refs > 2; i++) {
-        struct timespec t = {0, 1000000};
-        nanosleep(&t, NULL);
-        loop_turn(&rig.f.loop, false);
-    }
-    close(fd);
-    auth_stop();
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -474,7 +417,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(refused_after_its_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(tunnel_to_nobody, set_up, tear_down),
         cmocka_unit_test_setup_teardown(close_in_each_state, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(credentials, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
