@@ -70,7 +70,6 @@ TESTED_BY = {
     "proxy/conf/text.c": "unit/test_conf.c",
     "proxy/conf/tls_key.c": "unit/test_tls_ctx.c",
     "proxy/conf/value_net.c": "unit/test_conf.c",
-    "proxy/exchange/name.c": "integration/test_32_search.py",
     "proxy/health.c": "integration/test_20_service.py",
     "proxy/http/rewrite_url.c": "unit/test_rewrite.c",
     "proxy/listen.c": "integration/test_09_config.py",
