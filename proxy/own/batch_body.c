@@ -9,7 +9,7 @@
 
 enum { PIECE = 2048, ROOM = 8 }; /* bytes of base64 at a time; that a piece may be longer */
 
-static void begin(struct batch_body *b, size_t len)
+static void body_begin(struct batch_body *b, size_t len)
 {
     free(b->bytes); /* of the other one: both are refused later */
     b->bytes = xmalloc(len + ROOM);
@@ -17,7 +17,7 @@ static void begin(struct batch_body *b, size_t len)
     memset(&b->text, 0, sizeof b->text);
 }
 
-static void take_base64(struct batch_body *b, struct str s)
+static void body_take_base64(struct batch_body *b, struct str s)
 {
     char digits[PIECE + ROOM];
     while (s.len > 0 && b->text.wrong == NULL) {
@@ -31,16 +31,17 @@ static void take_base64(struct batch_body *b, struct str s)
 }
 
 /* Some of CUT; true when all of it is done, or it is wrong. */
-static bool take(struct batch_body *b, const struct batch_cut *cut, struct str whole, size_t *left)
+static bool body_take(struct batch_body *b, const struct batch_cut *cut, struct str whole,
+                      size_t *left)
 {
     size_t len = cut->end - cut->begin, n = len - b->done;
     if (b->done == 0)
-        begin(b, len);
+        body_begin(b, len);
     if (n > *left)
         n = *left;
     struct str some = str_make(whole.p + cut->begin + b->done, n);
     if (b->member == BATCH_BASE64)
-        take_base64(b, some);
+        body_take_base64(b, some);
     else
         b->len += json_unescape(&b->text, b->bytes + b->len, some);
     b->done += n;
@@ -58,7 +59,7 @@ bool batch_body_step(struct batch_body *b, const struct batch_scan *s, struct st
         const struct batch_cut *cut = &s->cuts[b->member];
         if (cut->end == 0)
             continue;
-        if (!take(b, cut, whole, left))
+        if (!body_take(b, cut, whole, left))
             return false;
         if (b->member == BATCH_BASE64 && !base64_is_whole(&b->base64))
             b->is_bad_base64 = true;
@@ -68,7 +69,7 @@ bool batch_body_step(struct batch_body *b, const struct batch_scan *s, struct st
 }
 
 /* The cut that begins first at or behind FROM; NULL: none. */
-static const struct batch_cut *next_cut(const struct batch_scan *s, size_t from)
+static const struct batch_cut *body_next_cut(const struct batch_scan *s, size_t from)
 {
     const struct batch_cut *next = NULL;
     for (unsigned i = 0; i < BATCH_MEMBERS; i++) {
@@ -91,7 +92,7 @@ char *batch_rest(const struct batch_scan *s, struct str whole)
 {
     char *text = xmalloc(batch_rest_size(s)), *to = text;
     for (size_t from = s->begin; from < s->at;) {
-        const struct batch_cut *next = next_cut(s, from);
+        const struct batch_cut *next = body_next_cut(s, from);
         size_t n = (next == NULL ? s->at : next->begin) - from;
         memcpy(to, whole.p + from, n);
         to += n;
@@ -103,8 +104,8 @@ char *batch_rest(const struct batch_scan *s, struct str whole)
 size_t batch_rest_place(const struct batch_scan *s, size_t at)
 {
     size_t place = s->begin + at;
-    const struct batch_cut *next = next_cut(s, s->begin);
-    for (; next != NULL && next->begin < place; next = next_cut(s, next->end))
+    const struct batch_cut *next = body_next_cut(s, s->begin);
+    for (; next != NULL && next->begin < place; next = body_next_cut(s, next->end))
         place += next->end - next->begin;
     return place;
 }
