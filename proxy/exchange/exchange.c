@@ -75,6 +75,7 @@ void exchange_tunnel(struct exchange *x, struct h1_head *head, struct stream *up
                                .slot = slot,
                                .timeout_ms = x->rule->tunnel_timeout,
                                .buffer = x->conf->client.buffer};
+    exchange_count(x);
     x->tunnel = tunnel_open(e, &ends, exchange_tunnel_ended, x);
 }
 

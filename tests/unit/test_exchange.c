@@ -306,6 +306,8 @@ static void open_tunnel(const char *head, int fds[2])
     fixture_write(fds[1], "down");
     assert_string_equal(rig_read(&rig, fds[0], "down", NULL), "down");
     assert_int_equal(p.x.t.end, 0); /* it lasts as long as the tunnel */
+    /* What waits is counted in its stream: there is nothing to reserve for a response. */
+    assert_int_equal(p.x.share.counted, sizeof(p.x) + p.x.arena.total);
 }
 
 /* CONNECT, and 101: the exchange has the tunnel, its bytes and its slot, and ends with it. */
