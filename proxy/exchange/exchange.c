@@ -12,6 +12,7 @@
 #include "exchange/redirect.h"
 #include "exchange/route.h"
 #include "exchange/stats.h"
+#include "exchange/timeout.h"
 #include "exchange/trust.h"
 #include "exchange/tunnel.h"
 
@@ -86,7 +87,7 @@ static void exchange_blame(struct exchange *x, const struct fault *f)
 }
 
 /* The response broke off after its head had been passed on. */
-static void exchange_cut(struct exchange *x, const struct fault *f)
+void exchange_cut(struct exchange *x, const struct fault *f)
 {
     exchange_leave(x);
     exchange_blame(x, f);
@@ -101,45 +102,6 @@ void exchange_fail(struct exchange *x, const struct fault *f)
     exchange_blame(x, f);
     exchange_done(x);
     answer_fault(x, f);
-}
-
-/* The time that now counts: the response head's, or that between two reads of the body; none while
- * the source is slow, nor where no rule says one. An upstream that takes no more request body is
- * given as long as one that sends no more. */
-static void exchange_arm(struct exchange *x)
-{
-    bool is_sending = x->res == HALF_HEAD && x->req != HALF_DONE;
-    if (x->paused || x->us == NULL || x->rule == NULL || (is_sending && !x->body_waits))
-        timeout_clear(&x->timeout);
-    else
-        sweep_set(&x->engine->sweep, &x->timeout,
-                  x->res == HALF_HEAD && !is_sending ? x->rule->response_timeout
-                                                     : x->rule->read_timeout);
-}
-
-static void on_timeout(void *arg)
-{
-    struct exchange *x = arg;
-    struct fault f;
-    if (x->res == HALF_BODY) {
-        fault_set(&f, FAULT_RESPONSE_TIMEOUT,
-                  "%.*s sent no more of its response within %lld ms (read_timeout)",
-                  STR_ARG(x->where.host), (long long)x->rule->read_timeout);
-        exchange_cut(x, &f);
-        return;
-    }
-    if (x->req != HALF_DONE)
-        fault_set(&f, FAULT_RESPONSE_TIMEOUT,
-                  "%.*s took no more of the request body within %lld ms (read_timeout)",
-                  STR_ARG(x->where.host), (long long)x->rule->read_timeout);
-    else
-        fault_set(&f, FAULT_RESPONSE_TIMEOUT,
-                  "%.*s did not answer within %lld ms (response_timeout)%s", STR_ARG(x->where.host),
-                  (long long)x->rule->response_timeout,
-                  x->head.method.is_safe ? "" : "; the request may have been carried out");
-    if (x->req != HALF_DONE)
-        f.phrase = "Request body not taken by %s in time";
-    exchange_fail(x, &f);
 }
 
 /* ---- what the upstream tells */
@@ -388,7 +350,7 @@ void exchange_init(struct exchange *x, struct engine *e, const struct source_ops
     x->t.begin = loop_now();
     e->open_exchanges++;
     counter_add(&e->stats->begun, 1);
-    timeout_init(&x->timeout, on_timeout, x);
+    exchange_init_timeout(x);
     arena_init(&x->arena, x->first_bytes, sizeof x->first_bytes);
     fields_init(&x->head.fields, &x->arena, x->first_fields,
                 sizeof x->first_fields / sizeof x->first_fields[0]);

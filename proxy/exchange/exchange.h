@@ -108,8 +108,10 @@ void exchange_init(struct exchange *x, struct engine *e, const struct source_ops
  * reads no more. Harmless when X is over. */
 void exchange_refuse(struct exchange *x, const struct fault *f);
 
-/* Answers with F, nothing of a response having been given yet. For the files of this folder. */
+/* Answers with F, nothing of a response having been given yet; or ends with F the response that has
+ * begun. For the files of this folder. */
 void exchange_fail(struct exchange *x, const struct fault *f);
+void exchange_cut(struct exchange *x, const struct fault *f);
 
 /* Routes the request in x->head and performs it. BODY is what is there of the body, END that this
  * is all of it. Callbacks may come before this returns only for answers of tlsfan's own. */

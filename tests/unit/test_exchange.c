@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* exchange/exchange.c: states, second tries, bodies that wait, timeouts, and closing
- * in each state. The origin is played by the test. */
+/* exchange/exchange.c: states, second tries, bodies that wait, tunnels, and closing in each
+ * state. The origin is played by the test. */
 #include "rig_fixture.h"
 
 #include "exchange/performer.h"
@@ -16,13 +16,6 @@ static int warm(void)
     until(NULL);
     probe_close(&p, &rig);
     return fd;
-}
-
-static void fire(struct timeout *t)
-{
-    assert_false(list_is_empty(&t->link));
-    timeout_clear(t);
-    t->fn(t->arg);
 }
 
 /* A request lost on a connection that had been idle, by method. */
@@ -183,29 +176,6 @@ static void paused_from_the_start(void **state)
     assert_true(list_is_empty(&p.x.timeout.link));
     exchange_pause(&p.x, false);
     until("ok|end");
-    probe_close(&p, &rig);
-    close(fd);
-}
-
-static void timeouts(void **state)
-{
-    (void)state;
-    probe_open(&p, &rig, "POST http://%P/ HTTP/1.1\r\nHost: h\r\n");
-    exchange_start(&p.x, STR(""), true);
-    int fd = rig_accept(&rig, "\r\n\r\n");
-    fire(&p.x.timeout);
-    assert_non_null(strstr(p.told, "HTTP/1.1 504 "));
-    assert_non_null(strstr(p.told, "may have been carried out"));
-    probe_close(&p, &rig);
-    close(fd);
-    probe_open(&p, &rig, "GET http://%P/ HTTP/1.1\r\nHost: h\r\n");
-    exchange_start(&p.x, STR(""), true);
-    fd = rig_accept(&rig, "\r\n\r\n");
-    fixture_write(fd, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok");
-    until("ok");
-    fire(&p.x.timeout);
-    assert_non_null(strstr(p.told, "ok|cut"));
-    assert_int_equal(p.x.fault, FAULT_RESPONSE_TIMEOUT);
     probe_close(&p, &rig);
     close(fd);
 }
@@ -413,7 +383,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(body_waits_for_a_connection, set_up, tear_down),
         cmocka_unit_test_setup_teardown(trailers_wait_too, set_up, tear_down),
         cmocka_unit_test_setup_teardown(paused_from_the_start, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(timeouts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_first_part_is_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(tunnels, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refused_after_its_end, set_up, tear_down),

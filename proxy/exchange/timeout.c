@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Upstreams that are waited for: see timeout.h. */
+#include "exchange/timeout.h"
+
+static void exchange_on_timeout(void *arg)
+{
+    struct exchange *x = arg;
+    struct fault f;
+    if (x->res == HALF_BODY) {
+        fault_set(&f, FAULT_RESPONSE_TIMEOUT,
+                  "%.*s sent no more of its response within %lld ms (read_timeout)",
+                  STR_ARG(x->where.host), (long long)x->rule->read_timeout);
+        exchange_cut(x, &f);
+        return;
+    }
+    if (x->req != HALF_DONE)
+        fault_set(&f, FAULT_RESPONSE_TIMEOUT,
+                  "%.*s took no more of the request body within %lld ms (read_timeout)",
+                  STR_ARG(x->where.host), (long long)x->rule->read_timeout);
+    else
+        fault_set(&f, FAULT_RESPONSE_TIMEOUT,
+                  "%.*s did not answer within %lld ms (response_timeout)%s", STR_ARG(x->where.host),
+                  (long long)x->rule->response_timeout,
+                  x->head.method.is_safe ? "" : "; the request may have been carried out");
+    if (x->req != HALF_DONE)
+        f.phrase = "Request body not taken by %s in time";
+    exchange_fail(x, &f);
+}
+
+void exchange_init_timeout(struct exchange *x)
+{
+    timeout_init(&x->timeout, exchange_on_timeout, x);
+}
+
+void exchange_arm(struct exchange *x)
+{
+    bool is_sending = x->res == HALF_HEAD && x->req != HALF_DONE;
+    if (x->paused || x->us == NULL || x->rule == NULL || (is_sending && !x->body_waits))
+        timeout_clear(&x->timeout);
+    else
+        sweep_set(&x->engine->sweep, &x->timeout,
+                  x->res == HALF_HEAD && !is_sending ? x->rule->response_timeout
+                                                     : x->rule->read_timeout);
+}

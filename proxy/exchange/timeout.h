@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How long an upstream is waited for: response_timeout for the head of its response, read_timeout
+ * between two parts of a body, in either direction. */
+#ifndef TLSFAN_EXCHANGE_TIMEOUT_H
+#define TLSFAN_EXCHANGE_TIMEOUT_H
+
+#include "exchange/exchange.h"
+
+void exchange_init_timeout(struct exchange *x);
+
+/* The time that now counts: the response head's, or that between two reads of the body; none while
+ * the source is slow, nor where no rule says one. An upstream that takes no more request body is
+ * given as long as one that sends no more. */
+void exchange_arm(struct exchange *x);
+
+#endif
