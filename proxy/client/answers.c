@@ -2,7 +2,7 @@
 /* Answers out: the one whose turn it is goes straight to the client, later ones wait in bounded
  * buffers and slow their upstream down. Small writes of a turn are gathered, so that a head, its
  * body, and the answers behind it leave in one system call. */
-#include "client/ask.h"
+#include "client/client_impl.h"
 
 #include <stdlib.h>
 
@@ -19,9 +19,9 @@ enum {
 
 static const char joining[] = "the buffer that joins small writes";
 
-static struct ask *ask_of(struct exchange *x)
+static struct request *request_of(struct exchange *x)
 {
-    return container_of(x, struct ask, x);
+    return container_of(x, struct request, x);
 }
 
 void clients_flush(struct clients *cs)
@@ -67,62 +67,62 @@ void client_write(struct client *c, const struct iovec *iov, int n)
         client_mind_output(c);
 }
 
-struct ask *ask_new(struct client *c)
+struct request *request_open(struct client *c)
 {
     struct engine *e = c->cs->engine;
-    struct ask *a = slab_get(&e->asks);
-    exchange_init(&a->x, e, &client_source, &c->from);
-    a->c = c;
-    a->held = NULL;
-    memset(&a->out, 0, sizeof a->out);
-    a->keep_alive = true;
-    a->cut = false;
-    a->is_told = false;
-    memset(&a->trailers, 0, sizeof a->trailers);
-    return a;
+    struct request *r = slab_get(&e->requests);
+    exchange_init(&r->x, e, &client_source, &c->from);
+    r->c = c;
+    r->held = NULL;
+    memset(&r->out, 0, sizeof r->out);
+    r->keep_alive = true;
+    r->cut = false;
+    r->is_told = false;
+    memset(&r->trailers, 0, sizeof r->trailers);
+    return r;
 }
 
-void ask_close(struct ask *a, enum fault_code fault)
+void request_close(struct request *r, enum fault_code fault)
 {
-    order_remove(&a->c->order, &a->item);
-    if (a->c->reading == a)
-        a->c->reading = NULL;
-    if (a->c->switching == a)
-        a->c->switching = NULL;
-    if (a->held != NULL) {
-        budget_add(a->x.engine->budget, -(int64_t)evbuffer_get_length(a->held));
-        evbuffer_free(a->held);
-        a->held = NULL;
+    order_remove(&r->c->order, &r->item);
+    if (r->c->reading == r)
+        r->c->reading = NULL;
+    if (r->c->switching == r)
+        r->c->switching = NULL;
+    if (r->held != NULL) {
+        budget_add(r->x.engine->budget, -(int64_t)evbuffer_get_length(r->held));
+        evbuffer_free(r->held);
+        r->held = NULL;
     }
-    exchange_close(&a->x, fault);
+    exchange_close(&r->x, fault);
 }
 
-static bool ask_is_first(const struct ask *a)
+static bool request_is_first(const struct request *r)
 {
-    return order_first(&a->c->order) == &a->item;
+    return order_first(&r->c->order) == &r->item;
 }
 
-bool ask_may_wait(const struct ask *a)
+bool request_may_wait(const struct request *r)
 {
-    const struct exchange *x = &a->x;
-    bool is_told = x->is_continued && ask_is_first(a);
+    const struct exchange *x = &r->x;
+    bool is_told = x->is_continued && request_is_first(r);
     return x->res != HALF_HEAD || (x->expects_continue && !rbody_has_begun(&x->rbody) && !is_told);
 }
 
-bool ask_may_skip(const struct ask *a)
+bool request_may_skip(const struct request *r)
 {
-    const struct exchange *x = &a->x;
+    const struct exchange *x = &r->x;
     bool is_chunked = x->body.framing == H1_FRAMING_CHUNKED;
     if (x->head.method.id == METHOD_CONNECT)
         return !is_chunked && x->body.length == 0;
     uint64_t n = is_chunked ? x->bytes_in : x->body.left;
-    bool is_late = a->item.done && loop_now() - x->t.end > SKIP_LONG;
+    bool is_late = r->item.done && loop_now() - x->t.end > SKIP_LONG;
     return x->req == HALF_DONE || (n <= SKIP_MOST && !expect_is_waiting(x) && !is_late);
 }
 
-static bool ask_is_last(const struct ask *a)
+static bool request_is_last(const struct request *r)
 {
-    return a->item.link.next == &a->c->order.items;
+    return r->item.link.next == &r->c->order.items;
 }
 
 /* The first answer always has room for something, so that it can go on when the budget is spent. */
@@ -149,147 +149,147 @@ void client_mind_output(struct client *c)
     }
     struct order_item *first = order_first(&c->order);
     if (first != NULL && client_is_full(c))
-        exchange_pause(&container_of(first, struct ask, item)->x, true);
+        exchange_pause(&container_of(first, struct request, item)->x, true);
 }
 
-/* Bytes of the answer of A, in its turn or held. */
-static void ask_emit(struct ask *a, const struct iovec *iov, int n)
+/* Bytes of the answer of R, in its turn or held. */
+static void request_emit(struct request *r, const struct iovec *iov, int n)
 {
     size_t total = 0;
     for (int i = 0; i < n; i++)
         total += iov[i].iov_len;
-    a->x.bytes_out += total;
-    if (ask_is_first(a) && !a->is_told) {
-        client_write(a->c, iov, n);
+    r->x.bytes_out += total;
+    if (request_is_first(r) && !r->is_told) {
+        client_write(r->c, iov, n);
         return;
     }
-    if (a->held == NULL)
-        a->held = evbuffer_new();
+    if (r->held == NULL)
+        r->held = evbuffer_new();
     for (int i = 0; i < n; i++)
-        evbuffer_add(a->held, iov[i].iov_base, iov[i].iov_len);
-    budget_add(a->x.engine->budget, (int64_t)total);
-    if (evbuffer_get_length(a->held) > client_bound(a->c, false))
-        exchange_pause(&a->x, true);
+        evbuffer_add(r->held, iov[i].iov_base, iov[i].iov_len);
+    budget_add(r->x.engine->budget, (int64_t)total);
+    if (evbuffer_get_length(r->held) > client_bound(r->c, false))
+        exchange_pause(&r->x, true);
 }
 
-void ask_promote(struct ask *a)
+void request_promote(struct request *r)
 {
-    if (a->held == NULL)
+    if (r->held == NULL)
         return;
-    struct client *c = a->c;
-    size_t n = evbuffer_get_length(a->held);
+    struct client *c = r->c;
+    size_t n = evbuffer_get_length(r->held);
     clients_flush(c->cs);
-    stream_write_buffer(c->stream, a->held);
-    budget_add(a->x.engine->budget, -(int64_t)n);
-    evbuffer_free(a->held);
-    a->held = NULL;
+    stream_write_buffer(c->stream, r->held);
+    budget_add(r->x.engine->budget, -(int64_t)n);
+    evbuffer_free(r->held);
+    r->held = NULL;
     client_mind_output(c);
     if (stream_pending(c->stream) == 0)
-        exchange_pause(&a->x, false);
+        exchange_pause(&r->x, false);
 }
 
-void ask_release(struct ask *a)
+void request_release(struct request *r)
 {
-    if (!a->is_told)
+    if (!r->is_told)
         return;
-    a->is_told = false;
-    if (ask_is_first(a))
-        ask_promote(a);
+    r->is_told = false;
+    if (request_is_first(r))
+        request_promote(r);
 }
 
 /* Serialises a head. Interim ones leave at once: the client waits for them. */
-static void ask_emit_head(struct ask *a, struct h1_head *head, const struct h1_out *out)
+static void request_emit_head(struct request *r, struct h1_head *head, const struct h1_out *out)
 {
     char small[HEAD_ON_STACK];
     size_t size = h1_response_size(head->reason, &head->fields);
     char *dst = size <= sizeof small ? small : xmalloc(size);
     size_t n = h1_write_response(dst, head->status, head->reason, &head->fields, out);
     struct iovec iov = {dst, n};
-    ask_emit(a, &iov, 1);
+    request_emit(r, &iov, 1);
     if (dst != small)
         free(dst);
 }
 
 static void on_info(struct exchange *x, struct h1_head *head)
 {
-    struct ask *a = ask_of(x);
+    struct request *r = request_of(x);
     if (x->head.minor == 0)
         return; /* a 1.0 client takes it for the answer */
     struct h1_out out = {.framing = H1_FRAMING_NONE, .keep_alive = true};
-    ask_emit_head(a, head, &out);
+    request_emit_head(r, head, &out);
     if (head->status != 100)
         return;
-    a->is_told = !rbody_has_begun(&x->rbody) && a->c->reading == a && ask_is_first(a);
-    client_run(a->c); /* the client may send now, and its time runs */
+    r->is_told = !rbody_has_begun(&x->rbody) && r->c->reading == r && request_is_first(r);
+    client_run(r->c); /* the client may send now, and its time runs */
 }
 
 static void on_head(struct exchange *x, struct h1_head *head, enum h1_framing framing,
                     uint64_t length)
 {
-    struct ask *a = ask_of(x);
-    a->out.peer_is_1_0 = x->head.minor == 0;
-    a->out.framing = framing;
-    a->out.length = length;
-    if (framing == H1_FRAMING_CHUNKED && a->out.peer_is_1_0)
-        a->out.framing = H1_FRAMING_CLOSE;
-    a->out.omit_framing = x->res_is_bare;
+    struct request *r = request_of(x);
+    r->out.peer_is_1_0 = x->head.minor == 0;
+    r->out.framing = framing;
+    r->out.length = length;
+    if (framing == H1_FRAMING_CHUNKED && r->out.peer_is_1_0)
+        r->out.framing = H1_FRAMING_CLOSE;
+    r->out.omit_framing = x->res_is_bare;
     /* While draining the last one ends the connection. */
-    a->out.keep_alive = a->keep_alive && !x->must_close && ask_may_skip(a) &&
-                        a->out.framing != H1_FRAMING_CLOSE &&
-                        !(x->engine->draining && ask_is_last(a));
-    ask_emit_head(a, head, &a->out);
-    if (a->is_told)
-        client_run(a->c); /* the time that it is held runs */
+    r->out.keep_alive = r->keep_alive && !x->must_close && request_may_skip(r) &&
+                        r->out.framing != H1_FRAMING_CLOSE &&
+                        !(x->engine->draining && request_is_last(r));
+    request_emit_head(r, head, &r->out);
+    if (r->is_told)
+        client_run(r->c); /* the time that it is held runs */
 }
 
 static void on_body(struct exchange *x, const char *p, size_t n)
 {
-    struct ask *a = ask_of(x);
+    struct request *r = request_of(x);
     char line[H1_CHUNK_HEAD_MAX];
     struct iovec iov[3] = {{NULL, 0}, {(char *)p, n}, {(char *)"\r\n", 2}};
-    if (a->out.framing != H1_FRAMING_CHUNKED) {
-        ask_emit(a, &iov[1], 1);
+    if (r->out.framing != H1_FRAMING_CHUNKED) {
+        request_emit(r, &iov[1], 1);
         return;
     }
     iov[0] = (struct iovec){line, h1_write_chunk_head(line, n)};
-    ask_emit(a, iov, 3);
+    request_emit(r, iov, 3);
 }
 
 static void on_end(struct exchange *x, const struct fields *trailers)
 {
-    struct ask *a = ask_of(x);
-    if (a->out.framing == H1_FRAMING_CHUNKED) {
+    struct request *r = request_of(x);
+    if (r->out.framing == H1_FRAMING_CHUNKED) {
         char small[HEAD_ON_STACK];
         size_t size = h1_trailers_size(trailers);
         char *dst = size <= sizeof small ? small : xmalloc(size);
         struct iovec iov = {dst, h1_write_trailers(dst, trailers)};
-        ask_emit(a, &iov, 1);
+        request_emit(r, &iov, 1);
         if (dst != small)
             free(dst);
     }
-    a->item.done = true;
-    if (x->must_close || !ask_may_skip(a))
-        a->out.keep_alive = false;
-    if (!ask_is_first(a) || a->c->reading == a)
+    r->item.done = true;
+    if (x->must_close || !request_may_skip(r))
+        r->out.keep_alive = false;
+    if (!request_is_first(r) || r->c->reading == r)
         exchange_count(x);
-    client_run(a->c);
+    client_run(r->c);
 }
 
 /* What has been given stays; the connection ends behind it. */
 static void on_cut(struct exchange *x)
 {
-    struct ask *a = ask_of(x);
-    a->cut = true;
-    a->item.done = true;
-    a->out.keep_alive = false;
-    client_run(a->c);
+    struct request *r = request_of(x);
+    r->cut = true;
+    r->item.done = true;
+    r->out.keep_alive = false;
+    client_run(r->c);
 }
 
 /* The upstream takes request body again. */
 static void on_drain(struct exchange *x)
 {
-    struct client *c = ask_of(x)->c;
-    if (c->reading == ask_of(x))
+    struct client *c = request_of(x)->c;
+    if (c->reading == request_of(x))
         c->body_full = false;
     client_run(c);
 }
@@ -297,26 +297,26 @@ static void on_drain(struct exchange *x)
 /* The tunnel has ended: its exchange gets its line, the client goes. */
 static void on_tunnel_end(void *arg, uint64_t up, uint64_t down)
 {
-    struct ask *a = arg;
-    struct client *c = a->c;
+    struct request *r = arg;
+    struct client *c = r->c;
     c->tunnel = NULL;
-    a->x.bytes_in += up;
-    a->x.bytes_out += down;
-    ask_close(a, FAULT_NONE);
+    r->x.bytes_in += up;
+    r->x.bytes_out += down;
+    request_close(r, FAULT_NONE);
     client_close(c);
 }
 
 static void on_tunnel(struct exchange *x, struct h1_head *head, struct stream *up, void *slot)
 {
-    struct ask *a = ask_of(x);
-    struct client *c = a->c;
+    struct request *r = request_of(x);
+    struct client *c = r->c;
     struct h1_out out = {
         .framing = H1_FRAMING_NONE, .keep_alive = true, .is_upgrade = head != NULL};
     struct iovec established = {(char *)"HTTP/1.1 200 Connection established\r\n\r\n", 39};
     if (head != NULL)
-        ask_emit_head(a, head, &out);
+        request_emit_head(r, head, &out);
     else
-        ask_emit(a, &established, 1);
+        request_emit(r, &established, 1);
     clients_flush(c->cs);
     c->state = CLIENT_TUNNEL;
     deadline_clear(&c->timer);
@@ -327,20 +327,20 @@ static void on_tunnel(struct exchange *x, struct h1_head *head, struct stream *u
                                .timeout_ms = x->rule->tunnel_timeout,
                                .buffer = x->conf->client.buffer};
     c->stream = NULL;
-    c->tunnel = tunnel_open(x->engine, &ends, on_tunnel_end, a);
+    c->tunnel = tunnel_open(x->engine, &ends, on_tunnel_end, r);
 }
 
 /* From here on the connection speaks plain HTTP for one host, whose name must outlive the exchange.
  */
 static void on_connect_plain(struct exchange *x)
 {
-    struct ask *a = ask_of(x);
-    struct client *c = a->c;
+    struct request *r = request_of(x);
+    struct client *c = r->c;
     struct str name = x->target.host.name;
     struct iovec established = {(char *)"HTTP/1.1 200 Connection established\r\n\r\n", 39};
-    ask_emit(a, &established, 1);
-    a->out.keep_alive = x->req == HALF_DONE;
-    a->item.done = true;
+    request_emit(r, &established, 1);
+    r->out.keep_alive = x->req == HALF_DONE;
+    r->item.done = true;
     if (name.len >= sizeof c->fixed_name) {
         client_close(c);
         return;
@@ -359,7 +359,7 @@ static void on_connect_plain(struct exchange *x)
 
 static void release(struct exchange *x)
 {
-    slab_put(&x->engine->asks, ask_of(x));
+    slab_put(&x->engine->requests, request_of(x));
 }
 
 const struct source_ops client_source = {

@@ -4,59 +4,59 @@
 #include "client/room.h"
 #include "exchange/hold.h"
 
-/* The request of A is whole. Behind CONNECT and Upgrade bytes may follow that are not HTTP, so
+/* The request of R is whole. Behind CONNECT and Upgrade bytes may follow that are not HTTP, so
  * nothing is read until they are answered, whatever they say of the connection. */
-void client_request_ended(struct client *c, const struct ask *a)
+void client_request_ended(struct client *c, const struct request *r)
 {
-    bool said_last = !a->keep_alive && c->switching != a;
+    bool said_last = !r->keep_alive && c->switching != r;
     c->reading = NULL;
     c->body_full = false;
     c->said_last = said_last;
-    c->state = said_last || a->x.must_close ? CLIENT_LAST : CLIENT_HEAD;
+    c->state = said_last || r->x.must_close ? CLIENT_LAST : CLIENT_HEAD;
 }
 
 /* The body of `reading` is whole; LAST has not been given yet. */
 static void client_body_ended(struct client *c, struct str last)
 {
-    struct ask *a = c->reading;
+    struct request *r = c->reading;
     struct fields *trailers = NULL;
-    client_request_ended(c, a);
-    if (a->x.body.trailer_len > 0) {
-        fields_init(&a->trailers, &a->x.arena, NULL, 0);
-        if (!h1_body_trailers(&a->x.body, &a->trailers)) {
+    client_request_ended(c, r);
+    if (r->x.body.trailer_len > 0) {
+        fields_init(&r->trailers, &r->x.arena, NULL, 0);
+        if (!h1_body_trailers(&r->x.body, &r->trailers)) {
             struct fault f;
-            fault_say(&f, FAULT_BAD_REQUEST, a->x.body.error.reason);
+            fault_say(&f, FAULT_BAD_REQUEST, r->x.body.error.reason);
             c->state = CLIENT_LAST;
-            exchange_refuse(&a->x, &f);
+            exchange_refuse(&r->x, &f);
             client_run(c);
             return;
         }
-        trailers = &a->trailers;
+        trailers = &r->trailers;
     }
-    exchange_end(&a->x, last, trailers);
-    if (a->item.done)
+    exchange_end(&r->x, last, trailers);
+    if (r->item.done)
         client_run(c);
 }
 
 void client_stop_body(struct client *c, const struct fault *f)
 {
-    struct ask *a = c->reading;
+    struct request *r = c->reading;
     c->state = CLIENT_LAST;
     c->reading = NULL;
-    ask_release(a);
-    exchange_refuse(&a->x, f);
+    request_release(r);
+    exchange_refuse(&r->x, f);
     client_run(c);
 }
 
 /* Trailers are kept until all have come: where there is no room, the request is refused. */
 static bool client_has_trailer_room(struct client *c)
 {
-    struct ask *a = c->reading;
+    struct request *r = c->reading;
     struct fault f;
-    if (a->x.body.trailer_cap == 0)
+    if (r->x.body.trailer_cap == 0)
         return true;
-    exchange_count(&a->x);
-    if (client_may_gather(c, a->x.body.trailer_len, &f))
+    exchange_count(&r->x);
+    if (client_may_gather(c, r->x.body.trailer_len, &f))
         return true;
     client_stop_body(c, &f);
     return false;
@@ -66,8 +66,8 @@ static bool client_has_trailer_room(struct client *c)
  * brought leaves together. False: it is bad and was refused. */
 static bool client_feed_body(struct client *c, char *room, struct str *data)
 {
-    struct ask *a = c->reading;
-    struct h1_body *body = &a->x.body;
+    struct request *r = c->reading;
+    struct h1_body *body = &r->x.body;
     ssize_t used = h1_body_feed_joined(body, &c->in, room, data);
     if (used < 0) {
         struct fault f;
@@ -75,49 +75,49 @@ static bool client_feed_body(struct client *c, char *room, struct str *data)
         client_stop_body(c, &f);
         return false;
     }
-    a->x.bytes_in += (size_t)used;
+    r->x.bytes_in += (size_t)used;
     c->in = str_from_byte(c->in, (size_t)used);
     return client_has_trailer_room(c);
 }
 
-/* Begins A with what is there of its body. */
-static void ask_start_with(struct ask *a)
+/* Begins R with what is there of its body. */
+static void request_start_with(struct request *r)
 {
-    struct client *c = a->c;
-    struct h1_body *body = &a->x.body;
+    struct client *c = r->c;
+    struct h1_body *body = &r->x.body;
     char room[H1_BODY_JOIN];
     struct str data = {NULL, 0};
     if (!client_feed_body(c, room, &data))
         return;
-    exchange_start(&a->x, data, h1_body_is_done(body) && body->trailer_len == 0);
-    if (c->reading == a && h1_body_is_done(body))
+    exchange_start(&r->x, data, h1_body_is_done(body) && body->trailer_len == 0);
+    if (c->reading == r && h1_body_is_done(body))
         client_body_ended(c, str_make(NULL, 0));
 }
 
-void ask_start(struct ask *a)
+void request_start(struct request *r)
 {
-    if (a->c->reading == a && a->c->in.len > 0)
-        ask_start_with(a);
+    if (r->c->reading == r && r->c->in.len > 0)
+        request_start_with(r);
     else
-        exchange_start(&a->x, str_make(NULL, 0), h1_body_is_done(&a->x.body));
+        exchange_start(&r->x, str_make(NULL, 0), h1_body_is_done(&r->x.body));
 }
 
 void client_read_body(struct client *c)
 {
-    struct ask *a = c->reading;
-    struct h1_body *body = &a->x.body;
+    struct request *r = c->reading;
+    struct h1_body *body = &r->x.body;
     char room[H1_BODY_JOIN];
     struct str data = {NULL, 0};
-    ask_release(a);
+    request_release(r);
     if (!h1_body_is_done(body) && !client_feed_body(c, room, &data))
         return;
     if (h1_body_is_done(body)) {
         client_body_ended(c, data);
-    } else if (a->item.done && !ask_may_skip(a)) {
+    } else if (r->item.done && !request_may_skip(r)) {
         struct fault f;
         fault_say(&f, FAULT_BAD_REQUEST, "it was answered, and the rest of its body is too much");
         client_stop_body(c, &f);
-    } else if (!exchange_body(&a->x, data)) {
+    } else if (!exchange_body(&r->x, data)) {
         c->body_full = true;
     }
 }

@@ -15,7 +15,7 @@
 #include "net/stream_share.h"
 
 enum {
-    SPARE_ASKS = 256,
+    SPARE_REQUESTS = 256,
     REST_MS = 5000,  /* between two reads of a body that nobody waits for any more */
     CLOSED_A_MS = 32 /* idle connections in a drain: the others go on meanwhile */
 };
@@ -25,29 +25,29 @@ static const struct client_conf *client_conf(const struct client *c)
     return &c->cs->engine->use->conf->client;
 }
 
-static struct ask *ask_at(struct order_item *item)
+static struct request *request_at(struct order_item *item)
 {
-    return container_of(item, struct ask, item);
+    return container_of(item, struct request, item);
 }
 
 /* ---- reading */
 
 /* Answers with F in its turn and reads no more. */
-static void client_refuse(struct client *c, struct ask *a, const struct fault *f)
+static void client_refuse(struct client *c, struct request *r, const struct fault *f)
 {
     c->state = CLIENT_LAST;
-    order_push(&c->order, &a->item, true);
-    a->item.started = true;
-    a->keep_alive = false;
-    exchange_count(&a->x);
-    exchange_refuse(&a->x, f);
+    order_push(&c->order, &r->item, true);
+    r->item.started = true;
+    r->keep_alive = false;
+    exchange_count(&r->x);
+    exchange_refuse(&r->x, f);
 }
 
 static void client_refuse_new(struct client *c, enum fault_code code, const char *text)
 {
     struct fault f;
     fault_say(&f, code, text);
-    client_refuse(c, ask_new(c), &f);
+    client_refuse(c, request_open(c), &f);
 }
 
 /* The first bytes of a connection may be another protocol's. True: dealt with. */
@@ -66,9 +66,9 @@ static bool client_is_foreign(struct client *c)
 }
 
 /* Parses the head of N bytes into a new exchange. False: it has been refused. */
-static bool client_parse(struct client *c, struct ask *a, size_t n)
+static bool client_parse(struct client *c, struct request *r, size_t n)
 {
-    struct exchange *x = &a->x;
+    struct exchange *x = &r->x;
     struct str bytes = arena_dup(&x->arena, str_make(c->in.p, n));
     struct h1_error e;
     struct fault f;
@@ -79,14 +79,14 @@ static bool client_parse(struct client *c, struct ask *a, size_t n)
         return true;
     }
     fault_say(&f, e.code, e.reason);
-    client_refuse(c, a, &f);
+    client_refuse(c, r, &f);
     return false;
 }
 
 /* A whole head of N bytes is there. */
 static void client_take_head(struct client *c, size_t n)
 {
-    struct ask *a = ask_new(c);
+    struct request *r = request_open(c);
     c->scanned = 0;
     if (++c->heads == CLIENT_HEADS_A_TURN)
         loop_post_next(c->cs->engine->loop, &c->rested);
@@ -94,23 +94,23 @@ static void client_take_head(struct client *c, size_t n)
     c->seen_request = true;
     c->timer_is = TIMER_NONE;
     deadline_clear(&c->timer);
-    if (!client_parse(c, a, n))
+    if (!client_parse(c, r, n))
         return;
     c->in = str_from_byte(c->in, n);
-    const struct h1_head *head = &a->x.head;
+    const struct h1_head *head = &r->x.head;
     bool switches = head->method.id == METHOD_CONNECT || fields_has(&head->fields, FIELD_UPGRADE);
-    a->keep_alive = forward_keep_alive(head);
-    order_push(&c->order, &a->item, head->method.is_safe && !switches);
+    r->keep_alive = forward_keep_alive(head);
+    order_push(&c->order, &r->item, head->method.is_safe && !switches);
     if (switches)
-        c->switching = a;
-    if (h1_body_is_done(&a->x.body)) {
-        client_request_ended(c, a);
+        c->switching = r;
+    if (h1_body_is_done(&r->x.body)) {
+        client_request_ended(c, r);
     } else {
         c->state = CLIENT_BODY;
-        c->reading = a;
+        c->reading = r;
     }
     if (c->order.n > 1) /* else it is counted as it begins */
-        exchange_count(&a->x);
+        exchange_count(&r->x);
     client_run(c);
 }
 
@@ -134,7 +134,7 @@ static bool client_read_head(struct client *c)
     struct fault f;
     enum room room = client_room(c, n, &f);
     if (room == ROOM_NONE)
-        client_refuse(c, ask_new(c), &f);
+        client_refuse(c, request_open(c), &f);
     else if (n > 0 && room == ROOM_ENOUGH)
         client_take_head(c, n);
     else
@@ -157,7 +157,7 @@ static void client_set_timer(struct client *c, bool has_read)
         is = TIMER_REST;
         ms = client_conf(c)->body_timeout;
         ms = ms > 0 && ms < REST_MS ? ms : REST_MS;
-    } else if (c->state == CLIENT_BODY && !c->blocked && !ask_may_wait(c->reading)) {
+    } else if (c->state == CLIENT_BODY && !c->blocked && !request_may_wait(c->reading)) {
         is = TIMER_BODY;
         ms = client_conf(c)->body_timeout;
     } else if (c->state == CLIENT_HEAD && c->has_partial && !c->blocked) {
@@ -175,12 +175,12 @@ static void client_set_timer(struct client *c, bool has_read)
 }
 
 /* Cancels what has not been answered. */
-static void client_drop_asks(struct client *c)
+static void client_drop_requests(struct client *c)
 {
     struct order_item *item;
     while ((item = order_first(&c->order)) != NULL) {
-        bool is_answered = item->done && ask_at(item)->held == NULL;
-        ask_close(ask_at(item), is_answered ? FAULT_NONE : FAULT_CLIENT_GONE);
+        bool is_answered = item->done && request_at(item)->held == NULL;
+        request_close(request_at(item), is_answered ? FAULT_NONE : FAULT_CLIENT_GONE);
     }
 }
 
@@ -191,7 +191,7 @@ static void client_finish(struct client *c)
     c->finishing = true;
     c->state = CLIENT_LAST;
     client_set_timer(c, false);
-    client_drop_asks(c);
+    client_drop_requests(c);
     clients_flush(c->cs);
     if (c->stream == NULL || stream_pending(c->stream) > 0)
         return; /* on_drain() or the write timeout goes on */
@@ -212,19 +212,19 @@ static bool client_retire(struct client *c)
 {
     struct order_item *first;
     while ((first = order_first(&c->order)) != NULL && first->done) {
-        struct ask *a = ask_at(first);
-        bool ends = !a->out.keep_alive;
-        if (c->reading == a && (!ends || a->is_told))
+        struct request *r = request_at(first);
+        bool ends = !r->out.keep_alive;
+        if (c->reading == r && (!ends || r->is_told))
             break; /* the rest of its body is read first, or some of it */
-        c->cut = c->cut || (a->cut && a->out.framing == H1_FRAMING_CLOSE);
-        ask_close(a, FAULT_NONE);
+        c->cut = c->cut || (r->cut && r->out.framing == H1_FRAMING_CLOSE);
+        request_close(r, FAULT_NONE);
         if (ends) {
             client_finish(c);
             return false;
         }
         first = order_first(&c->order);
         if (first != NULL)
-            ask_promote(ask_at(first));
+            request_promote(request_at(first));
     }
     return true;
 }
@@ -244,7 +244,7 @@ void client_run(struct client *c)
         if (!client_retire(c))
             break;
         while (c->state != CLIENT_TUNNEL && (next = client_next(c)) != NULL)
-            ask_start(ask_at(next));
+            request_start(request_at(next));
     } while (c->again && c->state != CLIENT_CLOSED && c->state != CLIENT_TUNNEL);
     c->running = false;
     if (c->state == CLIENT_CLOSED || c->state == CLIENT_TUNNEL || c->finishing)
@@ -273,7 +273,7 @@ static bool client_is_mid_answer(const struct client *c)
 {
     const struct order_item *first = order_first(&c->order);
     return first != NULL && !first->done &&
-           container_of(first, const struct ask, item)->x.res == HALF_BODY;
+           container_of(first, const struct request, item)->x.res == HALF_BODY;
 }
 
 static size_t on_data(void *arg, const char *p, size_t n)
@@ -326,7 +326,7 @@ static void on_drain(void *arg)
     }
     struct order_item *first = order_first(&c->order);
     if (first != NULL)
-        exchange_pause(&ask_at(first)->x, false);
+        exchange_pause(&request_at(first)->x, false);
     client_run(c);
 }
 
@@ -356,7 +356,7 @@ static void on_timer(void *arg)
         break;
     case TIMER_BODY:
     case TIMER_REST:
-        if (c->timer_is == TIMER_BODY && ask_may_wait(c->reading)) {
+        if (c->timer_is == TIMER_BODY && request_may_wait(c->reading)) {
             client_set_timer(c, false); /* an answer has overtaken it */
             break;
         }
@@ -365,7 +365,7 @@ static void on_timer(void *arg)
         client_stop_body(c, &f);
         break;
     case TIMER_TOLD:
-        ask_release(c->reading);
+        request_release(c->reading);
         client_run(c);
         break;
     default:
@@ -386,8 +386,8 @@ static void on_write_timer(void *arg)
     log_limited(LOG_LEVEL_INFO, "%s: took no byte of its answer for client.write_timeout",
                 c->from.peer_text);
     struct order_item *first = order_first(&c->order);
-    if (first != NULL && ask_at(first)->x.fault == FAULT_NONE)
-        ask_at(first)->x.sentence =
+    if (first != NULL && request_at(first)->x.fault == FAULT_NONE)
+        request_at(first)->x.sentence =
             STR("the client took no byte of its answer for client.write_timeout");
     stream_abort(c->stream);
     client_close(c);
@@ -415,7 +415,7 @@ void client_close(struct client *c)
         cs->gathering = NULL;
         cs->gathered = 0;
     }
-    client_drop_asks(c);
+    client_drop_requests(c);
     client_wait_end(c);
     tunnel_close(c->tunnel);
     c->tunnel = NULL;
@@ -484,7 +484,7 @@ void clients_init(struct clients *cs, struct engine *e, _Atomic unsigned *total,
     cs->next_id = e->next_id;
     list_init(&cs->all);
     room_init(cs);
-    slab_init(&e->asks, sizeof(struct ask), SPARE_ASKS);
+    slab_init(&e->requests, sizeof(struct request), SPARE_REQUESTS);
     loop_add_turn(e->loop, &cs->flush, on_turn, cs);
 }
 
@@ -492,7 +492,7 @@ void clients_clear(struct clients *cs)
 {
     loop_remove_turn(&cs->flush);
     room_clear(cs);
-    slab_clear(&cs->engine->asks);
+    slab_clear(&cs->engine->requests);
     free(cs->gather);
 }
 

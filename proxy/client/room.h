@@ -5,7 +5,7 @@
 #ifndef TLSFAN_CLIENT_ROOM_H
 #define TLSFAN_CLIENT_ROOM_H
 
-#include "client/ask.h"
+#include "client/client_impl.h"
 
 enum room {
     ROOM_ENOUGH, /* go on; there or later it may be 503 */

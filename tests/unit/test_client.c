@@ -227,7 +227,7 @@ static void nothing_follows_a_cut(void **state)
     fixture_write(a, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
     fixture_settle(&rig.f);
     bool is_a = order_first(&c->order) != NULL &&
-                container_of(order_first(&c->order), struct ask, item)->x.res == HALF_BODY;
+                container_of(order_first(&c->order), struct request, item)->x.res == HALF_BODY;
     int first = is_a ? a : b;
     if (!is_a)
         fixture_write(b, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -332,7 +332,7 @@ static void full_buffer_is_forgotten_with_its_body(void **state)
     rig_send(&rig, fd, "POST http://%P/a HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nab");
     int origin = rig_accept(&rig, "ab");
     struct client *c = rig_client(&rig);
-    assert_ptr_equal(c->reading, container_of(order_first(&c->order), struct ask, item));
+    assert_ptr_equal(c->reading, container_of(order_first(&c->order), struct request, item));
     c->body_full = true; /* as exchange_body() said of the last piece */
     rig_send(&rig, fd, "cd");
     fixture_write(origin, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A client connection and its requests, for the files of this folder alone: client.c reads,
  * answers.c writes. */
-#ifndef TLSFAN_CLIENT_ASK_H
-#define TLSFAN_CLIENT_ASK_H
+#ifndef TLSFAN_CLIENT_CLIENT_IMPL_H
+#define TLSFAN_CLIENT_CLIENT_IMPL_H
 
 #include "client/client.h"
 #include "exchange/order.h"
@@ -29,16 +29,17 @@ struct client {
     enum client_state state;
     struct conf *conf; /* the listener's snapshot: keeps from.forward */
     struct source_side from;
-    char fixed_name[256];  /* what from.fixed points to */
-    char *user;            /* and from.user; NULL: none */
-    struct order order;    /* of struct ask */
-    struct ask *reading;   /* whose body comes now: set exactly in CLIENT_BODY, else NULL */
-    struct ask *switching; /* CONNECT or Upgrade: what comes next depends on its answer; or NULL */
-    unsigned heads;        /* taken since on_data() was called */
-    struct post rested;    /* more of them, in the next turn */
-    struct str in;         /* what on_data() has not used up yet; empty outside it */
-    size_t scanned;        /* of an incomplete head */
-    bool has_partial;      /* on_data() left bytes: a head has begun */
+    char fixed_name[256];    /* what from.fixed points to */
+    char *user;              /* and from.user; NULL: none */
+    struct order order;      /* of struct request */
+    struct request *reading; /* whose body comes now: set exactly in CLIENT_BODY, else NULL */
+    struct request
+        *switching;     /* CONNECT or Upgrade: what comes next depends on its answer; or NULL */
+    unsigned heads;     /* taken since on_data() was called */
+    struct post rested; /* more of them, in the next turn */
+    struct str in;      /* what on_data() has not used up yet; empty outside it */
+    size_t scanned;     /* of an incomplete head */
+    bool has_partial;   /* on_data() left bytes: a head has begun */
     bool seen_request;
     bool running, again; /* client_run() is on the stack, and must look once more */
     bool blocked;        /* the stream is paused */
@@ -64,12 +65,12 @@ struct client {
     struct reap reap;
 };
 
-/* One request of a client. From the engine's slab; closed by ask_close(). */
-struct ask {
+/* One request of a client. From the engine's slab; closed by request_close(). */
+struct request {
     struct exchange x;
-    struct client *c; /* borrowed; valid until ask_close() */
+    struct client *c; /* borrowed; valid until request_close() */
     struct order_item item;
-    struct evbuffer *held; /* answer whose turn has not come, or that ask_release() lets go */
+    struct evbuffer *held; /* answer whose turn has not come, or that request_release() lets go */
     struct h1_out out;
     bool keep_alive;        /* the client wants to go on after it */
     bool cut;               /* the answer ends here and is not whole */
@@ -87,38 +88,38 @@ void client_close(struct client *c);
 
 /* ---- body.c */
 
-/* Begins A with what is already there of its body. A body that is bad from its first byte is
+/* Begins R with what is already there of its body. A body that is bad from its first byte is
  * refused. */
-void ask_start(struct ask *a);
+void request_start(struct request *r);
 /* The next part of the body that is being read. */
 void client_read_body(struct client *c);
 /* It is bad or too slow: F is the answer, and nothing more is read. */
 void client_stop_body(struct client *c, const struct fault *f);
-/* The request of A is whole. */
-void client_request_ended(struct client *c, const struct ask *a);
+/* The request of R is whole. */
+void client_request_ended(struct client *c, const struct request *r);
 
 /* ---- answers.c */
 
 /* For a new request of C. */
-struct ask *ask_new(struct client *c);
-/* Cancels what is under way and takes A out of the order. */
-void ask_close(struct ask *a, enum fault_code fault);
+struct request *request_open(struct client *c);
+/* Cancels what is under way and takes R out of the order. */
+void request_close(struct request *r, enum fault_code fault);
 
 extern const struct source_ops client_source;
 
-/* The client of A rightly sends no body: its answer has begun, or no 100 has left for it. */
-bool ask_may_wait(const struct ask *a);
-/* If the answer of A is whole before its request is, the rest of the body is read and dropped, and
+/* The client of R rightly sends no body: its answer has begun, or no 100 has left for it. */
+bool request_may_wait(const struct request *r);
+/* If the answer of R is whole before its request is, the rest of the body is read and dropped, and
  * the connection goes on behind it. Not when that is much or takes long, nor where the client may
  * never send it, for it waits for 100 (RFC 9110 §10.1.1). Nor behind the body of a CONNECT, though
  * it has come: for another reader it is what follows the request. */
-bool ask_may_skip(const struct ask *a);
-/* A is first in line now: what was held goes out. */
-void ask_promote(struct ask *a);
-/* The client of A has sent some of its body, or has had time to: an answer that came right behind
+bool request_may_skip(const struct request *r);
+/* R is first in line now: what was held goes out. */
+void request_promote(struct request *r);
+/* The client of R has sent some of its body, or has had time to: an answer that came right behind
  * 100 goes out. Before, one read of the client's could take both, and there are those that lose the
  * second then, and wait for it for ever (Java's HttpURLConnection). */
-void ask_release(struct ask *a);
+void request_release(struct request *r);
 /* Bytes for the client, gathered until the end of the turn. */
 void client_write(struct client *c, const struct iovec *iov, int n);
 /* Sends what is gathered, whoever it is for. */
