@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Admission: see admit.h. */
-#include "client/admit.h"
+/* Who gets a place: judged as soon as a connection is accepted. 403 when client.allow does not have
+ * its peer, 503 when there are too many, or when descriptors are used up and no idle connection to
+ * an origin can be given up for it. */
+#include "client/client_impl.h"
 
 #include <errno.h>
 

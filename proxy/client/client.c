@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests in: one connection's heads and bodies become exchanges. What arrives together runs
- * together (order.h); reading stops while room.c says so. client_run() is the one
- * place where things begin and end; it may be called from any callback. */
+/* A connection from its first byte to its end, and its timers. client_run() is the one place where
+ * requests begin and end; it may be called from any callback. */
 #include "client/client.h"
 
 #include <stdlib.h>
 
 #include "base/log_limit.h"
-#include "client/admit.h"
-#include "client/room.h"
+#include "client/client_impl.h"
 #include "exchange/expect.h"
 #include "exchange/hold.h"
 #include "exchange/tunnel.h"
@@ -20,133 +18,10 @@ enum {
     CLOSED_A_MS = 32 /* idle connections in a drain: the others go on meanwhile */
 };
 
-static const struct client_conf *client_conf(const struct client *c)
-{
-    return &c->cs->engine->use->conf->client;
-}
-
-static struct request *request_at(struct order_item *item)
-{
-    return container_of(item, struct request, item);
-}
-
-/* ---- reading */
-
-/* Answers with F in its turn and reads no more. */
-static void client_refuse(struct client *c, struct request *r, const struct fault *f)
-{
-    c->state = CLIENT_LAST;
-    order_push(&c->order, &r->item, true);
-    r->item.started = true;
-    r->keep_alive = false;
-    exchange_count(&r->x);
-    exchange_refuse(&r->x, f);
-}
-
-static void client_refuse_new(struct client *c, enum fault_code code, const char *text)
-{
-    struct fault f;
-    fault_say(&f, code, text);
-    client_refuse(c, request_open(c), &f);
-}
-
-/* The first bytes of a connection may be another protocol's. True: dealt with. */
-static bool client_is_foreign(struct client *c)
-{
-    bool is_silent = false;
-    const char *what = h1_foreign(c->in.p, c->in.len, &is_silent);
-    if (c->seen_request || what == NULL)
-        return false;
-    log_limited(LOG_LEVEL_WARNING, "%s: %s", c->from.peer_text, what);
-    if (is_silent)
-        client_close(c);
-    else
-        client_refuse_new(c, FAULT_BAD_REQUEST, what);
-    return true;
-}
-
-/* Parses the head of N bytes into a new exchange. False: it has been refused. */
-static bool client_parse(struct client *c, struct request *r, size_t n)
-{
-    struct exchange *x = &r->x;
-    struct str bytes = arena_dup(&x->arena, str_make(c->in.p, n));
-    struct h1_error e;
-    struct fault f;
-    x->bytes_in = n;
-    if (h1_parse_request(&x->head, bytes.p, bytes.len, client_conf(c)->lenient, &e) &&
-        h1_body_of_request(&x->body, &x->head, &e)) {
-        x->body.max_trailer = client_conf(c)->max_head;
-        return true;
-    }
-    fault_say(&f, e.code, e.reason);
-    client_refuse(c, r, &f);
-    return false;
-}
-
-/* A whole head of N bytes is there. */
-static void client_take_head(struct client *c, size_t n)
-{
-    struct request *r = request_open(c);
-    c->scanned = 0;
-    if (++c->heads == CLIENT_HEADS_A_TURN)
-        loop_post_next(c->cs->engine->loop, &c->rested);
-    c->waits_since = 0;
-    c->seen_request = true;
-    c->timer_is = TIMER_NONE;
-    deadline_clear(&c->timer);
-    if (!client_parse(c, r, n))
-        return;
-    c->in = str_from_byte(c->in, n);
-    const struct h1_head *head = &r->x.head;
-    bool switches = head->method.id == METHOD_CONNECT || fields_has(&head->fields, FIELD_UPGRADE);
-    r->keep_alive = forward_keep_alive(head);
-    order_push(&c->order, &r->item, head->method.is_safe && !switches);
-    if (switches)
-        c->switching = r;
-    if (h1_body_is_done(&r->x.body)) {
-        client_request_ended(c, r);
-    } else {
-        c->state = CLIENT_BODY;
-        c->reading = r;
-    }
-    if (c->order.n > 1) /* else it is counted as it begins */
-        exchange_count(&r->x);
-    client_run(c);
-}
-
-/* False: more bytes are needed. */
-static bool client_read_head(struct client *c)
-{
-    bool lenient = client_conf(c)->lenient;
-    if (c->scanned == 0 && c->in.p[0] == '\r' && c->in.len >= 2 && c->in.p[1] == '\n') {
-        c->in = str_from_byte(c->in, 2); /* an empty line before a request (RFC 9112 §2.2) */
-        return true;
-    }
-    if (c->scanned == 0 && client_is_foreign(c))
-        return true;
-    size_t n = h1_head_end(c->in.p, c->in.len, &c->scanned, lenient);
-    size_t max = client_conf(c)->max_head;
-    if (n > max || (n == 0 && c->in.len >= max)) {
-        client_refuse_new(c, FAULT_HEAD_TOO_LARGE,
-                          "the request head is larger than client.max_head");
-        return true;
-    }
-    struct fault f;
-    enum room room = client_room(c, n, &f);
-    if (room == ROOM_NONE)
-        client_refuse(c, request_open(c), &f);
-    else if (n > 0 && room == ROOM_ENOUGH)
-        client_take_head(c, n);
-    else
-        return false;
-    return true;
-}
-
 /* ---- flow */
 
-/* Which timeout runs now. HAS_READ: something has just come, which moves that of a body; all others
- * run from when they began. */
-static void client_set_timer(struct client *c, bool has_read)
+/* Those that are not moved run from when they began. */
+void client_set_timer(struct client *c, bool has_read)
 {
     enum client_timer is = TIMER_NONE;
     int64_t ms = 0;
@@ -177,10 +52,10 @@ static void client_set_timer(struct client *c, bool has_read)
 /* Cancels what has not been answered. */
 static void client_drop_requests(struct client *c)
 {
-    struct order_item *item;
-    while ((item = order_first(&c->order)) != NULL) {
-        bool is_answered = item->done && request_at(item)->held == NULL;
-        request_close(request_at(item), is_answered ? FAULT_NONE : FAULT_CLIENT_GONE);
+    struct request *r;
+    while ((r = client_first(c)) != NULL) {
+        bool is_answered = r->item.done && r->held == NULL;
+        request_close(r, is_answered ? FAULT_NONE : FAULT_CLIENT_GONE);
     }
 }
 
@@ -210,9 +85,8 @@ static void client_finish(struct client *c)
  */
 static bool client_retire(struct client *c)
 {
-    struct order_item *first;
-    while ((first = order_first(&c->order)) != NULL && first->done) {
-        struct request *r = request_at(first);
+    struct request *r;
+    while ((r = client_first(c)) != NULL && r->item.done) {
         bool ends = !r->out.keep_alive;
         if (c->reading == r && (!ends || r->is_told))
             break; /* the rest of its body is read first, or some of it */
@@ -222,9 +96,8 @@ static bool client_retire(struct client *c)
             client_finish(c);
             return false;
         }
-        first = order_first(&c->order);
-        if (first != NULL)
-            request_promote(request_at(first));
+        if ((r = client_first(c)) != NULL)
+            request_promote(r);
     }
     return true;
 }
@@ -240,11 +113,11 @@ void client_run(struct client *c)
     c->running = true;
     do {
         c->again = false;
-        struct order_item *next;
+        struct request *next;
         if (!client_retire(c))
             break;
         while (c->state != CLIENT_TUNNEL && (next = client_next(c)) != NULL)
-            request_start(request_at(next));
+            request_start(next);
     } while (c->again && c->state != CLIENT_CLOSED && c->state != CLIENT_TUNNEL);
     c->running = false;
     if (c->state == CLIENT_CLOSED || c->state == CLIENT_TUNNEL || c->finishing)
@@ -271,36 +144,13 @@ static void on_rested(void *arg)
 /* True when a part of an answer has been given away, but not its end. */
 static bool client_is_mid_answer(const struct client *c)
 {
-    const struct order_item *first = order_first(&c->order);
-    return first != NULL && !first->done &&
-           container_of(first, const struct request, item)->x.res == HALF_BODY;
+    const struct request *first = client_first(c);
+    return first != NULL && !first->item.done && first->x.res == HALF_BODY;
 }
 
 static size_t on_data(void *arg, const char *p, size_t n)
 {
-    struct client *c = arg;
-    c->in = str_make(p, n);
-    c->heads = 0;
-    bool more = true;
-    while (more && c->in.len > 0 && !c->blocked) {
-        if (c->state == CLIENT_HEAD)
-            more = client_read_head(c);
-        else if (c->state == CLIENT_BODY)
-            client_read_body(c);
-        else
-            break;
-        if (c->state == CLIENT_BODY || c->state == CLIENT_HEAD)
-            client_set_flow(c);
-    }
-    size_t left = c->in.len;
-    c->in = str_make(NULL, 0);
-    if (c->state == CLIENT_CLOSED)
-        return n;
-    bool is_last = c->state == CLIENT_LAST;
-    c->dropped = c->dropped || (is_last && left > 0);
-    c->has_partial = left > 0;
-    client_set_timer(c, true);
-    return is_last ? n : n - left; /* whatever follows the last request will not be answered */
+    return client_read(arg, p, n);
 }
 
 /* The client has gone, or will send no more: like other proxies we take the end of its side for its
@@ -324,9 +174,9 @@ static void on_drain(void *arg)
         client_finish(c);
         return;
     }
-    struct order_item *first = order_first(&c->order);
+    struct request *first = client_first(c);
     if (first != NULL)
-        exchange_pause(&request_at(first)->x, false);
+        exchange_pause(&first->x, false);
     client_run(c);
 }
 
@@ -350,8 +200,8 @@ static void on_timer(void *arg)
     struct fault f;
     switch (c->timer_is) {
     case TIMER_HEAD:
-        client_refuse_new(c, FAULT_REQUEST_TIMEOUT,
-                          "the request head took longer than client.header_timeout");
+        client_refuse(c, FAULT_REQUEST_TIMEOUT,
+                      "the request head took longer than client.header_timeout");
         client_run(c);
         break;
     case TIMER_BODY:
@@ -385,10 +235,9 @@ static void on_write_timer(void *arg)
     }
     log_limited(LOG_LEVEL_INFO, "%s: took no byte of its answer for client.write_timeout",
                 c->from.peer_text);
-    struct order_item *first = order_first(&c->order);
-    if (first != NULL && request_at(first)->x.fault == FAULT_NONE)
-        request_at(first)->x.sentence =
-            STR("the client took no byte of its answer for client.write_timeout");
+    struct request *first = client_first(c);
+    if (first != NULL && first->x.fault == FAULT_NONE)
+        first->x.sentence = STR("the client took no byte of its answer for client.write_timeout");
     stream_abort(c->stream);
     client_close(c);
 }

@@ -20,7 +20,7 @@ struct clients {
     char *gather;             /* heap, CLIENT_GATHER_MAX: small writes of one turn, joined */
     struct claim joining;     /* guards `gather` while bytes go in or out */
     struct turn flush;
-    struct list waiting; /* struct client that wait for memory, longest first: room.h */
+    struct list waiting; /* struct client that wait for memory, longest first: client_memory.c */
     unsigned n_waiting;
     struct deadline wait;
 };
@@ -36,7 +36,7 @@ void clients_init(struct clients *cs, struct engine *e, _Atomic unsigned *total,
 /* Every client must be gone. */
 void clients_clear(struct clients *cs);
 
-/* Serves FD, accepted on L from PEER, if it is admitted (client/admit.h); owns it. */
+/* Serves FD, accepted on L from PEER, if it is admitted (admit.c); owns it. */
 void client_open(struct clients *cs, int fd, const struct addr *peer,
                  const struct client_listener *l);
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A client connection and its requests, for the files of this folder alone: client.c reads,
- * answers.c writes. */
+/* A client connection and its requests, for the files of this folder alone. */
 #ifndef TLSFAN_CLIENT_CLIENT_IMPL_H
 #define TLSFAN_CLIENT_CLIENT_IMPL_H
 
@@ -16,6 +15,9 @@ enum client_state {
     CLIENT_CLOSED  /* waits for the reaper */
 };
 
+/* What `timer` ends. */
+enum client_timer { TIMER_NONE, TIMER_IDLE, TIMER_HEAD, TIMER_BODY, TIMER_REST, TIMER_TOLD };
+
 enum {
     CLIENT_HEADS_A_TURN = 32, /* taken of one client, when they have come at once */
     CLIENT_GATHER_MAX = 16384 /* bytes joined before a write */
@@ -29,17 +31,16 @@ struct client {
     enum client_state state;
     struct conf *conf; /* the listener's snapshot: keeps from.forward */
     struct source_side from;
-    char fixed_name[256];    /* what from.fixed points to */
-    char *user;              /* and from.user; NULL: none */
-    struct order order;      /* of struct request */
-    struct request *reading; /* whose body comes now: set exactly in CLIENT_BODY, else NULL */
-    struct request
-        *switching;     /* CONNECT or Upgrade: what comes next depends on its answer; or NULL */
-    unsigned heads;     /* taken since on_data() was called */
-    struct post rested; /* more of them, in the next turn */
-    struct str in;      /* what on_data() has not used up yet; empty outside it */
-    size_t scanned;     /* of an incomplete head */
-    bool has_partial;   /* on_data() left bytes: a head has begun */
+    char fixed_name[256];      /* what from.fixed points to */
+    char *user;                /* and from.user; NULL: none */
+    struct order order;        /* of struct request */
+    struct request *reading;   /* whose body comes now: set exactly in CLIENT_BODY, else NULL */
+    struct request *switching; /* CONNECT or Upgrade: its answer says what comes next; or NULL */
+    unsigned heads;            /* taken since on_data() was called */
+    struct post rested;        /* more of them, in the next turn */
+    struct str in;             /* what on_data() has not used up yet; empty outside it */
+    size_t scanned;            /* of an incomplete head */
+    bool has_partial;          /* on_data() left bytes: a head has begun */
     bool seen_request;
     bool running, again; /* client_run() is on the stack, and must look once more */
     bool blocked;        /* the stream is paused */
@@ -50,14 +51,7 @@ struct client {
     bool cut;            /* and must not look like a proper end */
     bool said_last; /* the client itself asked to close: it sends nothing behind that request */
     bool dropped;   /* but it did, or was not read to its end: closing at once would reset it */
-    enum client_timer {
-        TIMER_NONE,
-        TIMER_IDLE,
-        TIMER_HEAD,
-        TIMER_BODY,
-        TIMER_REST,
-        TIMER_TOLD
-    } timer_is;
+    enum client_timer timer_is;
     struct deadline timer;
     struct deadline write_timer; /* write_timeout, while output waits */
     uint64_t write_mark;         /* bytes_out when it was set */
@@ -78,55 +72,89 @@ struct request {
     struct fields trailers; /* of the request */
 };
 
-/* ---- client.c */
+/* The first in line, whose answer is being written; NULL: there is none. */
+static inline struct request *client_first(const struct client *c)
+{
+    struct order_item *item = order_first(&c->order);
+    return item == NULL ? NULL : container_of(item, struct request, item);
+}
 
-/* Writes what is due, begins what may begin, reads on if it can. Call when anything has changed.
- * May close C. */
+static inline bool request_is_first(const struct request *r)
+{
+    return order_first(&r->c->order) == &r->item;
+}
+
+static inline const struct client_conf *client_conf(const struct client *c)
+{
+    return &c->cs->engine->use->conf->client;
+}
+
+/* ---- client.c: life, timers, and where things begin and end */
+/* Writes what is due, begins what may begin, reads on. For when anything has changed; may close. */
 void client_run(struct client *c);
+/* Which timeout runs now. HAS_READ: something has just come, which moves that of a body. */
+void client_set_timer(struct client *c, bool has_read);
 /* Closes at once; what was asked for is cancelled. Idempotent. */
 void client_close(struct client *c);
 
-/* ---- body.c */
-
-/* Begins R with what is already there of its body. A body that is bad from its first byte is
- * refused. */
-void request_start(struct request *r);
-/* The next part of the body that is being read. */
-void client_read_body(struct client *c);
-/* It is bad or too slow: F is the answer, and nothing more is read. */
+/* ---- client_read.c: heads and bodies in */
+/* What has come, as stream_user.on_data(). */
+size_t client_read(struct client *c, const char *p, size_t n);
+/* Answers with that fault in its turn, to no request that could be read, and reads no more. */
+void client_refuse(struct client *c, enum fault_code code, const char *text);
+/* The body that is being read is bad or too slow: F is the answer. */
 void client_stop_body(struct client *c, const struct fault *f);
-/* The request of R is whole. */
-void client_request_ended(struct client *c, const struct request *r);
+/* Begins R with what is there of its body; one that is bad from its first byte is refused. */
+void request_start(struct request *r);
 
-/* ---- answers.c */
-
-/* For a new request of C. */
-struct request *request_open(struct client *c);
-/* Cancels what is under way and takes R out of the order. */
-void request_close(struct request *r, enum fault_code fault);
-
-extern const struct source_ops client_source;
-
-/* The client of R rightly sends no body: its answer has begun, or no 100 has left for it. */
-bool request_may_wait(const struct request *r);
-/* If the answer of R is whole before its request is, the rest of the body is read and dropped, and
- * the connection goes on behind it. Not when that is much or takes long, nor where the client may
- * never send it, for it waits for 100 (RFC 9110 §10.1.1). Nor behind the body of a CONNECT, though
- * it has come: for another reader it is what follows the request. */
-bool request_may_skip(const struct request *r);
-/* R is first in line now: what was held goes out. */
-void request_promote(struct request *r);
-/* The client of R has sent some of its body, or has had time to: an answer that came right behind
- * 100 goes out. Before, one read of the client's could take both, and there are those that lose the
- * second then, and wait for it for ever (Java's HttpURLConnection). */
-void request_release(struct request *r);
-/* Bytes for the client, gathered until the end of the turn. */
-void client_write(struct client *c, const struct iovec *iov, int n);
+/* ---- client_write.c: bytes out, gathered; calls nobody back */
 /* Sends what is gathered, whoever it is for. */
 void clients_flush(struct clients *cs);
 /* True when more output waits than may: no more answers, so no more requests. */
 bool client_is_full(const struct client *c);
-/* Slows the first answer down, or lets it go on, as output waits. */
-void client_mind_output(struct client *c);
+/* Bytes of the answer of R: gathered until the end of the turn, or held until it is its turn. */
+void request_write(struct request *r, const struct iovec *iov, int n);
+/* R is first in line now: what was held goes out. */
+void request_promote(struct request *r);
+/* The client of R has sent some of its body, or has had time to: an answer that came right behind
+ * 100 goes out. */
+void request_release(struct request *r);
+
+/* ---- client_source.c: requests, and what is told of their answers */
+struct request *request_open(struct client *c);
+/* Cancels what is under way and takes R out of the order. */
+void request_close(struct request *r, enum fault_code fault);
+/* The client of R rightly sends no body: its answer has begun, or no 100 has left for it. */
+bool request_may_wait(const struct request *r);
+/* If the answer of R is whole before its request is, the rest of the body is read and dropped, and
+ * the connection goes on behind it. */
+bool request_may_skip(const struct request *r);
+extern const struct source_ops client_source;
+
+/* ---- client_memory.c: what may be read and begun as memory fills (max_memory) */
+enum room {
+    ROOM_ENOUGH, /* go on; there or later it may be 503 */
+    ROOM_LATER,  /* the client waits, and is blocked until client_run() is called for it */
+    ROOM_NONE    /* to be refused */
+};
+
+void room_init(struct clients *cs);
+void room_clear(struct clients *cs);
+/* Room for a head of HEAD bytes that is whole in c->in, or (0) for a part of one; NONE with F. */
+enum room client_room(struct client *c, size_t head, struct fault *f);
+/* C waits no more: it is closed. */
+void client_wait_end(struct client *c);
+/* False with F when N bytes of trailers are more than may be kept. */
+MUST_CHECK bool client_may_gather(struct client *c, size_t n, struct fault *f);
+/* Reads on, or stops reading: what would come has no place yet. */
+void client_set_flow(struct client *c);
+/* The next request that may begin, as order_next(). */
+struct request *client_next(struct client *c);
+
+/* ---- admit.c: who gets a place, before anything is done for a connection */
+/* True: FD may be served, and is counted in cs->total. False: it is ours no more; its peer gets 403
+ * or 503 and no place. */
+MUST_CHECK bool admit_client(struct clients *cs, int fd, const struct addr *peer,
+                             const struct client_listener *l);
 
 #endif

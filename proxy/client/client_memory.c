@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Clients and max_memory: see room.h. A connection that has answers to come waits for those, which
- * go on in any case; one that has none waits here, but not for long and not with many others. So
- * whoever comes is served or refused, whatever holds the memory. */
-#include "client/room.h"
+/* Clients and max_memory: as it fills, fewer requests of one connection are read and begun, until
+ * it is one at a time. A connection that has answers to come waits for those, which go on in any
+ * case; one that has none waits here, but not for long and not with many others. So whoever comes
+ * is served or refused, whatever holds the memory. */
+#include "client/client_impl.h"
 
 #include "exchange/hold.h"
 
@@ -138,10 +139,11 @@ void client_set_flow(struct client *c)
         stream_resume(c->stream);
 }
 
-struct order_item *client_next(struct client *c)
+struct request *client_next(struct client *c)
 {
-    const struct order_item *first = order_first(&c->order);
-    if (first != NULL && first->started && budget_is_tight(c->cs->engine->budget))
+    const struct request *first = client_first(c);
+    if (first != NULL && first->item.started && budget_is_tight(c->cs->engine->budget))
         return NULL;
-    return order_next(&c->order);
+    struct order_item *next = order_next(&c->order);
+    return next == NULL ? NULL : container_of(next, struct request, item);
 }

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Answers out: the one whose turn it is goes straight to the client, later ones wait in bounded
- * buffers and slow their upstream down. Small writes of a turn are gathered, so that a head, its
- * body, and the answers behind it leave in one system call. */
+/* A client as a source: its requests, and what their exchanges tell of the answers. */
 #include "client/client_impl.h"
 
 #include <stdlib.h>
@@ -17,54 +15,9 @@ enum {
     SKIP_LONG = 30 * 1000 * 1000  /* µs that they are read for, however slowly they come */
 };
 
-static const char joining[] = "the buffer that joins small writes";
-
 static struct request *request_of(struct exchange *x)
 {
     return container_of(x, struct request, x);
-}
-
-void clients_flush(struct clients *cs)
-{
-    struct client *c = cs->gathering;
-    size_t n = cs->gathered;
-    cs->gathering = NULL;
-    cs->gathered = 0;
-    if (c == NULL || n == 0 || c->stream == NULL)
-        return;
-    claim_take(&cs->joining, joining);
-    stream_put(c->stream, cs->gather, n);
-    claim_give(&cs->joining, joining);
-    client_mind_output(c);
-}
-
-void client_write(struct client *c, const struct iovec *iov, int n)
-{
-    struct clients *cs = c->cs;
-    struct iovec all[6];
-    size_t total = 0;
-    if (cs->gathering != c) {
-        clients_flush(cs);
-        cs->gathering = c;
-    }
-    for (int i = 0; i < n; i++) {
-        all[i + 1] = iov[i];
-        total += iov[i].iov_len;
-    }
-    claim_take(&cs->joining, joining);
-    bool is_full = cs->gathered + total > CLIENT_GATHER_MAX;
-    if (is_full) {
-        all[0] = (struct iovec){cs->gather, cs->gathered};
-        cs->gathered = 0;
-        stream_write(c->stream, all, n + 1);
-    }
-    for (int i = 0; i < n && !is_full; i++) {
-        memcpy(cs->gather + cs->gathered, iov[i].iov_base, iov[i].iov_len);
-        cs->gathered += iov[i].iov_len;
-    }
-    claim_give(&cs->joining, joining);
-    if (is_full)
-        client_mind_output(c);
 }
 
 struct request *request_open(struct client *c)
@@ -97,11 +50,6 @@ void request_close(struct request *r, enum fault_code fault)
     exchange_close(&r->x, fault);
 }
 
-static bool request_is_first(const struct request *r)
-{
-    return order_first(&r->c->order) == &r->item;
-}
-
 bool request_may_wait(const struct request *r)
 {
     const struct exchange *x = &r->x;
@@ -109,6 +57,9 @@ bool request_may_wait(const struct request *r)
     return x->res != HALF_HEAD || (x->expects_continue && !rbody_has_begun(&x->rbody) && !is_told);
 }
 
+/* Not when it is much or takes long, nor where the client may never send it, for it waits for 100
+ * (RFC 9110 §10.1.1). Nor behind the body of a CONNECT, though it has come: for another reader it
+ * is what follows the request. */
 bool request_may_skip(const struct request *r)
 {
     const struct exchange *x = &r->x;
@@ -125,78 +76,6 @@ static bool request_is_last(const struct request *r)
     return r->item.link.next == &r->c->order.items;
 }
 
-/* The first answer always has room for something, so that it can go on when the budget is spent. */
-static size_t client_bound(const struct client *c, bool is_first)
-{
-    size_t bound = budget_bound(c->cs->engine->budget, c->cs->engine->use->conf->client.buffer);
-    return is_first && bound < CLIENT_GATHER_MAX ? CLIENT_GATHER_MAX : bound;
-}
-
-bool client_is_full(const struct client *c)
-{
-    size_t waiting = c->stream == NULL ? 0 : stream_pending(c->stream);
-    return waiting > 0 && waiting > client_bound(c, true);
-}
-
-void client_mind_output(struct client *c)
-{
-    size_t waiting = c->stream == NULL ? 0 : stream_pending(c->stream);
-    if (waiting == 0)
-        deadline_clear(&c->write_timer);
-    else if (!deadline_is_set(&c->write_timer)) {
-        c->write_mark = c->stream->bytes_out;
-        deadline_set(&c->write_timer, c->cs->engine->use->conf->client.write_timeout);
-    }
-    struct order_item *first = order_first(&c->order);
-    if (first != NULL && client_is_full(c))
-        exchange_pause(&container_of(first, struct request, item)->x, true);
-}
-
-/* Bytes of the answer of R, in its turn or held. */
-static void request_emit(struct request *r, const struct iovec *iov, int n)
-{
-    size_t total = 0;
-    for (int i = 0; i < n; i++)
-        total += iov[i].iov_len;
-    r->x.bytes_out += total;
-    if (request_is_first(r) && !r->is_told) {
-        client_write(r->c, iov, n);
-        return;
-    }
-    if (r->held == NULL)
-        r->held = evbuffer_new();
-    for (int i = 0; i < n; i++)
-        evbuffer_add(r->held, iov[i].iov_base, iov[i].iov_len);
-    budget_add(r->x.engine->budget, (int64_t)total);
-    if (evbuffer_get_length(r->held) > client_bound(r->c, false))
-        exchange_pause(&r->x, true);
-}
-
-void request_promote(struct request *r)
-{
-    if (r->held == NULL)
-        return;
-    struct client *c = r->c;
-    size_t n = evbuffer_get_length(r->held);
-    clients_flush(c->cs);
-    stream_write_buffer(c->stream, r->held);
-    budget_add(r->x.engine->budget, -(int64_t)n);
-    evbuffer_free(r->held);
-    r->held = NULL;
-    client_mind_output(c);
-    if (stream_pending(c->stream) == 0)
-        exchange_pause(&r->x, false);
-}
-
-void request_release(struct request *r)
-{
-    if (!r->is_told)
-        return;
-    r->is_told = false;
-    if (request_is_first(r))
-        request_promote(r);
-}
-
 /* Serialises a head. Interim ones leave at once: the client waits for them. */
 static void request_emit_head(struct request *r, struct h1_head *head, const struct h1_out *out)
 {
@@ -205,7 +84,7 @@ static void request_emit_head(struct request *r, struct h1_head *head, const str
     char *dst = size <= sizeof small ? small : xmalloc(size);
     size_t n = h1_write_response(dst, head->status, head->reason, &head->fields, out);
     struct iovec iov = {dst, n};
-    request_emit(r, &iov, 1);
+    request_write(r, &iov, 1);
     if (dst != small)
         free(dst);
 }
@@ -248,11 +127,11 @@ static void on_body(struct exchange *x, const char *p, size_t n)
     char line[H1_CHUNK_HEAD_MAX];
     struct iovec iov[3] = {{NULL, 0}, {(char *)p, n}, {(char *)"\r\n", 2}};
     if (r->out.framing != H1_FRAMING_CHUNKED) {
-        request_emit(r, &iov[1], 1);
+        request_write(r, &iov[1], 1);
         return;
     }
     iov[0] = (struct iovec){line, h1_write_chunk_head(line, n)};
-    request_emit(r, iov, 3);
+    request_write(r, iov, 3);
 }
 
 static void on_end(struct exchange *x, const struct fields *trailers)
@@ -263,7 +142,7 @@ static void on_end(struct exchange *x, const struct fields *trailers)
         size_t size = h1_trailers_size(trailers);
         char *dst = size <= sizeof small ? small : xmalloc(size);
         struct iovec iov = {dst, h1_write_trailers(dst, trailers)};
-        request_emit(r, &iov, 1);
+        request_write(r, &iov, 1);
         if (dst != small)
             free(dst);
     }
@@ -316,7 +195,7 @@ static void on_tunnel(struct exchange *x, struct h1_head *head, struct stream *u
     if (head != NULL)
         request_emit_head(r, head, &out);
     else
-        request_emit(r, &established, 1);
+        request_write(r, &established, 1);
     clients_flush(c->cs);
     c->state = CLIENT_TUNNEL;
     deadline_clear(&c->timer);
@@ -338,7 +217,7 @@ static void on_connect_plain(struct exchange *x)
     struct client *c = r->c;
     struct str name = x->target.host.name;
     struct iovec established = {(char *)"HTTP/1.1 200 Connection established\r\n\r\n", 39};
-    request_emit(r, &established, 1);
+    request_write(r, &established, 1);
     r->out.keep_alive = x->req == HALF_DONE;
     r->item.done = true;
     if (name.len >= sizeof c->fixed_name) {
