@@ -36,9 +36,6 @@ CLOSES_CIRCLE = {
 
 # Files that assign a state outside of a function x_set_state() -> how often.
 STATES = {
-    "proxy/client/client.c": 2,
-    "proxy/client/client_read.c": 5,
-    "proxy/client/client_source.c": 1,
     "proxy/exchange/request_body.c": 9,
     "proxy/net/stream.c": 4,
     "proxy/server.c": 2,

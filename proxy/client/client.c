@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/log_limit.h"
+#include "base/state.h"
 #include "client/client_impl.h"
 #include "exchange/expect.h"
 #include "exchange/hold.h"
@@ -49,6 +50,28 @@ void client_set_timer(struct client *c, bool has_read)
     deadline_set(&c->timer, ms);
 }
 
+/* ---- where things begin and end */
+
+#define TO(state) STATE_BIT(CLIENT_##state)
+
+void client_set_state(struct client *c, enum client_state to)
+{
+    enum { ENDS = TO(TO_LINGER) | TO(TO_RESET) | TO(CLOSED) };
+    static const struct state_row states[] = {
+        [CLIENT_HEAD] = {"HEAD", TO(HEAD) | TO(BODY) | TO(TUNNEL) | TO(LAST) | TO(STOPPED) | ENDS},
+        [CLIENT_BODY] = {"BODY", TO(HEAD) | TO(TUNNEL) | TO(LAST) | TO(STOPPED) | ENDS},
+        [CLIENT_TUNNEL] = {"TUNNEL", TO(CLOSED)},
+        [CLIENT_LAST] = {"LAST", TO(STOPPED) | TO(TO_CLOSE) | TO(TO_RESET) | TO(CLOSED)},
+        [CLIENT_STOPPED] = {"STOPPED", ENDS},
+        [CLIENT_TO_CLOSE] = {"TO_CLOSE", TO(TO_LINGER) | TO(CLOSED)},
+        [CLIENT_TO_LINGER] = {"TO_LINGER", TO(CLOSED)},
+        [CLIENT_TO_RESET] = {"TO_RESET", TO(CLOSED)},
+        [CLIENT_CLOSED] = {"CLOSED", 0},
+    };
+    state_check("client", c->from.id, states, c->state, to);
+    c->state = to;
+}
+
 /* Cancels what has not been answered. */
 static void client_drop_requests(struct client *c)
 {
@@ -59,12 +82,14 @@ static void client_drop_requests(struct client *c)
     }
 }
 
-/* The last answer has been given: end properly once it has been written. Nothing may follow it, so
- * what was asked for behind it is cancelled. */
-static void client_finish(struct client *c)
+/* No answer is due any more: the connection ends once all has been written, with RST if IS_CUT.
+ * Nothing may follow, so what was asked for behind it is cancelled. */
+static void client_finish(struct client *c, bool is_cut)
 {
-    c->finishing = true;
-    c->state = CLIENT_LAST;
+    if (c->state < CLIENT_TO_CLOSE)
+        client_set_state(c, is_cut                    ? CLIENT_TO_RESET
+                            : c->state == CLIENT_LAST ? CLIENT_TO_CLOSE
+                                                      : CLIENT_TO_LINGER);
     client_set_timer(c, false);
     client_drop_requests(c);
     clients_flush(c->cs);
@@ -72,9 +97,9 @@ static void client_finish(struct client *c)
         return; /* on_drain() or the write timeout goes on */
     struct stream *s = c->stream;
     c->stream = NULL;
-    if (c->cut)
+    if (c->state == CLIENT_TO_RESET)
         stream_abort(s);
-    else if (c->said_last && !c->dropped)
+    else if (c->state == CLIENT_TO_CLOSE)
         stream_close(s);
     else
         stream_linger(s);
@@ -90,10 +115,10 @@ static bool client_retire(struct client *c)
         bool ends = !r->out.keep_alive;
         if (c->reading == r && (!ends || r->is_told))
             break; /* the rest of its body is read first, or some of it */
-        c->cut = c->cut || (r->cut && r->out.framing == H1_FRAMING_CLOSE);
+        bool is_cut = r->cut && r->out.framing == H1_FRAMING_CLOSE;
         request_close(r, FAULT_NONE);
         if (ends) {
-            client_finish(c);
+            client_finish(c, is_cut);
             return false;
         }
         if ((r = client_first(c)) != NULL)
@@ -104,7 +129,7 @@ static bool client_retire(struct client *c)
 
 void client_run(struct client *c)
 {
-    if (c->state == CLIENT_TUNNEL || c->state == CLIENT_CLOSED || c->finishing)
+    if (client_is_over(c))
         return;
     if (c->running) {
         c->again = true;
@@ -116,14 +141,14 @@ void client_run(struct client *c)
         struct request *next;
         if (!client_retire(c))
             break;
-        while (c->state != CLIENT_TUNNEL && (next = client_next(c)) != NULL)
+        while (!client_is_over(c) && (next = client_next(c)) != NULL)
             request_start(next);
-    } while (c->again && c->state != CLIENT_CLOSED && c->state != CLIENT_TUNNEL);
+    } while (c->again && !client_is_over(c));
     c->running = false;
-    if (c->state == CLIENT_CLOSED || c->state == CLIENT_TUNNEL || c->finishing)
+    if (client_is_over(c))
         return;
-    if (c->state == CLIENT_LAST && c->order.n == 0) {
-        client_finish(c);
+    if (c->state >= CLIENT_LAST && c->order.n == 0) {
+        client_finish(c, false);
         return;
     }
     client_set_flow(c);
@@ -161,7 +186,7 @@ static void on_eof(void *arg, bool clean)
     (void)clean;
     clients_flush(c->cs);
     if (c->stream != NULL && stream_pending(c->stream) > 0 && !client_is_mid_answer(c))
-        client_finish(c);
+        client_finish(c, false);
     else
         client_close(c);
 }
@@ -170,8 +195,8 @@ static void on_drain(void *arg)
 {
     struct client *c = arg;
     deadline_clear(&c->write_timer);
-    if (c->finishing) {
-        client_finish(c);
+    if (c->state >= CLIENT_TO_CLOSE) {
+        client_finish(c, false);
         return;
     }
     struct request *first = client_first(c);
@@ -256,7 +281,7 @@ void client_close(struct client *c)
 {
     if (c->state == CLIENT_CLOSED)
         return;
-    c->state = CLIENT_CLOSED;
+    client_set_state(c, CLIENT_CLOSED);
     struct clients *cs = c->cs;
     bool cut = c->stream != NULL && (stream_pending(c->stream) > 0 || client_is_mid_answer(c));
     if (cs->gathering == c) {

@@ -4,16 +4,9 @@
 #define TLSFAN_CLIENT_CLIENT_IMPL_H
 
 #include "client/client.h"
+#include "client/state_impl.h"
 #include "exchange/order.h"
 #include "http/h1_write.h"
-
-enum client_state {
-    CLIENT_HEAD,   /* reads heads */
-    CLIENT_BODY,   /* reads the body of `reading` */
-    CLIENT_LAST,   /* reads no more: writes the answers that are due, then closes */
-    CLIENT_TUNNEL, /* the stream is the tunnel's; waits for its end */
-    CLIENT_CLOSED  /* waits for the reaper */
-};
 
 /* What `timer` ends. */
 enum client_timer { TIMER_NONE, TIMER_IDLE, TIMER_HEAD, TIMER_BODY, TIMER_REST, TIMER_TOLD };
@@ -47,10 +40,6 @@ struct client {
     bool body_full;      /* the upstream of `reading` takes no more for now */
     struct list waiting; /* in clients->waiting */
     int64_t waits_since; /* µs: since when its next request waits; 0: it has not */
-    bool finishing;      /* closes as soon as all has been written */
-    bool cut;            /* and must not look like a proper end */
-    bool said_last; /* the client itself asked to close: it sends nothing behind that request */
-    bool dropped;   /* but it did, or was not read to its end: closing at once would reset it */
     enum client_timer timer_is;
     struct deadline timer;
     struct deadline write_timer; /* write_timeout, while output waits */
@@ -71,6 +60,12 @@ struct request {
     bool is_told;           /* 100, and has sent nothing since: its answer is held */
     struct fields trailers; /* of the request */
 };
+/* Nothing begins any more, and no answer is due. */
+static inline bool client_is_over(const struct client *c)
+{
+    return c->state == CLIENT_TUNNEL || c->state >= CLIENT_TO_CLOSE;
+}
+
 
 /* The first in line, whose answer is being written; NULL: there is none. */
 static inline struct request *client_first(const struct client *c)

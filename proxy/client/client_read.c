@@ -13,18 +13,17 @@
  * nothing is read until they are answered, whatever they say of the connection. */
 static void client_request_ended(struct client *c, const struct request *r)
 {
-    bool said_last = !r->keep_alive && c->switching != r;
+    bool is_last = !r->keep_alive && c->switching != r;
     c->reading = NULL;
     c->body_full = false;
-    c->said_last = said_last;
-    c->state = said_last || r->x.must_close ? CLIENT_LAST : CLIENT_HEAD;
+    client_set_state(c, is_last ? CLIENT_LAST : r->x.must_close ? CLIENT_STOPPED : CLIENT_HEAD);
 }
 
 /* Answers with F in its turn and reads no more. */
 static void request_refuse(struct request *r, const struct fault *f)
 {
     struct client *c = r->c;
-    c->state = CLIENT_LAST;
+    client_set_state(c, CLIENT_STOPPED);
     order_push(&c->order, &r->item, true);
     r->item.started = true;
     r->keep_alive = false;
@@ -95,7 +94,7 @@ static void client_take_head(struct client *c, size_t n)
     if (h1_body_is_done(&r->x.body)) {
         client_request_ended(c, r);
     } else {
-        c->state = CLIENT_BODY;
+        client_set_state(c, CLIENT_BODY);
         c->reading = r;
     }
     if (c->order.n > 1) /* else it is counted as it begins */
@@ -143,7 +142,8 @@ static void client_body_ended(struct client *c, struct str last)
         if (!h1_body_trailers(&r->x.body, &r->trailers)) {
             struct fault f;
             fault_say(&f, FAULT_BAD_REQUEST, r->x.body.error.reason);
-            c->state = CLIENT_LAST;
+            if (c->state == CLIENT_HEAD)
+                client_set_state(c, CLIENT_STOPPED);
             exchange_refuse(&r->x, &f);
             client_run(c);
             return;
@@ -158,7 +158,7 @@ static void client_body_ended(struct client *c, struct str last)
 void client_stop_body(struct client *c, const struct fault *f)
 {
     struct request *r = c->reading;
-    c->state = CLIENT_LAST;
+    client_set_state(c, CLIENT_STOPPED);
     c->reading = NULL;
     request_release(r);
     exchange_refuse(&r->x, f);
@@ -242,6 +242,16 @@ static void client_read_body(struct client *c)
 
 /* ---- what has come */
 
+/* Bytes behind the last request, which will not be answered: closing at once would reset what the
+ * client has not read yet. */
+static void client_drop_input(struct client *c)
+{
+    if (c->state == CLIENT_LAST)
+        client_set_state(c, CLIENT_STOPPED);
+    else if (c->state == CLIENT_TO_CLOSE)
+        client_set_state(c, CLIENT_TO_LINGER);
+}
+
 size_t client_read(struct client *c, const char *p, size_t n)
 {
     c->in = str_make(p, n);
@@ -261,9 +271,11 @@ size_t client_read(struct client *c, const char *p, size_t n)
     c->in = str_make(NULL, 0);
     if (c->state == CLIENT_CLOSED)
         return n;
-    bool is_last = c->state == CLIENT_LAST;
-    c->dropped = c->dropped || (is_last && left > 0);
     c->has_partial = left > 0;
     client_set_timer(c, true);
-    return is_last ? n : n - left; /* whatever follows the last request will not be answered */
+    if (c->state < CLIENT_LAST)
+        return n - left;
+    if (left > 0)
+        client_drop_input(c);
+    return n;
 }

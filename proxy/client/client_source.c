@@ -197,7 +197,7 @@ static void on_tunnel(struct exchange *x, struct h1_head *head, struct stream *u
     else
         request_write(r, &established, 1);
     clients_flush(c->cs);
-    c->state = CLIENT_TUNNEL;
+    client_set_state(c, CLIENT_TUNNEL);
     deadline_clear(&c->timer);
     deadline_clear(&c->write_timer);
     struct tunnel_ends ends = {.client = c->stream,
