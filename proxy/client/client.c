@@ -273,7 +273,7 @@ static void client_free(void *object)
 {
     struct client *c = object;
     conf_unref(&c->conf);
-    free(c->user);
+    free(c->texts);
     free(c);
 }
 
@@ -308,26 +308,38 @@ void client_close(struct client *c)
     loop_reap(cs->engine->loop, &c->reap, client_free, c);
 }
 
-void client_open(struct clients *cs, int fd, const struct addr *peer,
-                 const struct client_listener *l)
+void client_become(struct client *c, enum source_kind kind, const struct uri_host *fixed,
+                   struct str user)
 {
-    if (!admit_client(cs, fd, peer, l))
-        return;
-    struct stream *s = stream_new(cs->engine->loop, fd, peer);
+    char *old = c->texts;
+    struct str host = fixed->name;
+    if (host.p != NULL || user.len > 0)
+        c->texts = xmalloc(host.len + user.len + 1);
+    c->from.kind = kind;
+    c->from.fixed = *fixed;
+    if (host.p != NULL)
+        c->from.fixed.name = str_make(memcpy(c->texts, host.p, host.len), host.len);
+    c->from.user = str_make(NULL, 0);
+    if (user.len > 0)
+        c->from.user = str_make(memcpy(c->texts + host.len, user.p, user.len), user.len);
+    free(old);
+}
+
+struct client *client_new(struct clients *cs, struct stream *s, const struct source_side *who,
+                          struct conf *conf)
+{
     struct client *c = xcalloc(1, sizeof *c);
     c->cs = cs;
     c->stream = s;
     stream_count_in(s, cs->engine->budget, sizeof *c + sizeof *s);
     s->fail_fast = true;
-    s->rest_max = l->conf->client.max_head + cs->engine->loop->rcap;
-    c->conf = conf_ref(l->conf);
-    c->from.peer = *peer;
-    c->from.forward = l->forward;
-    c->from.is_local = addr_is_loopback(peer);
+    s->rest_max = conf->client.max_head + cs->engine->loop->rcap;
+    c->conf = conf_ref(conf);
+    c->from = *who;
+    c->from.is_local = addr_is_loopback(&who->peer);
     c->from.id = ++cs->next_id;
-    if (l->forward != NULL)
-        addr_print(&l->addr, c->from.self);
-    addr_print_ip(peer, c->from.peer_text);
+    addr_print_ip(&who->peer, c->from.peer_text);
+    client_become(c, who->kind, &who->fixed, who->user);
     order_init(&c->order);
     post_init(&c->rested, on_rested, c);
     deadline_init(&c->timer, cs->engine->loop, on_timer, c);
@@ -338,6 +350,31 @@ void client_open(struct clients *cs, int fd, const struct addr *peer,
     cs->n++;
     client_set_timer(c, false);
     stream_set_user(s, &client_user, c);
+    return c;
+}
+
+static void client_of_forward(struct source_side *who, const struct client_listener *l)
+{
+    const struct forward *f = l->forward;
+    struct addr literal;
+    who->kind = SOURCE_FORWARD;
+    who->forward = f;
+    who->fixed =
+        (struct uri_host){.name = str_from(f->host), .port = f->port, .is_rooted = f->is_rooted};
+    who->fixed.is_ip = addr_parse_ip(&literal, who->fixed.name, 0);
+    addr_print(&l->addr, who->self);
+}
+
+void client_open(struct clients *cs, int fd, const struct addr *peer,
+                 const struct client_listener *l)
+{
+    struct source_side who = {.kind = SOURCE_PROXY, .peer = *peer};
+    if (!admit_client(cs, fd, peer, l))
+        return;
+    if (l->forward != NULL)
+        client_of_forward(&who, l);
+    struct stream *s = stream_new(cs->engine->loop, fd, peer);
+    client_new(cs, s, &who, l->conf);
     stream_start(s);
 }
 

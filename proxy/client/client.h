@@ -6,6 +6,8 @@
 
 #include "exchange/exchange.h"
 
+struct client;
+
 /* All clients of one worker. Embedded in it. */
 struct clients {
     struct engine *engine;
@@ -39,6 +41,12 @@ void clients_clear(struct clients *cs);
 /* Serves FD, accepted on L from PEER, if it is admitted (admit.c); owns it. */
 void client_open(struct clients *cs, int fd, const struct addr *peer,
                  const struct client_listener *l);
+
+/* A client on S, which it owns from now on, and which the caller starts; it is admitted. WHO is
+ * copied: its kind, its peer, the one host that it may ask, its user. CONF, which has who->forward,
+ * is kept. */
+struct client *client_new(struct clients *cs, struct stream *s, const struct source_side *who,
+                          struct conf *conf);
 
 /* Drain: from now on answers carry Connection: close (engine->draining is set by the caller);
  * connections that are idle get GRACE_MS to send a request that is on its way, then close. */

@@ -24,8 +24,7 @@ struct client {
     enum client_state state;
     struct conf *conf; /* the listener's snapshot: keeps from.forward */
     struct source_side from;
-    char fixed_name[256];      /* what from.fixed points to */
-    char *user;                /* and from.user; NULL: none */
+    char *texts;               /* heap: what from.fixed and from.user point to; NULL: nothing */
     struct order order;        /* of struct request */
     struct request *reading;   /* whose body comes now: set exactly in CLIENT_BODY, else NULL */
     struct request *switching; /* CONNECT or Upgrade: its answer says what comes next; or NULL */
@@ -60,12 +59,12 @@ struct request {
     bool is_told;           /* 100, and has sent nothing since: its answer is held */
     struct fields trailers; /* of the request */
 };
+
 /* Nothing begins any more, and no answer is due. */
 static inline bool client_is_over(const struct client *c)
 {
     return c->state == CLIENT_TUNNEL || c->state >= CLIENT_TO_CLOSE;
 }
-
 
 /* The first in line, whose answer is being written; NULL: there is none. */
 static inline struct request *client_first(const struct client *c)
@@ -85,7 +84,10 @@ static inline const struct client_conf *client_conf(const struct client *c)
 }
 
 /* ---- client.c: life, timers, and where things begin and end */
-/* Writes what is due, begins what may begin, reads on. For when anything has changed; may close. */
+/* What C sends from now on is another thing: FIXED and USER (copied) as in struct source_side. */
+void client_become(struct client *c, enum source_kind kind, const struct uri_host *fixed,
+                   struct str user);
+/* Writes what is due, begins what may begin, reads on: when anything has changed. May close. */
 void client_run(struct client *c);
 /* Which timeout runs now. HAS_READ: something has just come, which moves that of a body. */
 void client_set_timer(struct client *c, bool has_read);

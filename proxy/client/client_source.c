@@ -185,17 +185,22 @@ static void on_tunnel_end(void *arg, uint64_t up, uint64_t down)
     client_close(c);
 }
 
+static void request_write_established(struct request *r)
+{
+    struct iovec iov = {(char *)"HTTP/1.1 200 Connection established\r\n\r\n", 39};
+    request_write(r, &iov, 1);
+}
+
 static void on_tunnel(struct exchange *x, struct h1_head *head, struct stream *up, void *slot)
 {
     struct request *r = request_of(x);
     struct client *c = r->c;
     struct h1_out out = {
         .framing = H1_FRAMING_NONE, .keep_alive = true, .is_upgrade = head != NULL};
-    struct iovec established = {(char *)"HTTP/1.1 200 Connection established\r\n\r\n", 39};
     if (head != NULL)
         request_emit_head(r, head, &out);
     else
-        request_write(r, &established, 1);
+        request_write_established(r);
     clients_flush(c->cs);
     client_set_state(c, CLIENT_TUNNEL);
     deadline_clear(&c->timer);
@@ -209,29 +214,15 @@ static void on_tunnel(struct exchange *x, struct h1_head *head, struct stream *u
     c->tunnel = tunnel_open(x->engine, &ends, on_tunnel_end, r);
 }
 
-/* From here on the connection speaks plain HTTP for one host, whose name must outlive the exchange.
- */
+/* From here on the connection speaks plain HTTP for one host. */
 static void on_connect_plain(struct exchange *x)
 {
     struct request *r = request_of(x);
     struct client *c = r->c;
-    struct str name = x->target.host.name;
-    struct iovec established = {(char *)"HTTP/1.1 200 Connection established\r\n\r\n", 39};
-    request_write(r, &established, 1);
+    request_write_established(r);
     r->out.keep_alive = x->req == HALF_DONE;
     r->item.done = true;
-    if (name.len >= sizeof c->fixed_name) {
-        client_close(c);
-        return;
-    }
-    memcpy(c->fixed_name, name.p, name.len);
-    c->from.fixed = x->target.host;
-    c->from.fixed.name = str_make(c->fixed_name, name.len);
-    c->from.is_trusted = true;
-    struct str user = trust_user(x);
-    if (user.len > 0)
-        c->user = xstrndup(user.p, user.len);
-    c->from.user = str_make(c->user, user.len);
+    client_become(c, SOURCE_INSIDE, &x->target.host, trust_user(x));
     c->seen_request = false;
     client_run(c);
 }
