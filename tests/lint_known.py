@@ -49,11 +49,6 @@ STATES = {
 # A .c file without a tests/unit/test_NAME.c -> the test that fails when it is broken.
 TESTED_BY = {
     "proxy/base/log_limit.c": "unit/test_log.c",
-    "proxy/client/admit.c": "unit/test_client.c",
-    "proxy/client/client_memory.c": "unit/test_client.c",
-    "proxy/client/client_read.c": "unit/test_client.c",
-    "proxy/client/client_source.c": "unit/test_client.c",
-    "proxy/client/client_write.c": "unit/test_client.c",
     "proxy/conf/build.c": "unit/test_conf.c",
     "proxy/conf/check.c": "unit/test_conf.c",
     "proxy/conf/conf_fault.c": "unit/test_conf.c",
