@@ -14,7 +14,7 @@ static void shared_go_on(void *arg)
 }
 
 /* On the thread of the worker that was dealt a connection, behind it. */
-static void on_judged(void *arg)
+static void shared_on_judged(void *arg)
 {
     struct shared *s = arg;
     loop_send(s->acceptors.loop, shared_go_on, s);
@@ -29,7 +29,7 @@ static bool shared_deal(void *arg, int fd, const struct addr *peer, const struct
     bool is_kept = fds_is_kept(fd);
     worker_serve(w, fd, peer, l);
     if (is_kept)
-        worker_call(w, on_judged, s);
+        worker_call(w, shared_on_judged, s);
     return !is_kept;
 }
 

@@ -48,7 +48,7 @@ static bool worker_accepted(void *arg, int fd, const struct addr *peer,
 }
 
 /* True when a descriptor has been closed for one to be accepted; else another worker may do so. */
-static bool make_room(void *arg)
+static bool worker_give_up_idle(void *arg)
 {
     struct worker *w = arg;
     if (pool_give_up_idle(w->engine.pool, 1) > 0)
@@ -57,7 +57,7 @@ static bool make_room(void *arg)
     return false;
 }
 
-static const struct accept_user worker_accepts = {worker_accepted, make_room};
+static const struct accept_user worker_accepts = {worker_accepted, worker_give_up_idle};
 
 /* ---- what the server says */
 
@@ -136,14 +136,14 @@ static void announce_end(void *arg)
     w->engine.draining = true;
 }
 
-static void make_room_soon(void *arg)
+static void worker_on_lack(void *arg)
 {
-    (void)make_room(arg);
+    (void)worker_give_up_idle(arg);
 }
 
 void worker_make_room(struct worker *w)
 {
-    loop_send(&w->loop, make_room_soon, w);
+    loop_send(&w->loop, worker_on_lack, w);
 }
 
 void worker_announce_end(struct worker *w)

@@ -51,7 +51,7 @@ void acceptors_go_on(struct acceptors *as)
     }
 }
 
-static void on_pause_over(void *arg)
+static void acceptors_on_pause_over(void *arg)
 {
     acceptors_go_on(arg);
 }
@@ -96,7 +96,7 @@ static void acceptor_take(struct acceptor *a, unsigned max, bool is_last)
     }
 }
 
-static void on_accept(evutil_socket_t fd, short what, void *arg)
+static void acceptor_on_event(evutil_socket_t fd, short what, void *arg)
 {
     struct acceptor *a = arg;
     unsigned max = 1 + a->in_a_row / PATIENCE;
@@ -112,7 +112,7 @@ static struct acceptor *acceptor_open(struct acceptors *as, const struct accept_
     a->all = as;
     a->id = p->id;
     a->fd = p->fd;
-    event_assign(&a->event, as->loop->base, a->fd, EV_READ | EV_PERSIST, on_accept, a);
+    event_assign(&a->event, as->loop->base, a->fd, EV_READ | EV_PERSIST, acceptor_on_event, a);
     if (!deadline_is_set(&as->pause))
         event_add(&a->event, NULL);
     return a;
@@ -141,7 +141,7 @@ void acceptors_init(struct acceptors *as, struct loop *l, const struct accept_us
 {
     *as = (struct acceptors){.loop = l, .user = user, .arg = arg, .connections = connections};
     list_init(&as->all);
-    deadline_init(&as->pause, l, on_pause_over, as);
+    deadline_init(&as->pause, l, acceptors_on_pause_over, as);
 }
 
 void acceptors_set(struct acceptors *as, const struct accept_place *places, unsigned n,

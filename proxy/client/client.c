@@ -94,7 +94,7 @@ static void client_finish(struct client *c, bool is_cut)
     client_drop_requests(c);
     clients_flush(c->cs);
     if (c->stream == NULL || stream_pending(c->stream) > 0)
-        return; /* on_drain() or the write timeout goes on */
+        return; /* client_on_drain() or the write timeout goes on */
     struct stream *s = c->stream;
     c->stream = NULL;
     if (c->state == CLIENT_TO_RESET)
@@ -152,12 +152,12 @@ void client_run(struct client *c)
         return;
     }
     client_set_flow(c);
-    if (c->in.p == NULL) /* else on_data() does it */
+    if (c->in.p == NULL) /* else client_on_data() does it */
         client_set_timer(c, false);
 }
 
 /* Others have had a turn. */
-static void on_rested(void *arg)
+static void client_on_rested(void *arg)
 {
     struct client *c = arg;
     c->heads = 0;
@@ -173,14 +173,14 @@ static bool client_is_mid_answer(const struct client *c)
     return first != NULL && !first->item.done && first->x.res == HALF_BODY;
 }
 
-static size_t on_data(void *arg, const char *p, size_t n)
+static size_t client_on_data(void *arg, const char *p, size_t n)
 {
     return client_read(arg, p, n);
 }
 
 /* The client has gone, or will send no more: like other proxies we take the end of its side for its
  * leaving, and cancel what it asked for; only what has been answered is still written. */
-static void on_eof(void *arg, bool clean)
+static void client_on_eof(void *arg, bool clean)
 {
     struct client *c = arg;
     (void)clean;
@@ -191,7 +191,7 @@ static void on_eof(void *arg, bool clean)
         client_close(c);
 }
 
-static void on_drain(void *arg)
+static void client_on_drain(void *arg)
 {
     struct client *c = arg;
     deadline_clear(&c->write_timer);
@@ -205,7 +205,7 @@ static void on_drain(void *arg)
     client_run(c);
 }
 
-static void on_fault(void *arg, const struct fault *f)
+static void client_on_fault(void *arg, const struct fault *f)
 {
     struct client *c = arg;
     log_limited(LOG_LEVEL_DEBUG, "%s: %s", c->from.peer_text, f->text);
@@ -213,13 +213,13 @@ static void on_fault(void *arg, const struct fault *f)
 }
 
 static const struct stream_user client_user = {
-    .on_data = on_data,
-    .on_eof = on_eof,
-    .on_drain = on_drain,
-    .on_fault = on_fault,
+    .on_data = client_on_data,
+    .on_eof = client_on_eof,
+    .on_drain = client_on_drain,
+    .on_fault = client_on_fault,
 };
 
-static void on_timer(void *arg)
+static void client_on_timer(void *arg)
 {
     struct client *c = arg;
     struct fault f;
@@ -250,7 +250,7 @@ static void on_timer(void *arg)
 }
 
 /* No byte of an answer was taken for write_timeout: the client has stalled. */
-static void on_write_timer(void *arg)
+static void client_on_write_timer(void *arg)
 {
     struct client *c = arg;
     if (c->stream->bytes_out != c->write_mark) {
@@ -341,9 +341,9 @@ struct client *client_new(struct clients *cs, struct stream *s, const struct sou
     addr_print_ip(&who->peer, c->from.peer_text);
     client_become(c, who->kind, &who->fixed, who->user);
     order_init(&c->order);
-    post_init(&c->rested, on_rested, c);
-    deadline_init(&c->timer, cs->engine->loop, on_timer, c);
-    deadline_init(&c->write_timer, cs->engine->loop, on_write_timer, c);
+    post_init(&c->rested, client_on_rested, c);
+    deadline_init(&c->timer, cs->engine->loop, client_on_timer, c);
+    deadline_init(&c->write_timer, cs->engine->loop, client_on_write_timer, c);
     list_init(&c->link);
     list_init(&c->waiting);
     list_push_back(&cs->all, &c->link);
@@ -378,7 +378,7 @@ void client_open(struct clients *cs, int fd, const struct addr *peer,
     stream_start(s);
 }
 
-static void on_turn(void *arg)
+static void clients_on_turn(void *arg)
 {
     struct clients *cs = arg;
     if (cs->gathering != NULL)
@@ -396,7 +396,7 @@ void clients_init(struct clients *cs, struct engine *e, _Atomic unsigned *total,
     list_init(&cs->all);
     room_init(cs);
     slab_init(&e->requests, sizeof(struct request), SPARE_REQUESTS);
-    loop_add_turn(e->loop, &cs->flush, on_turn, cs);
+    loop_add_turn(e->loop, &cs->flush, clients_on_turn, cs);
 }
 
 void clients_clear(struct clients *cs)

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Requests in: one connection's heads and bodies become exchanges. What arrives together runs
- * together (order.h); reading stops while client_memory.c says so. What a read has
- * brought of a body leaves together, in however small chunks it came. */
+ * together (order.h); reading stops while client_memory.c says so. What a read has brought of a
+ * body leaves together, in however small chunks it came. */
 #include "client/client_impl.h"
 
 #include "base/log_limit.h"
 #include "exchange/hold.h"
-
-/* ---- heads */
 
 /* The request of R is whole. Behind CONNECT and Upgrade bytes may follow that are not HTTP, so
  * nothing is read until they are answered, whatever they say of the connection. */
@@ -18,6 +16,8 @@ static void client_request_ended(struct client *c, const struct request *r)
     c->body_full = false;
     client_set_state(c, is_last ? CLIENT_LAST : r->x.must_close ? CLIENT_STOPPED : CLIENT_HEAD);
 }
+
+/* ---- heads */
 
 /* Answers with F in its turn and reads no more. */
 static void request_refuse(struct request *r, const struct fault *f)
@@ -179,13 +179,13 @@ static bool client_has_trailer_room(struct client *c)
     return false;
 }
 
-/* Takes as much of the body that is being read off c->in as ROOM has a place for: what a read has
+/* Takes as much of the body that is being read off c->in as JOINED has a place for: what a read has
  * brought leaves together. False: it is bad and was refused. */
-static bool client_feed_body(struct client *c, char *room, struct str *data)
+static bool client_feed_body(struct client *c, char *joined, struct str *data)
 {
     struct request *r = c->reading;
     struct h1_body *body = &r->x.body;
-    ssize_t used = h1_body_feed_joined(body, &c->in, room, data);
+    ssize_t used = h1_body_feed_joined(body, &c->in, joined, data);
     if (used < 0) {
         struct fault f;
         fault_say(&f, body->fault, body->error.reason);
@@ -202,9 +202,9 @@ static void request_start_with(struct request *r)
 {
     struct client *c = r->c;
     struct h1_body *body = &r->x.body;
-    char room[H1_BODY_JOIN];
+    char joined[H1_BODY_JOIN];
     struct str data = {NULL, 0};
-    if (!client_feed_body(c, room, &data))
+    if (!client_feed_body(c, joined, &data))
         return;
     exchange_start(&r->x, data, h1_body_is_done(body) && body->trailer_len == 0);
     if (c->reading == r && h1_body_is_done(body))
@@ -224,10 +224,10 @@ static void client_read_body(struct client *c)
 {
     struct request *r = c->reading;
     struct h1_body *body = &r->x.body;
-    char room[H1_BODY_JOIN];
+    char joined[H1_BODY_JOIN];
     struct str data = {NULL, 0};
     request_release(r);
-    if (!h1_body_is_done(body) && !client_feed_body(c, room, &data))
+    if (!h1_body_is_done(body) && !client_feed_body(c, joined, &data))
         return;
     if (h1_body_is_done(body)) {
         client_body_ended(c, data);

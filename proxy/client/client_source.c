@@ -89,7 +89,7 @@ static void request_emit_head(struct request *r, struct h1_head *head, const str
         free(dst);
 }
 
-static void on_info(struct exchange *x, struct h1_head *head)
+static void request_on_info(struct exchange *x, struct h1_head *head)
 {
     struct request *r = request_of(x);
     if (x->head.minor == 0)
@@ -102,8 +102,8 @@ static void on_info(struct exchange *x, struct h1_head *head)
     client_run(r->c); /* the client may send now, and its time runs */
 }
 
-static void on_head(struct exchange *x, struct h1_head *head, enum h1_framing framing,
-                    uint64_t length)
+static void request_on_head(struct exchange *x, struct h1_head *head, enum h1_framing framing,
+                            uint64_t length)
 {
     struct request *r = request_of(x);
     r->out.peer_is_1_0 = x->head.minor == 0;
@@ -121,7 +121,7 @@ static void on_head(struct exchange *x, struct h1_head *head, enum h1_framing fr
         client_run(r->c); /* the time that it is held runs */
 }
 
-static void on_body(struct exchange *x, const char *p, size_t n)
+static void request_on_body(struct exchange *x, const char *p, size_t n)
 {
     struct request *r = request_of(x);
     char line[H1_CHUNK_HEAD_MAX];
@@ -134,7 +134,7 @@ static void on_body(struct exchange *x, const char *p, size_t n)
     request_write(r, iov, 3);
 }
 
-static void on_end(struct exchange *x, const struct fields *trailers)
+static void request_on_end(struct exchange *x, const struct fields *trailers)
 {
     struct request *r = request_of(x);
     if (r->out.framing == H1_FRAMING_CHUNKED) {
@@ -155,7 +155,7 @@ static void on_end(struct exchange *x, const struct fields *trailers)
 }
 
 /* What has been given stays; the connection ends behind it. */
-static void on_cut(struct exchange *x)
+static void request_on_cut(struct exchange *x)
 {
     struct request *r = request_of(x);
     r->cut = true;
@@ -165,7 +165,7 @@ static void on_cut(struct exchange *x)
 }
 
 /* The upstream takes request body again. */
-static void on_drain(struct exchange *x)
+static void request_on_drain(struct exchange *x)
 {
     struct client *c = request_of(x)->c;
     if (c->reading == request_of(x))
@@ -174,7 +174,7 @@ static void on_drain(struct exchange *x)
 }
 
 /* The tunnel has ended: its exchange gets its line, the client goes. */
-static void on_tunnel_end(void *arg, uint64_t up, uint64_t down)
+static void request_on_tunnel_end(void *arg, uint64_t up, uint64_t down)
 {
     struct request *r = arg;
     struct client *c = r->c;
@@ -191,7 +191,8 @@ static void request_write_established(struct request *r)
     request_write(r, &iov, 1);
 }
 
-static void on_tunnel(struct exchange *x, struct h1_head *head, struct stream *up, void *slot)
+static void request_on_tunnel(struct exchange *x, struct h1_head *head, struct stream *up,
+                              void *slot)
 {
     struct request *r = request_of(x);
     struct client *c = r->c;
@@ -211,11 +212,11 @@ static void on_tunnel(struct exchange *x, struct h1_head *head, struct stream *u
                                .timeout_ms = x->rule->tunnel_timeout,
                                .buffer = x->conf->client.buffer};
     c->stream = NULL;
-    c->tunnel = tunnel_open(x->engine, &ends, on_tunnel_end, r);
+    c->tunnel = tunnel_open(x->engine, &ends, request_on_tunnel_end, r);
 }
 
 /* From here on the connection speaks plain HTTP for one host. */
-static void on_connect_plain(struct exchange *x)
+static void request_on_connect_plain(struct exchange *x)
 {
     struct request *r = request_of(x);
     struct client *c = r->c;
@@ -227,19 +228,19 @@ static void on_connect_plain(struct exchange *x)
     client_run(c);
 }
 
-static void release(struct exchange *x)
+static void request_on_release(struct exchange *x)
 {
     slab_put(&x->engine->requests, request_of(x));
 }
 
 const struct source_ops client_source = {
-    .on_info = on_info,
-    .on_head = on_head,
-    .on_body = on_body,
-    .on_end = on_end,
-    .on_cut = on_cut,
-    .on_tunnel = on_tunnel,
-    .on_connect_plain = on_connect_plain,
-    .on_drain = on_drain,
-    .release = release,
+    .on_info = request_on_info,
+    .on_head = request_on_head,
+    .on_body = request_on_body,
+    .on_end = request_on_end,
+    .on_cut = request_on_cut,
+    .on_tunnel = request_on_tunnel,
+    .on_connect_plain = request_on_connect_plain,
+    .on_drain = request_on_drain,
+    .release = request_on_release,
 };
