@@ -8,22 +8,6 @@
 
 #include "conf/conf.h"
 
-/* How whoever accepts goes about it: worker.c and shared.c. */
-enum {
-    LISTEN_ACCEPT_MAX = 32,    /* connections of one socket in one turn */
-    LISTEN_PATIENCE = 8,       /* that have come without a pause, for each further one in a turn */
-    LISTEN_LAST_ACCEPT = 4096, /* and before the socket closes */
-    LISTEN_PAUSE_MS = 100      /* without accepting when descriptors are used up */
-};
-
-/* How many to accept now, IN_A_ROW having come without a pause: more at once only when they come in
- * crowds, for with a lone one the look for a second is wasted. */
-static inline unsigned listen_accept_now(unsigned in_a_row)
-{
-    unsigned max = 1 + in_a_row / LISTEN_PATIENCE;
-    return max < LISTEN_ACCEPT_MAX ? max : LISTEN_ACCEPT_MAX;
-}
-
 /* One listener of the configuration. */
 struct place {
     unsigned id;        /* the same in all sets that have this place */

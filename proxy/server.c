@@ -158,7 +158,7 @@ static struct worker_update *make_update(struct server *s, unsigned worker)
     for (unsigned i = 0; i < places->n; i++) {
         if (places->v[i].is_service != is_service || places->v[i].is_shared)
             continue;
-        u->places[u->n++] = (struct worker_place){
+        u->places[u->n++] = (struct accept_place){
             .id = places->v[i].id,
             .fd = listen_take(places, i, is_service ? 0 : worker),
             .addr = places->v[i].addr,
@@ -434,7 +434,7 @@ static bool make_workers(struct server *s, struct conf *c)
                               .since = loop_now(),
                               .since_wall = loop_wall()};
     s->workers = xcalloc(c->workers + 1, sizeof(*s->workers));
-    shared_init(&s->shared, &s->loop, s->workers, s->n_workers);
+    shared_init(&s->shared, &s->loop, s->workers, s->n_workers, &s->connections);
     while (s->n_made <= s->n_workers) {
         struct worker *w = worker_new(s->n_made, &s->env, c, s->n_made == s->n_workers);
         if (w == NULL)
@@ -547,7 +547,7 @@ void server_stop(struct server *s)
     watchdog_close(&s->watchdog);
     if (s->workers != NULL) {
         shared_close(&s->shared, false);
-        deadline_close(&s->shared.pause);
+        deadline_close(&s->shared.acceptors.pause);
     }
     stop_workers(s);
     listen_drop(&s->places, NULL);

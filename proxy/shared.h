@@ -12,16 +12,16 @@
 
 /* Embedded in the server. */
 struct shared {
-    struct loop *loop;
-    struct list doors;       /* struct door: one a socket */
-    struct deadline pause;   /* set while accepting is paused: descriptors are used up */
-    struct worker **workers; /* borrowed, like the loop */
+    struct acceptors acceptors;
+    struct worker **workers; /* borrowed */
     unsigned n_workers;
     unsigned turn; /* whose is the next connection */
 };
 
-/* Deals out to N WORKERS, which serve proxy clients. */
-void shared_init(struct shared *s, struct loop *l, struct worker **workers, unsigned n);
+/* Deals out to N WORKERS, which serve proxy clients, from L, the main thread's loop. CONNECTIONS
+ * are the open ones of all of them. */
+void shared_init(struct shared *s, struct loop *l, struct worker **workers, unsigned n,
+                 const _Atomic unsigned *connections);
 
 /* Takes over the shared places of a set that holds with C. What has connected to one that is not in
  * it any more is still served. */

@@ -8,14 +8,11 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-#include "listen.h"
 #include "base/fds.h"
 #include "base/log_limit.h"
 #include "net/dns.h"
 #include "net/linger.h"
-#include "net/sock.h"
 #include "upstream/pool_room.h"
 #include "exchange/stats.h"
 #include "own/batch.h"
@@ -25,25 +22,12 @@ enum {
     CLOSE_TURNS = 1000 /* in which all must be gone once it was closed */
 };
 
-/* A listening socket. Owner: worker. Closed by acceptor_close(). */
-struct acceptor {
-    struct list link;
-    unsigned in_a_row; /* accepted since there was none */
-    struct reap reap;
-    struct worker *worker;
-    unsigned id;
-    int fd;
-    struct event event;
-    struct client_listener listener; /* what clients are told they came by */
-};
-
 struct worker {
     struct loop loop;
     struct engine engine;
     struct clients clients;
-    struct list acceptors;
+    struct acceptors acceptors;
     struct turn flush;            /* access lines leave once a turn */
-    struct deadline pause;        /* set while accepting is paused */
     struct deadline look;         /* set during the drain */
     struct service *service;      /* NULL: this worker serves proxy clients */
     const struct worker_env *env; /* borrowed */
@@ -55,114 +39,25 @@ struct worker {
 
 /* ---- listeners */
 
-static void pause_accepting(struct worker *w, int cause)
-{
-    log_limited(LOG_LEVEL_ERROR,
-                "no connection is accepted for a moment: %s (of %u open ones in all)",
-                strerror(cause), atomic_load(w->env->connections));
-    list_foreach (it, &w->acceptors) {
-        event_del(&container_of(it, struct acceptor, link)->event);
-    }
-    deadline_set(&w->pause, LISTEN_PAUSE_MS);
-}
-
-static void on_pause_over(void *arg)
+static bool worker_accepted(void *arg, int fd, const struct addr *peer,
+                            const struct client_listener *l)
 {
     struct worker *w = arg;
-    list_foreach (it, &w->acceptors) {
-        event_add(&container_of(it, struct acceptor, link)->event, NULL);
-    }
+    client_open(&w->clients, fd, peer, l);
+    return true;
 }
 
 /* True when a descriptor has been closed for one to be accepted; else another worker may do so. */
-static bool make_room(struct worker *w)
+static bool worker_give_up_idle(void *arg)
 {
-    int cause = errno;
-    bool is_done = pool_give_up_idle(w->engine.pool, 1) > 0;
-    if (!is_done)
-        (void)pool_make_room(w->engine.pool);
-    errno = cause;
-    return is_done;
+    struct worker *w = arg;
+    if (pool_give_up_idle(w->engine.pool, 1) > 0)
+        return true;
+    (void)pool_make_room(w->engine.pool);
+    return false;
 }
 
-static void accept_some(struct acceptor *a, unsigned max)
-{
-    struct worker *w = a->worker;
-    for (unsigned i = 0; i < max; i++) {
-        struct addr peer;
-        int fd = sock_accept(a->fd, &peer);
-        if (fd >= 0) {
-            a->in_a_row++;
-            client_open(&w->clients, fd, &peer, &a->listener);
-            continue;
-        }
-        a->in_a_row = 0;
-        if (errno == EAGAIN || errno == EWOULDBLOCK)
-            return;
-        if (sock_is_passing(errno) || (fds_is_short(errno) && make_room(w)))
-            continue;
-        pause_accepting(w, errno);
-        return;
-    }
-}
-
-static void on_accept(evutil_socket_t fd, short what, void *arg)
-{
-    (void)fd;
-    (void)what;
-    struct acceptor *a = arg;
-    accept_some(a, listen_accept_now(a->in_a_row));
-}
-
-static void acceptor_free(void *arg)
-{
-    free(arg);
-}
-
-static void acceptor_close(struct acceptor *a)
-{
-    struct worker *w = a->worker;
-    event_del(&a->event);
-    list_remove(&a->link);
-    close(a->fd);
-    conf_unref(&a->listener.conf);
-    loop_reap(&w->loop, &a->reap, acceptor_free, a);
-}
-
-static struct acceptor *acceptor_open(struct worker *w, const struct worker_place *p)
-{
-    struct acceptor *a = xcalloc(1, sizeof(*a));
-    list_init(&a->link);
-    a->worker = w;
-    a->id = p->id;
-    a->fd = p->fd;
-    event_assign(&a->event, w->loop.base, a->fd, EV_READ | EV_PERSIST, on_accept, a);
-    if (!deadline_is_set(&w->pause))
-        event_add(&a->event, NULL);
-    return a;
-}
-
-/* IS_KIND: who has connected already is still served. */
-static void close_acceptors(struct worker *w, bool is_kind)
-{
-    struct list *it;
-    while ((it = list_first(&w->acceptors)) != NULL) {
-        struct acceptor *a = container_of(it, struct acceptor, link);
-        if (is_kind)
-            accept_some(a, LISTEN_LAST_ACCEPT);
-        acceptor_close(a);
-    }
-}
-
-static struct acceptor *find_acceptor(struct worker *w, unsigned id)
-{
-    list_foreach (it, &w->acceptors) {
-        struct acceptor *a = container_of(it, struct acceptor, link);
-        if (a->id == id)
-            return a;
-    }
-    return NULL;
-}
+static const struct accept_user worker_accepts = {worker_accepted, worker_give_up_idle};
 
 /* ---- what the server says */
 
@@ -174,32 +69,13 @@ static void set_service(struct worker *w, const struct worker_update *u)
         log_error("the service listener takes no connections: %s", strerror(errno));
 }
 
-/* What has connected to a listener that goes is still served. */
-static void set_places(struct worker *w, struct worker_update *u)
-{
-    struct list stay;
-    list_init(&stay);
-    for (unsigned i = 0; i < u->n; i++) {
-        struct worker_place *p = &u->places[i];
-        struct acceptor *a = p->fd < 0 ? find_acceptor(w, p->id) : acceptor_open(w, p);
-        if (a == NULL)
-            continue;
-        list_remove(&a->link);
-        list_push_back(&stay, &a->link);
-        conf_unref(&a->listener.conf);
-        a->listener = (struct client_listener){p->addr, p->forward, conf_ref(u->conf)};
-    }
-    close_acceptors(w, true);
-    list_move(&w->acceptors, &stay);
-}
-
 /* Frees U. */
 static void take_places(struct worker *w, struct worker_update *u)
 {
     if (w->service != NULL)
         set_service(w, u);
     else
-        set_places(w, u);
+        acceptors_set(&w->acceptors, u->places, u->n, u->conf);
     conf_unref(&u->conf);
     free(u);
 }
@@ -260,14 +136,14 @@ static void announce_end(void *arg)
     w->engine.draining = true;
 }
 
-static void make_room_soon(void *arg)
+static void worker_on_lack(void *arg)
 {
-    (void)make_room(arg);
+    (void)worker_give_up_idle(arg);
 }
 
 void worker_make_room(struct worker *w)
 {
-    loop_send(&w->loop, make_room_soon, w);
+    loop_send(&w->loop, worker_on_lack, w);
 }
 
 void worker_announce_end(struct worker *w)
@@ -290,7 +166,7 @@ static void drain(void *arg)
 {
     struct worker *w = arg;
     w->engine.draining = true;
-    close_acceptors(w, true);
+    acceptors_close(&w->acceptors, true);
     clients_drain(&w->clients, w->grace_ms);
     if (w->service != NULL)
         service_drain(w->service);
@@ -329,13 +205,12 @@ struct worker *worker_new(unsigned index, const struct worker_env *env, struct c
     struct worker *w = xcalloc(1, sizeof(*w));
     w->env = env;
     w->index = index;
-    list_init(&w->acceptors);
     if (!loop_init(&w->loop)) {
         free(w);
         return NULL;
     }
     engine_init(w, c);
-    deadline_init(&w->pause, &w->loop, on_pause_over, w);
+    acceptors_init(&w->acceptors, &w->loop, &worker_accepts, w, env->connections);
     deadline_init(&w->look, &w->loop, on_look, w);
     clients_init(&w->clients, &w->engine, env->connections, fds_clients(env->max_connections));
     loop_add_turn(&w->loop, &w->flush, on_turn, w);
@@ -359,8 +234,8 @@ struct worker *worker_new(unsigned index, const struct worker_env *env, struct c
  */
 static void close_all(struct worker *w)
 {
-    close_acceptors(w, false);
-    deadline_close(&w->pause);
+    acceptors_close(&w->acceptors, false);
+    deadline_close(&w->acceptors.pause);
     deadline_close(&w->look);
     w->engine.ending = true;
     clients_close(&w->clients);

@@ -4,7 +4,7 @@
 #ifndef TLSFAN_WORKER_H
 #define TLSFAN_WORKER_H
 
-#include "client/client.h"
+#include "client/accept.h"
 #include "service/service.h"
 
 /* What all workers share; it outlives them. */
@@ -20,20 +20,12 @@ struct worker_env {
     void *arg;
 };
 
-/* A listener as one worker sees it. */
-struct worker_place {
-    unsigned id;
-    int fd; /* owned; -1: the worker has this place already */
-    struct addr addr;
-    const struct forward *forward; /* part of the snapshot */
-};
-
 /* A snapshot and all listeners that go with it; a listener that is not named is closed. Heap. */
 struct worker_update {
     struct worker *worker; /* set by worker_update() */
     struct conf *conf;     /* a reference */
     unsigned n;
-    struct worker_place places[];
+    struct accept_place places[];
 };
 
 /* Makes worker INDEX (from 0), which does nothing yet, with the settings of C. With IS_SERVICE it

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Admission: see admit.h. */
-#include "client/admit.h"
+/* Who gets a place: judged as soon as a connection is accepted. 403 when client.allow does not have
+ * its peer, 503 when there are too many, or when descriptors are used up and no idle connection to
+ * an origin can be given up for it. */
+#include "client/client_impl.h"
 
 #include <errno.h>
 
@@ -13,7 +15,7 @@
 #include "upstream/pool_room.h"
 
 /* One answer, without waiting for a request. */
-static void turn_away(struct clients *cs, int fd, const struct addr *peer, const struct fault *f)
+static void admit_refuse(struct clients *cs, int fd, const struct addr *peer, const struct fault *f)
 {
     char text[ANSWER_RAW];
     struct stream *s = stream_new(cs->engine->loop, fd, peer);
@@ -21,17 +23,17 @@ static void turn_away(struct clients *cs, int fd, const struct addr *peer, const
     linger_with(s, text, answer_raw(text, f, false));
 }
 
-static void give_place(struct clients *cs)
+static void admit_give_place(struct clients *cs)
 {
     atomic_fetch_sub_explicit(cs->total, 1, memory_order_relaxed);
 }
 
 /* A place among max_connections. */
-static bool take_place(struct clients *cs, struct fault *f)
+static bool admit_take_place(struct clients *cs, struct fault *f)
 {
     if (atomic_fetch_add_explicit(cs->total, 1, memory_order_relaxed) < cs->max)
         return true;
-    give_place(cs);
+    admit_give_place(cs);
     if (cs->max == fds_budget()->clients)
         fault_set(f, FAULT_DESCRIPTORS,
                   "too many client connections: of the %u descriptors of this process "
@@ -46,12 +48,12 @@ static bool take_place(struct clients *cs, struct fault *f)
 
 /* A descriptor: one of those that are kept for others only while an idle connection can be given
  * up for it. */
-static bool take_descriptor(struct clients *cs, int fd, struct fault *f)
+static bool admit_take_descriptor(struct clients *cs, int fd, struct fault *f)
 {
     char why[256];
     if (!fds_is_near(fd) || pool_make_room(cs->engine->pool) || !fds_is_kept(fd))
         return true;
-    give_place(cs);
+    admit_give_place(cs);
     fault_set(f, FAULT_DESCRIPTORS, "no client is taken: %s",
               fds_explain(why, sizeof(why), EMFILE));
     return false;
@@ -62,13 +64,13 @@ bool admit_client(struct clients *cs, int fd, const struct addr *peer,
 {
     struct fault f;
     bool may_come = policy_client(l->conf, peer, &f);
-    if (may_come && take_place(cs, &f) && take_descriptor(cs, fd, &f))
+    if (may_come && admit_take_place(cs, &f) && admit_take_descriptor(cs, fd, &f))
         return true;
     counter_add(&cs->engine->stats->turned_away, 1);
     if (may_come)
         log_limited(LOG_LEVEL_WARNING, "a client was turned away: %s", f.text);
     else
         log_limited(LOG_LEVEL_WARNING, "a client that may not come was turned away: %s", f.text);
-    turn_away(cs, fd, peer, &f);
+    admit_refuse(cs, fd, peer, &f);
     return false;
 }

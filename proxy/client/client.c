@@ -1,151 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests in: one connection's heads and bodies become exchanges. What arrives together runs
- * together (order.h); reading stops while room.c says so. client_run() is the one
- * place where things begin and end; it may be called from any callback. */
+/* A connection from its first byte to its end, and its timers. client_run() is the one place where
+ * requests begin and end; it may be called from any callback. */
 #include "client/client.h"
 
 #include <stdlib.h>
 
 #include "base/log_limit.h"
-#include "client/admit.h"
-#include "client/room.h"
+#include "base/state.h"
+#include "client/client_impl.h"
 #include "exchange/expect.h"
 #include "exchange/hold.h"
 #include "net/stream_share.h"
 
 enum {
-    SPARE_ASKS = 256,
+    SPARE_REQUESTS = 256,
     REST_MS = 5000,  /* between two reads of a body that nobody waits for any more */
     CLOSED_A_MS = 32 /* idle connections in a drain: the others go on meanwhile */
 };
 
-static const struct client_conf *client_conf(const struct client *c)
-{
-    return &c->cs->engine->use->conf->client;
-}
-
-static struct ask *ask_at(struct order_item *item)
-{
-    return container_of(item, struct ask, item);
-}
-
-/* ---- reading */
-
-/* Answers with F in its turn and reads no more. */
-static void client_refuse(struct client *c, struct ask *a, const struct fault *f)
-{
-    c->state = CLIENT_LAST;
-    order_push(&c->order, &a->item, true);
-    a->item.started = true;
-    a->keep_alive = false;
-    exchange_count(&a->x);
-    exchange_refuse(&a->x, f);
-}
-
-static void client_refuse_new(struct client *c, enum fault_code code, const char *text)
-{
-    struct fault f;
-    fault_say(&f, code, text);
-    client_refuse(c, ask_new(c), &f);
-}
-
-/* The first bytes of a connection may be another protocol's. True: dealt with. */
-static bool client_is_foreign(struct client *c)
-{
-    bool is_silent = false;
-    const char *what = h1_foreign(c->in.p, c->in.len, &is_silent);
-    if (c->seen_request || what == NULL)
-        return false;
-    log_limited(LOG_LEVEL_WARNING, "%s: %s", c->from.peer_text, what);
-    if (is_silent)
-        client_close(c);
-    else
-        client_refuse_new(c, FAULT_BAD_REQUEST, what);
-    return true;
-}
-
-/* Parses the head of N bytes into a new exchange. False: it has been refused. */
-static bool client_parse(struct client *c, struct ask *a, size_t n)
-{
-    struct exchange *x = &a->x;
-    struct str bytes = arena_dup(&x->arena, str_make(c->in.p, n));
-    struct h1_error e;
-    struct fault f;
-    x->bytes_in = n;
-    if (h1_parse_request(&x->head, bytes.p, bytes.len, client_conf(c)->lenient, &e) &&
-        h1_body_of_request(&x->body, &x->head, &e)) {
-        x->body.max_trailer = client_conf(c)->max_head;
-        return true;
-    }
-    fault_say(&f, e.code, e.reason);
-    client_refuse(c, a, &f);
-    return false;
-}
-
-/* A whole head of N bytes is there. */
-static void client_take_head(struct client *c, size_t n)
-{
-    struct ask *a = ask_new(c);
-    c->scanned = 0;
-    if (++c->heads == CLIENT_HEADS_A_TURN)
-        loop_post_next(c->cs->engine->loop, &c->rested);
-    c->waits_since = 0;
-    c->seen_request = true;
-    c->timer_is = TIMER_NONE;
-    deadline_clear(&c->timer);
-    if (!client_parse(c, a, n))
-        return;
-    c->in = str_from_byte(c->in, n);
-    const struct h1_head *head = &a->x.head;
-    bool switches = head->method.id == METHOD_CONNECT || fields_has(&head->fields, FIELD_UPGRADE);
-    a->keep_alive = forward_keep_alive(head);
-    order_push(&c->order, &a->item, head->method.is_safe && !switches);
-    if (switches)
-        c->switching = a;
-    if (h1_body_is_done(&a->x.body)) {
-        client_request_ended(c, a);
-    } else {
-        c->state = CLIENT_BODY;
-        c->reading = a;
-    }
-    if (c->order.n > 1) /* else it is counted as it begins */
-        exchange_count(&a->x);
-    client_run(c);
-}
-
-/* False: more bytes are needed. */
-static bool client_read_head(struct client *c)
-{
-    bool lenient = client_conf(c)->lenient;
-    if (c->scanned == 0 && c->in.p[0] == '\r' && c->in.len >= 2 && c->in.p[1] == '\n') {
-        c->in = str_from_byte(c->in, 2); /* an empty line before a request (RFC 9112 §2.2) */
-        return true;
-    }
-    if (c->scanned == 0 && client_is_foreign(c))
-        return true;
-    size_t n = h1_head_end(c->in.p, c->in.len, &c->scanned, lenient);
-    size_t max = client_conf(c)->max_head;
-    if (n > max || (n == 0 && c->in.len >= max)) {
-        client_refuse_new(c, FAULT_HEAD_TOO_LARGE,
-                          "the request head is larger than client.max_head");
-        return true;
-    }
-    struct fault f;
-    enum room room = client_room(c, n, &f);
-    if (room == ROOM_NONE)
-        client_refuse(c, ask_new(c), &f);
-    else if (n > 0 && room == ROOM_ENOUGH)
-        client_take_head(c, n);
-    else
-        return false;
-    return true;
-}
-
 /* ---- flow */
 
-/* Which timeout runs now. HAS_READ: something has just come, which moves that of a body; all others
- * run from when they began. */
-static void client_set_timer(struct client *c, bool has_read)
+/* Those that are not moved run from when they began. */
+void client_set_timer(struct client *c, bool has_read)
 {
     enum client_timer is = TIMER_NONE;
     int64_t ms = 0;
@@ -156,7 +32,7 @@ static void client_set_timer(struct client *c, bool has_read)
         is = TIMER_REST;
         ms = client_conf(c)->body_timeout;
         ms = ms > 0 && ms < REST_MS ? ms : REST_MS;
-    } else if (c->state == CLIENT_BODY && !c->blocked && !ask_may_wait(c->reading)) {
+    } else if (c->state == CLIENT_BODY && !c->blocked && !request_may_wait(c->reading)) {
         is = TIMER_BODY;
         ms = client_conf(c)->body_timeout;
     } else if (c->state == CLIENT_HEAD && c->has_partial && !c->blocked) {
@@ -173,32 +49,56 @@ static void client_set_timer(struct client *c, bool has_read)
     deadline_set(&c->timer, ms);
 }
 
-/* Cancels what has not been answered. */
-static void client_drop_asks(struct client *c)
+/* ---- where things begin and end */
+
+#define TO(state) STATE_BIT(CLIENT_##state)
+
+void client_set_state(struct client *c, enum client_state to)
 {
-    struct order_item *item;
-    while ((item = order_first(&c->order)) != NULL) {
-        bool is_answered = item->done && ask_at(item)->held == NULL;
-        ask_close(ask_at(item), is_answered ? FAULT_NONE : FAULT_CLIENT_GONE);
+    enum { ENDS = TO(TO_LINGER) | TO(TO_RESET) | TO(CLOSED) };
+    static const struct state_row states[] = {
+        [CLIENT_HEAD] = {"HEAD", TO(HEAD) | TO(BODY) | TO(TUNNEL) | TO(LAST) | TO(STOPPED) | ENDS},
+        [CLIENT_BODY] = {"BODY", TO(HEAD) | TO(TUNNEL) | TO(LAST) | TO(STOPPED) | ENDS},
+        [CLIENT_TUNNEL] = {"TUNNEL", TO(CLOSED)},
+        [CLIENT_LAST] = {"LAST", TO(STOPPED) | TO(TO_CLOSE) | TO(TO_RESET) | TO(CLOSED)},
+        [CLIENT_STOPPED] = {"STOPPED", ENDS},
+        [CLIENT_TO_CLOSE] = {"TO_CLOSE", TO(TO_LINGER) | TO(CLOSED)},
+        [CLIENT_TO_LINGER] = {"TO_LINGER", TO(CLOSED)},
+        [CLIENT_TO_RESET] = {"TO_RESET", TO(CLOSED)},
+        [CLIENT_CLOSED] = {"CLOSED", 0},
+    };
+    state_check("client", c->from.id, states, c->state, to);
+    c->state = to;
+}
+
+/* Cancels what has not been answered. */
+static void client_drop_requests(struct client *c)
+{
+    struct request *r;
+    while ((r = client_first(c)) != NULL) {
+        bool is_answered = r->item.done && r->held == NULL;
+        request_close(r, is_answered ? FAULT_NONE : FAULT_CLIENT_GONE);
     }
 }
 
-/* The last answer has been given: end properly once it has been written. Nothing may follow it, so
- * what was asked for behind it is cancelled. */
-static void client_finish(struct client *c)
+/* No answer is due any more: the connection ends once all has been written, with RST if IS_CUT.
+ * Nothing may follow, so what was asked for behind it is cancelled. */
+static void client_finish(struct client *c, bool is_cut)
 {
-    c->finishing = true;
-    c->state = CLIENT_LAST;
+    if (c->state < CLIENT_TO_CLOSE)
+        client_set_state(c, is_cut                    ? CLIENT_TO_RESET
+                            : c->state == CLIENT_LAST ? CLIENT_TO_CLOSE
+                                                      : CLIENT_TO_LINGER);
     client_set_timer(c, false);
-    client_drop_asks(c);
+    client_drop_requests(c);
     clients_flush(c->cs);
     if (c->stream == NULL || stream_pending(c->stream) > 0)
-        return; /* on_drain() or the write timeout goes on */
+        return; /* client_on_drain() or the write timeout goes on */
     struct stream *s = c->stream;
     c->stream = NULL;
-    if (c->cut)
+    if (c->state == CLIENT_TO_RESET)
         stream_abort(s);
-    else if (c->said_last && !c->dropped)
+    else if (c->state == CLIENT_TO_CLOSE)
         stream_close(s);
     else
         stream_linger(s);
@@ -209,28 +109,26 @@ static void client_finish(struct client *c)
  */
 static bool client_retire(struct client *c)
 {
-    struct order_item *first;
-    while ((first = order_first(&c->order)) != NULL && first->done) {
-        struct ask *a = ask_at(first);
-        bool ends = !a->out.keep_alive;
-        if (c->reading == a && (!ends || a->is_told))
+    struct request *r;
+    while ((r = client_first(c)) != NULL && r->item.done) {
+        bool ends = !r->out.keep_alive;
+        if (c->reading == r && (!ends || r->is_told))
             break; /* the rest of its body is read first, or some of it */
-        c->cut = c->cut || (a->cut && a->out.framing == H1_FRAMING_CLOSE);
-        ask_close(a, FAULT_NONE);
+        bool is_cut = r->cut && r->out.framing == H1_FRAMING_CLOSE;
+        request_close(r, FAULT_NONE);
         if (ends) {
-            client_finish(c);
+            client_finish(c, is_cut);
             return false;
         }
-        first = order_first(&c->order);
-        if (first != NULL)
-            ask_promote(ask_at(first));
+        if ((r = client_first(c)) != NULL)
+            request_promote(r);
     }
     return true;
 }
 
 void client_run(struct client *c)
 {
-    if (c->state == CLIENT_TUNNEL || c->state == CLIENT_CLOSED || c->finishing)
+    if (client_is_over(c))
         return;
     if (c->running) {
         c->again = true;
@@ -239,26 +137,26 @@ void client_run(struct client *c)
     c->running = true;
     do {
         c->again = false;
-        struct order_item *next;
+        struct request *next;
         if (!client_retire(c))
             break;
-        while (c->state != CLIENT_TUNNEL && (next = client_next(c)) != NULL)
-            ask_start(ask_at(next));
-    } while (c->again && c->state != CLIENT_CLOSED && c->state != CLIENT_TUNNEL);
+        while (!client_is_over(c) && (next = client_next(c)) != NULL)
+            request_start(next);
+    } while (c->again && !client_is_over(c));
     c->running = false;
-    if (c->state == CLIENT_CLOSED || c->state == CLIENT_TUNNEL || c->finishing)
+    if (client_is_over(c))
         return;
-    if (c->state == CLIENT_LAST && c->order.n == 0) {
-        client_finish(c);
+    if (c->state >= CLIENT_LAST && c->order.n == 0) {
+        client_finish(c, false);
         return;
     }
     client_set_flow(c);
-    if (c->in.p == NULL) /* else on_data() does it */
+    if (c->in.p == NULL) /* else client_on_data() does it */
         client_set_timer(c, false);
 }
 
 /* Others have had a turn. */
-static void on_rested(void *arg)
+static void client_on_rested(void *arg)
 {
     struct client *c = arg;
     c->heads = 0;
@@ -270,66 +168,43 @@ static void on_rested(void *arg)
 /* True when a part of an answer has been given away, but not its end. */
 static bool client_is_mid_answer(const struct client *c)
 {
-    const struct order_item *first = order_first(&c->order);
-    return first != NULL && !first->done &&
-           container_of(first, const struct ask, item)->x.res == HALF_BODY;
+    const struct request *first = client_first(c);
+    return first != NULL && !first->item.done && first->x.res == HALF_BODY;
 }
 
-static size_t on_data(void *arg, const char *p, size_t n)
+static size_t client_on_data(void *arg, const char *p, size_t n)
 {
-    struct client *c = arg;
-    c->in = str_make(p, n);
-    c->heads = 0;
-    bool more = true;
-    while (more && c->in.len > 0 && !c->blocked) {
-        if (c->state == CLIENT_HEAD)
-            more = client_read_head(c);
-        else if (c->state == CLIENT_BODY)
-            client_read_body(c);
-        else
-            break;
-        if (c->state == CLIENT_BODY || c->state == CLIENT_HEAD)
-            client_set_flow(c);
-    }
-    size_t left = c->in.len;
-    c->in = str_make(NULL, 0);
-    if (c->state == CLIENT_CLOSED)
-        return n;
-    bool is_last = c->state == CLIENT_LAST;
-    c->dropped = c->dropped || (is_last && left > 0);
-    c->has_partial = left > 0;
-    client_set_timer(c, true);
-    return is_last ? n : n - left; /* whatever follows the last request will not be answered */
+    return client_read(arg, p, n);
 }
 
 /* The client has gone, or will send no more: like other proxies we take the end of its side for its
  * leaving, and cancel what it asked for; only what has been answered is still written. */
-static void on_eof(void *arg, bool clean)
+static void client_on_eof(void *arg, bool clean)
 {
     struct client *c = arg;
     (void)clean;
     clients_flush(c->cs);
     if (c->stream != NULL && stream_pending(c->stream) > 0 && !client_is_mid_answer(c))
-        client_finish(c);
+        client_finish(c, false);
     else
         client_close(c);
 }
 
-static void on_drain(void *arg)
+static void client_on_drain(void *arg)
 {
     struct client *c = arg;
     deadline_clear(&c->write_timer);
-    if (c->finishing) {
-        client_finish(c);
+    if (c->state >= CLIENT_TO_CLOSE) {
+        client_finish(c, false);
         return;
     }
-    struct order_item *first = order_first(&c->order);
+    struct request *first = client_first(c);
     if (first != NULL)
-        exchange_pause(&ask_at(first)->x, false);
+        exchange_pause(&first->x, false);
     client_run(c);
 }
 
-static void on_fault(void *arg, const struct fault *f)
+static void client_on_fault(void *arg, const struct fault *f)
 {
     struct client *c = arg;
     log_limited(LOG_LEVEL_DEBUG, "%s: %s", c->from.peer_text, f->text);
@@ -337,25 +212,25 @@ static void on_fault(void *arg, const struct fault *f)
 }
 
 static const struct stream_user client_user = {
-    .on_data = on_data,
-    .on_eof = on_eof,
-    .on_drain = on_drain,
-    .on_fault = on_fault,
+    .on_data = client_on_data,
+    .on_eof = client_on_eof,
+    .on_drain = client_on_drain,
+    .on_fault = client_on_fault,
 };
 
-static void on_timer(void *arg)
+static void client_on_timer(void *arg)
 {
     struct client *c = arg;
     struct fault f;
     switch (c->timer_is) {
     case TIMER_HEAD:
-        client_refuse_new(c, FAULT_REQUEST_TIMEOUT,
-                          "the request head took longer than client.header_timeout");
+        client_refuse(c, FAULT_REQUEST_TIMEOUT,
+                      "the request head took longer than client.header_timeout");
         client_run(c);
         break;
     case TIMER_BODY:
     case TIMER_REST:
-        if (c->timer_is == TIMER_BODY && ask_may_wait(c->reading)) {
+        if (c->timer_is == TIMER_BODY && request_may_wait(c->reading)) {
             client_set_timer(c, false); /* an answer has overtaken it */
             break;
         }
@@ -364,7 +239,7 @@ static void on_timer(void *arg)
         client_stop_body(c, &f);
         break;
     case TIMER_TOLD:
-        ask_release(c->reading);
+        request_release(c->reading);
         client_run(c);
         break;
     default:
@@ -374,7 +249,7 @@ static void on_timer(void *arg)
 }
 
 /* No byte of an answer was taken for write_timeout: the client has stalled. */
-static void on_write_timer(void *arg)
+static void client_on_write_timer(void *arg)
 {
     struct client *c = arg;
     if (c->stream->bytes_out != c->write_mark) {
@@ -384,10 +259,9 @@ static void on_write_timer(void *arg)
     }
     log_limited(LOG_LEVEL_INFO, "%s: took no byte of its answer for client.write_timeout",
                 c->from.peer_text);
-    struct order_item *first = order_first(&c->order);
-    if (first != NULL && ask_at(first)->x.fault == FAULT_NONE)
-        ask_at(first)->x.sentence =
-            STR("the client took no byte of its answer for client.write_timeout");
+    struct request *first = client_first(c);
+    if (first != NULL && first->x.fault == FAULT_NONE)
+        first->x.sentence = STR("the client took no byte of its answer for client.write_timeout");
     stream_abort(c->stream);
     client_close(c);
 }
@@ -398,7 +272,7 @@ static void client_free(void *object)
 {
     struct client *c = object;
     conf_unref(&c->conf);
-    free(c->user);
+    free(c->texts);
     free(c);
 }
 
@@ -406,7 +280,7 @@ void client_close(struct client *c)
 {
     if (c->state == CLIENT_CLOSED)
         return;
-    c->state = CLIENT_CLOSED;
+    client_set_state(c, CLIENT_CLOSED);
     struct clients *cs = c->cs;
     bool cut = c->stream != NULL && (stream_pending(c->stream) > 0 || client_is_mid_answer(c));
     if (cs->gathering == c) {
@@ -414,7 +288,7 @@ void client_close(struct client *c)
         cs->gathering = NULL;
         cs->gathered = 0;
     }
-    client_drop_asks(c);
+    client_drop_requests(c);
     client_wait_end(c);
     if (cut) /* a FIN could be taken for the end of the answer */
         stream_abort(c->stream);
@@ -431,40 +305,77 @@ void client_close(struct client *c)
     loop_reap(cs->engine->loop, &c->reap, client_free, c);
 }
 
-void client_open(struct clients *cs, int fd, const struct addr *peer,
-                 const struct client_listener *l)
+void client_become(struct client *c, enum source_kind kind, const struct uri_host *fixed,
+                   struct str user)
 {
-    if (!admit_client(cs, fd, peer, l))
-        return;
-    struct stream *s = stream_new(cs->engine->loop, fd, peer);
+    char *old = c->texts;
+    struct str host = fixed->name;
+    if (host.p != NULL || user.len > 0)
+        c->texts = xmalloc(host.len + user.len + 1);
+    c->from.kind = kind;
+    c->from.fixed = *fixed;
+    if (host.p != NULL)
+        c->from.fixed.name = str_make(memcpy(c->texts, host.p, host.len), host.len);
+    c->from.user = str_make(NULL, 0);
+    if (user.len > 0)
+        c->from.user = str_make(memcpy(c->texts + host.len, user.p, user.len), user.len);
+    free(old);
+}
+
+struct client *client_new(struct clients *cs, struct stream *s, const struct source_side *who,
+                          struct conf *conf)
+{
     struct client *c = xcalloc(1, sizeof *c);
     c->cs = cs;
     c->stream = s;
     stream_count_in(s, cs->engine->budget, sizeof *c + sizeof *s);
     s->fail_fast = true;
-    s->rest_max = l->conf->client.max_head + cs->engine->loop->rcap;
-    c->conf = conf_ref(l->conf);
-    c->from.peer = *peer;
-    c->from.forward = l->forward;
-    c->from.is_local = addr_is_loopback(peer);
+    s->rest_max = conf->client.max_head + cs->engine->loop->rcap;
+    c->conf = conf_ref(conf);
+    c->from = *who;
+    c->from.is_local = addr_is_loopback(&who->peer);
     c->from.id = ++cs->next_id;
-    if (l->forward != NULL)
-        addr_print(&l->addr, c->from.self);
-    addr_print_ip(peer, c->from.peer_text);
+    addr_print_ip(&who->peer, c->from.peer_text);
+    client_become(c, who->kind, &who->fixed, who->user);
     order_init(&c->order);
-    post_init(&c->rested, on_rested, c);
-    deadline_init(&c->timer, cs->engine->loop, on_timer, c);
-    deadline_init(&c->write_timer, cs->engine->loop, on_write_timer, c);
+    post_init(&c->rested, client_on_rested, c);
+    deadline_init(&c->timer, cs->engine->loop, client_on_timer, c);
+    deadline_init(&c->write_timer, cs->engine->loop, client_on_write_timer, c);
     list_init(&c->link);
     list_init(&c->waiting);
     list_push_back(&cs->all, &c->link);
     cs->n++;
     client_set_timer(c, false);
     stream_set_user(s, &client_user, c);
+    return c;
+}
+
+static void client_of_forward(struct source_side *who, const struct client_listener *l)
+{
+    const struct forward *f = l->forward;
+    struct addr literal;
+    who->kind = SOURCE_FORWARD;
+    who->forward = f;
+    who->fixed =
+        (struct uri_host){.name = str_from(f->host), .port = f->port, .is_rooted = f->is_rooted};
+    who->fixed.is_ip = addr_parse_ip(&literal, who->fixed.name, 0);
+    addr_print(&l->addr, who->self);
+}
+
+void client_open(struct clients *cs, int fd, const struct addr *peer,
+                 const struct client_listener *l)
+{
+    struct source_side who = {.kind = SOURCE_PROXY, .peer = *peer};
+    if (!admit_client(cs, fd, peer, l))
+        return;
+    if (l->forward != NULL)
+        client_of_forward(&who, l);
+    struct stream *s = stream_new(cs->engine->loop, fd, peer);
+    client_new(cs, s, &who, l->conf);
     stream_start(s);
 }
 
-static void on_turn(void *arg)
+static void clients_on_turn(void *arg)
 {
     struct clients *cs = arg;
     if (cs->gathering != NULL)
@@ -481,15 +392,15 @@ void clients_init(struct clients *cs, struct engine *e, _Atomic unsigned *total,
     cs->next_id = e->next_id;
     list_init(&cs->all);
     room_init(cs);
-    slab_init(&e->asks, sizeof(struct ask), SPARE_ASKS);
-    loop_add_turn(e->loop, &cs->flush, on_turn, cs);
+    slab_init(&e->requests, sizeof(struct request), SPARE_REQUESTS);
+    loop_add_turn(e->loop, &cs->flush, clients_on_turn, cs);
 }
 
 void clients_clear(struct clients *cs)
 {
     loop_remove_turn(&cs->flush);
     room_clear(cs);
-    slab_clear(&cs->engine->asks);
+    slab_clear(&cs->engine->requests);
     free(cs->gather);
 }
 

@@ -6,6 +6,8 @@
 
 #include "exchange/exchange.h"
 
+struct client;
+
 /* All clients of one worker. Embedded in it. */
 struct clients {
     struct engine *engine;
@@ -20,7 +22,7 @@ struct clients {
     char *gather;             /* heap, CLIENT_GATHER_MAX: small writes of one turn, joined */
     struct claim joining;     /* guards `gather` while bytes go in or out */
     struct turn flush;
-    struct list waiting; /* struct client that wait for memory, longest first: room.h */
+    struct list waiting; /* struct client that wait for memory, longest first: client_memory.c */
     unsigned n_waiting;
     struct deadline wait;
 };
@@ -36,9 +38,15 @@ void clients_init(struct clients *cs, struct engine *e, _Atomic unsigned *total,
 /* Every client must be gone. */
 void clients_clear(struct clients *cs);
 
-/* Serves FD, accepted on L from PEER, if it is admitted (client/admit.h); owns it. */
+/* Serves FD, accepted on L from PEER, if it is admitted (admit.c); owns it. */
 void client_open(struct clients *cs, int fd, const struct addr *peer,
                  const struct client_listener *l);
+
+/* A client on S, which it owns from now on, and which the caller starts; it is admitted. WHO is
+ * copied: its kind, its peer, the one host that it may ask, its user. CONF, which has who->forward,
+ * is kept. */
+struct client *client_new(struct clients *cs, struct stream *s, const struct source_side *who,
+                          struct conf *conf);
 
 /* Drain: from now on answers carry Connection: close (engine->draining is set by the caller);
  * connections that are idle get GRACE_MS to send a request that is on its way, then close. */

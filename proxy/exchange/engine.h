@@ -29,7 +29,7 @@ struct engine {
     struct budget *budget;         /* max_memory, of the process */
     struct stats *stats;           /* what this worker counts */
     struct log_buf log;            /* access lines of this turn */
-    struct slab asks;              /* struct ask of client/client.c */
+    struct slab requests;          /* struct request of client/client.c */
     const struct performer *batch; /* who performs a batch call; NULL: nobody */
     uint64_t next_id;              /* request id: the worker in the top 16 bits */
     unsigned open_exchanges;       /* begun and not yet freed */

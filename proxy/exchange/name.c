@@ -10,13 +10,9 @@
 /* The host whose rule is to be found; false when there is none. */
 static bool find_host(const struct exchange *x, struct uri_host *host)
 {
-    const struct forward *fwd = x->from->forward;
     bool has_host = x->target.form == TARGET_AUTHORITY ||
                     (x->target.form == TARGET_ABSOLUTE && x->target.scheme != SCHEME_OTHER);
-    if (fwd != NULL)
-        *host = (struct uri_host){
-            .name = str_from(fwd->host), .port = fwd->port, .is_rooted = fwd->is_rooted};
-    else if (x->from->fixed.name.p != NULL)
+    if (x->from->fixed.name.p != NULL)
         *host = x->from->fixed;
     else if (has_host)
         *host = x->target.host;
@@ -55,7 +51,7 @@ bool name_matters(const struct exchange *x)
         return false;
     const struct dns_search *s = dns_ruled_search(x->engine->dns);
     if (s == NULL || addr_parse_ip(&literal, host.name, 0) ||
-        (x->from->forward == NULL && !policy_name(x->conf, host.name)))
+        (!source_rules[x->from->kind].is_exempt && !policy_name(x->conf, host.name)))
         return false;
     uint16_t port = host.port == 0 ? 443 : host.port;
     for (unsigned i = 0; i < s->n; i++) {

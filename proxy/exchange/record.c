@@ -106,7 +106,9 @@ static void pen_url(struct pen *w, const struct exchange *x)
             pen_text(w, "://");
         pen_host(w, &x->target.host);
     } else if (x->rq.host.p != NULL) {
-        pen_text(w, x->rewrite.forward != NULL && x->where.tls ? "https://" : "http://");
+        bool is_https =
+            source_rules[x->from->kind].is_https || (x->rewrite.forward != NULL && x->where.tls);
+        pen_text(w, is_https ? "https://" : "http://");
         pen_part(w, x->rq.host);
     }
     if (x->target.form == TARGET_AUTHORITY)

@@ -112,11 +112,9 @@ static struct str route_field(const struct exchange *x, enum field_id id)
     return f == NULL ? str_make(NULL, 0) : f->value;
 }
 
-/* Credentials, where they are asked for: never on a forward listener, once for what is inside a
- * CONNECT. */
 static enum policy_auth route_auth(struct exchange *x)
 {
-    if (x->conf->htpasswd == NULL || x->from->forward != NULL || x->from->is_trusted)
+    if (x->conf->htpasswd == NULL || !source_rules[x->from->kind].asks_credentials)
         return POLICY_AUTH_OK;
     struct str value = route_field(x, FIELD_PROXY_AUTHORIZATION);
     enum policy_auth auth = x->is_trusted ? POLICY_AUTH_OK : policy_auth(x->conf, value);
@@ -191,7 +189,7 @@ static void route_want(struct exchange *x, const struct uri_host *host, uint16_t
     x->where.port = port;
     x->where.tls = tls;
     x->where.is_local = x->from->is_local;
-    x->how.is_patient = x->from->is_patient;
+    x->how.is_patient = source_rules[x->from->kind].is_patient;
     x->how.client = x->from->id;
 }
 
@@ -237,8 +235,14 @@ static bool route_is_spoken(const struct target *t, struct fault *f)
     return false;
 }
 
-static bool route_absolute(struct exchange *x, struct fault *f)
+static bool route_absolute(struct exchange *x, const struct uri_host *host_field, struct fault *f)
 {
+    (void)host_field;
+    if (x->target.form != TARGET_ABSOLUTE)
+        return refuse(f, FAULT_BAD_REQUEST,
+                      "this is a proxy: send the whole URL (GET http://host/path), or set "
+                      "http_proxy to this address; "
+                      "a listener for one origin is made with --forward");
     if (!route_is_spoken(&x->target, f))
         return false;
     route_url(x, &x->target.host, x->target.scheme == SCHEME_HTTPS);
@@ -246,16 +250,17 @@ static bool route_absolute(struct exchange *x, struct fault *f)
     return true;
 }
 
-/* Inside CONNECT host:80. An absolute target may only name that host. */
-static bool route_fixed(struct exchange *x, struct fault *f)
+/* Inside CONNECT. An absolute target may only name its host. */
+static bool route_inside(struct exchange *x, const struct uri_host *host_field, struct fault *f)
 {
     const struct uri_host *host = &x->from->fixed;
+    (void)host_field;
     if (x->target.form == TARGET_AUTHORITY)
         return refuse(f, FAULT_BAD_REQUEST, "CONNECT inside CONNECT is not spoken here");
     if (x->target.form == TARGET_ABSOLUTE && !str_eq(x->target.host.name, host->name))
         return refuse(f, FAULT_MISDIRECTED,
                       "the request names another host than the CONNECT that it is in");
-    route_url(x, host, false);
+    route_url(x, host, source_rules[x->from->kind].is_https);
     x->rq.target = route_path(x);
     return true;
 }
@@ -280,20 +285,16 @@ static bool route_forward(struct exchange *x, const struct uri_host *host_field,
     if (fwd->path[0] != '\0' && uri_path_leaves_root(x->target.path))
         return refuse(f, FAULT_BAD_REQUEST,
                       "the path climbs out of the one this listener speaks for");
-    struct uri_host to = {
-        .name = str_from(fwd->host), .port = fwd->port, .is_rooted = fwd->is_rooted};
-    struct addr literal;
-    to.is_ip = addr_parse_ip(&literal, to.name, 0);
-    x->rule = route_rule(x, &to, fwd->port);
-    route_want(x, &to, x->rule->port != 0 ? x->rule->port : fwd->port, fwd->tls);
+    const struct uri_host *to = &x->from->fixed;
+    x->rule = route_rule(x, to, fwd->port);
+    route_want(x, to, x->rule->port != 0 ? x->rule->port : fwd->port, fwd->tls);
     x->where.rule_port = fwd->port;
-    x->where.exempt = true;
     x->rewrite.forward = fwd;
     x->rewrite.self = self;
     x->rewrite.is_upgraded = fwd->tls;
     x->rq.host = fwd->host_is_client
                      ? written
-                     : uri_authority(&x->arena, to.name, fwd->port, fwd->tls ? 443 : 80);
+                     : uri_authority(&x->arena, to->name, fwd->port, fwd->tls ? 443 : 80);
     x->rq.target = x->target.path;
     if (fwd->path[0] != '\0' && x->target.form != TARGET_ASTERISK)
         x->rq.target = arena_printf(&x->arena, "%s%.*s", fwd->path, STR_ARG(x->target.path));
@@ -335,7 +336,7 @@ static void route_request_head(struct exchange *x)
 static bool route_is_self(const struct exchange *x)
 {
     const struct uri_host *host = &x->from->fixed;
-    if (x->from->forward != NULL)
+    if (source_rules[x->from->kind].is_exempt)
         return false;
     if (host->name.p == NULL) {
         host = &x->target.host;
@@ -379,25 +380,23 @@ static void route_head(struct exchange *x)
     x->how.h1_only = x->hop.is_websocket;
 }
 
+const struct source_rules source_rules[SOURCE_KINDS] = {
+    [SOURCE_PROXY] = {route_absolute, .is_proxy = true, .asks_credentials = true},
+    [SOURCE_FORWARD] = {route_forward, .is_exempt = true},
+    [SOURCE_INSIDE] = {route_inside}, /* credentials came with its CONNECT */
+    [SOURCE_BATCH] = {route_absolute, .is_proxy = true, .is_patient = true}, /* with the call */
+};
+
 /* Form and destination, for all but CONNECT on a proxy listener. */
 static bool route_destination(struct exchange *x, const struct uri_host *host_field,
                               struct fault *f)
 {
-    bool ok;
-    if (x->from->forward != NULL)
-        ok = route_forward(x, host_field, f);
-    else if (x->from->fixed.name.p != NULL)
-        ok = route_fixed(x, f);
-    else if (x->target.form == TARGET_ABSOLUTE)
-        ok = route_absolute(x, f);
-    else
-        ok = refuse(f, FAULT_BAD_REQUEST,
-                    "this is a proxy: send the whole URL (GET http://host/path), or set http_proxy "
-                    "to this address; "
-                    "a listener for one origin is made with --forward");
-    if (ok)
-        x->where.rule = x->rule;
-    return ok && (x->where.exempt || policy_host(x->conf, x->where.host, x->where.port, false, f));
+    const struct source_rules *rules = &source_rules[x->from->kind];
+    if (!rules->destination(x, host_field, f))
+        return false;
+    x->where.rule = x->rule;
+    x->where.exempt = rules->is_exempt;
+    return rules->is_exempt || policy_host(x->conf, x->where.host, x->where.port, false, f);
 }
 
 /* The list may be long, so a connection is looked up once in each. */
@@ -435,14 +434,13 @@ enum route route_request(struct exchange *x, struct fault *f)
     }
     if (!x->is_named && x->conf->n_rules > 1 && name_matters(x))
         return ROUTE_NAME;
-    if (x->head.method.id == METHOD_CONNECT && x->from->forward == NULL &&
-        x->from->fixed.name.p == NULL) {
+    bool is_proxy = source_rules[x->from->kind].is_proxy;
+    if (is_proxy && x->head.method.id == METHOD_CONNECT) {
         enum route route = route_connect(x, f);
         x->where.rule = x->rule;
         return route;
     }
-    if (x->target.form == TARGET_ASTERISK && x->from->forward == NULL &&
-        x->from->fixed.name.p == NULL)
+    if (is_proxy && x->target.form == TARGET_ASTERISK)
         return ROUTE_OPTIONS;
     if (route_is_self(x))
         return route_self(x, f);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The two sides of a source (a client connection, later others): what it is told of its exchanges,
+/* The two sides of a source (a client connection, a batch call): what it is told of its exchanges,
  * and what they need to know of it. */
 #ifndef TLSFAN_EXCHANGE_SOURCE_H
 #define TLSFAN_EXCHANGE_SOURCE_H
@@ -38,17 +38,38 @@ struct source_ops {
     void (*release)(struct exchange *x);
 };
 
+/* What a source is; each has a row of source_rules[]. */
+enum source_kind {
+    SOURCE_PROXY,   /* a client of a proxy listener */
+    SOURCE_FORWARD, /* a client of a listener that speaks for one origin */
+    SOURCE_INSIDE,  /* what is read inside CONNECT host:80 */
+    SOURCE_BATCH,   /* the requests of a batch call */
+    SOURCE_KINDS
+};
+
+/* What the kind of a source decides. The table is in route.c. */
+struct source_rules {
+    /* Which targets are taken, and where they lead: fills x->where, x->rule, x->rq.host and
+     * x->rq.target. HOST is that of the Host field. False with F. */
+    bool (*destination)(struct exchange *x, const struct uri_host *host, struct fault *f);
+    bool is_proxy;         /* takes CONNECT; OPTIONS * is for tlsfan itself */
+    bool asks_credentials; /* of each request */
+    bool is_exempt;        /* the operator wrote where it leads: no policy, no tlsfan.localhost */
+    bool is_patient;       /* its requests wait for each other: no queue_timeout */
+    bool is_https;         /* its client speaks of https:// URLs: none is upgraded or rewritten */
+};
+extern const struct source_rules source_rules[SOURCE_KINDS];
+
 /* Who asks, and what its listener is. Kept by the source, outlives its exchanges. */
 struct source_side {
+    enum source_kind kind;
     struct addr peer;
     char peer_text[ADDR_TEXT];     /* "1.2.3.4", "unix" */
-    char self[ADDR_TEXT];          /* the listener's own address and port, where `forward` is set */
-    const struct forward *forward; /* NULL: a proxy listener */
-    struct uri_host fixed;         /* inside CONNECT host:80: its host; else name.p is NULL */
+    char self[ADDR_TEXT];          /* FORWARD: the listener's own address and port */
+    const struct forward *forward; /* FORWARD; else NULL */
+    struct uri_host fixed;         /* the one host that is spoken to; name.p NULL: any */
     bool is_local;                 /* loopback or unix: */
-    bool is_patient;               /* its requests wait for each other: no queue_timeout */
-    bool is_trusted;               /* credentials were accepted on this connection's CONNECT */
-    struct str user;               /* whose those were; empty: nobody's. As long as the source */
+    struct str user;               /* who was let in before; empty: nobody. As long as the source */
     uint64_t id;                   /* whose turn in a pool's queue */
     unsigned admitted;             /* by client.allow of this generation of the configuration */
 };

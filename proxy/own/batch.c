@@ -464,9 +464,8 @@ struct ustream *batch_open(struct engine *e, const struct source_side *from)
     b->kind.from = *from;
     b->user = xstrndup(from->user.p == NULL ? "" : from->user.p, from->user.len);
     b->kind.from.user = str_make(b->user, from->user.len);
+    b->kind.from.kind = SOURCE_BATCH;
     b->kind.from.fixed = (struct uri_host){0};
-    b->kind.from.is_trusted = true;
-    b->kind.from.is_patient = true;
     batch_boundary(b->kind.boundary);
     list_init(&b->items);
     post_init(&b->run, batch_run, b);

@@ -499,7 +499,6 @@ evhtp_res callers_accept(evhtp_connection_t *conn, void *callers)
     peer_of(conn, &k->from.peer);
     addr_print_ip(&k->from.peer, k->from.peer_text);
     k->from.is_local = addr_is_loopback(&k->from.peer);
-    k->from.is_trusted = true;
     k->from.id = ++all->next_id;
     deadline_init(&k->deadline, all->engine->loop, on_deadline, k);
     post_init(&k->later, on_later, k);

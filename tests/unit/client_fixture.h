@@ -8,7 +8,7 @@
 #include "conf/conf_load.h"
 #include "upstream_fixture.h"
 
-#include "client/ask.h"
+#include "client/client_impl.h"
 #include "exchange/stats.h"
 #include "net/linger.h"
 

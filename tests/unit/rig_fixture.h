@@ -6,6 +6,9 @@
 
 #include "exchange_fixture.h"
 
+/* A request to the origin. */
+#define GET(path) "GET http://%P" path " HTTP/1.1\r\nHost: h\r\n\r\n"
+
 static struct rig rig;
 static struct probe p;
 

@@ -16,7 +16,7 @@ enum callback {
     ON_DRAIN,
     CALLBACKS
 };
-enum victim { CLOSE_CLIENT, CLOSE_ALL, CLOSE_ASK, CLOSE_NEXT, REFUSE, VICTIMS };
+enum victim { CLOSE_CLIENT, CLOSE_ALL, CLOSE_REQUEST, CLOSE_NEXT, REFUSE, VICTIMS };
 
 static struct {
     enum callback at;
@@ -27,7 +27,7 @@ static struct {
 
 static void strike(struct exchange *x)
 {
-    struct client *c = container_of(x, struct ask, x)->c;
+    struct client *c = container_of(x, struct request, x)->c;
     struct fault f;
     trap.fired = true;
     switch (trap.victim) {
@@ -37,13 +37,14 @@ static void strike(struct exchange *x)
     case CLOSE_ALL:
         clients_close(&rig.clients);
         break;
-    case CLOSE_ASK:
+    case CLOSE_REQUEST:
         exchange_close(x, FAULT_CLIENT_GONE);
         client_close(c);
         break;
     case CLOSE_NEXT:
         if (c->order.n > 1)
-            ask_close(container_of(c->order.items.prev, struct ask, item.link), FAULT_CLIENT_GONE);
+            request_close(container_of(c->order.items.prev, struct request, item.link),
+                          FAULT_CLIENT_GONE);
         client_close(c);
         break;
     default:
@@ -127,7 +128,7 @@ static void set_trap(struct source_ops *ops)
     ops->release = client_source.release;
     struct client *c = rig_client(&rig);
     list_foreach (it, &c->order.items)
-        container_of(it, struct ask, item.link)->x.source = ops;
+        container_of(it, struct request, item.link)->x.source = ops;
 }
 
 static const struct path {
@@ -175,7 +176,8 @@ static void check_trap(enum callback at, enum victim victim, bool before)
     rig_send(&rig, client, path->request);
     set_trap(&ops);
     int origin = rig_accept(&rig, "\r\n\r\n");
-    struct exchange *x = &container_of(order_first(&rig_client(&rig)->order), struct ask, item)->x;
+    struct exchange *x =
+        &container_of(order_first(&rig_client(&rig)->order), struct request, item)->x;
     if (path->answer != NULL)
         fixture_write(origin, path->answer);
     else

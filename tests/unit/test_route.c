@@ -19,12 +19,14 @@ static const char *const options[] = {
     NULL,
 };
 
-enum side { PROXY, INSIDE, FORWARD };
+#define PROXY   SOURCE_PROXY
+#define INSIDE  SOURCE_INSIDE
+#define FORWARD SOURCE_FORWARD
 
 /* What a refused request's text must hold, or "tls host:port target Host" of the one that goes up,
  * "-" without TLS; NULL for a tunnel. */
 static const struct route_case {
-    enum side side;
+    enum source_kind kind;
     const char *head; /* lines ended by "\r\n" */
     enum route route;
     enum fault_code fault;
@@ -162,10 +164,13 @@ static void check(const struct route_case *c)
     struct fault f;
     char shown[512];
     probe_open(&p, &rig, c->head);
-    if (c->side == INSIDE)
+    p.side.kind = c->kind;
+    if (c->kind == SOURCE_INSIDE)
         p.side.fixed = (struct uri_host){.name = STR("in.test"), .port = 80};
-    if (c->side == FORWARD)
+    if (c->kind == SOURCE_FORWARD) {
         p.side.forward = &rig.conf->forwards[0];
+        p.side.fixed = (struct uri_host){.name = STR("api.test"), .port = 443};
+    }
     enum route route = route_request(&p.x, &f);
     if (route != c->route)
         fail_msg("%s: route %d, not %d (%s)", c->head, (int)route, (int)c->route,

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Clients and max_memory: see room.h. A connection that has answers to come waits for those, which
- * go on in any case; one that has none waits here, but not for long and not with many others. So
- * whoever comes is served or refused, whatever holds the memory. */
-#include "client/room.h"
+/* Clients and max_memory: as it fills, fewer requests of one connection are read and begun, until
+ * it is one at a time. A connection that has answers to come waits for those, which go on in any
+ * case; one that has none waits here, but not for long and not with many others. So whoever comes
+ * is served or refused, whatever holds the memory. */
+#include "client/client_impl.h"
 
 #include "exchange/hold.h"
 
@@ -17,12 +18,12 @@ enum {
                               exchange takes */
 };
 
-static struct client *waiting_at(struct list *it)
+static struct client *client_waiting_at(struct list *it)
 {
     return container_of(it, struct client, waiting);
 }
 
-static bool has_waited(const struct client *c)
+static bool client_has_waited(const struct client *c)
 {
     return c->waits_since != 0 && loop_now() - c->waits_since >= WAIT_US;
 }
@@ -36,22 +37,22 @@ void client_wait_end(struct client *c)
 }
 
 /* C is read again. Where others were faster it will wait on, in front of the rest. */
-static void go_on(struct client *c)
+static void client_go_on(struct client *c)
 {
     client_wait_end(c);
     client_run(c);
 }
 
-static void on_wait(void *arg)
+static void clients_on_wait(void *arg)
 {
     struct clients *cs = arg;
     const struct budget *b = cs->engine->budget;
     struct list *it;
     size_t n = 0;
     for (; !budget_lacks(b, n * WAKE_FOR) && !list_is_empty(&cs->waiting); n++)
-        go_on(waiting_at(list_first(&cs->waiting)));
-    while ((it = list_first(&cs->waiting)) != NULL && has_waited(waiting_at(it)))
-        go_on(waiting_at(it));
+        client_go_on(client_waiting_at(list_first(&cs->waiting)));
+    while ((it = list_first(&cs->waiting)) != NULL && client_has_waited(client_waiting_at(it)))
+        client_go_on(client_waiting_at(it));
     if (!list_is_empty(&cs->waiting))
         deadline_set(&cs->wait, n > 0 ? LOOK_SOON_MS : LOOK_MS);
 }
@@ -59,7 +60,7 @@ static void on_wait(void *arg)
 void room_init(struct clients *cs)
 {
     list_init(&cs->waiting);
-    deadline_init(&cs->wait, cs->engine->loop, on_wait, cs);
+    deadline_init(&cs->wait, cs->engine->loop, clients_on_wait, cs);
 }
 
 void room_clear(struct clients *cs)
@@ -68,7 +69,7 @@ void room_clear(struct clients *cs)
 }
 
 /* False: too many wait already. */
-static bool wait_begin(struct client *c)
+static bool client_wait_begin(struct client *c)
 {
     struct clients *cs = c->cs;
     if (cs->n_waiting >= (c->in.len > GATHER_FREE ? WAITING_LONG : WAITING_MAX))
@@ -94,11 +95,11 @@ enum room client_room(struct client *c, size_t head, struct fault *f)
     /* Those who wait go before whoever has just come: else the room that an answer leaves is always
      * taken by who got it. */
     bool is_late = is_waiter && c->waits_since == 0 && !list_is_empty(&c->cs->waiting);
-    if (is_late && wait_begin(c))
+    if (is_late && client_wait_begin(c))
         return ROOM_LATER;
-    if (engine_has_room(c->cs->engine, f) || (is_waiter && has_waited(c)))
+    if (engine_has_room(c->cs->engine, f) || (is_waiter && client_has_waited(c)))
         return ROOM_ENOUGH;
-    return is_waiter && wait_begin(c) ? ROOM_LATER : ROOM_NONE;
+    return is_waiter && client_wait_begin(c) ? ROOM_LATER : ROOM_NONE;
 }
 
 bool client_may_gather(struct client *c, size_t n, struct fault *f)
@@ -107,7 +108,7 @@ bool client_may_gather(struct client *c, size_t n, struct fault *f)
 }
 
 /* True when the next request of C may be read. Each answer that ends is a reason to ask again. */
-static bool may_read(const struct client *c)
+static bool client_may_read(const struct client *c)
 {
     const struct engine *e = c->cs->engine;
     if (c->order.n == 0)
@@ -116,19 +117,19 @@ static bool may_read(const struct client *c)
 }
 
 /* True while nothing may be read: what would come has no place yet. */
-static bool is_blocked(const struct client *c)
+static bool client_is_blocked(const struct client *c)
 {
     if (c->state == CLIENT_BODY)
         return !c->reading->item.started || (c->body_full && !c->reading->item.done);
     if (c->state == CLIENT_HEAD)
-        return c->switching != NULL || c->heads >= CLIENT_HEADS_A_TURN || !may_read(c) ||
+        return c->switching != NULL || c->heads >= CLIENT_HEADS_A_TURN || !client_may_read(c) ||
                client_is_full(c);
-    return false; /* LAST: to see the client go */
+    return false; /* to see the client go */
 }
 
 void client_set_flow(struct client *c)
 {
-    bool blocked = is_blocked(c);
+    bool blocked = client_is_blocked(c);
     if (blocked == c->blocked || c->stream == NULL)
         return;
     c->blocked = blocked;
@@ -138,10 +139,11 @@ void client_set_flow(struct client *c)
         stream_resume(c->stream);
 }
 
-struct order_item *client_next(struct client *c)
+struct request *client_next(struct client *c)
 {
-    const struct order_item *first = order_first(&c->order);
-    if (first != NULL && first->started && budget_is_tight(c->cs->engine->budget))
+    const struct request *first = client_first(c);
+    if (first != NULL && first->item.started && budget_is_tight(c->cs->engine->budget))
         return NULL;
-    return order_next(&c->order);
+    struct order_item *next = order_next(&c->order);
+    return next == NULL ? NULL : container_of(next, struct request, item);
 }

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* listen.c: sets of places, from one snapshot to the next. The file under test belongs to the
+ * program, not to the library, hence the include; the service manager is the test's. */
+#include "../../proxy/listen.c"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "conf/conf_load.h"
+
+static int passed = -1; /* what the manager has passed */
+
+int manager_socket(const struct addr *a)
+{
+    (void)a;
+    errno = 0;
+    return passed < 0 ? -1 : dup(passed);
+}
+
+/* Up to three listeners, NULL ends them. */
+static struct conf *conf_with(const char **options)
+{
+    struct conf_source source = {.options = options};
+    struct conf_faults faults = {0};
+    while (options[source.n_options] != NULL)
+        source.n_options++;
+    struct conf *c = conf_load(&source, &faults);
+    if (c == NULL)
+        fail_msg("%s", faults.text);
+    return c;
+}
+
+#define CONF(...) conf_with((const char *[]){"service=off", __VA_ARGS__, NULL})
+
+static struct listen_set open_set(const struct listen_set *old, struct conf *c)
+{
+    static const struct listen_set none;
+    struct listen_set s = {0};
+    char *why = NULL;
+    if (!listen_open(&s, old == NULL ? &none : old, c, 2, &why))
+        fail_msg("%s", why);
+    assert_int_equal(s.n, c->n_listeners);
+    return s;
+}
+
+/* Each worker has a socket of its own; the port is one that was picked. */
+static void a_socket_for_each_worker(void **state)
+{
+    (void)state;
+    struct conf *c = CONF("listen=127.0.0.1:0");
+    struct listen_set s = open_set(NULL, c);
+    assert_true(addr_port(&s.v[0].addr) != 0 && addr_port(&s.v[0].wanted) == 0);
+    assert_false(s.v[0].is_shared);
+    int a = listen_take(&s, 0, 0), b = listen_take(&s, 0, 1);
+    assert_true(a >= 0 && b >= 0 && a != b);
+    assert_int_equal(listen_take(&s, 0, 1), -1);
+    close(a);
+    close(b);
+    listen_drop(&s, NULL);
+    conf_unref(&c);
+}
+
+/* A place stays, whatever else comes; port 0 of a forward is another one, and written twice it is
+ * two. */
+static void places_stay(void **state)
+{
+    (void)state;
+    struct conf *c = CONF("listen=127.0.0.1:0");
+    struct conf *d =
+        CONF("forward=127.0.0.1:0=https://a.test", "listen=127.0.0.1:0", "listen=127.0.0.1:0");
+    struct listen_set s = open_set(NULL, c);
+    struct listen_set next = open_set(&s, d);
+    unsigned stayed = 0;
+    for (unsigned i = 0; i < next.n; i++) {
+        bool is_old = next.v[i].id == s.v[0].id;
+        stayed += is_old;
+        assert_false(is_old && next.v[i].is_forward);
+        assert_int_equal(next.v[i].is_forward, d->listeners[i].forward != NULL);
+        assert_int_equal(next.v[i].fds == NULL, is_old);
+        if (is_old)
+            assert_int_equal(listen_take(&next, i, 0), -1);
+    }
+    assert_int_equal(stayed, 1);
+    assert_true(listen_has(&next, s.v[0].id));
+    listen_drop(&s, &next);
+    listen_drop(&next, NULL);
+    conf_unref(&c);
+    conf_unref(&d);
+}
+
+/* A port that another process listens on is refused with a sentence, also where it shares. */
+static void taken_ports(void **state)
+{
+    static const struct listen_set none;
+    char option[64];
+    (void)state;
+    struct addr any;
+    struct listen_set s = {0};
+    char *why = NULL;
+    assert_true(addr_parse_ip(&any, STR("127.0.0.1"), 0));
+    int fd = sock_listen(&any, true);
+    assert_true(fd >= 0 && sock_local(fd, &any));
+    snprintf(option, sizeof option, "listen=127.0.0.1:%u", addr_port(&any));
+    struct conf *c = CONF(option);
+    assert_false(listen_open(&s, &none, c, 2, &why));
+    assert_non_null(strstr(why, "(is another tlsfan running?)"));
+    free(why);
+    listen_drop(&s, NULL);
+    conf_unref(&c);
+    close(fd);
+}
+
+/* unix: sockets are one for all workers; the file goes with the place, unless it is another's. */
+static void files(void **state)
+{
+    char folder[] = "/tmp/test_listen.XXXXXX", path[64], option[96];
+    struct stat st;
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/s", folder);
+    snprintf(option, sizeof option, "listen=unix:%s", path);
+    struct conf *c = CONF(option);
+    struct listen_set s = open_set(NULL, c);
+    assert_true(s.v[0].is_shared && s.v[0].n_fds == 1);
+    struct listen_set next = open_set(&s, c);
+    listen_drop(&s, &next); /* closes the socket, as nobody has taken it, but leaves the file */
+    assert_int_equal(lstat(path, &st), 0);
+    listen_drop(&next, NULL);
+    assert_int_equal(lstat(path, &st), -1);
+
+    s = open_set(NULL, c);
+    assert_int_equal(unlink(path), 0);
+    int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+    listen_drop(&s, NULL);
+    assert_int_equal(lstat(path, &st), 0);
+
+    char *why = NULL;
+    static const struct listen_set none;
+    assert_false(listen_open(&s, &none, c, 2, &why));
+    assert_non_null(strstr(why, "(there is a file that is no socket)"));
+    free(why);
+    listen_drop(&s, NULL);
+    unlink(path);
+    rmdir(folder);
+    conf_unref(&c);
+}
+
+/* The service manager's socket is taken as it is, and shared. */
+static void passed_sockets(void **state)
+{
+    (void)state;
+    struct addr any;
+    assert_true(addr_parse_ip(&any, STR("127.0.0.1"), 0));
+    passed = sock_listen(&any, false);
+    assert_true(passed >= 0);
+    struct conf *c = CONF("listen=127.0.0.1:1");
+    struct listen_set s = open_set(NULL, c);
+    assert_true(s.v[0].is_passed && s.v[0].is_shared);
+    assert_int_not_equal(addr_port(&s.v[0].addr), 1);
+    listen_drop(&s, NULL);
+    close(passed);
+    passed = -1;
+    conf_unref(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_socket_for_each_worker),
+        cmocka_unit_test(places_stay),
+        cmocka_unit_test(taken_ports),
+        cmocka_unit_test(files),
+        cmocka_unit_test(passed_sockets),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
