@@ -229,7 +229,7 @@ static void on_tunnel(struct exchange *x, struct h1_head *head, struct stream *u
 {
     (void)head;
     stream_close(up);
-    pool_release_slot(x->engine->pool, slot);
+    pool_release_slot(slot);
     x->fault = FAULT_UP_PROTOCOL;
     on_cut(x);
 }

@@ -360,9 +360,8 @@ void pool_retire(struct pool *p, unsigned generation)
     pool_conn_expire(p);
 }
 
-void pool_release_slot(struct pool *p, void *slot)
+void pool_release_slot(void *slot)
 {
-    (void)p;
     if (slot != NULL)
         pool_slot_give(slot);
 }

@@ -67,8 +67,8 @@ struct ustream *pool_get(struct pool *p, const struct up_where *where, const str
 uint64_t pool_answers(struct pool *p, const struct up_where *where);
 /* WAIT is not told any more. Harmless when it is not waiting. */
 void pool_cancel(struct pool_wait *wait);
-/* Ends the slot of a connection that was taken. */
-void pool_release_slot(struct pool *p, void *slot);
+/* Ends the slot of a connection that was taken; NULL: it had none. */
+void pool_release_slot(void *slot);
 
 /* How many connections are idle / in use, for tests and the log. */
 void pool_count(const struct pool *p, unsigned *idle, unsigned *busy);

@@ -144,7 +144,7 @@ static inline void probe_close(struct probe *p, struct rig *r)
     exchange_close(&p->x, FAULT_CLIENT_GONE);
     if (p->up != NULL)
         stream_close(p->up);
-    pool_release_slot(r->engine.pool, p->slot);
+    pool_release_slot(p->slot);
     fixture_settle(&r->f);
     assert_true(p->released);
 }

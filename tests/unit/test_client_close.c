@@ -100,7 +100,7 @@ static void trap_tunnel(struct exchange *x, struct h1_head *head, struct stream 
 {
     if (trap.at == ON_TUNNEL && trap.before) {
         stream_close(up);
-        pool_release_slot(x->engine->pool, slot);
+        pool_release_slot(slot);
         strike(x);
         return;
     }
