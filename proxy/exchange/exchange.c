@@ -14,6 +14,21 @@
 #include "exchange/stats.h"
 #include "exchange/trust.h"
 
+/* The wait for X's next try is over; it counts as time in the queue. */
+static void exchange_end_later(struct exchange *x)
+{
+    if (x->state == EXCHANGE_LATER)
+        x->t.queued += loop_now();
+}
+
+/* X is performed again in MS milliseconds. Until then it holds nothing upstream. */
+static void exchange_begin_later(struct exchange *x, unsigned ms)
+{
+    exchange_set_state(x, EXCHANGE_LATER);
+    x->t.queued -= loop_now();
+    sweep_set(&x->engine->sweep, &x->timeout, ms);
+}
+
 /* Leaves whatever is under way for X upstream. */
 static void exchange_leave(struct exchange *x)
 {
@@ -23,6 +38,7 @@ static void exchange_leave(struct exchange *x)
         us->ops->cancel(us);
     if (x->state == EXCHANGE_WAIT && x->performer->cancel != NULL)
         x->performer->cancel(x);
+    exchange_end_later(x);
     trust_cancel(x);
     name_cancel(x);
     timeout_clear(&x->timeout);
@@ -94,6 +110,11 @@ static void on_timeout(void *arg)
 {
     struct exchange *x = arg;
     struct fault f;
+    if (x->state == EXCHANGE_LATER) {
+        exchange_end_later(x);
+        exchange_resume(x);
+        return;
+    }
     if (x->res == HALF_BODY) {
         fault_set(&f, FAULT_RESPONSE_TIMEOUT,
                   "%.*s sent no more of its response within %lld ms (read_timeout)",
@@ -149,12 +170,15 @@ static bool exchange_retry(struct exchange *x, const struct retry_case *what)
     x->how.not_before = how == RETRY_ANYWHERE || how == RETRY_LATER ? 1 : loop_now();
     x->how.is_alone = x->how.is_alone || how == RETRY_ALONE;
     x->how.h1_only = x->how.h1_only || how == RETRY_BY_H1;
-    x->how.delay = how == RETRY_LATER ? retry_delay(&x->retry) : 0;
+    unsigned delay = how == RETRY_LATER ? retry_delay(&x->retry) : 0;
     retry_count(&x->retry, what);
     timeout_clear(&x->timeout);
     rbody_again(&x->rbody);
     x->body_waits = false;
-    exchange_resume(x);
+    if (delay > 0)
+        exchange_begin_later(x, delay);
+    else
+        exchange_resume(x);
     return true;
 }
 

@@ -2,7 +2,8 @@
 /* The states of an exchange; which may follow which stands in state.c.
  *
  *     NEW -> [AUTH <-> NAME] -> WAIT -> ACTIVE -> DONE -> CLOSED
- *                                 |  <-   |                       a request is tried again
+ *                                 |  <-   |                       a request is tried again,
+ *                                 |  <- LATER                     at once or after a moment
  *                                 `-> TUNNEL <-'  -> CLOSED       CONNECT, and 101
  *     from any up to ACTIVE -> DONE, an answer of tlsfan's own; and from any -> CLOSED */
 #ifndef TLSFAN_EXCHANGE_STATE_H
@@ -16,6 +17,7 @@ enum exchange_state {
     EXCHANGE_NAME,   /* waits for `naming`: what the host is found as decides the rule */
     EXCHANGE_WAIT,   /* waits for its performer: pool_wait or dial */
     EXCHANGE_ACTIVE, /* has a ustream */
+    EXCHANGE_LATER,  /* waits for the time of its next try */
     EXCHANGE_TUNNEL, /* the source has the connection; X is told nothing more */
     EXCHANGE_DONE,   /* the source has been told the end; nothing upstream any more */
     EXCHANGE_CLOSED  /* waits for the reaper */

@@ -145,7 +145,7 @@ struct origin *origins_get(struct origins *t, const struct up_where *where)
 
 static bool is_unused(const struct origin *o)
 {
-    return o->conns == 0 && o->slots == 0 && o->delayed == 0 && list_is_empty(&o->groups) &&
+    return o->conns == 0 && o->slots == 0 && list_is_empty(&o->groups) &&
            list_is_empty(&o->dials) && list_is_empty(&o->ready);
 }
 

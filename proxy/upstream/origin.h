@@ -26,7 +26,6 @@ struct origin {
     struct list groups; /* struct wait_group: who waits for a slot, the next one's turn first */
     void *groups_by_client;
     struct list ready;   /* struct pool_wait with a slot, for a connection, first come first */
-    unsigned delayed;    /* waiters that come later: how.delay */
     unsigned undialled;  /* of them: those who have no dial of their own */
     struct list open;    /* struct pool_conn that take a request, most recently used first */
     struct list dials;   /* dials that run, in front those that nobody waits for any more */

@@ -55,8 +55,6 @@ void pool_wait_set(struct pool_wait *wait, enum wait_state state)
 {
     struct origin *o = wait->origin;
     deadline_close(&wait->deadline);
-    o->delayed -= wait->state == WAIT_DELAYED;
-    o->delayed += state == WAIT_DELAYED;
     o->undialled -= is_undialled(wait->state);
     o->undialled += is_undialled(state);
     wait->state = state;
@@ -288,30 +286,11 @@ static bool try_slot(struct origin *o, const struct up_how *how)
     return (is_retry || list_is_empty(&o->groups)) && slot_take(o);
 }
 
-/* Until now WAIT was in no list and had no slot: nobody has waited for it. */
-static void on_delayed(void *arg)
-{
-    struct pool_wait *wait = arg;
-    struct origin *o = wait->origin;
-    bool has_slot = try_slot(o, &wait->how);
-    struct ustream *us = has_slot ? pool_conn_find(o, &wait->how) : NULL;
-    if (us != NULL)
-        pool_wait_serve(wait, us);
-    else
-        wait_go_on(o, wait, has_slot);
-}
-
 struct ustream *pool_get(struct pool *p, const struct up_where *where, const struct up_how *how,
                          struct pool_wait *wait)
 {
     struct origin *o = origins_get(&p->origins, where);
     wait->queued_us = 0;
-    if (how->delay > 0) {
-        wait_begin(o, where, how, wait);
-        pool_wait_set(wait, WAIT_DELAYED);
-        wait_limit(wait, on_delayed, how->delay);
-        return NULL;
-    }
     bool has_slot = try_slot(o, how);
     if (has_slot) {
         struct ustream *us = pool_conn_find(o, how);

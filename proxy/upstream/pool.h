@@ -22,12 +22,11 @@ struct wait_group;
 
 /* What a request waits for; from WAIT_READY on it has a slot. */
 enum wait_state {
-    WAIT_NONE,    /* it does not */
-    WAIT_DELAYED, /* for its time to ask: how.delay */
-    WAIT_QUEUED,  /* for a slot, queue_timeout at most */
-    WAIT_READY,   /* for somebody to see how it gets a connection */
-    WAIT_HELD,    /* for the dial of another, or for a descriptor */
-    WAIT_DIALLED  /* for a dial of its own, or any other connection that comes first */
+    WAIT_NONE,   /* it does not */
+    WAIT_QUEUED, /* for a slot, queue_timeout at most */
+    WAIT_READY,  /* for somebody to see how it gets a connection */
+    WAIT_HELD,   /* for the dial of another, or for a descriptor */
+    WAIT_DIALLED /* for a dial of its own, or any other connection that comes first */
 };
 
 /* A request that waits for a connection or a slot. Embedded in its owner, zero-initialised. */
