@@ -24,13 +24,6 @@ static void conn_unlist(struct pool_conn *c)
     counter_sub(&c->origin->place->idle, 1);
 }
 
-/* Serves those who wait for a connection of O, later. */
-static void call_serve(struct origin *o)
-{
-    if (!list_is_empty(&o->ready))
-        loop_post(o->pool->loop, &o->serve);
-}
-
 /* C has carried what connections of its origin do carry. */
 static bool is_spent(const struct pool_conn *c)
 {
@@ -94,11 +87,11 @@ void pool_conn_keep(struct pool_conn *c)
     list_push_back(&p->idle, &c->by_age);
     pool_room_idle(p);
     counter_add(&o->place->idle, 1);
-    bool is_wanted = !list_is_empty(&o->ready);
+    bool is_wanted = origin_is_waited_for(o);
     if (c->is_going || c->room == 0 || (!is_wanted && o->generation < p->generation))
         c->ops->close(c);
     else if (is_wanted)
-        call_serve(o);
+        pool_replan(o);
     else if (pool_is_tight(p))
         (void)pool_give_up_idle(p, 1);
     else
@@ -148,7 +141,7 @@ static enum fitness conn_fitness(struct pool_conn *c, int64_t now)
     return is_quiet ? FIT : RESTLESS;
 }
 
-/* C is read in its own turn, before `serve` looks once more. */
+/* C is read in its own turn, before the plan is made once more. */
 static void calm(struct pool_conn *c)
 {
     c->origin->is_restless = true;
@@ -221,7 +214,7 @@ void pool_conn_done(struct pool_conn *c)
         pool_conn_keep(c);
     } else if (has_room(c) && list_is_empty(&c->link)) {
         list_push_front(&o->open, &c->link);
-        call_serve(o);
+        pool_replan(o);
     }
     pool_slot_give(o);
 }
@@ -246,7 +239,7 @@ void pool_conn_gone(struct pool_conn *c)
     unsigned n = c->n_requests;
     conn_forget(c);
     c->n_requests = 0;
-    call_serve(o);
+    pool_replan(o);
     while (n-- > 0)
         pool_slot_give(o);
     origins_settle(&o->pool->origins, o);
@@ -262,7 +255,7 @@ void pool_conn_room(struct pool_conn *c, unsigned room)
     list_remove(&c->link);
     if (has_room(c))
         list_push_front(&o->open, &c->link);
-    call_serve(o);
+    pool_replan(o);
     if (c->room == 0 && c->n_requests == 0)
         c->ops->close(c);
 }
