@@ -198,7 +198,7 @@ struct ustream *pool_get(struct pool *p, const struct up_where *where, const str
     bool is_retry = how->not_before != 0 || how->is_alone;
     wait->queued_us = 0;
     bool has_slot = (is_retry || list_is_empty(&o->groups)) && pool_slot_take(o);
-    if (has_slot) {
+    if (has_slot && (is_retry || !origin_is_waited_for(o))) {
         struct ustream *us = pool_conn_find(o, how);
         if (us != NULL)
             return us;

@@ -57,10 +57,10 @@ void pool_retire(struct pool *p, unsigned generation);
 /* Closes everything; no request may be under way. */
 void pool_close(struct pool *p);
 
-/* A warm connection with a slot under max_per_host, where there is one: to find it calls nobody
- * back and reads nothing, so that it may be asked for anywhere. Or NULL, and WAIT (callbacks and
- * arg set by the caller) will be told, never before this returns. Faults: those of dial.h, and
- * FAULT_LIMIT after queue_timeout. */
+/* A warm connection with a slot under max_per_host, where there is one and nobody waits for it: to
+ * find it calls nobody back and reads nothing, so that it may be asked for anywhere. Or NULL, and
+ * WAIT (callbacks and arg set by the caller) will be told, never before this returns. Faults: those
+ * of dial.h, and FAULT_LIMIT after queue_timeout. */
 struct ustream *pool_get(struct pool *p, const struct up_where *where, const struct up_how *how,
                          struct pool_wait *wait);
 /* How many answers the origin at WHERE has begun here so far. */

@@ -7,7 +7,7 @@
 #include "base/fds.h"
 #include "upstream/pool_room.h"
 
-enum { PROBES = 24, ROUNDS = 300, STEPS = 150, SEED = 20240607 };
+enum { PROBES = 24, ROUNDS = 300, STEPS = 150, SEED = 20240607, BY_H1 = 0, BY_H2 = 1 };
 
 struct probe {
     struct pool_wait wait;
@@ -66,7 +66,7 @@ static void on_ready(void *arg, struct ustream *us)
     struct probe *p = arg;
     told(p);
     given(p, us);
-    if (pick(6) == 0)
+    if (!is_finishing && pick(6) == 0)
         answer(p);
     else
         act();
@@ -267,6 +267,7 @@ static void finish(void)
     }
 }
 
+/* N decides about HTTP/2. */
 static void open_round(unsigned n)
 {
     static char host[32];
@@ -289,8 +290,6 @@ static void open_round(unsigned n)
 static void random_schedules(void **state)
 {
     (void)state;
-    fds_init(1, 2);
-    fake_pool_open();
     seed = SEED;
     for (unsigned n = 0; n < ROUNDS; n++) {
         open_round(n);
@@ -300,11 +299,111 @@ static void random_schedules(void **state)
         }
         finish();
     }
-    fake_pool_close();
 }
+
+/* ---- some of them by hand */
+
+/* P asks the first origin; the plan is made later. */
+static void ask(struct probe *p)
+{
+    struct up_how how = {.client = 1};
+    *p = (struct probe){.wait = {.on_ready = on_ready, .on_fault = on_wait_fault, .arg = p}};
+    struct ustream *us = pool_get(pool, &wheres[0], &how, &p->wait);
+    p->is_waiting = us == NULL;
+    if (us != NULL)
+        given(p, us);
+}
+
+static void open_calm_round(unsigned n)
+{
+    open_round(n);
+    rules[0].max_per_host = rules[1].max_per_host = PROBES;
+    is_finishing = true;
+    seed = SEED;
+}
+
+/* A connection that has come back is not for who comes while another waits for it. */
+static void nobody_overtakes(void **state)
+{
+    (void)state;
+    open_calm_round(BY_H1);
+    ask(&probes[0]);
+    check();
+    fake_dial_succeed(fake_dial(0), false);
+    ask(&probes[1]);
+    check();
+    answer(&probes[0]);
+    ask(&probes[2]);
+    assert_true(probes[2].is_waiting);
+    check();
+    assert_non_null(probes[1].request);
+    assert_int_equal(probes[2].wait.state, WAIT_DIALLED); /* takes over what the other had begun */
+    assert_int_equal(n_fake_dials, 1);
+    finish();
+}
+
+/* Those who counted on one that would carry them all have one each when it turns out not to, and
+ * when it fails. */
+static void each_its_own(void **state)
+{
+    (void)state;
+    for (unsigned is_lost = 0; is_lost < 2; is_lost++) {
+        open_calm_round(BY_H2 + is_lost);
+        for (int i = 0; i < 5; i++)
+            ask(&probes[i]);
+        check();
+        assert_int_equal(n_fake_dials, 1);
+        if (is_lost)
+            fake_dial_fail(fake_dial(0), FAULT_REFUSED);
+        else
+            fake_dial_succeed(fake_dial(0), false);
+        check();
+        assert_int_equal(n_fake_dials, 4);
+        finish();
+    }
+}
+
+/* Who has begun it leaves, and the others do not begin anew. */
+static void the_first_one_leaves(void **state)
+{
+    (void)state;
+    open_calm_round(BY_H2);
+    for (int i = 0; i < 3; i++)
+        ask(&probes[i]);
+    check();
+    const struct dial *d = fake_dial(0);
+    pool_cancel(&probes[0].wait);
+    probes[0].is_waiting = false;
+    check();
+    assert_int_equal(n_fake_dials, 1);
+    assert_ptr_equal(fake_dial(0), d);
+    finish();
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    fds_init(1, 2);
+    fake_pool_open();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    fake_pool_close();
+    return 0;
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(random_schedules)};
+    const struct CMUnitTest tests[] = {
+        CASE(random_schedules),
+        CASE(nobody_overtakes),
+        CASE(each_its_own),
+        CASE(the_first_one_leaves),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
