@@ -186,7 +186,7 @@ static void wait_queue(struct origin *o, struct pool_wait *wait)
     deadline_set(&wait->deadline,
                  wait->how.is_patient ? 0 : wait->where.conf->upstream.queue_timeout);
     /* What was given back before we sat down was told to nobody: the plan looks once more. */
-    limit_wait(o->limit, &o->seat, &p->member);
+    limit_wait(o->limit, &o->seat, &p->member, o->max_requests);
 }
 
 /* A second try goes before who waits: it takes back the slot that the first one has just lost. What
