@@ -25,7 +25,7 @@ static void conn_unlist(struct pool_conn *c)
 }
 
 /* C has carried what connections of its origin do carry. */
-static bool is_spent(const struct pool_conn *c)
+static bool conn_is_spent(const struct pool_conn *c)
 {
     struct carry *carry = &c->origin->carry;
     return c->is_shared && carry->most > 0 && c->n_begun >= carry_most(carry, loop_now());
@@ -33,9 +33,9 @@ static bool is_spent(const struct pool_conn *c)
 
 /* A spent one gets another request at most when it has nothing under way: what is lost on it then
  * is one request, and what is not says that it carries more. */
-static bool has_room(const struct pool_conn *c)
+static bool conn_has_room(const struct pool_conn *c)
 {
-    return c->n_requests < c->room && (c->n_requests == 0 || !is_spent(c));
+    return c->n_requests < c->room && !c->is_going && (c->n_requests == 0 || !conn_is_spent(c));
 }
 
 static bool conn_is_old(const struct pool_conn *c, int64_t now)
@@ -110,7 +110,7 @@ struct ustream *pool_conn_use(struct pool_conn *c)
     }
     c->n_requests++;
     c->n_begun++;
-    if (has_room(c))
+    if (conn_has_room(c))
         list_push_front(&c->origin->open, &c->link);
     return c->ops->open(c);
 }
@@ -159,11 +159,11 @@ struct ustream *pool_conn_find(struct origin *o, const struct up_how *how)
     for (struct list *it = o->open.next; it != &o->open && n_restless < RESTLESS_MAX; it = next) {
         struct pool_conn *c = container_of(it, struct pool_conn, link);
         next = it->next;
-        bool is_stale =
-            how->not_before != 0 && (!c->is_shared || c->born < how->not_before || is_spent(c));
+        bool is_stale = how->not_before != 0 &&
+                        (!c->is_shared || c->born < how->not_before || conn_is_spent(c));
         if (is_stale || (c->is_shared && is_h1_only))
             continue;
-        if (!has_room(c)) {
+        if (!conn_has_room(c)) {
             list_remove(it); /* what it carries has since turned out to be less */
             continue;
         }
@@ -212,7 +212,7 @@ void pool_conn_done(struct pool_conn *c)
     if (c->n_requests == 0) {
         c->pool->n_busy--;
         pool_conn_keep(c);
-    } else if (has_room(c) && list_is_empty(&c->link)) {
+    } else if (conn_has_room(c) && list_is_empty(&c->link)) {
         list_push_front(&o->open, &c->link);
         pool_replan(o);
     }
@@ -253,7 +253,7 @@ void pool_conn_room(struct pool_conn *c, unsigned room)
     c->is_settling = false;
     c->room = c->is_going ? 0 : room;
     list_remove(&c->link);
-    if (has_room(c))
+    if (conn_has_room(c))
         list_push_front(&o->open, &c->link);
     pool_replan(o);
     if (c->room == 0 && c->n_requests == 0)
@@ -277,7 +277,7 @@ void pool_conn_carried(struct pool_conn *c, unsigned n, bool is_short)
 void pool_conn_refused(struct pool_conn *c)
 {
     c->n_refused++;
-    if (c->n_requests > 1 || (c->n_refused < REFUSED_MOST && !is_spent(c)) || c->is_going)
+    if (c->n_requests > 1 || (c->n_refused < REFUSED_MOST && !conn_is_spent(c)) || c->is_going)
         return;
     pool_conn_carried(c, c->n_answered, true);
     pool_conn_retire(c);

@@ -215,6 +215,24 @@ static void no_room(void **state)
     assert_int_equal(n_fake_conns, 0);
 }
 
+/* Nobody else rides one that was made for a request alone, not even while it settles. */
+static void alone(void **state)
+{
+    (void)state;
+    struct ustream *us = NULL;
+    struct pool_wait wait = {.on_ready = on_ready, .on_fault = on_fault, .arg = &us};
+    o->streams = 10;
+    assert_null(pool_get(pool, &where, &(struct up_how){.is_alone = true}, &wait));
+    loop_turn(&fix.loop, false);
+    fake_dial_succeed(fake_dial(0), true);
+    assert_non_null(us);
+    assert_null(try(&any));
+    pool_conn_room(&fake_request_of(us)->on->c, 10);
+    assert_null(try(&any));
+    fake_request_end(fake_request_of(us));
+    assert_int_equal(n_fake_conns, 0);
+}
+
 static void lost(void **state)
 {
     (void)state;
@@ -284,6 +302,7 @@ int main(void)
         CASE(not_too_long),
         CASE(the_front_goes_first),
         CASE(no_room),
+        CASE(alone),
         CASE(lost),
         CASE(taken),
         CASE(refused),
