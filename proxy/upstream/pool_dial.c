@@ -144,7 +144,7 @@ static void on_dialled(void *arg, const struct dial_result *r)
     pool_replan(o);
     if (dial_reached(r))
         origin_reached(&p->origins, o);
-    if (r->stream == NULL && wait != NULL && r->fault->code == FAULT_DESCRIPTORS) {
+    if (r->stream == NULL && r->fault->code == FAULT_DESCRIPTORS && origin_is_waited_for(o)) {
         pool_room_starve(o);
         return;
     }

@@ -380,6 +380,26 @@ static void the_first_one_leaves(void **state)
     finish();
 }
 
+/* That descriptors are short says nothing of the origin: the others still wait for one dial,
+ * whoever had begun the one that found none. */
+static void nobody_finds_a_descriptor(void **state)
+{
+    (void)state;
+    open_calm_round(BY_H2);
+    for (int i = 0; i < 3; i++)
+        ask(&probes[i]);
+    check();
+    pool_cancel(&probes[0].wait);
+    probes[0].is_waiting = false;
+    fake_dial_fail(fake_dial(0), FAULT_DESCRIPTORS);
+    check();
+    assert_int_equal(n_fake_dials, 0);
+    pool->feed.fn(pool);
+    check();
+    assert_int_equal(n_fake_dials, 1);
+    finish();
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -400,10 +420,8 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(random_schedules),
-        CASE(nobody_overtakes),
-        CASE(each_its_own),
-        CASE(the_first_one_leaves),
+        CASE(random_schedules),     CASE(nobody_overtakes),          CASE(each_its_own),
+        CASE(the_first_one_leaves), CASE(nobody_finds_a_descriptor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
