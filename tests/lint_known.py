@@ -37,7 +37,6 @@ CLOSES_CIRCLE = {
 STATES = {
     "proxy/net/stream.c": 4,
     "proxy/server.c": 2,
-    "proxy/upstream/pool.c": 2,
     "proxy/upstream/up_h1.c": 4,
     "proxy/upstream/up_h2.c": 1,
     "proxy/upstream/up_h2_stream.c": 4,
@@ -78,7 +77,6 @@ TESTED_BY = {
     "proxy/service/service.c": "integration/test_20_service.py",
     "proxy/service/total.c": "unit/test_metrics.c",
     "proxy/shared.c": "integration/test_29_upgrade.py",
-    "proxy/upstream/pool_conn.c": "unit/test_pool.c",
     "proxy/upstream/up_h2_stream.c": "unit/test_up_h2.c",
     "proxy/watcher.c": "integration/test_47_files.py",
     "proxy/worker.c": "integration/test_09_config.py",

@@ -27,6 +27,7 @@ static void exchange_leave(struct exchange *x)
         x->performer->cancel(x);
     tunnel_close(x->tunnel);
     x->tunnel = NULL;
+    exchange_end_later(x);
     trust_cancel(x);
     name_cancel(x);
     timeout_clear(&x->timeout);
@@ -66,7 +67,7 @@ void exchange_tunnel(struct exchange *x, struct h1_head *head, struct stream *up
     if (client == NULL || x->state != EXCHANGE_TUNNEL) {
         stream_close(client);
         stream_close(up);
-        pool_release_slot(e->pool, slot);
+        pool_release_slot(slot);
         return;
     }
     struct tunnel_ends ends = {.client = client,
@@ -138,12 +139,15 @@ static bool exchange_retry(struct exchange *x, const struct retry_case *what)
     x->how.not_before = how == RETRY_ANYWHERE || how == RETRY_LATER ? 1 : loop_now();
     x->how.is_alone = x->how.is_alone || how == RETRY_ALONE;
     x->how.h1_only = x->how.h1_only || how == RETRY_BY_H1;
-    x->how.delay = how == RETRY_LATER ? retry_delay(&x->retry) : 0;
+    unsigned delay = how == RETRY_LATER ? retry_delay(&x->retry) : 0;
     retry_count(&x->retry, what);
     timeout_clear(&x->timeout);
     rbody_again(&x->rbody);
     x->body_waits = false;
-    exchange_resume(x);
+    if (delay > 0)
+        exchange_begin_later(x, delay);
+    else
+        exchange_resume(x);
     return true;
 }
 

@@ -82,7 +82,7 @@ struct exchange {
     bool expects_continue;         /* Expect: 100-continue (expect.h) */
     bool is_continued;             /* 100 was told: no other is */
     struct retry retry;
-    struct timeout timeout;  /* response_timeout, then read_timeout */
+    struct timeout timeout;  /* response_timeout, then read_timeout; while LATER, the next try */
     struct timeout patience; /* for the origin's 100; where it is expected */
 
     /* For the record. */

@@ -15,7 +15,8 @@ void exchange_set_state(struct exchange *x, enum exchange_state to)
         /* Who was remembered when the name was asked for may be forgotten when it is there. */
         [EXCHANGE_NAME] = {"NAME", TO(AUTH) | TO(WAIT) | TO(DONE) | TO(CLOSED)},
         [EXCHANGE_WAIT] = {"WAIT", TO(ACTIVE) | TO(TUNNEL) | TO(DONE) | TO(CLOSED)},
-        [EXCHANGE_ACTIVE] = {"ACTIVE", TO(WAIT) | TO(TUNNEL) | TO(DONE) | TO(CLOSED)},
+        [EXCHANGE_ACTIVE] = {"ACTIVE", TO(WAIT) | TO(LATER) | TO(TUNNEL) | TO(DONE) | TO(CLOSED)},
+        [EXCHANGE_LATER] = {"LATER", TO(WAIT) | TO(DONE) | TO(CLOSED)},
         [EXCHANGE_TUNNEL] = {"TUNNEL", TO(DONE) | TO(CLOSED)},
         [EXCHANGE_DONE] = {"DONE", TO(CLOSED)},
         [EXCHANGE_CLOSED] = {"CLOSED", 0},

@@ -2,8 +2,9 @@
 /* The states of an exchange; which may follow which stands in state.c.
  *
  *     NEW -> [AUTH <-> NAME] -> WAIT -> ACTIVE -> DONE -> CLOSED
- *                                 |  <-   |                       a request is tried again
- *                                 `-> TUNNEL <-' -> DONE          CONNECT, and 101
+ *                                 |  <-   |                       a request is tried again,
+ *                                 |  <- LATER                     at once or after a moment
+ *                                 `-> TUNNEL <-'  -> DONE         CONNECT, and 101
  *     from any up to ACTIVE -> DONE, an answer of tlsfan's own; and from any -> CLOSED */
 #ifndef TLSFAN_EXCHANGE_STATE_H
 #define TLSFAN_EXCHANGE_STATE_H
@@ -16,6 +17,7 @@ enum exchange_state {
     EXCHANGE_NAME,   /* waits for `naming`: what the host is found as decides the rule */
     EXCHANGE_WAIT,   /* waits for its performer: pool_wait or dial */
     EXCHANGE_ACTIVE, /* has a ustream */
+    EXCHANGE_LATER,  /* waits for the time of its next try */
     EXCHANGE_TUNNEL, /* has a tunnel, which owns the connections of both sides */
     EXCHANGE_DONE,   /* the source has been told the end; nothing upstream any more */
     EXCHANGE_CLOSED  /* waits for the reaper */

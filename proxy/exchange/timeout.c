@@ -1,11 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Upstreams that are waited for: see timeout.h. */
+/* Upstreams, and times, that are waited for: see timeout.h. */
 #include "exchange/timeout.h"
+
+void exchange_begin_later(struct exchange *x, unsigned ms)
+{
+    exchange_set_state(x, EXCHANGE_LATER);
+    x->t.queued -= loop_now();
+    sweep_set(&x->engine->sweep, &x->timeout, ms);
+}
+
+void exchange_end_later(struct exchange *x)
+{
+    if (x->state == EXCHANGE_LATER)
+        x->t.queued += loop_now();
+}
 
 static void exchange_on_timeout(void *arg)
 {
     struct exchange *x = arg;
     struct fault f;
+    if (x->state == EXCHANGE_LATER) {
+        exchange_end_later(x);
+        exchange_resume(x);
+        return;
+    }
     if (x->res == HALF_BODY) {
         fault_set(&f, FAULT_RESPONSE_TIMEOUT,
                   "%.*s sent no more of its response within %lld ms (read_timeout)",

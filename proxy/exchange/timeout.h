@@ -13,4 +13,9 @@ void exchange_init_timeout(struct exchange *x);
  * given as long as one that sends no more. */
 void exchange_arm(struct exchange *x);
 
+/* X is performed again in MS milliseconds. Until then it holds nothing upstream. */
+void exchange_begin_later(struct exchange *x, unsigned ms);
+/* That wait is over, if there was one; it counts as time in the queue. */
+void exchange_end_later(struct exchange *x);
+
 #endif

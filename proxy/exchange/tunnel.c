@@ -56,8 +56,7 @@ void tunnel_close(struct tunnel *t)
     lane_close(&t->up);
     lane_close(&t->down);
     deadline_close(&t->idle);
-    if (t->slot != NULL)
-        pool_release_slot(t->engine->pool, t->slot);
+    pool_release_slot(t->slot);
     loop_reap(t->engine->loop, &t->reap, free, t);
 }
 

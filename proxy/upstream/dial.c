@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/state.h"
 #include "conf/rule.h"
 #include "upstream/outage.h"
 #include "upstream/race.h"
@@ -23,8 +24,8 @@ enum {
     TARGET_TEXT = 600      /* two names and a port */
 };
 
-/* In this order; a step ends in dial_step_done() or dial_finish(). */
-enum dial_step {
+/* All but the last are steps, in this order; a step ends in dial_step_done() or dial_finish(). */
+enum dial_state {
     DIAL_RESOLVE, /* no address is known, or IPv4 ones wait for the others */
     DIAL_RACE,    /* to a socket that is connected */
     DIAL_TLS,     /* waits for the handshake */
@@ -41,7 +42,7 @@ struct dial_query {
 struct dial {
     struct loop *loop;
     struct dns *dns;
-    enum dial_step step;
+    enum dial_state state;
     struct conf *conf; /* a reference */
     const struct rule *rule;
     struct dial_offer offer;
@@ -65,10 +66,25 @@ struct dial {
     struct reap reap;
 };
 
-static void dial_step_begin(struct dial *d, enum dial_step step);
+static void dial_step_begin(struct dial *d, enum dial_state step);
 static void dial_step_done(struct dial *d);
 
 /* ---- the end */
+
+#define TO(state) STATE_BIT(DIAL_##state)
+
+static void dial_set_state(struct dial *d, enum dial_state to)
+{
+    static const struct state_row states[] = {
+        [DIAL_RESOLVE] = {"RESOLVE", TO(RACE) | TO(OVER)},
+        [DIAL_RACE] = {"RACE", TO(TLS) | TO(OVER)},
+        /* The handshake was cut off, or did not like its session. */
+        [DIAL_TLS] = {"TLS", TO(RACE) | TO(OVER)},
+        [DIAL_OVER] = {"OVER", 0},
+    };
+    state_check("dial", (uintptr_t)d, states, d->state, to);
+    d->state = to;
+}
 
 static void dial_free(void *object)
 {
@@ -81,9 +97,9 @@ static void dial_free(void *object)
 
 void dial_cancel(struct dial *d)
 {
-    if (d->step == DIAL_OVER)
+    if (d->state == DIAL_OVER)
         return;
-    d->step = DIAL_OVER;
+    dial_set_state(d, DIAL_OVER);
     for (int i = 0; i < 2; i++) {
         if (d->queries[i].token != NULL)
             dns_cancel(d->queries[i].token);
@@ -202,11 +218,11 @@ static void on_answer(void *arg, const struct dns_answer *answer)
     /* That a family has no address explains nothing while the other one may have some. */
     if (answer->n == 0 && (!answer->is_nodata || d->race.fault.code == FAULT_NONE))
         race_note(&d->race, answer->fault);
-    if (d->step == DIAL_RACE)
+    if (d->state == DIAL_RACE)
         race_go(&d->race);
-    else if (d->step == DIAL_RESOLVE && d->queries[0].token != NULL && d->resolved != 0)
+    else if (d->state == DIAL_RESOLVE && d->queries[0].token != NULL && d->resolved != 0)
         deadline_set(&d->late, RESOLUTION_DELAY);
-    else if (d->step == DIAL_RESOLVE && (!is_resolving(d) || d->resolved != 0))
+    else if (d->state == DIAL_RESOLVE && (!is_resolving(d) || d->resolved != 0))
         dial_step_done(d);
 }
 
@@ -374,15 +390,15 @@ static const struct {
     [DIAL_TLS] = {tls_begin, tls_overdue},
 };
 
-static void dial_step_begin(struct dial *d, enum dial_step step)
+static void dial_step_begin(struct dial *d, enum dial_state step)
 {
-    d->step = step;
+    dial_set_state(d, step);
     steps[step].begin(d);
 }
 
 static void dial_step_done(struct dial *d)
 {
-    enum dial_step next = d->step + 1;
+    enum dial_state next = d->state + 1;
     if (next == DIAL_OVER)
         dial_succeed(d);
     else
@@ -395,8 +411,8 @@ static void on_total(void *arg)
 {
     struct dial *d = arg;
     struct fault f;
-    steps[d->step].overdue(d, &f);
-    if (d->step > DIAL_RACE || race_weight(d->race.fault.code) < race_weight(f.code))
+    steps[d->state].overdue(d, &f);
+    if (d->state > DIAL_RACE || race_weight(d->race.fault.code) < race_weight(f.code))
         dial_finish(d, NULL, &f);
     else
         dial_fail_of_race(d);
@@ -463,6 +479,6 @@ struct dial *dial_start(struct dns *dns, const struct up_where *where,
     choose_target(d, where);
     open_race(d, where);
     deadline_set(&d->total, where->conf->upstream.connect_timeout);
-    dial_step_begin(d, DIAL_RESOLVE);
+    steps[d->state].begin(d);
     return d;
 }

@@ -144,15 +144,27 @@ static void call(struct limit_seat *seat)
     list_push_back(&m->called, &seat->called);
 }
 
-/* Calls the seat at the front, which goes to the back; when it is SELF's, it is the result. */
+/* The first seat that could take a slot now, or NULL. Under the lock. */
+static struct limit_seat *next_seat(struct limit *l)
+{
+    unsigned n = atomic_load(&l->in_use);
+    list_foreach (it, &l->seats) {
+        struct limit_seat *seat = container_of(it, struct limit_seat, link);
+        if (seat->max == 0 || n < seat->max)
+            return seat;
+    }
+    return NULL;
+}
+
+/* Calls the seat whose turn it is, which goes to the back; when it is SELF's, it is the result. */
 static struct limit_seat *wake_next(struct limit *l, const struct limit_member *self)
 {
     struct limit_seat *own = NULL;
     pthread_mutex_lock(&lock);
-    struct list *it = list_pop(&l->seats);
-    if (it != NULL) {
-        struct limit_seat *seat = container_of(it, struct limit_seat, link);
-        list_push_back(&l->seats, it);
+    struct limit_seat *seat = next_seat(l);
+    if (seat != NULL) {
+        list_remove(&seat->link);
+        list_push_back(&l->seats, &seat->link);
         if (seat->member == self)
             own = seat;
         else
@@ -170,12 +182,13 @@ struct limit_seat *limit_give(struct limit *l, const struct limit_member *self)
     return wake_next(l, self);
 }
 
-void limit_wait(struct limit *l, struct limit_seat *seat, struct limit_member *m)
+void limit_wait(struct limit *l, struct limit_seat *seat, struct limit_member *m, unsigned max)
 {
     if (seat->limit != NULL)
         return;
     seat->limit = l;
     seat->member = m;
+    seat->max = max;
     list_init(&seat->called);
     pthread_mutex_lock(&lock);
     list_push_back(&l->seats, &seat->link);

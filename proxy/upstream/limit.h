@@ -4,7 +4,8 @@
  * lock is taken.
  *
  *     limit_take(l, max) ... limit_give(l)      a request
- *     limit_wait(l, seat); limit_take(l, max)   nothing free: sit down, then look once more
+ *     limit_wait(l, seat, m, max); limit_take(l, max)
+ *                                               nothing free: sit down, then look once more
  *     the member's on_turn(seat)                a slot may be free: limit_take() for who waits
  *     limit_leave(seat)                         nobody waits any more
  */
@@ -34,6 +35,7 @@ struct limit_seat {
     struct list called;
     struct limit *limit; /* NULL: not waiting */
     struct limit_member *member;
+    unsigned max; /* with which it takes */
 };
 
 /* From any thread; on_turn() may come between join and part. */
@@ -51,9 +53,10 @@ MUST_CHECK bool limit_take(struct limit *l, unsigned max);
  * is returned instead. */
 MUST_CHECK struct limit_seat *limit_give(struct limit *l, const struct limit_member *self);
 
-/* Afterwards limit_take() must be tried once more: a slot given back before this was told to
- * nobody. */
-void limit_wait(struct limit *l, struct limit_seat *seat, struct limit_member *m);
+/* SEAT waits for what limit_take() with MAX would give: one snapshot may have another number than
+ * the next. Afterwards limit_take() must be tried once more: a slot given back before this was told
+ * to nobody. */
+void limit_wait(struct limit *l, struct limit_seat *seat, struct limit_member *m, unsigned max);
 /* Idempotent. A turn that came too late for SEAT goes on to the next member. */
 void limit_leave(struct limit_seat *seat);
 

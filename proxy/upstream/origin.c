@@ -52,7 +52,8 @@ static struct origin *origin_new(struct origins *t, const struct up_where *where
     struct origin *o = xcalloc(1, sizeof(*o) + len);
     list_init(&o->link);
     list_init(&o->groups);
-    list_init(&o->ready);
+    list_init(&o->undialled);
+    list_init(&o->dialled);
     list_init(&o->open);
     list_init(&o->dials);
     list_init(&o->starved);
@@ -145,8 +146,8 @@ struct origin *origins_get(struct origins *t, const struct up_where *where)
 
 static bool is_unused(const struct origin *o)
 {
-    return o->conns == 0 && o->slots == 0 && o->delayed == 0 && list_is_empty(&o->groups) &&
-           list_is_empty(&o->dials) && list_is_empty(&o->ready);
+    return o->conns == 0 && o->slots == 0 && list_is_empty(&o->groups) &&
+           list_is_empty(&o->dials) && !origin_is_waited_for(o);
 }
 
 void origins_settle(struct origins *t, struct origin *o)

@@ -25,17 +25,16 @@ struct origin {
     struct limit_seat seat;
     struct list groups; /* struct wait_group: who waits for a slot, the next one's turn first */
     void *groups_by_client;
-    struct list ready;   /* struct pool_wait with a slot, for a connection, first come first */
-    unsigned delayed;    /* waiters that come later: how.delay */
-    unsigned undialled;  /* of them: those who have no dial of their own */
-    struct list open;    /* struct pool_conn that take a request, most recently used first */
-    struct list dials;   /* dials that run, in front those that nobody waits for any more */
-    struct list starved; /* in pool->starved: some in `ready` lack a descriptor */
-    struct post serve;   /* a connection or a slot has come free while somebody waits */
-    bool is_restless;    /* an idle connection is about to be read: then `serve` looks again */
-    bool has_looked;     /* it has, and did not find one at rest: no use in waiting for that */
-    unsigned conns;      /* idle and busy ones */
-    unsigned slots;      /* held by this worker */
+    struct list undialled; /* struct pool_wait with a slot and no dial, first come first */
+    struct list dialled;   /* the same with a dial of their own */
+    struct list open;      /* struct pool_conn that take a request, most recently used first */
+    struct list dials;     /* dials that run, in front those that nobody waits for any more */
+    struct list starved;   /* in pool->starved: some in `undialled` lack a descriptor */
+    struct post serve;     /* makes the plan: somebody waits, and something has changed */
+    bool is_restless;      /* an idle connection is about to be read: then the plan is made again */
+    bool has_looked;       /* it has, and did not find one at rest: no use in waiting for that */
+    unsigned conns;        /* idle and busy ones */
+    unsigned slots;        /* held by this worker */
     enum origin_speaks speaks;
     int64_t h1_until;    /* µs: it has said that it wants HTTP/1.1, and gets it so long; 0: not */
     bool is_silent;      /* it left who waited for 100 without: exchange/expect.h decides */
@@ -77,6 +76,12 @@ static inline bool origin_wants_h1(const struct origin *o)
     return o->h1_until != 0 && loop_now() < o->h1_until;
 }
 void origin_want_h1(struct origin *o);
+
+/* Somebody has a slot and waits for a connection. */
+static inline bool origin_is_waited_for(const struct origin *o)
+{
+    return !list_is_empty(&o->undialled) || !list_is_empty(&o->dialled);
+}
 
 /* SERVE is what every origin's `serve` calls. The caller sets `pool` and `tally`. */
 void origins_init(struct origins *t, struct loop *l, void (*serve)(void *origin));

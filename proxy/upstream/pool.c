@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who gets which connection. A request needs two things, in this order: a slot under max_per_host
- * (process-wide, limit.h), then a place on a connection: on one that is there, or on one that is
- * dialled for it. Waiters therefore stand in one of two places of their origin:
+/* Who waits for a connection, and ends. A request needs two things, in this order: a slot under
+ * max_per_host (process-wide, limit.h), then a place on a connection: on one that is there, or on
+ * one that is dialled for it. Waiters therefore stand in one of three places of their origin:
  *
- *     groups   no slot yet; clients take turns; queue_timeout runs
- *     ready    a slot, no connection: the first one that comes serves it, given back or dialled;
- *              without a dial of its own while another's may turn out to carry both (pool_dial.c)
+ *     groups      no slot yet; clients take turns; queue_timeout runs
+ *     undialled   a slot, no connection: the first one that comes serves it, given back or dialled;
+ *                 without a dial of its own while another's may turn out to carry both
+ *     dialled     the same, with one
  *
- * Nobody is called back from inside another exchange's callback: what has come free posts `serve`
- * of the origin. */
+ * Who goes from one to the next, and who is served, the plan says (pool_plan.c). */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "base/fds.h"
+#include "base/state.h"
 #include "upstream/pool_impl.h"
 
 /* ---- slots */
@@ -24,7 +25,7 @@ static void on_turn(void *arg, struct limit_seat *seat)
     loop_post(p->loop, &container_of(seat, struct origin, seat)->serve);
 }
 
-static bool slot_take(struct origin *o)
+bool pool_slot_take(struct origin *o)
 {
     if (!limit_take(o->limit, o->max_requests))
         return false;
@@ -46,27 +47,20 @@ void pool_slot_give(struct origin *o)
 
 /* ---- waiting */
 
-static bool is_undialled(enum wait_state s)
-{
-    return s == WAIT_READY || s == WAIT_HELD;
-}
+#define TO(state) STATE_BIT(WAIT_##state)
 
-void pool_wait_set(struct pool_wait *wait, enum wait_state state)
+void pool_wait_set_state(struct pool_wait *wait, enum wait_state to)
 {
-    struct origin *o = wait->origin;
+    static const struct state_row states[] = {
+        [WAIT_NONE] = {"NONE", TO(QUEUED) | TO(UNDIALLED)},
+        [WAIT_QUEUED] = {"QUEUED", TO(UNDIALLED) | TO(NONE)},
+        [WAIT_UNDIALLED] = {"UNDIALLED", TO(DIALLED) | TO(NONE)},
+        /* Its dial has found no descriptor, or is over. */
+        [WAIT_DIALLED] = {"DIALLED", TO(UNDIALLED) | TO(NONE)},
+    };
+    state_check("wait", (uintptr_t)wait, states, wait->state, to);
     deadline_close(&wait->deadline);
-    o->delayed -= wait->state == WAIT_DELAYED;
-    o->delayed += state == WAIT_DELAYED;
-    o->undialled -= is_undialled(wait->state);
-    o->undialled += is_undialled(state);
-    wait->state = state;
-}
-
-/* What ends WAIT's new state when nothing else does; MS 0: nothing. */
-static void wait_limit(struct pool_wait *wait, void (*fn)(void *wait), int64_t ms)
-{
-    deadline_init(&wait->deadline, wait->origin->pool->loop, fn, wait);
-    deadline_set(&wait->deadline, ms);
+    wait->state = to;
 }
 
 /* WAIT leaves the queue for slots. */
@@ -84,11 +78,11 @@ static void wait_end(struct pool_wait *wait)
 {
     struct pool_dial *d = wait->dial;
     struct origin *o = wait->origin;
-    if (wait->state >= WAIT_READY)
+    if (wait->state >= WAIT_UNDIALLED)
         list_remove(&wait->link);
     else
         wait_unqueue(o, wait);
-    pool_wait_set(wait, WAIT_NONE);
+    pool_wait_set_state(wait, WAIT_NONE);
     if (d != NULL) {
         d->wait = NULL;
         list_remove(&d->link);
@@ -109,7 +103,7 @@ void pool_wait_serve(struct pool_wait *wait, struct ustream *us)
 void pool_wait_fail(struct pool_wait *wait, const struct fault *f)
 {
     struct origin *o = wait->origin;
-    bool has_slot = wait->state >= WAIT_READY;
+    bool has_slot = wait->state >= WAIT_UNDIALLED;
     wait_end(wait);
     wait->failed.place = o->place;
     if (has_slot)
@@ -148,88 +142,19 @@ static void on_hold_timeout(void *arg)
     pool_wait_fail(wait, &f);
 }
 
-void pool_wait_hold(struct pool_wait *wait, int64_t ms)
+void pool_wait_undial(struct pool_wait *wait)
 {
-    if (wait->state == WAIT_HELD)
-        return;
-    pool_wait_set(wait, WAIT_HELD);
-    wait_limit(wait, on_hold_timeout, ms);
+    pool_wait_set_state(wait, WAIT_UNDIALLED);
+    deadline_init(&wait->deadline, wait->origin->pool->loop, on_hold_timeout, wait);
+    list_remove(&wait->link);
+    list_push_back(&wait->origin->undialled, &wait->link);
 }
 
-/* ---- serving those who wait */
-
-/* WAIT has got a slot and waits for a connection from now on. */
-static void wait_ready(struct origin *o, struct pool_wait *wait)
+struct pool_wait *pool_wait_next(struct origin *o)
 {
-    pool_wait_set(wait, WAIT_READY);
-    list_push_back(&o->ready, &wait->link);
-}
-
-/* Slots that are free go to those whose turn it is. */
-static void serve_slots(struct origin *o)
-{
-    while (!list_is_empty(&o->groups) && slot_take(o)) {
-        struct pool_wait *wait = origin_next(o);
-        wait_unqueue(o, wait);
-        wait_ready(o, wait);
-    }
-}
-
-/* A place on a connection to the first who may have it; false when that cannot be. */
-static bool serve_one(struct origin *o)
-{
-    if (list_is_empty(&o->open))
-        return false;
-    list_foreach (it, &o->ready) {
-        struct pool_wait *wait = container_of(it, struct pool_wait, link);
-        struct ustream *us = pool_conn_find(o, &wait->how);
-        if (us != NULL) {
-            pool_wait_serve(wait, us);
-            return true; /* the list may be another one now */
-        }
-    }
-    return false;
-}
-
-/* Dials for those whom no connection in the making will carry. */
-static void serve_dials(struct origin *o)
-{
-    unsigned n_held = 0;
-    if (o->undialled == 0)
-        return;
-    unsigned room = pool_dial_room(o);
-    list_foreach (it, &o->ready) {
-        struct pool_wait *wait = container_of(it, struct pool_wait, link);
-        if (wait->state == WAIT_DIALLED)
-            continue;
-        bool suits = pool_dial_suits(o, wait);
-        if (suits && n_held < room) {
-            n_held++;
-            /* As long as its own dial might take. */
-            pool_wait_hold(wait, wait->where.conf->upstream.connect_timeout);
-            continue;
-        }
-        pool_dial_for(o, wait);
-        if (suits)
-            room = pool_dial_room(o);
-    }
-}
-
-/* Something of O has come free. O itself stays at least as long as callbacks are on the stack. What
- * has come on idle connections is read, once, before anything is dialled in their place: an origin
- * that never stops talking there is not waited for. */
-static void serve(void *arg)
-{
-    struct origin *o = arg;
-    o->is_restless = false;
-    serve_slots(o);
-    while (serve_one(o))
-        serve_slots(o);
-    o->has_looked = o->is_restless && !o->has_looked;
-    if (o->has_looked)
-        loop_post(o->pool->loop, &o->serve);
-    else
-        serve_dials(o);
+    struct pool_wait *wait = origin_next(o);
+    wait_unqueue(o, wait);
+    return wait;
 }
 
 /* ---- what requests ask for */
@@ -241,85 +166,49 @@ static void wait_begin(struct origin *o, const struct up_where *where, const str
     wait->origin = o;
     wait->group = NULL;
     wait->dial = NULL;
-    wait->state = WAIT_NONE;
     wait->had_dial = false;
+    wait->is_apart = false;
     wait->since = loop_now();
     wait->queued_us = 0;
     memset(&wait->failed, 0, sizeof(wait->failed));
     wait->where = *where;
     wait->how = *how;
     list_init(&wait->link);
-    deadline_init(&wait->deadline, o->pool->loop, NULL, wait);
 }
 
-/* Nothing is free: WAIT queues. */
+/* No slot is free: WAIT queues. */
 static void wait_queue(struct origin *o, struct pool_wait *wait)
 {
     struct pool *p = o->pool;
     origin_queue(o, wait);
-    pool_wait_set(wait, WAIT_QUEUED);
-    wait_limit(wait, on_queue_timeout,
-               wait->how.is_patient ? 0 : wait->where.conf->upstream.queue_timeout);
-    limit_wait(o->limit, &o->seat, &p->member);
-    /* What was given back before we sat down was told to nobody. */
-    loop_post(p->loop, &o->serve);
-}
-
-/* WAIT has a slot, but no connection is free; or it has neither. */
-static void wait_go_on(struct origin *o, struct pool_wait *wait, bool has_slot)
-{
-    struct pool *p = o->pool;
-    if (has_slot) {
-        wait_ready(o, wait);
-        if (pool_dial_suits(o, wait) || o->is_restless)
-            loop_post(p->loop, &o->serve);
-        else
-            pool_dial_for(o, wait);
-    } else {
-        wait_queue(o, wait);
-    }
+    pool_wait_set_state(wait, WAIT_QUEUED);
+    deadline_init(&wait->deadline, p->loop, on_queue_timeout, wait);
+    deadline_set(&wait->deadline,
+                 wait->how.is_patient ? 0 : wait->where.conf->upstream.queue_timeout);
+    /* What was given back before we sat down was told to nobody: the plan looks once more. */
+    limit_wait(o->limit, &o->seat, &p->member, o->max_requests);
 }
 
 /* A second try goes before who waits: it takes back the slot that the first one has just lost. What
  * its client asked for next may hold the others until this one is answered. */
-static bool try_slot(struct origin *o, const struct up_how *how)
-{
-    bool is_retry = how->not_before != 0 || how->is_alone;
-    return (is_retry || list_is_empty(&o->groups)) && slot_take(o);
-}
-
-/* Until now WAIT was in no list and had no slot: nobody has waited for it. */
-static void on_delayed(void *arg)
-{
-    struct pool_wait *wait = arg;
-    struct origin *o = wait->origin;
-    bool has_slot = try_slot(o, &wait->how);
-    struct ustream *us = has_slot ? pool_conn_find(o, &wait->how) : NULL;
-    if (us != NULL)
-        pool_wait_serve(wait, us);
-    else
-        wait_go_on(o, wait, has_slot);
-}
-
 struct ustream *pool_get(struct pool *p, const struct up_where *where, const struct up_how *how,
                          struct pool_wait *wait)
 {
     struct origin *o = origins_get(&p->origins, where);
+    bool is_retry = how->not_before != 0 || how->is_alone;
     wait->queued_us = 0;
-    if (how->delay > 0) {
-        wait_begin(o, where, how, wait);
-        pool_wait_set(wait, WAIT_DELAYED);
-        wait_limit(wait, on_delayed, how->delay);
-        return NULL;
-    }
-    bool has_slot = try_slot(o, how);
-    if (has_slot) {
+    bool has_slot = (is_retry || list_is_empty(&o->groups)) && pool_slot_take(o);
+    if (has_slot && (is_retry || !origin_is_waited_for(o))) {
         struct ustream *us = pool_conn_find(o, how);
         if (us != NULL)
             return us;
     }
     wait_begin(o, where, how, wait);
-    wait_go_on(o, wait, has_slot);
+    if (has_slot)
+        pool_wait_undial(wait);
+    else
+        wait_queue(o, wait);
+    loop_post(p->loop, &o->serve);
     return NULL;
 }
 
@@ -333,7 +222,7 @@ uint64_t pool_answers(struct pool *p, const struct up_where *where)
 /* Somebody else waits for what D will bring. */
 static bool is_counted_on(const struct origin *o, const struct pool_dial *d)
 {
-    return d->offers_h2 && o->undialled > 0;
+    return d->offers_h2 && !list_is_empty(&o->undialled);
 }
 
 void pool_cancel(struct pool_wait *wait)
@@ -342,7 +231,7 @@ void pool_cancel(struct pool_wait *wait)
     if (o == NULL)
         return;
     struct pool_dial *d = wait->dial;
-    bool has_slot = wait->state >= WAIT_READY;
+    bool has_slot = wait->state >= WAIT_UNDIALLED;
     wait_end(wait);
     wait->failed.place = o->place;
     if (d != NULL && !is_counted_on(o, d))
@@ -360,9 +249,8 @@ void pool_retire(struct pool *p, unsigned generation)
     pool_conn_expire(p);
 }
 
-void pool_release_slot(struct pool *p, void *slot)
+void pool_release_slot(void *slot)
 {
-    (void)p;
     if (slot != NULL)
         pool_slot_give(slot);
 }
@@ -382,7 +270,7 @@ struct pool *pool_new(struct loop *l, struct dns *dns, const struct forward_id *
     p->id = id;
     p->budget = budget;
     list_init(&p->idle);
-    origins_init(&p->origins, l, serve);
+    origins_init(&p->origins, l, pool_serve);
     p->origins.pool = p;
     p->origins.tally = tally;
     deadline_init(&p->expiry, l, pool_conn_expire, p);

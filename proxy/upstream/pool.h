@@ -20,25 +20,24 @@ struct pool_dial;
 struct tally;
 struct wait_group;
 
-/* What a request waits for; from WAIT_READY on it has a slot. */
+/* What a request waits for; from WAIT_UNDIALLED on it has a slot. */
 enum wait_state {
-    WAIT_NONE,    /* it does not */
-    WAIT_DELAYED, /* for its time to ask: how.delay */
-    WAIT_QUEUED,  /* for a slot, queue_timeout at most */
-    WAIT_READY,   /* for somebody to see how it gets a connection */
-    WAIT_HELD,    /* for the dial of another, or for a descriptor */
-    WAIT_DIALLED  /* for a dial of its own, or any other connection that comes first */
+    WAIT_NONE,      /* it does not */
+    WAIT_QUEUED,    /* for a slot, queue_timeout at most */
+    WAIT_UNDIALLED, /* for the plan (pool_plan.c); then for the dial of another, or a descriptor */
+    WAIT_DIALLED    /* for a dial of its own, or any other connection that comes first */
 };
 
 /* A request that waits for a connection or a slot. Embedded in its owner, zero-initialised. */
 struct pool_wait {
-    struct list link;         /* in a group of one origin, or among those that hold a slot */
+    struct list link;         /* in `group`, or in `undialled` or `dialled` of the origin */
     struct origin *origin;    /* NULL: not waiting */
     struct wait_group *group; /* while it waits for a slot */
     struct pool_dial *dial;   /* exactly while it is WAIT_DIALLED */
-    enum wait_state state;    /* set by pool_wait_set() alone */
+    enum wait_state state;    /* pool_wait_set_state() */
     struct deadline deadline; /* the end of `state` */
     bool had_dial;            /* one was made for it, or adopted */
+    bool is_apart;            /* one that it counted on has failed: it gets one of its own */
     int64_t since;            /* µs */
     struct up_facts failed; /* of the dial whose fault is told; `place` after pool_cancel(), too */
     int64_t queued_us;      /* how long it waited for a slot, or for another's connection */
@@ -58,17 +57,18 @@ void pool_retire(struct pool *p, unsigned generation);
 /* Closes everything; no request may be under way. */
 void pool_close(struct pool *p);
 
-/* A warm connection with a slot under max_per_host; or NULL, and WAIT (callbacks and arg set by the
- * caller) will be told, never before this returns. Faults: those of dial.h, and FAULT_LIMIT after
- * queue_timeout. */
+/* A warm connection with a slot under max_per_host, where there is one and nobody waits for it: to
+ * find it calls nobody back and reads nothing, so that it may be asked for anywhere. Or NULL, and
+ * WAIT (callbacks and arg set by the caller) will be told, never before this returns. Faults: those
+ * of dial.h, and FAULT_LIMIT after queue_timeout. */
 struct ustream *pool_get(struct pool *p, const struct up_where *where, const struct up_how *how,
                          struct pool_wait *wait);
 /* How many answers the origin at WHERE has begun here so far. */
 uint64_t pool_answers(struct pool *p, const struct up_where *where);
 /* WAIT is not told any more. Harmless when it is not waiting. */
 void pool_cancel(struct pool_wait *wait);
-/* Ends the slot of a connection that was taken. */
-void pool_release_slot(struct pool *p, void *slot);
+/* Ends the slot of a connection that was taken; NULL: it had none. */
+void pool_release_slot(void *slot);
 
 /* How many connections are idle / in use, for tests and the log. */
 void pool_count(const struct pool *p, unsigned *idle, unsigned *busy);

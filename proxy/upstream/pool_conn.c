@@ -24,15 +24,8 @@ static void conn_unlist(struct pool_conn *c)
     counter_sub(&c->origin->place->idle, 1);
 }
 
-/* Serves those who wait for a connection of O, later. */
-static void call_serve(struct origin *o)
-{
-    if (!list_is_empty(&o->ready))
-        loop_post(o->pool->loop, &o->serve);
-}
-
 /* C has carried what connections of its origin do carry. */
-static bool is_spent(const struct pool_conn *c)
+static bool conn_is_spent(const struct pool_conn *c)
 {
     struct carry *carry = &c->origin->carry;
     return c->is_shared && carry->most > 0 && c->n_begun >= carry_most(carry, loop_now());
@@ -40,9 +33,9 @@ static bool is_spent(const struct pool_conn *c)
 
 /* A spent one gets another request at most when it has nothing under way: what is lost on it then
  * is one request, and what is not says that it carries more. */
-static bool has_room(const struct pool_conn *c)
+static bool conn_has_room(const struct pool_conn *c)
 {
-    return c->n_requests < c->room && (c->n_requests == 0 || !is_spent(c));
+    return c->n_requests < c->room && !c->is_going && (c->n_requests == 0 || !conn_is_spent(c));
 }
 
 static bool conn_is_old(const struct pool_conn *c, int64_t now)
@@ -94,11 +87,11 @@ void pool_conn_keep(struct pool_conn *c)
     list_push_back(&p->idle, &c->by_age);
     pool_room_idle(p);
     counter_add(&o->place->idle, 1);
-    bool is_wanted = !list_is_empty(&o->ready);
+    bool is_wanted = origin_is_waited_for(o);
     if (c->is_going || c->room == 0 || (!is_wanted && o->generation < p->generation))
         c->ops->close(c);
     else if (is_wanted)
-        call_serve(o);
+        pool_replan(o);
     else if (pool_is_tight(p))
         (void)pool_give_up_idle(p, 1);
     else
@@ -117,7 +110,7 @@ struct ustream *pool_conn_use(struct pool_conn *c)
     }
     c->n_requests++;
     c->n_begun++;
-    if (has_room(c))
+    if (conn_has_room(c))
         list_push_front(&c->origin->open, &c->link);
     return c->ops->open(c);
 }
@@ -148,7 +141,7 @@ static enum fitness conn_fitness(struct pool_conn *c, int64_t now)
     return is_quiet ? FIT : RESTLESS;
 }
 
-/* C is read in its own turn, before `serve` looks once more. */
+/* C is read in its own turn, before the plan is made once more. */
 static void calm(struct pool_conn *c)
 {
     c->origin->is_restless = true;
@@ -166,11 +159,11 @@ struct ustream *pool_conn_find(struct origin *o, const struct up_how *how)
     for (struct list *it = o->open.next; it != &o->open && n_restless < RESTLESS_MAX; it = next) {
         struct pool_conn *c = container_of(it, struct pool_conn, link);
         next = it->next;
-        bool is_stale =
-            how->not_before != 0 && (!c->is_shared || c->born < how->not_before || is_spent(c));
+        bool is_stale = how->not_before != 0 &&
+                        (!c->is_shared || c->born < how->not_before || conn_is_spent(c));
         if (is_stale || (c->is_shared && is_h1_only))
             continue;
-        if (!has_room(c)) {
+        if (!conn_has_room(c)) {
             list_remove(it); /* what it carries has since turned out to be less */
             continue;
         }
@@ -219,9 +212,9 @@ void pool_conn_done(struct pool_conn *c)
     if (c->n_requests == 0) {
         c->pool->n_busy--;
         pool_conn_keep(c);
-    } else if (has_room(c) && list_is_empty(&c->link)) {
+    } else if (conn_has_room(c) && list_is_empty(&c->link)) {
         list_push_front(&o->open, &c->link);
-        call_serve(o);
+        pool_replan(o);
     }
     pool_slot_give(o);
 }
@@ -246,7 +239,7 @@ void pool_conn_gone(struct pool_conn *c)
     unsigned n = c->n_requests;
     conn_forget(c);
     c->n_requests = 0;
-    call_serve(o);
+    pool_replan(o);
     while (n-- > 0)
         pool_slot_give(o);
     origins_settle(&o->pool->origins, o);
@@ -260,9 +253,9 @@ void pool_conn_room(struct pool_conn *c, unsigned room)
     c->is_settling = false;
     c->room = c->is_going ? 0 : room;
     list_remove(&c->link);
-    if (has_room(c))
+    if (conn_has_room(c))
         list_push_front(&o->open, &c->link);
-    call_serve(o);
+    pool_replan(o);
     if (c->room == 0 && c->n_requests == 0)
         c->ops->close(c);
 }
@@ -284,7 +277,7 @@ void pool_conn_carried(struct pool_conn *c, unsigned n, bool is_short)
 void pool_conn_refused(struct pool_conn *c)
 {
     c->n_refused++;
-    if (c->n_requests > 1 || (c->n_refused < REFUSED_MOST && !is_spent(c)) || c->is_going)
+    if (c->n_requests > 1 || (c->n_refused < REFUSED_MOST && !conn_is_spent(c)) || c->is_going)
         return;
     pool_conn_carried(c, c->n_answered, true);
     pool_conn_retire(c);

@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Connections in the making. A dial whose waiter was served otherwise goes on; the next one that
- * needs a connection adopts it, else its connection becomes idle.
- *
- * What offers HTTP/2 may turn out to carry many: while it is not known what an origin speaks, one
- * dial is made and everybody else waits for what its handshake says. Where HTTP/2 is known, as many
- * are made as it takes. By HTTP/1 each has a dial of its own, all at once. */
+ * needs a connection adopts it, else its connection becomes idle. */
 #include <stdlib.h>
 
 #include "upstream/pool_impl.h"
@@ -23,7 +19,7 @@ enum {
 bool pool_dial_suits(const struct origin *o, const struct pool_wait *wait)
 {
     return o->tls && !origin_wants_h1(o) && o->speaks != ORIGIN_SPEAKS_H1 &&
-           wait->where.rule->http2 && !wait->how.h1_only && !wait->how.is_alone;
+           wait->where.rule->http2 && !wait->how.h1_only && !wait->how.is_alone && !wait->is_apart;
 }
 
 unsigned pool_dial_room(struct origin *o)
@@ -60,34 +56,25 @@ static bool is_definite(enum fault_code code)
            code == FAULT_DENIED;
 }
 
-/* Those who waited for a dial that failed as R says. What is definite holds for them as well. When
+/* Those who counted on a dial that failed as R says. What is definite holds for them as well. When
  * time has run out, the next one's dial is started for the others; else each has its own, for what
  * happened to one connection need not happen to the next. */
 static void tell_others(struct origin *o, const struct dial_result *r)
 {
-    struct list held;
-    struct list *next;
+    struct list told;
+    struct list *it;
     enum fault_code code = r->fault->code;
-    if (!list_is_empty(&o->ready))
-        loop_post(o->pool->loop, &o->serve);
-    if (o->undialled == 0 || code == FAULT_CONNECT_TIMEOUT || code == FAULT_DNS_TIMEOUT ||
-        pool_dial_room(o) > 0)
+    if (code == FAULT_CONNECT_TIMEOUT || code == FAULT_DNS_TIMEOUT || pool_dial_room(o) > 0)
         return;
-    list_init(&held);
-    for (struct list *it = o->ready.next; it != &o->ready; it = next) {
-        struct pool_wait *wait = container_of(it, struct pool_wait, link);
-        next = it->next;
-        if (wait->state != WAIT_HELD)
-            continue;
-        if (!is_definite(code)) {
-            pool_dial_for(o, wait);
-            continue;
-        }
-        list_remove(it);
-        list_push_back(&held, it);
+    if (!is_definite(code)) {
+        list_foreach (each, &o->undialled)
+            container_of(each, struct pool_wait, link)->is_apart = true;
+        return;
     }
-    while (!list_is_empty(&held)) {
-        struct pool_wait *wait = container_of(list_first(&held), struct pool_wait, link);
+    list_init(&told);
+    list_move(&told, &o->undialled);
+    while ((it = list_first(&told)) != NULL) {
+        struct pool_wait *wait = container_of(it, struct pool_wait, link);
         wait->failed = (struct up_facts){.peer = r->peer};
         pool_wait_fail(wait, r->fault);
     }
@@ -132,10 +119,18 @@ static void fail_dial(struct origin *o, struct pool_wait *wait, const struct dia
     origins_settle(&o->pool->origins, o);
 }
 
-static void unset_dial(struct pool_wait *wait)
+/* D is over: no link to it is left, and its waiter, if it has one, is as it was before. */
+static struct pool_wait *dial_end(struct pool_dial *d)
 {
-    wait->dial = NULL;
-    pool_wait_set(wait, WAIT_READY);
+    struct pool_wait *wait = d->wait;
+    list_remove(&d->link);
+    share_set(&d->share, 0);
+    free(d);
+    if (wait != NULL) {
+        wait->dial = NULL;
+        pool_wait_undial(wait);
+    }
+    return wait;
 }
 
 /* The connection or the fault of D. Its waiter may be gone. */
@@ -143,18 +138,14 @@ static void on_dialled(void *arg, const struct dial_result *r)
 {
     struct pool_dial *d = arg;
     struct origin *o = d->origin;
-    struct pool_wait *wait = d->wait;
     struct pool *p = o->pool;
     bool offers_h2 = d->offers_h2;
-    list_remove(&d->link);
-    share_set(&d->share, 0);
-    free(d);
-    if (wait != NULL)
-        unset_dial(wait);
+    struct pool_wait *wait = dial_end(d);
+    pool_replan(o);
     if (dial_reached(r))
         origin_reached(&p->origins, o);
-    if (r->stream == NULL && wait != NULL && r->fault->code == FAULT_DESCRIPTORS) {
-        pool_room_starve(o, wait);
+    if (r->stream == NULL && r->fault->code == FAULT_DESCRIPTORS && origin_is_waited_for(o)) {
+        pool_room_starve(o);
         return;
     }
     if (r->stream == NULL) {
@@ -166,8 +157,6 @@ static void on_dialled(void *arg, const struct dial_result *r)
     if (offers_h2)
         o->speaks = c->is_shared ? ORIGIN_SPEAKS_H2 : ORIGIN_SPEAKS_H1;
     c->is_going = wait != NULL && wait->how.is_alone;
-    if (!list_is_empty(&o->ready))
-        loop_post(p->loop, &o->serve);
     if (wait != NULL)
         pool_wait_serve(wait, pool_conn_use(c));
     else
@@ -187,36 +176,38 @@ static struct pool_dial *find_orphan(const struct origin *o, const struct up_how
     return NULL;
 }
 
-void pool_dial_for(struct origin *o, struct pool_wait *wait)
+/* D is WAIT's from now on. */
+static void dial_join(struct origin *o, struct pool_dial *d, struct pool_wait *wait)
 {
-    if (pool_room_is_starving(o->pool))
-        pool_room_wait(o, wait);
-    else
-        pool_dial_begin(o, wait);
+    list_remove(&wait->link);
+    list_push_back(&o->dialled, &wait->link);
+    pool_wait_set_state(wait, WAIT_DIALLED);
+    wait->had_dial = true;
+    wait->dial = d;
+    d->wait = wait;
+    list_remove(&d->link);
+    list_push_back(&o->dials, &d->link);
+}
+
+bool pool_dial_adopt(struct origin *o, struct pool_wait *wait)
+{
+    struct pool_dial *d = find_orphan(o, &wait->how);
+    if (d != NULL)
+        dial_join(o, d, wait);
+    return d != NULL;
 }
 
 void pool_dial_begin(struct origin *o, struct pool_wait *wait)
 {
     struct pool *p = o->pool;
-    struct pool_dial *d = find_orphan(o, &wait->how);
-    pool_wait_set(wait, WAIT_DIALLED);
-    wait->had_dial = true;
-    if (d != NULL) {
-        d->wait = wait;
-        wait->dial = d;
-        list_remove(&d->link);
-        list_push_back(&o->dials, &d->link);
-        return;
-    }
-    d = xcalloc(1, sizeof(*d));
+    struct pool_dial *d = xcalloc(1, sizeof(*d));
     d->origin = o;
-    d->wait = wait;
     wait->how.h1_only = wait->how.h1_only || origin_wants_h1(o);
     d->offers_h2 = o->tls && wait->where.rule->http2 && !wait->how.h1_only;
-    wait->dial = d;
     d->share.budget = p->budget;
     share_set(&d->share, o->tls ? HOLDS_HANDSHAKE : HOLDS_PLAIN);
-    list_push_back(&o->dials, &d->link);
+    list_init(&d->link);
+    dial_join(o, d, wait);
     struct dial_offer offer = {
         .http2 = d->offers_h2,
         .sessions = wait->where.rule->tls.session_resumption ? &o->sessions : NULL,
@@ -226,10 +217,6 @@ void pool_dial_begin(struct origin *o, struct pool_wait *wait)
 
 void pool_dial_cancel(struct pool_dial *d)
 {
-    if (d->wait != NULL)
-        unset_dial(d->wait);
-    list_remove(&d->link);
     dial_cancel(d->token);
-    share_set(&d->share, 0);
-    free(d);
+    (void)dial_end(d);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the pool share: pool.c (slots, waiting, serving), pool_conn.c (connections),
- * pool_dial.c (making them), pool_room.c (descriptors, and how many may be idle), pool_memory.c
- * (max_memory). Nobody else includes it. */
+/* What the files of the pool share: pool.c (slots, waiting), pool_plan.c (who gets what),
+ * pool_conn.c (connections), pool_dial.c (making them), pool_room.c (descriptors, and how many may
+ * be idle), pool_memory.c (max_memory). Nobody else includes it. */
 #ifndef TLSFAN_UPSTREAM_POOL_IMPL_H
 #define TLSFAN_UPSTREAM_POOL_IMPL_H
 
@@ -39,15 +39,29 @@ struct pool_dial {
 
 /* ---- pool.c */
 
-/* One request of O has ended: its slot goes to whose turn it is. */
+/* A slot of O; false when none is free. And one request of O has ended: its slot goes to whose turn
+ * it is. */
+MUST_CHECK bool pool_slot_take(struct origin *o);
 void pool_slot_give(struct origin *o);
-/* Moves WAIT, and what its origin counts, to STATE; its deadline is over. */
-void pool_wait_set(struct pool_wait *wait, enum wait_state state);
-/* WAIT, which has a slot, is told by somebody else's deed; MS: for how long at most, 0: any. */
-void pool_wait_hold(struct pool_wait *wait, int64_t ms);
+/* WAIT is in STATE; its deadline is over. */
+void pool_wait_set_state(struct pool_wait *wait, enum wait_state state);
+/* Who is next in the queue of O, and now in no list; there is one. */
+struct pool_wait *pool_wait_next(struct origin *o);
+/* WAIT has a slot and no dial: it waits for the plan, behind those who do. */
+void pool_wait_undial(struct pool_wait *wait);
 /* WAIT gets US, or fails with F. */
 void pool_wait_serve(struct pool_wait *wait, struct ustream *us);
 void pool_wait_fail(struct pool_wait *wait, const struct fault *f);
+
+/* ---- pool_plan.c */
+
+/* Makes the plan of O, with N_DIALS new ones at most. It calls back: only from a post, or the
+ * like. */
+void pool_plan(struct origin *o, unsigned n_dials);
+/* Origin's `serve`: the plan, as things are. */
+void pool_serve(void *origin);
+/* Somebody may wait for what has changed at O: the plan is made later in this turn. */
+void pool_replan(struct origin *o);
 
 /* ---- pool_memory.c */
 
@@ -67,10 +81,10 @@ void pool_conn_expire(void *pool);
 
 /* ---- pool_dial.c */
 
-/* Gets a connection under way for WAIT, which holds a slot: its own dial, or one that nobody waits
- * for any more. */
-void pool_dial_for(struct origin *o, struct pool_wait *wait);
-/* The same, though others wait for a descriptor. */
+/* WAIT, which is undialled, takes over a dial that nobody waits for any more; false: there is none
+ * that it may have. */
+MUST_CHECK bool pool_dial_adopt(struct origin *o, struct pool_wait *wait);
+/* Or has a new one. For the plan alone. */
 void pool_dial_begin(struct origin *o, struct pool_wait *wait);
 void pool_dial_cancel(struct pool_dial *d);
 /* How many of those who wait, beside those whose dials these are, will find a place on connections
@@ -92,10 +106,12 @@ void pool_room_used(struct pool *p);
 void pool_room_trim(struct pool *p);
 /* True while a dial of P must wait for its turn. */
 bool pool_room_is_starving(const struct pool *p);
-/* WAIT, which holds a slot and has no dial, waits for a descriptor. */
-void pool_room_wait(struct origin *o, struct pool_wait *wait);
-/* The same, and its dial has just found none: not while O's callers may not be called back. */
-void pool_room_starve(struct origin *o, struct pool_wait *wait);
+/* WAIT, which is undialled, waits for a descriptor: queue_timeout at most, all in all. */
+void pool_room_wait(struct pool_wait *wait);
+/* Some at O lack a descriptor, or none does. */
+void pool_room_set(struct origin *o, bool is_hungry);
+/* A dial of O has just found none: not while O's callers may not be called back. */
+void pool_room_starve(struct origin *o);
 /* A descriptor may have come free. */
 void pool_room_feed(struct pool *p);
 

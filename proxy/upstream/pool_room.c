@@ -192,25 +192,32 @@ bool pool_room_is_starving(const struct pool *p)
     return !list_is_empty(&p->starved);
 }
 
-void pool_room_wait(struct origin *o, struct pool_wait *wait)
+void pool_room_wait(struct pool_wait *wait)
 {
-    struct pool *p = o->pool;
     int64_t ms = wait->how.is_patient ? 0 : wait->where.conf->upstream.queue_timeout;
     if (ms > 0) {
         ms -= (loop_now() - wait->since) / 1000;
         ms = ms > 0 ? ms : 1;
     }
+    deadline_set(&wait->deadline, ms);
+}
+
+void pool_room_set(struct origin *o, bool is_hungry)
+{
+    struct pool *p = o->pool;
+    if (!is_hungry) {
+        list_remove(&o->starved);
+        return;
+    }
     if (list_is_empty(&o->starved))
         list_push_back(&p->starved, &o->starved);
-    pool_wait_set(wait, WAIT_READY);
-    pool_wait_hold(wait, ms);
     if (!deadline_is_set(&p->hunger))
         deadline_set(&p->hunger, TICK_MS);
 }
 
-void pool_room_starve(struct origin *o, struct pool_wait *wait)
+void pool_room_starve(struct origin *o)
 {
-    pool_room_wait(o, wait);
+    pool_room_set(o, true);
     if (pool_give_up_idle(o->pool, 1) > 0)
         pool_room_feed(o->pool);
     else
@@ -223,28 +230,12 @@ void pool_room_feed(struct pool *p)
         loop_post(p->loop, &p->feed);
 }
 
-/* The first of O who has no dial of its own after AFTER, or NULL. */
-static struct pool_wait *next_hungry(const struct origin *o, const struct list *after)
-{
-    for (struct list *it = after->next; it != &o->ready; it = it->next) {
-        struct pool_wait *wait = container_of(it, struct pool_wait, link);
-        if (wait->state != WAIT_DIALLED)
-            return wait;
-    }
-    return NULL;
-}
-
-/* Dials for one who waits at the origin whose turn it is. */
+/* A dial for the origin whose turn it is; its plan says whether it needs another. */
 static void feed_one(struct pool *p)
 {
     struct list *it = list_pop(&p->starved);
-    struct origin *o = container_of(it, struct origin, starved);
-    struct pool_wait *wait = next_hungry(o, &o->ready);
-    if (wait == NULL)
-        return;
-    if (next_hungry(o, &wait->link) != NULL)
-        list_push_back(&p->starved, it);
-    pool_dial_begin(o, wait);
+    list_push_back(&p->starved, it);
+    pool_plan(container_of(it, struct origin, starved), 1);
 }
 
 static void feed(void *arg)

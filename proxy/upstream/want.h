@@ -23,7 +23,6 @@ struct up_where {
 struct up_how {
     int64_t not_before; /* µs; a second try, before others: on a connection made since then, by
                            HTTP/1 one that nobody has used; 0: on any */
-    unsigned delay;     /* ms until it is asked for at all: a second try, too */
     bool is_alone;      /* on a connection that is made for it: after 421 */
     bool h1_only;       /* only by HTTP/1.1: for an Upgrade, or as the origin wants it */
     bool is_patient;    /* waits for a slot without queue_timeout */

@@ -63,7 +63,7 @@ static void on_head(void *arg, struct h1_head *head, const struct h1_body *body)
         assert(p->flags & IS_UPGRADE);
         p->us = NULL;
         p->taken = us->ops->take(us, &slot);
-        pool_release_slot(pool, slot);
+        pool_release_slot(slot);
     } else if (p->flags & CANCELS) {
         p->us = NULL;
         us->ops->cancel(us);

@@ -146,4 +146,12 @@ static inline void probe_close(struct probe *p, struct rig *r)
     assert_true(p->released);
 }
 
+/* T's time is over. */
+static inline void fire(struct timeout *t)
+{
+    assert_false(list_is_empty(&t->link));
+    timeout_clear(t);
+    t->fn(t->arg);
+}
+
 #endif

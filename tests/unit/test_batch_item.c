@@ -26,7 +26,7 @@ static void open_rig(const char *const *options)
                                .boundary = "B",
                                .on_change = on_change,
                                .arg = &kind,
-                               .from = {.is_local = true, .is_trusted = true}};
+                               .from = {.kind = SOURCE_BATCH, .is_local = true}};
     assert_true(addr_parse_ip(&kind.from.peer, STR("127.0.0.1"), 1));
     want = (struct batch_want){0};
     out = evbuffer_new();

@@ -130,7 +130,7 @@ static void body_waits_for_a_connection(void **state)
     probe_open(&p, &rig, "POST http://%P/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n");
     exchange_start(&p.x, STR("one"), false);
     assert_true(exchange_body(&p.x, STR("two")));
-    assert_int_equal(rig.budget.used, p.x.share.counted + 6 + 2048); /* and the dial */
+    assert_int_equal(rig.budget.used, p.x.share.counted + 6); /* no dial before the plan */
     int fd = rig_accept(&rig, "onetwo");
     assert_int_equal(rig.budget.used, p.x.share.counted + 2048); /* and the connection */
     assert_null(p.x.rbody.buffer);
@@ -238,6 +238,48 @@ static void a_first_part_is_kept(void **state)
     (void)exchange_body(&p.x, str_make(part, 10000)); /* it has begun with it, then */
     assert_false(rbody_is_replayable(&p.x.rbody));
     probe_close(&p, &rig);
+}
+
+/* From the fourth one on a try waits for its time, and nothing is held upstream meanwhile. */
+static void a_later_try(void **state)
+{
+    static const struct performer rides = {.start = shared_open};
+    static const char head[] =
+        "POST http://tlsfan.localhost/batch HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n";
+    enum { CLOSED, REFUSED, ASKED, WAYS };
+    struct fault f;
+    (void)state;
+    rig.engine.batch = &rides;
+    fault_set(&f, FAULT_UP_CLOSED, "the origin ended the HTTP/2 connection (GOAWAY)");
+    for (int way = CLOSED; way < WAYS; way++) {
+        probe_open(&p, &rig, head);
+        exchange_start(&p.x, STR("ab"), false);
+        p.x.retry.tries = 3;
+        shared.events->on_fault(shared.arg, &f, LOSS_UNSENT);
+        assert_int_equal(p.x.state, EXCHANGE_LATER);
+        assert_null(p.x.us);
+        assert_true(p.x.timeout.at > loop_now());
+        exchange_pause(&p.x, true);
+        exchange_pause(&p.x, false);
+        (void)exchange_body(&p.x, STR("cd"));
+        shared_got = 0;
+        if (way == ASKED) {
+            int64_t before = loop_now();
+            while (loop_now() - before < 2000)
+                fixture_settle(&rig.f);
+            fire(&p.x.timeout);
+            assert_int_equal(p.x.state, EXCHANGE_ACTIVE);
+            assert_int_equal(shared_got, 4);
+            assert_in_range(p.x.t.queued, 2000, 10000000);
+        } else if (way == REFUSED) {
+            exchange_refuse(&p.x, &f);
+            assert_true(p.over);
+        }
+        probe_close(&p, &rig);
+        assert_true(list_is_empty(&rig.engine.sweep.set));
+        assert_in_range(p.x.t.queued, 0, 10000000);
+        assert_int_equal(shared_got, way == ASKED ? 4 : 0);
+    }
 }
 
 static const char connect_head[] = "CONNECT %P HTTP/1.1\r\nHost: h\r\n";
@@ -384,6 +426,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(trailers_wait_too, set_up, tear_down),
         cmocka_unit_test_setup_teardown(paused_from_the_start, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_first_part_is_kept, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_later_try, set_up, tear_down),
         cmocka_unit_test_setup_teardown(tunnels, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refused_after_its_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(tunnel_to_nobody, set_up, tear_down),

@@ -102,9 +102,9 @@ static void whose_turn(void **state)
     (void)state;
     struct limit *l = limit_get(STR("turn.test"), 443, true);
     assert_true(limit_take(l, 1));
-    limit_wait(l, &seats[0], &members[0]);
-    limit_wait(l, &seats[1], &members[1]);
-    limit_wait(l, &seats[1], &members[1]); /* sits already */
+    limit_wait(l, &seats[0], &members[0], 1);
+    limit_wait(l, &seats[1], &members[1], 1);
+    limit_wait(l, &seats[1], &members[1], 1); /* sits already */
     assert_ptr_equal(limit_give(l, &members[0]), &seats[0]);
     assert_true(limit_take(l, 1));
     assert_null(limit_give(l, &members[0]));
@@ -126,7 +126,7 @@ static void nobody_waits(void **state)
     (void)state;
     struct limit *l = limit_get(STR("left.test"), 443, true);
     assert_true(limit_take(l, 1));
-    limit_wait(l, &seats[1], &members[1]);
+    limit_wait(l, &seats[1], &members[1], 1);
     limit_leave(&seats[1]);
     assert_null(limit_give(l, &members[0]));
     loop_turn(&loop, false);
@@ -140,8 +140,8 @@ static void a_turn_is_not_lost(void **state)
     (void)state;
     struct limit *l = limit_get(STR("lost.test"), 443, true);
     assert_true(limit_take(l, 1));
-    limit_wait(l, &seats[0], &members[0]);
-    limit_wait(l, &seats[1], &members[1]);
+    limit_wait(l, &seats[0], &members[0], 1);
+    limit_wait(l, &seats[1], &members[1], 1);
     assert_null(limit_give(l, NULL));
     limit_leave(&seats[0]);
     loop_turn(&loop, false);
@@ -157,7 +157,7 @@ static void parted_is_not_called(void **state)
     (void)state;
     struct limit *l = limit_get(STR("parted.test"), 443, true);
     assert_true(limit_take(l, 1));
-    limit_wait(l, &seats[1], &members[1]);
+    limit_wait(l, &seats[1], &members[1], 1);
     assert_null(limit_give(l, &members[0]));
     limit_leave(&seats[1]);
     limit_part(&members[1]);
@@ -174,11 +174,31 @@ static void told_once(void **state)
     struct limit *l = limit_get(STR("once.test"), 443, true);
     assert_true(limit_take(l, 2));
     assert_true(limit_take(l, 2));
-    limit_wait(l, &seats[1], &members[1]);
+    limit_wait(l, &seats[1], &members[1], 2);
     assert_null(limit_give(l, &members[0]));
     assert_null(limit_give(l, &members[0]));
     loop_turn(&loop, false);
     assert_int_equal(n_told, 1);
+    limit_leave(&seats[1]);
+    limit_put(l);
+}
+
+/* Whose own number does not allow it another one is passed over: its turn would be nobody's. */
+static void by_another_number(void **state)
+{
+    (void)state;
+    struct limit *l = limit_get(STR("number.test"), 443, true);
+    for (int i = 0; i < 3; i++)
+        assert_true(limit_take(l, 3));
+    limit_wait(l, &seats[0], &members[0], 1);
+    limit_wait(l, &seats[1], &members[1], 3);
+    assert_ptr_equal(limit_give(l, &members[1]), &seats[1]);
+    assert_ptr_equal(limit_give(l, &members[1]), &seats[1]);
+    assert_null(limit_give(l, &members[1]));
+    loop_turn(&loop, false);
+    assert_int_equal(n_told, 1);
+    assert_ptr_equal(told[0], &seats[0]);
+    limit_leave(&seats[0]);
     limit_leave(&seats[1]);
     limit_put(l);
 }
@@ -188,8 +208,9 @@ static void told_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(who_shares_one),     CASE(no_more_than_max),     CASE(whose_turn), CASE(nobody_waits),
-        CASE(a_turn_is_not_lost), CASE(parted_is_not_called), CASE(told_once),
+        CASE(who_shares_one), CASE(no_more_than_max),   CASE(whose_turn),
+        CASE(nobody_waits),   CASE(a_turn_is_not_lost), CASE(parted_is_not_called),
+        CASE(told_once),      CASE(by_another_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -210,7 +210,7 @@ static void work(void *arg)
             w->left--;
             (void)!limit_give(w->limit, &w->member);
         } else if (w->seat.limit == NULL) {
-            limit_wait(w->limit, &w->seat, &w->member);
+            limit_wait(w->limit, &w->seat, &w->member, MAX);
             again = true;
         }
     }

@@ -214,39 +214,6 @@ static void test_retry_goes_first(void **state)
     close(fd);
 }
 
-/* One that comes later holds no slot until then, and may go before. */
-static void test_delay(void **state)
-{
-    (void)state;
-    struct probe a, b, late;
-    struct wanted want = want_of(1);
-    struct wanted again = want;
-    fix.rule.max_per_host = 1;
-    again.how.not_before = loop_now();
-    again.how.delay = 1000000;
-    begin(&late, &again);
-    pool_cancel(&late.wait);
-    again.how.delay = 1;
-    begin(&late, &again);
-    begin(&a, &want);
-    begin(&b, &want);
-    fixture_until(&fix, &a.ready);
-    int fd = fixture_accept(&fix, listener);
-    while (loop_now() <= late.wait.since + 2000)
-        fixture_settle(&fix);
-    assert_false(late.ready || b.ready);
-    uint64_t answers = pool_answers(pool, &want.where);
-    perform(&a, fd);
-    assert_int_equal(pool_answers(pool, &want.where), answers + 1);
-    fixture_until(&fix, &b.ready);
-    perform(&b, fd);
-    fixture_until(&fix, &late.ready);
-    int other = fixture_accept(&fix, listener); /* one that nobody has used */
-    perform(&late, other);
-    close(other);
-    close(fd);
-}
-
 static void test_queue_timeout(void **state)
 {
     (void)state;
@@ -435,7 +402,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_dead_one_is_skipped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_queue, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_retry_goes_first, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_delay, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_queue_timeout, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_dial_fault, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_orphan, set_up, tear_down),

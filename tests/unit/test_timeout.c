@@ -2,13 +2,6 @@
 /* exchange/timeout.c: which time runs when, and what is said when it is over. */
 #include "rig_fixture.h"
 
-static void fire(struct timeout *t)
-{
-    assert_false(list_is_empty(&t->link));
-    timeout_clear(t);
-    t->fn(t->arg);
-}
-
 static void timeouts(void **state)
 {
     (void)state;

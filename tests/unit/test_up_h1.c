@@ -530,7 +530,7 @@ static void test_upgrade(void **state)
     assert_int_equal(p->n, 6);
     assert_memory_equal(p->body, "frames", 6);
     stream_close(p->taken);
-    pool_release_slot(pool, p->slot);
+    pool_release_slot(p->slot);
     close(fd);
     expect_idle(0);
     free(p);
