@@ -341,11 +341,14 @@ def test_hup_leaves_exchanges_alone(make_proxy, serve):
         assert c.exactly(8) == b"halfdone"
 
 
-def test_workers_are_taken_at_start_only(make_proxy):
-    p = make_proxy("workers = 1\n")
-    p.write("workers = 2\n")
-    p.signal(signal.SIGHUP)
-    wait_until(lambda: "workers" in p.log())
+def test_what_is_taken_at_start_only_is_said_at_each_reload(make_proxy):
+    p = make_proxy("workers = 1\nclient { max_connections = 100 }\n")
+    p.write("workers = 2\nclient { max_connections = 200 }\n")
+    for n in (1, 2):
+        p.signal(signal.SIGHUP)
+        wait_until(lambda: p.log().count("configuration reloaded") == n)
+        assert p.log().count("workers is taken at start only: 1, not 2") == n
+        assert p.log().count("client.max_connections is taken at start only: 100, not 200") == n
 
 
 def test_term_drains(make_proxy, serve):
