@@ -63,7 +63,6 @@ TESTED_BY = {
     "proxy/conf/conf_load.c": "unit/test_conf.c",
     "proxy/conf/dump.c": "integration/test_09_config.py",
     "proxy/conf/files.c": "unit/test_conf.c",
-    "proxy/conf/htpasswd.c": "unit/test_policy.c",
     "proxy/conf/reader.c": "unit/test_conf.c",
     "proxy/conf/rule_index.c": "unit/test_rule.c",
     "proxy/conf/settings.c": "unit/test_conf.c",

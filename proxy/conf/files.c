@@ -6,7 +6,11 @@
 
 #include "base/mem.h"
 
-enum { TEXT_MAX = 64 << 20 }; /* bytes of one file of the configuration */
+enum {
+    TEXT_MAX = 64 << 20, /* bytes of one file of the configuration */
+    NAMED_MAX =
+        256 << 20 /* and of one that it names: there are long lists of revoked certificates */
+};
 
 static struct conf_file *find(struct conf_file *files, const char *path)
 {
@@ -42,6 +46,12 @@ void conf_files_note(struct conf_file **files, const char *path)
 {
     if (find(*files, path) == NULL)
         add(files, path)->id = file_identify(path);
+}
+
+char *conf_files_read(struct conf_file **files, const char *path, size_t *len)
+{
+    conf_files_note(files, path);
+    return file_read(path, NAMED_MAX, len);
 }
 
 char *conf_files_text(struct conf_file **files, const char *path, size_t *len)

@@ -19,6 +19,10 @@ struct conf_file {
 /* PATH, a file or directory that the configuration names, is about to be read. */
 void conf_files_note(struct conf_file **files, const char *path);
 
+/* The whole of PATH, a file that the configuration names: notes and reads it. Heap, caller-owned,
+ * terminated; NULL with errno, see file_read(). */
+char *conf_files_read(struct conf_file **files, const char *path, size_t *len);
+
 /* The text of PATH, a part of the configuration itself, from the disk when it is not kept already.
  * Heap, caller-owned, terminated; NULL with errno. */
 char *conf_files_text(struct conf_file **files, const char *path, size_t *len);

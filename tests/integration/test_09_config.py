@@ -298,6 +298,19 @@ def test_hup_with_a_log_that_cannot_be_written_changes_nothing(make_proxy, origi
         assert c.get(origin.url()).status == 200 and origin.requests[-1].get("Via")
 
 
+def test_hup_neither_waits_for_a_pipe_nor_takes_it_for_an_empty_file(make_proxy, origin, tmp_path):
+    extra = tmp_path / "extra.conf"
+    extra.write_text("via = off\n")
+    p = make_proxy('include("%s")\n' % extra)
+    extra.unlink()
+    os.mkfifo(extra)
+    p.signal(signal.SIGHUP)
+    p.wait_log("cannot read %s: No data available" % extra)
+    with p.client() as c:
+        assert c.get(origin.url()).status == 200 and origin.requests[-1].get("Via") is None
+    assert "configuration reloaded" not in p.log()
+
+
 def test_hup_opens_and_closes_listeners(make_proxy, origin):
     p = make_proxy()
     old, new = p.port, free_port()
