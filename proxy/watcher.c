@@ -16,34 +16,46 @@ enum {
 
 /* Owner: the watcher. */
 struct watched {
-    const char *path;     /* borrowed from the snapshot */
-    struct file_id tried; /* what was read last, whether it could be used or not */
-    struct file_id seen;  /* at the last look */
+    const struct conf_file *file; /* borrowed from the snapshot: how it was read */
+    struct file_id tried;         /* what was read last, whether it could be used or not */
+    struct file_id seen;          /* at the last look */
     bool is_told_gone;
 };
 
 enum news { NEWS_NONE, NEWS_NEW, NEWS_CHANGED };
 
+/* Touched, or written anew with what it had, as some tools do by the hour: a reload would cost all
+ * origins their connections. After a load that failed all is tried again. */
+static bool is_rewritten(const struct watcher *w, const struct watched *f)
+{
+    return !w->has_failed && conf_files_is_same(f->file);
+}
+
 /* What is gone is used on: whoever took it away may be about to put another in its place. */
 static enum news tell_gone(struct watched *f)
 {
     if (!f->is_told_gone)
-        log_warning("%s is gone: what was read from it stays in use", f->path);
+        log_warning("%s is gone: what was read from it stays in use", f->file->path);
     f->is_told_gone = true;
     return NEWS_NONE;
 }
 
-static enum news look_at(struct watched *f)
+static enum news look_at(const struct watcher *w, struct watched *f)
 {
     struct file_id before = f->seen;
-    f->seen = file_identify(f->path);
+    f->seen = file_identify(f->file->path);
     if (f->seen.exists)
         f->is_told_gone = false;
     if (file_is_same(&f->seen, &f->tried))
         return NEWS_NONE;
     if (!file_is_same(&f->seen, &before))
         return NEWS_NEW;
-    return f->seen.exists ? NEWS_CHANGED : tell_gone(f);
+    if (!f->seen.exists)
+        return tell_gone(f);
+    if (!is_rewritten(w, f))
+        return NEWS_CHANGED;
+    f->tried = f->seen;
+    return NEWS_NONE;
 }
 
 static void on_look(void *arg)
@@ -53,11 +65,11 @@ static void on_look(void *arg)
     bool is_new = false;
     for (unsigned i = 0; i < w->n && i < AT_ONCE; i++) {
         struct watched *f = &w->v[w->next];
-        enum news news = look_at(f);
+        enum news news = look_at(w, f);
         w->next = (w->next + 1) % w->n;
         is_new = is_new || news == NEWS_NEW;
         if (news == NEWS_CHANGED && changed == NULL)
-            changed = f->path;
+            changed = f->file->path;
     }
     deadline_set(&w->look, is_new ? SETTLE_MS : LOOK_MS);
     if (changed == NULL)
@@ -77,22 +89,21 @@ void watcher_set(struct watcher *w, const struct conf *c)
     free(w->v);
     w->v = NULL;
     w->n = w->next = 0;
+    w->has_failed = false;
     for (const struct conf_file *f = c->files; f != NULL; f = f->hh.next) {
         if (f->text != NULL)
             continue;
         w->v = xgrow(w->v, w->n, sizeof(*w->v));
-        w->v[w->n++] = (struct watched){.path = f->path, .tried = f->id, .seen = f->id};
+        w->v[w->n++] = (struct watched){.file = f, .tried = f->id, .seen = f->id};
     }
     deadline_set(&w->look, w->n > 0 ? LOOK_MS : 0);
 }
 
 void watcher_tried(struct watcher *w)
 {
-    for (unsigned i = 0; i < w->n; i++) {
-        struct file_id now = file_identify(w->v[i].path);
-        if (now.exists)
-            w->v[i].tried = now;
-    }
+    w->has_failed = true; /* until watcher_set() */
+    for (unsigned i = 0; i < w->n; i++)
+        w->v[i].tried = file_identify(w->v[i].file->path);
 }
 
 void watcher_close(struct watcher *w)

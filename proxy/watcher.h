@@ -16,19 +16,20 @@ struct watcher {
     struct deadline look;
     struct watched *v;
     unsigned n, next; /* `next` is looked at first */
+    bool has_failed;  /* the last load: what is in use is not what the files had then */
     void (*on_change)(void *arg);
     void *arg;
 };
 
-/* ON_CHANGE is called when a file has changed and been left alone for a second, and may call any of
- * the functions below. */
+/* ON_CHANGE is called when a file has other contents and been left alone for a second, and may call
+ * any of the functions below. */
 void watcher_init(struct watcher *w, struct loop *l, void (*on_change)(void *arg), void *arg);
 
 /* Watches the files of C, which must outlive this, instead of what was watched before. */
 void watcher_set(struct watcher *w, const struct conf *c);
 
-/* All files are about to be read: as they are now they are not found changed again, even if what is
- * read cannot be used. */
+/* All files are about to be read: as they are now, or that they are not there, is not found to have
+ * changed again, even if what is read cannot be used; watcher_set() follows where it can. */
 void watcher_tried(struct watcher *w);
 
 /* Any number of times. */

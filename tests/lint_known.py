@@ -99,6 +99,5 @@ TESTED_BY = {
     "proxy/signals.c": "integration/test_45_run_signals.py",
     "proxy/upstream/pool_conn.c": "unit/test_pool.c",
     "proxy/upstream/up_h2_stream.c": "unit/test_up_h2.c",
-    "proxy/watcher.c": "integration/test_47_files.py",
     "proxy/worker.c": "integration/test_09_config.py",
 }
