@@ -74,7 +74,6 @@ TESTED_BY = {
     "proxy/http/rewrite_url.c": "unit/test_rewrite.c",
     "proxy/listen.c": "integration/test_09_config.py",
     "proxy/main.c": "integration/test_09_config.py",
-    "proxy/manager.c": "integration/test_29_upgrade.py",
     "proxy/net/dns_channel.c": "unit/test_dns.c",
     "proxy/net/plain_stream.c": "unit/test_stream.c",
     "proxy/net/stream_out.c": "unit/test_stream.c",
