@@ -54,7 +54,7 @@ static int serve(const struct conf_source *source)
     enum exit_status status = STATUS_OK;
     /* As process 1 of a container we get orphans: nobody waits for them. */
     signal(SIGCHLD, SIG_IGN);
-    server_take_signals(false, &before);
+    signals_take(false, &before);
     struct server *s = server_start(source, &status);
     if (s == NULL)
         return (int)status;

@@ -41,7 +41,7 @@ static char **make_environment(char *lower, char *upper)
     return made;
 }
 
-/* The mask and SIGPIPE as they were before server_take_signals(). */
+/* The mask and SIGPIPE as they were before signals_take(). */
 static void set_attributes(posix_spawnattr_t *attr, const struct signals_before *before)
 {
     sigset_t reset;
@@ -208,7 +208,7 @@ int run_command(const struct options *o)
     getrlimit(RLIMIT_NOFILE, &limit);
     /* Ignored, as some parents leave it, there would be no status to wait for. */
     signal(SIGCHLD, SIG_DFL);
-    server_take_signals(true, &before);
+    signals_take(true, &before);
     r.server = server_start(&o->source, &status);
     if (r.server == NULL)
         return STATUS_RUN_FAILED;

@@ -10,11 +10,13 @@
 
 #include "base/fds.h"
 #include "base/log_limit.h"
+#include "base/state.h"
 #include "conf/policy.h"
 #include "net/tls_ctx.h"
 #include "exchange/auth.h"
 #include "listen.h"
 #include "manager.h"
+#include "notice.h"
 #include "shared.h"
 #include "watcher.h"
 #include "worker.h"
@@ -27,7 +29,7 @@ enum {
 };
 
 enum server_state {
-    SERVER_SERVING,
+    SERVER_SERVING, /* the zero of a new one */
     SERVER_DELAY,   /* drain_delay runs: told to end, accepting still */
     SERVER_DRAINING /* drain_timeout runs: waits for the workers */
 };
@@ -59,37 +61,15 @@ struct server {
     void *arg;
 };
 
-/* `run` takes all that can be waited for: but SIGPIPE, and those that a thread's own fault raises.
- * That they are blocked has process 1 get them, too, whom the kernel spares their default. */
-static void signals_of_run(sigset_t *set)
+static void server_set_state(struct server *s, enum server_state to)
 {
-    static const int others[] = {SIGPIPE, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS};
-    sigfillset(set);
-    for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
-        sigdelset(set, others[i]);
-}
-
-static void signals_of(bool is_run, sigset_t *set)
-{
-    static const int of_server[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
-    if (is_run) {
-        signals_of_run(set);
-        return;
-    }
-    sigemptyset(set);
-    for (size_t i = 0; i < sizeof(of_server) / sizeof(*of_server); i++)
-        sigaddset(set, of_server[i]);
-}
-
-void server_take_signals(bool is_run, struct signals_before *before)
-{
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
-    struct sigaction old;
-    sigset_t set;
-    sigaction(SIGPIPE, &ignore, &old);
-    before->ignores_pipe = old.sa_handler == SIG_IGN;
-    signals_of(is_run, &set);
-    pthread_sigmask(SIG_BLOCK, &set, &before->mask);
+    static const struct state_row states[] = {
+        [SERVER_SERVING] = {"SERVING", STATE_BIT(SERVER_DELAY) | STATE_BIT(SERVER_DRAINING)},
+        [SERVER_DELAY] = {"DELAY", STATE_BIT(SERVER_DRAINING)},
+        [SERVER_DRAINING] = {"DRAINING", 0},
+    };
+    state_check("server", 0, states, s->state, to);
+    s->state = to;
 }
 
 struct conf *server_load(const struct conf_source *source, struct conf_faults *faults)
@@ -100,41 +80,6 @@ struct conf *server_load(const struct conf_source *source, struct conf_faults *f
 }
 
 /* ---- what both start and reload do */
-
-/* What the operator should know each time, as it is easily forgotten. */
-static void tell_rules(const struct conf *c)
-{
-    for (unsigned i = 0; i < c->n_rules; i++) {
-        const struct rule *r = &c->rules[i];
-        if (r->upgrade && !r->tls.verify)
-            log_warning(
-                "%s: rule \"%s\" has verify = off: these hosts' certificates are not checked",
-                r->where, r->pattern);
-        if (!r->upgrade)
-            log_info("%s: rule \"%s\" has upgrade = off: http:// stays plain HTTP there", r->where,
-                     r->pattern);
-    }
-}
-
-static void tell_places(const struct server *s, const struct listen_set *old)
-{
-    char text[ADDR_TEXT];
-    for (unsigned i = 0; i < s->places.n; i++) {
-        const struct place *p = &s->places.v[i];
-        const struct forward *f = s->conf->listeners[i].forward;
-        if (p->fds != NULL && p->is_service)
-            log_info("the service listener is http://%s/", addr_print(&p->addr, text));
-        else if (p->fds != NULL && f == NULL)
-            log_info("listening on %s", addr_print(&p->addr, text));
-        else if (p->fds != NULL)
-            log_info("listening on %s for %s://%s:%u%s", addr_print(&p->addr, text),
-                     f->tls ? "https" : "http", f->host, f->port, f->path);
-    }
-    for (unsigned i = 0; i < old->n; i++) {
-        if (!listen_has(&s->places, old->v[i].id))
-            log_info("no longer listening on %s", addr_print(&old->v[i].addr, text));
-    }
-}
 
 static void set_own_addresses(const struct listen_set *places)
 {
@@ -181,8 +126,8 @@ static void install(struct server *s, struct conf *c, struct listen_set *places)
         worker_update(s->workers[i], make_update(s, i));
     shared_update(&s->shared, &s->places, c);
     watcher_set(&s->watcher, c);
-    tell_places(s, &old);
-    tell_rules(c);
+    notice_places(&s->places, &old, c);
+    notice_rules(c);
     listen_drop(&old, &s->places);
     conf_unref(&old_conf);
 }
@@ -198,15 +143,6 @@ static void log_faults(struct conf_faults *faults)
     log_error("the configuration has %u fault%s: nothing was changed", faults->n,
               faults->n == 1 ? "" : "s");
     free(faults->text);
-}
-
-static void tell_fixed(const struct server *s, const struct conf *c)
-{
-    if (c->workers != s->n_workers)
-        log_warning("workers is taken at start only: %u, not %u", s->n_workers, c->workers);
-    if (c->client.max_connections != s->env.max_connections)
-        log_warning("client.max_connections is taken at start only: %u, not %u",
-                    s->env.max_connections, c->client.max_connections);
 }
 
 static bool open_all(const struct server *s, const struct conf *c, struct listen_set *next)
@@ -243,7 +179,7 @@ static void load_again(struct server *s, const struct conf *running)
         conf_unref(&c);
         return;
     }
-    tell_fixed(s, c);
+    notice_at_start(c, s->conf);
     install(s, c, &next);
     log_info("configuration reloaded");
 }
@@ -274,7 +210,7 @@ static void on_file_change(void *arg)
 
 static void begin_drain(struct server *s)
 {
-    s->state = SERVER_DRAINING;
+    server_set_state(s, SERVER_DRAINING);
     manager_tell("STOPPING=1\nSTATUS=Draining %u connections", atomic_load(&s->connections));
     log_info("draining: no new connections, and %u to finish", atomic_load(&s->connections));
     shared_close(&s->shared, true);
@@ -310,11 +246,11 @@ static void on_end_signal(struct server *s)
         server_quit(s);
         return;
     }
-    s->state = SERVER_DELAY;
     watcher_close(&s->watcher);
     for (unsigned i = 0; i < s->n_made; i++)
         worker_announce_end(s->workers[i]);
     if (s->conf->drain_delay > 0) {
+        server_set_state(s, SERVER_DELAY);
         manager_tell("STOPPING=1\nSTATUS=Ending, and accepting for drain_delay");
         deadline_set(&s->drain, s->conf->drain_delay);
     } else {
@@ -369,20 +305,6 @@ void server_run(struct server *s, server_signal_fn on_signal, void *arg)
 
 /* ---- start and stop */
 
-/* Fewer clients than were wanted, rather than clients who cannot be served. */
-static void tell_descriptors(const struct conf *c)
-{
-    const struct fds *fds = fds_budget();
-    unsigned wanted = c->client.max_connections;
-    if (wanted <= fds->clients)
-        return;
-    log_warning("this process may have %u descriptors, which allow %u client connections with "
-                "theirs to origins, and client.max_connections = %u: for these it takes %u; %s, or "
-                "lower the key",
-                fds->limit, fds->clients, wanted, fds_need(wanted, c->workers, c->n_listeners),
-                FDS_ADVICE);
-}
-
 /* With none for clients it would only turn them away. */
 static bool suffice(const struct conf *c, unsigned wanted)
 {
@@ -396,15 +318,13 @@ static bool suffice(const struct conf *c, unsigned wanted)
 
 static bool open_signals(struct server *s)
 {
-    sigset_t set;
     if (!loop_init(&s->loop))
         return false;
     s->has_loop = true;
     deadline_init(&s->drain, &s->loop, on_drain_deadline, s);
     watcher_init(&s->watcher, &s->loop, on_file_change, s);
     log_limit_set_loop(&s->loop);
-    signals_of(s->source->is_run, &set);
-    s->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    s->signal_fd = signals_open(s->source->is_run);
     if (s->signal_fd < 0)
         return false;
     event_assign(&s->signals, s->loop.base, s->signal_fd, EV_READ | EV_PERSIST, on_signals, s);
@@ -459,7 +379,7 @@ static bool start(struct server *s, struct conf *c)
     struct listen_set places = {0};
     fds_init(c->workers, c->n_listeners);
     if (!s->source->is_run)
-        tell_descriptors(c);
+        notice_descriptors(c);
     forward_id_init(&s->id);
     if (!suffice(c, OF_LOOP * (c->workers + 2) + OF_CLIENTS)) {
         conf_unref(&c);

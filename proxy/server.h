@@ -3,23 +3,11 @@
 #ifndef TLSFAN_SERVER_H
 #define TLSFAN_SERVER_H
 
-#include <signal.h>
-#include <sys/signalfd.h>
-
 #include "conf/conf_load.h"
 #include "options.h"
+#include "signals.h"
 
 struct server;
-
-/* What the process was given, for a COMMAND that is to have the same. */
-struct signals_before {
-    sigset_t mask;
-    bool ignores_pipe;
-};
-
-/* Blocks the signals that server_run() reads, those of `run` too if IS_RUN, and ignores SIGPIPE. To
- * be called before there is a second thread, as threads inherit the mask. */
-void server_take_signals(bool is_run, struct signals_before *before);
 
 /* Configuration and certificates. NULL and faults. Any use: -t, start, reload. */
 struct conf *server_load(const struct conf_source *source, struct conf_faults *faults);

@@ -2,7 +2,8 @@
 /* Looks every few seconds whether the files that the configuration names (CAs, CRLs, certificates,
  * keys, passwords) are others than when they were read, and has them read again. It asks by stat()
  * and does not wait for news of the kernel, of which there is none from a network file system or of
- * a secret that is mounted into a container. Main thread. */
+ * a secret that is mounted into a container. Main thread, which waits for no file system: the looks
+ * are a thread's. */
 #ifndef TLSFAN_WATCHER_H
 #define TLSFAN_WATCHER_H
 
@@ -10,25 +11,30 @@
 #include "conf/conf.h"
 
 struct watched;
+struct look;
 
 /* Embedded in the server. */
 struct watcher {
-    struct deadline look;
+    struct deadline tick;
+    struct conf *conf; /* a reference: the snapshot whose files it watches */
     struct watched *v;
-    unsigned n, next; /* `next` is looked at first */
+    unsigned n, next;  /* `next` is looked at first */
+    bool has_failed;   /* the last load: what is in use is not what the files had then */
+    struct look *look; /* that is under way; NULL: none */
+    unsigned n_waits;  /* for it */
     void (*on_change)(void *arg);
     void *arg;
 };
 
-/* ON_CHANGE is called when a file has changed and been left alone for a second, and may call any of
- * the functions below. */
+/* ON_CHANGE is called when a file has other contents and been left alone for a second, and may call
+ * any of the functions below. */
 void watcher_init(struct watcher *w, struct loop *l, void (*on_change)(void *arg), void *arg);
 
-/* Watches the files of C, which must outlive this, instead of what was watched before. */
-void watcher_set(struct watcher *w, const struct conf *c);
+/* Watches the files of C, of which it takes a reference, instead of what was watched before. */
+void watcher_set(struct watcher *w, struct conf *c);
 
-/* All files are about to be read: as they are now they are not found changed again, even if what is
- * read cannot be used. */
+/* All files are about to be read: as they are now, or that they are not there, is not found to have
+ * changed again, even if what is read cannot be used; watcher_set() follows where it can. */
 void watcher_tried(struct watcher *w);
 
 /* Any number of times. */

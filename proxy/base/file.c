@@ -58,16 +58,36 @@ static int read_to_end(int fd, char **p, size_t max, size_t *len)
     return n < 0 ? -1 : 0;
 }
 
+/* A pipe nobody writes to: what it held was read before, or is yet to come. */
+static bool is_empty_pipe(int fd, size_t len)
+{
+    struct stat st;
+    return len == 0 && fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
+}
+
+/* Opening a FIFO would wait for who writes to it; reading may. */
+static int open_at_once(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd >= 0)
+        (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+    return fd;
+}
+
 char *file_read(const char *path, size_t max, size_t *len)
 {
     char *p;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open_at_once(path);
     if (fd < 0)
         return NULL;
-    int result = read_to_end(fd, &p, max, len);
+    bool ok = read_to_end(fd, &p, max, len) == 0;
     int saved = errno;
+    if (ok && is_empty_pipe(fd, *len)) {
+        ok = false;
+        saved = ENODATA;
+    }
     close(fd);
-    if (result < 0) {
+    if (!ok) {
         free(p);
         p = NULL;
     }

@@ -18,7 +18,8 @@ struct file_id file_identify(const char *path);
 bool file_is_same(const struct file_id *a, const struct file_id *b);
 
 /* The whole file, terminated behind its LEN bytes. Heap, caller-owned; NULL with errno, which is
- * EFBIG where it has MAX bytes or more. */
+ * EFBIG where it has MAX bytes or more, ENODATA of a pipe that has none and no writer: it is not
+ * waited for, and is no empty file. */
 char *file_read(const char *path, size_t max, size_t *len);
 
 #endif

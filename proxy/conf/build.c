@@ -5,7 +5,6 @@
 #include "conf/build.h"
 
 #include "conf/check.h"
-#include "conf/files.h"
 #include "conf/htpasswd.h"
 #include "conf/rule_index.h"
 #include "conf/value.h"
@@ -208,8 +207,7 @@ static void load_users(struct build *b, struct settings *s)
     const struct setting *file =
         section_setting(s->global, key_find(KEY_GLOBAL, STR("client.auth_file")));
     const char *where = file->n > 0 ? file->v[0].where : "";
-    conf_files_note(&c->files, c->client.auth_file);
-    c->htpasswd = htpasswd_load(c->client.auth_file, where, b->faults);
+    c->htpasswd = htpasswd_load(&c->files, c->client.auth_file, where, b->faults);
 }
 
 /* The base of the rules, from the defaults of their own keys; those it shares with the sections

@@ -6,7 +6,11 @@
 
 #include "base/mem.h"
 
-enum { TEXT_MAX = 64 << 20 }; /* bytes of one file of the configuration */
+enum {
+    TEXT_MAX = 64 << 20, /* bytes of one file of the configuration */
+    NAMED_MAX =
+        256 << 20 /* and of one that it names: there are long lists of revoked certificates */
+};
 
 static struct conf_file *find(struct conf_file *files, const char *path)
 {
@@ -42,6 +46,31 @@ void conf_files_note(struct conf_file **files, const char *path)
 {
     if (find(*files, path) == NULL)
         add(files, path)->id = file_identify(path);
+}
+
+char *conf_files_read(struct conf_file **files, const char *path, size_t *len)
+{
+    conf_files_note(files, path);
+    char *text = file_read(path, NAMED_MAX, len);
+    struct conf_file *f = find(*files, path);
+    uint64_t digest = text == NULL ? 0 : hash_bytes(text, *len);
+    /* Two readers of one snapshot that found different contents are not to be matched by either. */
+    f->digest = !f->is_read || f->digest == digest ? digest : 0;
+    f->is_read = true;
+    return text;
+}
+
+bool conf_files_is_same(const struct conf_file *f)
+{
+    size_t len;
+    if (f->digest == 0)
+        return false;
+    char *text = file_read(f->path, NAMED_MAX, &len);
+    bool is_same = text != NULL && hash_bytes(text, len) == f->digest;
+    if (text != NULL)
+        explicit_bzero(text, len);
+    free(text);
+    return is_same;
 }
 
 char *conf_files_text(struct conf_file **files, const char *path, size_t *len)

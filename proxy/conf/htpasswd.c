@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/sip.h"
+#include "conf/files.h"
 
 enum { SETS = 256, WAYS = 4, LINE_LIMIT = 4096 };
 
@@ -199,21 +200,21 @@ static void add_line(struct htpasswd *h, struct str line, const char *where,
     HASH_ADD_KEYPTR(hh, h->users, u->name, name.len, u);
 }
 
-static void read_lines(struct htpasswd *h, FILE *fp, const char *path, struct conf_faults *faults)
+static void read_lines(struct htpasswd *h, struct str text, const char *path,
+                       struct conf_faults *faults)
 {
-    char line[LINE_LIMIT];
-    for (unsigned n = 1; fgets(line, sizeof(line), fp) != NULL; n++) {
+    for (unsigned n = 1; text.len > 0; n++) {
         char *where = xasprintf("%s:%u", path, n);
-        struct str s = str_from(line);
-        while (s.len > 0 && strchr("\r\n \t", s.p[s.len - 1]) != NULL)
+        struct str s = str_make(text.p, str_find(text, '\n'));
+        text = str_from_byte(text, s.len + 1);
+        while (s.len > 0 && strchr("\r \t", s.p[s.len - 1]) != NULL)
             s.len--;
-        if (s.len == sizeof(line) - 1)
+        if (s.len > LINE_LIMIT)
             conf_fault(faults, where, "this line is too long");
         else if (s.len > 0 && s.p[0] != '#')
             add_line(h, s, where, faults);
         free(where);
     }
-    explicit_bzero(line, sizeof(line));
 }
 
 /* At the key, where the file's own lines cannot be named. */
@@ -237,25 +238,26 @@ static bool make_key(void)
     return memory.has_key;
 }
 
-struct htpasswd *htpasswd_load(const char *path, const char *where, struct conf_faults *faults)
+struct htpasswd *htpasswd_load(struct conf_file **files, const char *path, const char *where,
+                               struct conf_faults *faults)
 {
     unsigned before = faults->n;
+    size_t len;
     if (!make_key()) {
         load_fault(faults, where, "no random numbers: %s", strerror(errno));
         return NULL;
     }
-    FILE *fp = fopen(path, "re");
-    if (fp == NULL) {
+    char *text = conf_files_read(files, path, &len);
+    if (text == NULL) {
         load_fault(faults, where, "cannot read %s: %s", path, strerror(errno));
         return NULL;
     }
     struct htpasswd *h = xcalloc(1, sizeof(*h));
-    read_lines(h, fp, path, faults);
-    if (ferror(fp))
-        load_fault(faults, where, "cannot read %s: %s", path, strerror(errno));
-    else if (h->users == NULL && faults->n == before)
+    read_lines(h, str_make(text, len), path, faults);
+    explicit_bzero(text, len);
+    free(text);
+    if (h->users == NULL && faults->n == before)
         load_fault(faults, where, "%s has no users", path);
-    fclose(fp);
     if (faults->n > before) {
         htpasswd_free(h);
         return NULL;

@@ -6,10 +6,12 @@
 #include "conf/conf_fault.h"
 
 struct htpasswd;
+struct conf_file; /* conf/files.h */
 
-/* Reads an htpasswd file: bcrypt and SHA-crypt; another hash is a fault that names htpasswd -B.
- * NULL and a fault at WHERE when it cannot be used. */
-struct htpasswd *htpasswd_load(const char *path, const char *where, struct conf_faults *faults);
+/* Reads an htpasswd file, noting it in FILES: bcrypt and SHA-crypt; another hash is a fault that
+ * names htpasswd -B. NULL and a fault at WHERE when it cannot be used. */
+struct htpasswd *htpasswd_load(struct conf_file **files, const char *path, const char *where,
+                               struct conf_faults *faults);
 void htpasswd_free(struct htpasswd *h);
 
 /* Keyed: it means nothing outside this process. */

@@ -32,8 +32,9 @@ static const struct choice hosts_sent[] = {{"target", false}, {"client", true}, 
 #define IN_RULE(field)    .offset = offsetof(struct rule, field)
 #define IN_FORWARD(field) .offset = offsetof(struct forward, field)
 /* What TLS with an origin needs to be made anew for; a rule that writes it has its own. */
-#define TRUST   .decides = DECIDES_TRUST
-#define CONTEXT .decides = DECIDES_CONTEXT
+#define TRUST    .decides = DECIDES_TRUST
+#define CONTEXT  .decides = DECIDES_CONTEXT
+#define AT_START .at_start = true
 /* Types with their bounds; nothing is read that a field could not hold. */
 #define BOOL              .type = KEY_BOOL
 #define TEXT              .type = KEY_TEXT
@@ -54,8 +55,8 @@ static const struct key global_keys[] = {
      .help = "ADDR:PORT for health, metrics, the live page and batch calls; off: none"},
     {"service_hosts", .type = KEY_HOSTS, IN_CONF(service_hosts), .def = "",
      .help = "Host names it takes besides IP literals and loopback names"},
-    {"workers", .type = KEY_WORKERS, IN_CONF(workers), .def = "auto", .min = 1, .max = 1024,
-     .help = "worker threads; auto: processors this process may use"},
+    {"workers", .type = KEY_WORKERS, IN_CONF(workers), AT_START, .def = "auto", .min = 1,
+     .max = 1024, .help = "worker threads; auto: processors this process may use"},
     {"max_memory", .type = KEY_SIZE, IN_CONF(max_memory), .def = "1g", .min = MIB, .max = INT64_MAX,
      .help = "what peers make it hold; when spent, requests wait, then get 503"},
     {"drain_delay", TIME, IN_CONF(drain_delay), .def = "0s",
@@ -71,8 +72,8 @@ static const struct key global_keys[] = {
      .help = "networks that may connect; also loopback, private, linklocal, any"},
     {"client.auth_file", TEXT, IN_CONF(client.auth_file), .def = "",
      .help = "htpasswd file (bcrypt or SHA-crypt): credentials are demanded too"},
-    {"client.max_connections", NUMBER(1, 10000000), IN_CONF(client.max_connections), .def = "10000",
-     .help = "client connections open at once; taken at start only"},
+    {"client.max_connections", NUMBER(1, 10000000), IN_CONF(client.max_connections), AT_START,
+     .def = "10000", .help = "client connections open at once; taken at start only"},
     {"client.max_pipeline", NUMBER(1, 10000), IN_CONF(client.max_pipeline), .def = "100",
      .help = "requests of one connection in flight at once"},
     {"client.max_head", SIZE(KIB, MIB), IN_CONF(client.max_head), .def = "64k",

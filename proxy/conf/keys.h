@@ -62,6 +62,7 @@ struct key {
     bool in_base;   /* KEY_GLOBAL kept in rules[0], where rules inherit it from */
     bool inherits;  /* KEY_RULE: an empty text, or 0, takes the value of the in_base key */
     bool is_secret; /* -T masks it */
+    bool at_start;  /* KEY_GLOBAL, an unsigned: a reload keeps what it was, and says so */
     enum key_decides decides;
     size_t offset;    /* of the field in struct conf, rule or forward */
     const char *def;  /* as text; elements of a list divided by ", " */

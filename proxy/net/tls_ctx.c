@@ -114,25 +114,43 @@ static bool at_end(void)
 
 /* ---- stores ---- */
 
-static BIO *open_file(struct maker *m, const char *key, const char *path)
+/* A file of the configuration, read at once and whole: its end is its end, not a fault of the disk,
+ * and no other thing than a file is waited for. */
+struct pem {
+    char *text; /* NULL: it could not be read, which was told */
+    size_t len;
+    BIO *bio;
+};
+
+static struct pem pem_open(struct maker *m, const char *key, const char *path)
 {
-    conf_files_note(&m->conf->files, path);
-    errno = 0;
-    BIO *bio = BIO_new_file(path, "r");
-    if (bio == NULL)
-        fault(m, key, "%s: %s", path, errno == 0 ? reason() : strerror(errno));
-    return bio;
+    struct pem pem = {0};
+    pem.text = conf_files_read(&m->conf->files, path, &pem.len);
+    if (pem.text == NULL)
+        fault(m, key, "%s: %s", path, strerror(errno));
+    else if ((pem.bio = BIO_new_mem_buf(pem.text, (int)pem.len)) == NULL)
+        abort();
+    return pem;
+}
+
+/* It may have been a key. */
+static void pem_close(struct pem *pem)
+{
+    BIO_free(pem->bio);
+    if (pem->text != NULL)
+        explicit_bzero(pem->text, pem->len);
+    free(pem->text);
 }
 
 /* Adds the certificates of a PEM file. Gives how many, or -1 after a fault. */
 static int add_certs(struct maker *m, X509_STORE *store, const char *key, const char *path)
 {
     int n = 0;
-    BIO *bio = open_file(m, key, path);
-    if (bio == NULL)
+    struct pem pem = pem_open(m, key, path);
+    if (pem.text == NULL)
         return -1;
     for (;;) {
-        X509 *cert = PEM_read_bio_X509_AUX(bio, NULL, no_password, NULL);
+        X509 *cert = PEM_read_bio_X509_AUX(pem.bio, NULL, no_password, NULL);
         if (cert == NULL)
             break;
         warn_if_expired(cert, path);
@@ -142,7 +160,7 @@ static int add_certs(struct maker *m, X509_STORE *store, const char *key, const 
             break;
         n++;
     }
-    BIO_free(bio);
+    pem_close(&pem);
     if (at_end())
         return n;
     fault(m, key, "%s: %s", path, reason());
@@ -184,11 +202,11 @@ static bool add_dir(struct maker *m, X509_STORE *store, const char *path)
 static bool add_crls(struct maker *m, X509_STORE *store, const char *path)
 {
     int n = 0;
-    BIO *bio = open_file(m, "crl_file", path);
-    if (bio == NULL)
+    struct pem pem = pem_open(m, "crl_file", path);
+    if (pem.text == NULL)
         return false;
     for (;;) {
-        X509_CRL *crl = PEM_read_bio_X509_CRL(bio, NULL, no_password, NULL);
+        X509_CRL *crl = PEM_read_bio_X509_CRL(pem.bio, NULL, no_password, NULL);
         if (crl == NULL)
             break;
         bool ok = X509_STORE_add_crl(store, crl) == 1;
@@ -197,7 +215,7 @@ static bool add_crls(struct maker *m, X509_STORE *store, const char *path)
             break;
         n++;
     }
-    BIO_free(bio);
+    pem_close(&pem);
     if (!at_end())
         return fault(m, "crl_file", "%s: %s", path, reason());
     if (n == 0)
@@ -282,24 +300,46 @@ static X509_STORE *get_store(struct maker *m)
 
 /* ---- contexts ---- */
 
+/* The first certificate of PEM is ours, those behind it are its issuers. */
+static bool use_chain(SSL_CTX *ssl, const struct pem *pem)
+{
+    X509 *cert = PEM_read_bio_X509_AUX(pem->bio, NULL, no_password, NULL);
+    bool ok = cert != NULL && SSL_CTX_use_certificate(ssl, cert) == 1;
+    X509_free(cert);
+    while (ok && (cert = PEM_read_bio_X509(pem->bio, NULL, no_password, NULL)) != NULL) {
+        ok = SSL_CTX_add0_chain_cert(ssl, cert) == 1;
+        if (!ok)
+            X509_free(cert);
+    }
+    return ok && at_end();
+}
+
+static bool use_key(SSL_CTX *ssl, const struct pem *pem)
+{
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(pem->bio, NULL, no_password, NULL);
+    bool ok = key != NULL && SSL_CTX_use_PrivateKey(ssl, key) == 1;
+    EVP_PKEY_free(key);
+    return ok;
+}
+
 static bool set_client_cert(struct maker *m, SSL_CTX *ssl, const struct tls_policy *p)
 {
     const char *cert = p->client_cert;
     const char *key = is_set(p->client_key) ? p->client_key : cert;
     if (!is_set(cert))
         return !is_set(p->client_key) || fault(m, "client_key", "is set, but client_cert is not");
-    BIO *bio = open_file(m, "client_cert", cert);
-    if (bio == NULL)
+    struct pem chain = pem_open(m, "client_cert", cert);
+    bool ok = chain.text != NULL &&
+              (use_chain(ssl, &chain) || fault(m, "client_cert", "%s: %s", cert, reason()));
+    pem_close(&chain);
+    if (!ok)
         return false;
-    BIO_free(bio);
-    bio = open_file(m, "client_key", key);
-    if (bio == NULL)
+    struct pem secret = pem_open(m, "client_key", key);
+    ok = secret.text != NULL &&
+         (use_key(ssl, &secret) || fault(m, "client_key", "%s: %s", key, reason()));
+    pem_close(&secret);
+    if (!ok)
         return false;
-    BIO_free(bio);
-    if (SSL_CTX_use_certificate_chain_file(ssl, cert) != 1)
-        return fault(m, "client_cert", "%s: %s", cert, reason());
-    if (SSL_CTX_use_PrivateKey_file(ssl, key, SSL_FILETYPE_PEM) != 1)
-        return fault(m, "client_key", "%s: %s", key, reason());
     if (SSL_CTX_check_private_key(ssl) != 1)
         return fault(m, "client_key", "%s: it is not the key of %s", key, cert);
     warn_if_expired(SSL_CTX_get0_certificate(ssl), cert);

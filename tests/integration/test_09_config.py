@@ -298,6 +298,19 @@ def test_hup_with_a_log_that_cannot_be_written_changes_nothing(make_proxy, origi
         assert c.get(origin.url()).status == 200 and origin.requests[-1].get("Via")
 
 
+def test_hup_neither_waits_for_a_pipe_nor_takes_it_for_an_empty_file(make_proxy, origin, tmp_path):
+    extra = tmp_path / "extra.conf"
+    extra.write_text("via = off\n")
+    p = make_proxy('include("%s")\n' % extra)
+    extra.unlink()
+    os.mkfifo(extra)
+    p.signal(signal.SIGHUP)
+    p.wait_log("cannot read %s: No data available" % extra)
+    with p.client() as c:
+        assert c.get(origin.url()).status == 200 and origin.requests[-1].get("Via") is None
+    assert "configuration reloaded" not in p.log()
+
+
 def test_hup_opens_and_closes_listeners(make_proxy, origin):
     p = make_proxy()
     old, new = p.port, free_port()
@@ -341,11 +354,14 @@ def test_hup_leaves_exchanges_alone(make_proxy, serve):
         assert c.exactly(8) == b"halfdone"
 
 
-def test_workers_are_taken_at_start_only(make_proxy):
-    p = make_proxy("workers = 1\n")
-    p.write("workers = 2\n")
-    p.signal(signal.SIGHUP)
-    wait_until(lambda: "workers" in p.log())
+def test_what_is_taken_at_start_only_is_said_at_each_reload(make_proxy):
+    p = make_proxy("workers = 1\nclient { max_connections = 100 }\n")
+    p.write("workers = 2\nclient { max_connections = 200 }\n")
+    for n in (1, 2):
+        p.signal(signal.SIGHUP)
+        wait_until(lambda: p.log().count("configuration reloaded") == n)
+        assert p.log().count("workers is taken at start only: 1, not 2") == n
+        assert p.log().count("client.max_connections is taken at start only: 100, not 200") == n
 
 
 def test_term_drains(make_proxy, serve):

@@ -128,6 +128,32 @@ static void a_file_is_read_whole_or_not_at_all(void **state)
     assert_int_equal(errno, EISDIR);
 }
 
+/* Not an empty text: what a pipe held is gone when it is read again. */
+static void a_pipe_without_writer_is_not_waited_for(void **state)
+{
+    (void)state;
+    size_t len;
+    char path[40];
+    int ends[2];
+    assert_int_equal(mkfifo("b", 0600), 0);
+    alarm(10);
+    assert_null(file_read("b", 10, &len));
+    assert_int_equal(errno, ENODATA);
+    assert_int_equal(pipe(ends), 0);
+    snprintf(path, sizeof(path), "/dev/fd/%d", ends[0]);
+    assert_int_equal(write(ends[1], "text", 4), 4);
+    close(ends[1]);
+    char *text = file_read(path, 10, &len);
+    assert_non_null(text);
+    assert_string_equal(text, "text");
+    free(text);
+    assert_null(file_read(path, 10, &len));
+    assert_int_equal(errno, ENODATA);
+    alarm(0);
+    close(ends[0]);
+    unlink("b");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -135,6 +161,7 @@ int main(void)
         cmocka_unit_test(links_are_followed),
         cmocka_unit_test(what_is_gone_has_no_version),
         cmocka_unit_test(a_file_is_read_whole_or_not_at_all),
+        cmocka_unit_test(a_pipe_without_writer_is_not_waited_for),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

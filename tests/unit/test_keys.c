@@ -96,6 +96,25 @@ static void inherited_keys_have_a_base(void **state)
     }
 }
 
+/* What compares and keeps the values takes them for unsigned fields of the snapshot. */
+static void keys_taken_at_start_are_numbers(void **state)
+{
+    (void)state;
+    unsigned n_marked = 0;
+    for (int scope = 0; scope < KEY_SCOPES; scope++) {
+        unsigned n;
+        const struct key *keys = keys_of((enum key_scope)scope, &n);
+        for (unsigned i = 0; i < n; i++) {
+            if (!keys[i].at_start)
+                continue;
+            assert_true(scope == KEY_GLOBAL && !keys[i].in_base);
+            assert_true(keys[i].type == KEY_NUMBER || keys[i].type == KEY_WORKERS);
+            n_marked++;
+        }
+    }
+    assert_int_equal(n_marked, 2);
+}
+
 static void environment_names(void **state)
 {
     (void)state;
@@ -244,6 +263,7 @@ int main(void)
         cmocka_unit_test(environment_names),
         cmocka_unit_test(rule_keys_say_what_they_decide),
         cmocka_unit_test(inherited_keys_have_a_base),
+        cmocka_unit_test(keys_taken_at_start_are_numbers),
         cmocka_unit_test(defaults_are_valid),
         cmocka_unit_test(example_is_the_defaults),
         cmocka_unit_test(example_has_every_key),

@@ -418,31 +418,6 @@ static void credentials(void **state)
     free(option);
 }
 
-static void bad_password_files(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *text, *reason;
-    } cases[] = {
-        {"a:$apr1$abc$xxxxxxxxxxxxxxxxxxxxxx\n", ":1: the password of a has a hash that is not "
-                                                 "taken: make it with htpasswd -B"},
-        {"\na:{SHA}xxx\n", ":2: the password of a has a hash"},
-        {"a:plain\n", "htpasswd -B"},
-        {"nonsense\n", ":1: this is not USER:HASH"},
-        {"", "has no users"},
-    };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        FILE *fp = fopen(users, "w");
-        fputs(cases[i].text, fp);
-        fclose(fp);
-        struct conf_faults faults = {0};
-        assert_null(htpasswd_load(users, "here", &faults));
-        assert_non_null(strstr(faults.text, cases[i].reason));
-        free(faults.text);
-    }
-    htpasswd_free(NULL);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -454,7 +429,6 @@ int main(void)
         cmocka_unit_test(credentials),
         cmocka_unit_test(memory_of_credentials),
         cmocka_unit_test(digests_of_credentials),
-        cmocka_unit_test(bad_password_files),
     };
     return cmocka_run_group_tests(tests, make_users, remove_users);
 }

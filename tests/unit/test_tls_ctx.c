@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <sys/stat.h>
 
 #include "base/loop.h"
 #include "conf/files.h"
@@ -312,6 +313,9 @@ static void faults_name_file_and_reason(void **state)
     r.tls.crl_file = ca_file;
     expect_fault(r, "no CRL in it");
     r = make_rule();
+    r.tls.ca_file = ca_dir;
+    expect_fault(r, "Is a directory");
+    r = make_rule();
     r.tls.client_cert = missing;
     expect_fault(r, "client_cert: /nonexistent/file: No such file");
     r = make_rule();
@@ -328,6 +332,45 @@ static void faults_name_file_and_reason(void **state)
     r = make_rule();
     r.tls.ciphersuites = nonsense;
     expect_fault(r, "ciphersuites: \"NO-SUCH-CIPHER\"");
+}
+
+/* The main thread reads: it must stay there for signals. */
+static void what_is_no_file_is_not_waited_for(void **state)
+{
+    (void)state;
+    char *fifo = xasprintf("%s/fifo", dir);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    alarm(10);
+    struct rule r = make_rule();
+    r.tls.ca_file = fifo;
+    expect_fault(r, "ca_file: ");
+    r = make_rule();
+    r.tls.client_cert = cert_file;
+    r.tls.client_key = fifo;
+    expect_fault(r, "/fifo: No data available");
+    alarm(0);
+    unlink(fifo);
+    free(fifo);
+}
+
+/* What comes behind is not taken for the end of a list. */
+static void a_file_is_taken_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    size_t len;
+    char *text = file_read(ca_file, 65536, &len);
+    char *broken = xasprintf("%s%.*s", text, (int)len / 2, text);
+    char *path = write_text(dir, "broken.pem", broken);
+    struct rule r = make_rule();
+    r.tls.ca_file = path;
+    expect_fault(r, "broken.pem: ");
+    r = make_rule();
+    r.tls.client_cert = path;
+    expect_fault(r, "broken.pem: ");
+    unlink(path);
+    free(path);
+    free(broken);
+    free(text);
 }
 
 /* Who names them wants them. */
@@ -397,6 +440,8 @@ int main(void)
         cmocka_unit_test(lists_that_ask_for_what_proves_nothing),
         cmocka_unit_test(weak_client_certificate),
         cmocka_unit_test(faults_name_file_and_reason),
+        cmocka_unit_test(what_is_no_file_is_not_waited_for),
+        cmocka_unit_test(a_file_is_taken_whole_or_not_at_all),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

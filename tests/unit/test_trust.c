@@ -95,7 +95,7 @@ static void trusted_before(void **state)
 {
     (void)state;
     probe_open(&p, &rig, "GET http://%P/ HTTP/1.1\r\nHost: h\r\n");
-    p.side.is_trusted = true;
+    p.side.kind = SOURCE_BATCH;
     p.side.user = STR("who");
     exchange_start(&p.x, STR(""), true);
     assert_int_equal(p.x.state, EXCHANGE_WAIT);

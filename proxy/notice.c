@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sentences for the log: see notice.h. */
+#include "notice.h"
+
+#include "base/fds.h"
+#include "conf/keys.h"
+
+void notice_rules(const struct conf *c)
+{
+    for (unsigned i = 0; i < c->n_rules; i++) {
+        const struct rule *r = &c->rules[i];
+        if (r->upgrade && !r->tls.verify)
+            log_warning(
+                "%s: rule \"%s\" has verify = off: these hosts' certificates are not checked",
+                r->where, r->pattern);
+        if (!r->upgrade)
+            log_info("%s: rule \"%s\" has upgrade = off: http:// stays plain HTTP there", r->where,
+                     r->pattern);
+    }
+}
+
+void notice_places(const struct listen_set *places, const struct listen_set *old,
+                   const struct conf *c)
+{
+    char text[ADDR_TEXT];
+    for (unsigned i = 0; i < places->n; i++) {
+        const struct place *p = &places->v[i];
+        const struct forward *f = c->listeners[i].forward;
+        if (p->fds != NULL && p->is_service)
+            log_info("the service listener is http://%s/", addr_print(&p->addr, text));
+        else if (p->fds != NULL && f == NULL)
+            log_info("listening on %s", addr_print(&p->addr, text));
+        else if (p->fds != NULL)
+            log_info("listening on %s for %s://%s:%u%s", addr_print(&p->addr, text),
+                     f->tls ? "https" : "http", f->host, f->port, f->path);
+    }
+    for (unsigned i = 0; i < old->n; i++) {
+        if (!listen_has(places, old->v[i].id))
+            log_info("no longer listening on %s", addr_print(&old->v[i].addr, text));
+    }
+}
+
+void notice_descriptors(const struct conf *c)
+{
+    const struct fds *fds = fds_budget();
+    unsigned wanted = c->client.max_connections;
+    if (wanted <= fds->clients)
+        return;
+    log_warning("this process may have %u descriptors, which allow %u client connections with "
+                "theirs to origins, and client.max_connections = %u: for these it takes %u; %s, or "
+                "lower the key",
+                fds->limit, fds->clients, wanted, fds_need(wanted, c->workers, c->n_listeners),
+                FDS_ADVICE);
+}
+
+void notice_at_start(struct conf *c, const struct conf *running)
+{
+    unsigned n;
+    const struct key *keys = keys_of(KEY_GLOBAL, &n);
+    for (unsigned i = 0; i < n; i++) {
+        if (!keys[i].at_start)
+            continue;
+        unsigned *wanted = (unsigned *)((char *)c + keys[i].offset);
+        unsigned holds = *(const unsigned *)((const char *)running + keys[i].offset);
+        if (*wanted != holds)
+            log_warning("%s is taken at start only: %u, not %u", keys[i].name, holds, *wanted);
+        *wanted = holds;
+    }
+}
