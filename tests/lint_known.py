@@ -47,8 +47,6 @@ STATES = {
     "proxy/server.c": 2,
     "proxy/service/batch.c": 3,
     "proxy/upstream/pool.c": 2,
-    "proxy/upstream/up_h1.c": 4,
-    "proxy/upstream/up_h2.c": 1,
     "proxy/upstream/up_h2_stream.c": 4,
 }
 

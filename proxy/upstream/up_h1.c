@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/state.h"
 #include "http/forward.h"
 #include "http/h1_write.h"
 
@@ -59,6 +60,20 @@ static struct up_h1 *up_h1_of(struct ustream *us)
     return container_of(us, struct up_h1, us);
 }
 
+#define TO(state) STATE_BIT(UP_H1_##state)
+
+static void up_h1_set_state(struct up_h1 *c, enum up_h1_state to)
+{
+    static const struct state_row states[] = {
+        [UP_H1_IDLE] = {"IDLE", TO(ACTIVE) | TO(CLOSED)},
+        [UP_H1_ACTIVE] = {"ACTIVE", TO(IDLE) | TO(SWITCHED) | TO(CLOSED)},
+        [UP_H1_SWITCHED] = {"SWITCHED", TO(CLOSED)},
+        [UP_H1_CLOSED] = {"CLOSED", 0},
+    };
+    state_check("up_h1", (uintptr_t)c, states, c->state, to);
+    c->state = to;
+}
+
 static void up_h1_free(void *object)
 {
     struct up_h1 *c = object;
@@ -69,7 +84,7 @@ static void up_h1_free(void *object)
 /* Lets go of the connection object; the stream has been closed or handed over. */
 static void up_h1_drop(struct up_h1 *c)
 {
-    c->state = UP_H1_CLOSED;
+    up_h1_set_state(c, UP_H1_CLOSED);
     c->us.events = NULL;
     c->conn.stream = NULL;
     loop_reap(c->loop, &c->reap, up_h1_free, c);
@@ -148,7 +163,7 @@ static void up_h1_finish(struct up_h1 *c, bool surplus)
     if (body.trailer_cap > 0)
         pool_conn_holds(&c->conn, 0);
     c->us.events = NULL;
-    c->state = UP_H1_IDLE;
+    up_h1_set_state(c, UP_H1_IDLE);
     if (reusable && valid)
         up_h1_give_back(c);
     else
@@ -171,7 +186,7 @@ static bool up_h1_info(struct up_h1 *c, struct h1_head *head)
     const struct ustream_events *events = c->us.events;
     if (head->status == 101 && c->is_upgrade) {
         struct h1_body none = {.framing = H1_FRAMING_NONE};
-        c->state = UP_H1_SWITCHED;
+        up_h1_set_state(c, UP_H1_SWITCHED);
         c->res = UP_H1_DONE;
         stream_pause(c->conn.stream);
         events->on_head(c->us.arg, head, &none);
@@ -394,7 +409,7 @@ static size_t put_body(char *dst, enum h1_framing framing, struct str body, bool
 /* A new exchange on C: everything that the last one left is forgotten here. */
 static void up_h1_begin(struct up_h1 *c, const struct up_request *rq, bool end)
 {
-    c->state = UP_H1_ACTIVE;
+    up_h1_set_state(c, UP_H1_ACTIVE);
     c->req = end ? UP_H1_DONE : UP_H1_BODY;
     c->res = UP_H1_HEAD;
     c->req_framing = rq->framing;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/state.h"
 #include "upstream/up_h2_impl.h"
 
 enum {
@@ -34,6 +35,16 @@ static const char parsing[] = "an HTTP/2 session";
 static struct up_h2 *up_h2_of(struct pool_conn *conn)
 {
     return container_of(conn, struct up_h2, conn);
+}
+
+static void up_h2_set_state(struct up_h2 *c, enum up_h2_state to)
+{
+    static const struct state_row states[] = {
+        [UP_H2_OPEN] = {"OPEN", STATE_BIT(UP_H2_CLOSED)},
+        [UP_H2_CLOSED] = {"CLOSED", 0},
+    };
+    state_check("up_h2", (uintptr_t)c, states, c->state, to);
+    c->state = to;
 }
 
 /* ---- the end */
@@ -88,7 +99,7 @@ static bool write_out(struct up_h2 *c)
 /* Lets go of everything but the memory. CODE is what the peer is told. */
 static void shut(struct up_h2 *c, uint32_t code)
 {
-    c->state = UP_H2_CLOSED;
+    up_h2_set_state(c, UP_H2_CLOSED);
     loop_unpost(&c->flush);
     loop_unpost(&c->rested);
     deadline_close(&c->watch);
