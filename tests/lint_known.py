@@ -15,7 +15,6 @@ LONG = {
     "proxy/server.c",
     "proxy/service/batch_read.c",
     "proxy/service/caller.c",
-    "proxy/upstream/up_h1.c",
     "proxy/upstream/up_h2_stream.c",
 }
 
@@ -97,6 +96,7 @@ TESTED_BY = {
     "proxy/service/total.c": "unit/test_metrics.c",
     "proxy/shared.c": "integration/test_29_upgrade.py",
     "proxy/upstream/pool_conn.c": "unit/test_pool.c",
+    "proxy/upstream/up_h1_in.c": "unit/test_up_h1.c",
     "proxy/upstream/up_h2_stream.c": "unit/test_up_h2.c",
     "proxy/watcher.c": "integration/test_47_files.py",
     "proxy/worker.c": "integration/test_09_config.py",
