@@ -15,7 +15,6 @@ LONG = {
     "proxy/server.c",
     "proxy/service/batch_read.c",
     "proxy/service/caller.c",
-    "proxy/upstream/up_h2_stream.c",
 }
 
 # A .c file whose includes close a circle in its folder -> why it may. A circle is a.c including
@@ -46,7 +45,6 @@ STATES = {
     "proxy/server.c": 2,
     "proxy/service/batch.c": 3,
     "proxy/upstream/pool.c": 2,
-    "proxy/upstream/up_h2_stream.c": 4,
 }
 
 # A .c file without a tests/unit/test_NAME.c -> the test that fails when it is broken.
@@ -98,6 +96,7 @@ TESTED_BY = {
     "proxy/upstream/pool_conn.c": "unit/test_pool.c",
     "proxy/upstream/up_h1_in.c": "unit/test_up_h1.c",
     "proxy/upstream/up_h2_stream.c": "unit/test_up_h2.c",
+    "proxy/upstream/up_h2_stream_out.c": "unit/test_up_h2.c",
     "proxy/watcher.c": "integration/test_47_files.py",
     "proxy/worker.c": "integration/test_09_config.py",
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#include "upstream/up_h2_impl.h"
+#include "upstream/up_h2_stream_impl.h"
 
 enum { MAX_HEAD = 1000, STREAMS = 2, OUT = 4096 };
 
