@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where the body of a request is on its way from the source to an upstream, and whether it is there
- * for another try. Its memory is counted here and nowhere else.
+ * for another try. Its memory is counted in `buffer` alone.
  *
  *     NONE -> LENT                       rbody_lend()
  *     NONE, LENT -> WAITING              rbody_settle(), rbody_add(): there is no upstream yet
@@ -14,9 +14,7 @@
 #ifndef TLSFAN_EXCHANGE_REQUEST_BODY_H
 #define TLSFAN_EXCHANGE_REQUEST_BODY_H
 
-#include <event2/buffer.h>
-
-#include "base/mem.h"
+#include "base/backlog.h"
 
 enum rbody_state {
     RBODY_NONE,    /* nothing has come */
@@ -32,8 +30,7 @@ struct rbody {
     enum rbody_state state;
     size_t most; /* bytes: client.buffer */
     struct str bytes;
-    struct evbuffer *buffer; /* owned */
-    struct share share;      /* of `buffer` */
+    struct backlog buffer;
 };
 
 /* MOST bytes wait before the source is told to stop, twice as many are kept; fewer when B is used
