@@ -29,51 +29,21 @@ void up_h2_stream_set_state(struct up_h2_stream *s, enum up_h2_stream_state to)
 
 /* ---- the end */
 
-static size_t up_h2_stream_waits(struct evbuffer *buf)
-{
-    return buf == NULL ? 0 : evbuffer_get_length(buf);
-}
-
 static size_t up_h2_block_holds(const struct up_h2_block *block)
 {
     return block == NULL ? 0 : sizeof(*block) + block->arena.total;
 }
 
-/* What waits in `in` has come inside the window. */
 void up_h2_stream_recount(struct up_h2_stream *s)
 {
-    size_t in = up_h2_stream_waits(s->in);
-    size_t window = s->c == NULL ? 0 : (size_t)s->window.size;
-    if (s->state == UP_H2_OVER)
-        share_set(&s->share, 0);
-    else
-        share_set(&s->share, sizeof(*s) + (in > window ? in : window) + up_h2_stream_waits(s->out) +
-                                 s->head + up_h2_block_holds(s->block) +
-                                 up_h2_block_holds(s->ending));
-}
-
-static void up_h2_stream_drop(struct up_h2_stream *s, struct evbuffer **buf)
-{
-    if (*buf == NULL)
-        return;
-    evbuffer_free(*buf);
-    *buf = NULL;
-    up_h2_stream_recount(s);
-}
-
-void up_h2_stream_keep(struct up_h2_stream *s, struct evbuffer **buf, struct str data)
-{
-    if (*buf == NULL)
-        *buf = evbuffer_new();
-    if (*buf == NULL || evbuffer_add(*buf, data.p, data.len) < 0)
-        abort();
-    up_h2_stream_recount(s);
+    size_t n = sizeof(*s) + s->head + up_h2_block_holds(s->block) + up_h2_block_holds(s->ending);
+    share_set(&s->share, s->state == UP_H2_OVER ? 0 : n);
 }
 
 static void up_h2_stream_free(void *object)
 {
     struct up_h2_stream *s = object;
-    up_h2_stream_drop(s, &s->in); /* not before: on_body() may be looking at it */
+    backlog_clear(&s->in); /* not before: on_body() may be looking at it */
     up_h2_block_free(s->block);
     up_h2_block_free(s->ending);
     free(s->trailers);
@@ -89,7 +59,8 @@ static void up_h2_stream_leave(struct up_h2_stream *s, uint32_t code, bool is_cl
     s->c = NULL;
     s->head = 0;
     list_remove(&s->link);
-    up_h2_stream_drop(s, &s->out);
+    backlog_clear(&s->out);
+    backlog_promise(&s->in, 0);
     if (session == NULL)
         return;
     if (s->state == UP_H2_ACTIVE) {
@@ -132,7 +103,7 @@ static void up_h2_stream_tell_end(struct up_h2_stream *s)
 
 static bool up_h2_stream_has_waiting(const struct up_h2_stream *s)
 {
-    return s->paused || s->in != NULL;
+    return s->paused || backlog_len(&s->in) > 0;
 }
 
 /* S fails with F. What came before is told first. */
@@ -327,7 +298,7 @@ void up_h2_stream_data(struct up_h2_stream *s, struct str data)
     }
     s->left -= s->left == UINT64_MAX ? 0 : data.len;
     if (up_h2_stream_has_waiting(s)) {
-        up_h2_stream_keep(s, &s->in, data);
+        backlog_add(&s->in, data);
         return;
     }
     s->us.events->on_body(s->us.arg, data.p, data.len);
@@ -399,7 +370,8 @@ void up_h2_stream_lost(struct up_h2_stream *s, const struct fault *f)
     if (conn->n_answered > s->answered && !s->has_answered && !s->c->has_goaway)
         pool_conn_carried(conn, conn->n_answered, true);
     s->c = NULL;
-    up_h2_stream_drop(s, &s->out);
+    backlog_clear(&s->out);
+    backlog_promise(&s->in, 0);
     up_h2_stream_fail(s, f, loss);
 }
 
@@ -407,20 +379,13 @@ void up_h2_stream_lost(struct up_h2_stream *s, const struct fault *f)
 
 static void up_h2_stream_deliver_body(struct up_h2_stream *s)
 {
-    while (s->in != NULL && !s->paused && s->state != UP_H2_OVER) {
-        struct evbuffer_iovec v;
-        if (evbuffer_peek(s->in, -1, NULL, &v, 1) < 1 || v.iov_len == 0) {
-            up_h2_stream_drop(s, &s->in);
-            return;
-        }
-        s->us.events->on_body(s->us.arg, v.iov_base, v.iov_len);
+    while (backlog_len(&s->in) > 0 && !s->paused) {
+        struct str first = backlog_first(&s->in);
+        s->us.events->on_body(s->us.arg, first.p, first.len);
         if (s->state == UP_H2_OVER)
             return;
-        evbuffer_drain(s->in, v.iov_len);
-        up_h2_stream_recount(s);
-        if (evbuffer_get_length(s->in) == 0)
-            up_h2_stream_drop(s, &s->in);
-        up_h2_stream_give_window(s, v.iov_len, true);
+        backlog_drain(&s->in, first.len);
+        up_h2_stream_give_window(s, first.len, true);
     }
 }
 
@@ -450,7 +415,7 @@ static void up_h2_stream_op_pause(struct ustream *us, bool paused)
     struct up_h2_stream *s = up_h2_stream_of(us);
     s->paused = paused;
     up_h2_window_pause(s, paused);
-    if (!paused && (s->in != NULL || s->state == UP_H2_TAIL))
+    if (!paused && (backlog_len(&s->in) > 0 || s->state == UP_H2_TAIL))
         loop_post(s->loop, &s->deliver);
 }
 
@@ -484,6 +449,8 @@ struct up_h2_stream *up_h2_stream_new(struct up_h2 *c)
     s->c = c;
     s->loop = c->loop;
     s->share.budget = c->budget;
+    backlog_init(&s->in, c->budget);
+    backlog_init(&s->out, c->budget);
     s->window.size = c->path.first;
     s->left = UINT64_MAX;
     s->answered = c->conn.n_answered;

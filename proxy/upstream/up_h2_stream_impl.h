@@ -4,8 +4,7 @@
 #ifndef TLSFAN_UPSTREAM_UP_H2_STREAM_IMPL_H
 #define TLSFAN_UPSTREAM_UP_H2_STREAM_IMPL_H
 
-#include <event2/buffer.h>
-
+#include "base/backlog.h"
 #include "upstream/up_h2_impl.h"
 
 enum up_h2_stream_state {
@@ -20,13 +19,13 @@ struct up_h2_stream {
     struct ustream us;
     struct up_h2 *c; /* NULL from TAIL on */
     struct loop *loop;
-    struct share share; /* what it holds, and its window */
+    struct share share; /* what it holds beside `out` and `in` */
     struct list link;   /* in c->streams */
     enum up_h2_stream_state state;
     int32_t id;
     enum method_id method;
     /* Out. */
-    struct evbuffer *out; /* body that waits; NULL: none */
+    struct backlog out;   /* body that waits */
     size_t buffer;        /* bytes of it that may wait */
     size_t head;          /* bytes of what nghttp2 holds of the request's fields */
     nghttp2_nv *trailers; /* with their text in one piece of heap; NULL: none */
@@ -41,7 +40,7 @@ struct up_h2_stream {
     /* In. */
     struct up_h2_block *block;  /* that is being received */
     struct up_h2_block *ending; /* trailers, until they are told */
-    struct evbuffer *in;        /* body that waits while paused; NULL: none */
+    struct backlog in;          /* body that waits while paused; its window is promised */
     struct up_h2_window window;
     uint64_t left;            /* bytes of body that are still to come, if that is known */
     uint64_t round;           /* in which the last event was recorded */
@@ -84,9 +83,6 @@ void up_h2_stream_end(struct up_h2_stream *s, struct up_h2_block *trailers);
 void up_h2_stream_reset(struct up_h2_stream *s, uint32_t code);
 /* The connection of S is gone because of F. */
 void up_h2_stream_lost(struct up_h2_stream *s, const struct fault *f);
-
-/* For up_h2_stream_out.c: DATA waits in BUF, which is one of S's. */
-void up_h2_stream_keep(struct up_h2_stream *s, struct evbuffer **buf, struct str data);
 
 /* ---- up_h2_stream_out.c */
 

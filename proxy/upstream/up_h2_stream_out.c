@@ -6,15 +6,12 @@ enum { NV_ON_STACK = 6144 };
 
 ssize_t up_h2_stream_read(struct up_h2_stream *s, uint8_t *dst, size_t n, uint32_t *flags)
 {
-    size_t left = s->out == NULL ? 0 : evbuffer_get_length(s->out);
+    size_t left = backlog_len(&s->out);
     if (left == 0 && !s->out_end) {
         s->is_deferred = true;
         return NGHTTP2_ERR_DEFERRED;
     }
-    n = n < left ? n : left;
-    if (n > 0 && evbuffer_remove(s->out, dst, n) < 0)
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    up_h2_stream_recount(s);
+    n = backlog_take(&s->out, dst, n);
     left -= n;
     if (s->wants_drain && left <= s->buffer / 2) {
         s->wants_drain = false;
@@ -63,8 +60,8 @@ void up_h2_stream_op_start(struct ustream *us, const struct up_request *rq, stru
     s->method = rq->method.id;
     s->buffer = rq->buffer;
     s->out_end = end;
-    if (body.len > 0)
-        up_h2_stream_keep(s, &s->out, body);
+    backlog_add(&s->out, body);
+    backlog_promise(&s->in, (size_t)s->window.size);
     bool is_bare = end && body.len == 0;
     up_h2_stream_set_state(s, UP_H2_ACTIVE);
     s->id = nghttp2_submit_request(s->c->session, NULL, nv, n, is_bare ? NULL : &provider, s);
@@ -85,9 +82,9 @@ bool up_h2_stream_op_body(struct ustream *us, struct str data)
     struct up_h2_stream *s = up_h2_stream_of(us);
     if (up_h2_stream_session(s) == NULL || s->state != UP_H2_ACTIVE || data.len == 0)
         return true;
-    up_h2_stream_keep(s, &s->out, data);
+    backlog_add(&s->out, data);
     up_h2_stream_wake(s);
-    s->wants_drain = evbuffer_get_length(s->out) > s->buffer;
+    s->wants_drain = backlog_len(&s->out) > s->buffer;
     return !s->wants_drain;
 }
 
@@ -96,8 +93,7 @@ void up_h2_stream_op_end(struct ustream *us, struct str last, const struct field
     struct up_h2_stream *s = up_h2_stream_of(us);
     if (up_h2_stream_session(s) == NULL || s->state != UP_H2_ACTIVE || s->out_end)
         return;
-    if (last.len > 0)
-        up_h2_stream_keep(s, &s->out, last);
+    backlog_add(&s->out, last);
     s->out_end = true;
     s->trailers = up_h2_head_trailers(trailers, &s->n_trailers);
     s->head += up_h2_nv_size(s->trailers, s->n_trailers);

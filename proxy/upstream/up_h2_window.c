@@ -93,7 +93,7 @@ static bool up_h2_window_has_room(const struct up_h2_stream *s, int32_t size)
  * yet, and `unread` what waits behind it. */
 static bool up_h2_window_is_enough(const struct up_h2_stream *s, int32_t open)
 {
-    uint64_t waits = s->in == NULL ? 0 : evbuffer_get_length(s->in);
+    uint64_t waits = backlog_len(&s->in);
     return s->left != UINT64_MAX && s->left + waits < (uint64_t)open + (uint64_t)s->window.unread;
 }
 
@@ -124,7 +124,7 @@ static void up_h2_window_grow(struct up_h2_stream *s, int32_t size)
     if (size <= s->window.size || !up_h2_window_has_room(s, size))
         return;
     s->window.size = size;
-    up_h2_stream_recount(s);
+    backlog_promise(&s->in, (size_t)size);
     p->reached = size > p->reached ? size : p->reached;
     up_h2_window_update(s, true);
 }
@@ -182,7 +182,7 @@ void up_h2_window_give(struct up_h2_stream *s, size_t n, bool has_waited)
     int32_t back = at_most(n, w->size - up_h2_window_bound(s));
     w->size -= back;
     if (back > 0)
-        up_h2_stream_recount(s);
+        backlog_promise(&s->in, (size_t)w->size);
     if (!has_waited) {
         w->is_slow = false;
         up_h2_window_pass(s, n);

@@ -46,6 +46,7 @@ static int begin(void **state)
     stream = (struct up_h2_stream){.c = &conn,
                                    .loop = &loop,
                                    .share.budget = &budget,
+                                   .in.share.budget = &budget,
                                    .state = UP_H2_ACTIVE,
                                    .window.size = UP_H2_WINDOW,
                                    .left = UINT64_MAX};
