@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/magic.h"
 #include "conf/rule.h"
 #include "upstream/outage.h"
 #include "upstream/race.h"
@@ -63,6 +64,7 @@ struct dial {
     struct post begin;                    /* a literal address needs no query */
     int64_t started, resolved, connected; /* µs, 0 = not yet */
     struct reap reap;
+    struct magic magic;
 };
 
 static void dial_step_begin(struct dial *d, enum dial_step step);
@@ -72,11 +74,11 @@ static void dial_step_done(struct dial *d);
 
 static void dial_free(void *object)
 {
-    struct dial *d = object;
+    struct dial *d = CHECKED(dial, object);
     conf_unref(&d->conf);
     free(d->host);
     free(d->connect);
-    free(d);
+    xfree(d);
 }
 
 void dial_cancel(struct dial *d)
@@ -191,7 +193,7 @@ static void take_addrs(struct dial *d, const struct addr *addrs, unsigned n)
 static void dial_on_answer(void *arg, const struct dns_answer *answer)
 {
     struct dial_query *q = arg;
-    struct dial *d = q->dial;
+    struct dial *d = CHECKED(dial, q->dial);
     struct fault refusal;
     q->token = NULL;
     d->race.has_more = is_resolving(d);
@@ -213,7 +215,7 @@ static void dial_on_answer(void *arg, const struct dns_answer *answer)
 /* A literal address, or what has come of IPv4 by now. */
 static void dial_on_addrs(void *arg)
 {
-    dial_step_done(arg);
+    dial_step_done(CHECKED(dial, arg));
 }
 
 /* Asks for the addresses, or takes the one that is written. */
@@ -246,7 +248,7 @@ static void resolve_overdue(const struct dial *d, struct fault *f)
 
 static void dial_on_race_end(void *arg, int fd)
 {
-    struct dial *d = arg;
+    struct dial *d = CHECKED(dial, arg);
     if (fd < 0) {
         dial_fail_of_race(d);
         return;
@@ -278,7 +280,7 @@ static void race_overdue(const struct dial *d, struct fault *f)
 
 static void dial_on_tls_ready(void *arg)
 {
-    struct dial *d = arg;
+    struct dial *d = CHECKED(dial, arg);
     stream_set_user(d->stream, NULL, NULL);
     dial_step_done(d);
 }
@@ -286,7 +288,7 @@ static void dial_on_tls_ready(void *arg)
 /* Nothing of a request has been sent, and what has failed may be the session. */
 static void dial_on_tls_fault(void *arg, const struct fault *f)
 {
-    struct dial *d = arg;
+    struct dial *d = CHECKED(dial, arg);
     struct fault copy = *f;
     bool had_offered = tls_stream_has_offered(d->stream);
     stream_close(d->stream);
@@ -393,7 +395,7 @@ static void dial_step_done(struct dial *d)
  * nothing does where somebody has taken the connection. */
 static void dial_on_total(void *arg)
 {
-    struct dial *d = arg;
+    struct dial *d = CHECKED(dial, arg);
     struct fault f;
     steps[d->step].overdue(d, &f);
     if (d->step > DIAL_RACE || race_weight(d->race.fault.code) < race_weight(f.code))
@@ -451,6 +453,7 @@ struct dial *dial_start(struct dns *dns, const struct up_where *where,
         d->offer = *offer;
     d->fn = fn;
     d->arg = arg;
+    MAGIC_SET(dial, d);
     d->tls = where->tls;
     d->host = xstrndup(where->host.p, where->host.len);
     d->queries[0].dial = d;

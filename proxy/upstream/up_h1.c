@@ -41,9 +41,9 @@ void up_h1_set_state(struct up_h1 *c, enum up_h1_state to)
 
 static void up_h1_free(void *object)
 {
-    struct up_h1 *c = object;
+    struct up_h1 *c = CHECKED(up_h1, object);
     h1_body_clear(&c->body);
-    free(c);
+    xfree(c);
 }
 
 /* Lets go of the connection object; the stream has been closed or handed over. */
@@ -246,6 +246,7 @@ struct pool_conn *up_h1_new(const struct pool_made *made)
 {
     struct up_h1 *c = xcalloc(1, sizeof(*c));
     struct stream *s = made->stream;
+    MAGIC_SET(up_h1, c);
     c->loop = made->loop;
     c->us.ops = &up_h1_ops;
     c->conn.ops = &up_h1_conn_ops;

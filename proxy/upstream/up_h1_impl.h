@@ -4,6 +4,7 @@
 #ifndef TLSFAN_UPSTREAM_UP_H1_IMPL_H
 #define TLSFAN_UPSTREAM_UP_H1_IMPL_H
 
+#include "base/magic.h"
 #include "upstream/up_h1.h"
 
 enum up_h1_state {
@@ -34,6 +35,7 @@ struct up_h1 {
     uint64_t sent_before; /* stream->bytes_out when the request began */
     struct h1_body body;  /* of the response */
     struct reap reap;
+    struct magic magic;
 };
 
 /* ---- up_h1.c */

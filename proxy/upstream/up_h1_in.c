@@ -204,7 +204,7 @@ static size_t up_h1_read_body(struct up_h1 *c, const char *p, size_t n, bool *go
 
 static size_t up_h1_on_data(void *arg, const char *p, size_t n)
 {
-    struct up_h1 *c = arg;
+    struct up_h1 *c = CHECKED(up_h1, arg);
     size_t used = 0;
     bool go_on = true;
     if (c->state == UP_H1_IDLE) {
@@ -231,7 +231,7 @@ static size_t up_h1_on_data(void *arg, const char *p, size_t n)
 
 static void up_h1_on_eof(void *arg, bool clean)
 {
-    struct up_h1 *c = arg;
+    struct up_h1 *c = CHECKED(up_h1, arg);
     struct fault f;
     if (c->state == UP_H1_ACTIVE && c->res == UP_H1_BODY && clean && h1_body_at_close(&c->body)) {
         c->res = UP_H1_DONE;
@@ -251,7 +251,7 @@ static void up_h1_on_eof(void *arg, bool clean)
 
 static void up_h1_on_fault(void *arg, const struct fault *cause)
 {
-    struct up_h1 *c = arg;
+    struct up_h1 *c = CHECKED(up_h1, arg);
     struct fault f = *cause;
     if (c->state == UP_H1_ACTIVE && c->res == UP_H1_BODY)
         fault_set(&f, FAULT_RESPONSE_INCOMPLETE, "inside the response body: %s", cause->text);
@@ -260,7 +260,7 @@ static void up_h1_on_fault(void *arg, const struct fault *cause)
 
 static void up_h1_on_drain(void *arg)
 {
-    struct up_h1 *c = arg;
+    struct up_h1 *c = CHECKED(up_h1, arg);
     if (!c->wants_drain || c->state != UP_H1_ACTIVE)
         return;
     c->wants_drain = false;

@@ -59,11 +59,11 @@ static void up_h2_drop_events(struct up_h2 *c)
 
 static void up_h2_free(void *object)
 {
-    struct up_h2 *c = object;
+    struct up_h2 *c = CHECKED(up_h2, object);
     nghttp2_session_del(c->session);
     up_h2_drop_events(c);
     free(c->events);
-    free(c);
+    xfree(c);
 }
 
 /* What waits in nghttp2 into the kernel's hands, as far as it takes it, and as much as others can
@@ -165,7 +165,7 @@ static bool up_h2_is_over(struct up_h2 *c)
 
 static void up_h2_on_flush(void *arg)
 {
-    struct up_h2 *c = arg;
+    struct up_h2 *c = CHECKED(up_h2, arg);
     bool has_more = up_h2_write_out(c);
     up_h2_dispatch(c);
     if (c->state == UP_H2_OPEN && up_h2_is_over(c))
@@ -300,7 +300,7 @@ static void up_h2_watch_reset(struct up_h2 *c)
 
 static void up_h2_on_rested(void *arg)
 {
-    struct up_h2 *c = arg;
+    struct up_h2 *c = CHECKED(up_h2, arg);
     stream_resume(c->conn.stream);
 }
 
@@ -316,7 +316,7 @@ static void up_h2_rest(struct up_h2 *c)
 
 static size_t up_h2_on_data(void *arg, const char *p, size_t n)
 {
-    struct up_h2 *c = arg;
+    struct up_h2 *c = CHECKED(up_h2, arg);
     up_h2_count_time(c);
     up_h2_watch_reset(c);
     c->ignored += (int64_t)n;
@@ -349,7 +349,7 @@ static size_t up_h2_on_data(void *arg, const char *p, size_t n)
 
 static void up_h2_on_eof(void *arg, bool clean)
 {
-    struct up_h2 *c = arg;
+    struct up_h2 *c = CHECKED(up_h2, arg);
     struct fault f;
     fault_set(&f, FAULT_UP_CLOSED, "the origin closed the HTTP/2 connection%s",
               clean ? "" : " (without a TLS close_notify)");
@@ -358,12 +358,12 @@ static void up_h2_on_eof(void *arg, bool clean)
 
 static void up_h2_on_fault(void *arg, const struct fault *cause)
 {
-    up_h2_fail(arg, NGHTTP2_NO_ERROR, cause);
+    up_h2_fail(CHECKED(up_h2, arg), NGHTTP2_NO_ERROR, cause);
 }
 
 static void up_h2_on_drain(void *arg)
 {
-    up_h2_want_flush(arg);
+    up_h2_want_flush(CHECKED(up_h2, arg));
 }
 
 static const struct stream_user up_h2_user = {
@@ -377,7 +377,7 @@ static const struct stream_user up_h2_user = {
  * nothing; what is under way has timeouts of its own, and an origin may be busy with just that. */
 static void up_h2_on_watch(void *arg)
 {
-    struct up_h2 *c = arg;
+    struct up_h2 *c = CHECKED(up_h2, arg);
     struct fault f;
     bool is_blocked = stream_pending(c->conn.stream) > 0;
     if (!c->is_asked && !is_blocked) {
@@ -426,6 +426,7 @@ struct pool_conn *up_h2_new(const struct pool_made *made)
 {
     struct up_h2 *c = xcalloc(1, sizeof(*c));
     struct stream *s = made->stream;
+    MAGIC_SET(up_h2, c);
     c->loop = made->loop;
     c->budget = made->budget;
     c->credit = UP_H2_CREDIT;

@@ -7,6 +7,7 @@
 #ifndef TLSFAN_UPSTREAM_UP_H2_IMPL_H
 #define TLSFAN_UPSTREAM_UP_H2_IMPL_H
 
+#include "base/magic.h"
 #include "upstream/pool_conn.h"
 #include "upstream/up_h2_head.h"
 #include "upstream/up_h2_window.h"
@@ -70,6 +71,7 @@ struct up_h2 {
     int64_t counted;   /* µs: when `credit` was last topped up */
     const char *why;   /* static: what was wrong with a frame; NULL: nothing */
     struct reap reap;
+    struct magic magic;
 };
 
 /* ---- up_h2.c */

@@ -48,7 +48,8 @@ static void up_h2_session_add_event(struct up_h2 *c, struct up_h2_event event)
 
 static struct up_h2_stream *up_h2_session_find(nghttp2_session *session, int32_t id)
 {
-    return nghttp2_session_get_stream_user_data(session, id);
+    void *s = nghttp2_session_get_stream_user_data(session, id);
+    return s == NULL ? NULL : CHECKED(up_h2_stream, s);
 }
 
 static void up_h2_session_credit(struct up_h2 *c, int n)
@@ -61,7 +62,7 @@ static void up_h2_session_credit(struct up_h2 *c, int n)
 static int up_h2_session_on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd,
                                         void *arg)
 {
-    struct up_h2 *c = arg;
+    struct up_h2 *c = CHECKED(up_h2, arg);
     (void)session;
     c->ignored -= FRAME_HEAD + (int64_t)hd->length;
     if (hd->type == NGHTTP2_WINDOW_UPDATE && c->updates > 0)
@@ -89,7 +90,7 @@ static int up_h2_session_on_header(nghttp2_session *session, const nghttp2_frame
                                    const uint8_t *name, size_t name_len, const uint8_t *value,
                                    size_t value_len, uint8_t flags, void *arg)
 {
-    struct up_h2 *c = arg;
+    struct up_h2 *c = CHECKED(up_h2, arg);
     struct up_h2_stream *s = up_h2_session_find(session, frame->hd.stream_id);
     size_t max = c->conn.origin->max_head;
     (void)flags;
@@ -110,7 +111,7 @@ static int up_h2_session_on_header(nghttp2_session *session, const nghttp2_frame
 static int up_h2_session_on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame,
                                           int code, void *arg)
 {
-    struct up_h2 *c = arg;
+    struct up_h2 *c = CHECKED(up_h2, arg);
     struct up_h2_stream *s = up_h2_session_find(session, frame->hd.stream_id);
     if (s != NULL && s->why == NULL)
         s->why = nghttp2_strerror(code);
@@ -163,7 +164,7 @@ static void up_h2_session_take_padding(struct up_h2 *c, struct up_h2_stream *s)
 
 static int up_h2_session_on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
-    struct up_h2 *c = arg;
+    struct up_h2 *c = CHECKED(up_h2, arg);
     bool is_end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
     struct up_h2_stream *s;
     switch (frame->hd.type) {
@@ -203,7 +204,7 @@ static int up_h2_session_on_frame(nghttp2_session *session, const nghttp2_frame 
 static int up_h2_session_on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id,
                                        const uint8_t *data, size_t len, void *arg)
 {
-    struct up_h2 *c = arg;
+    struct up_h2 *c = CHECKED(up_h2, arg);
     struct up_h2_stream *s = up_h2_session_find(session, id);
     (void)flags;
     c->taken += len;
@@ -221,7 +222,7 @@ static int up_h2_session_on_data_chunk(nghttp2_session *session, uint8_t flags, 
 static int up_h2_session_on_stream_close(nghttp2_session *session, int32_t id, uint32_t code,
                                          void *arg)
 {
-    struct up_h2 *c = arg;
+    struct up_h2 *c = CHECKED(up_h2, arg);
     struct up_h2_stream *s = up_h2_session_find(session, id);
     if (s == NULL || c->state == UP_H2_CLOSED)
         return 0;
@@ -240,7 +241,7 @@ static void up_h2_session_count_sent(struct up_h2 *c, size_t n)
 static int up_h2_session_on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame,
                                        void *arg)
 {
-    struct up_h2 *c = arg;
+    struct up_h2 *c = CHECKED(up_h2, arg);
     struct up_h2_stream *s = up_h2_session_find(session, frame->hd.stream_id);
     if (s == NULL)
         return 0;

@@ -42,13 +42,13 @@ void up_h2_stream_recount(struct up_h2_stream *s)
 
 static void up_h2_stream_free(void *object)
 {
-    struct up_h2_stream *s = object;
+    struct up_h2_stream *s = CHECKED(up_h2_stream, object);
     backlog_clear(&s->in); /* not before: on_body() may be looking at it */
     up_h2_block_free(s->block);
     up_h2_block_free(s->ending);
     free(s->trailers);
     free(s->fault);
-    free(s);
+    xfree(s);
 }
 
 /* S leaves its connection. CODE: what the origin is told where one side has not ended. */
@@ -391,7 +391,7 @@ static void up_h2_stream_deliver_body(struct up_h2_stream *s)
 
 static void up_h2_stream_on_deliver(void *arg)
 {
-    struct up_h2_stream *s = arg;
+    struct up_h2_stream *s = CHECKED(up_h2_stream, arg);
     if (s->is_drained && s->state == UP_H2_ACTIVE && s->us.events != NULL) {
         s->is_drained = false;
         s->us.events->on_drain(s->us.arg);
@@ -445,6 +445,7 @@ static const struct ustream_ops up_h2_stream_ops = {
 struct up_h2_stream *up_h2_stream_new(struct up_h2 *c)
 {
     struct up_h2_stream *s = xcalloc(1, sizeof(*s));
+    MAGIC_SET(up_h2_stream, s);
     s->us.ops = &up_h2_stream_ops;
     s->c = c;
     s->loop = c->loop;

@@ -56,6 +56,7 @@ struct up_h2_stream {
     struct fault *fault; /* heap: told when nothing waits; NULL: none */
     struct post deliver;
     struct reap reap;
+    struct magic magic;
 };
 
 static inline struct up_h2_stream *up_h2_stream_of(struct ustream *us)
