@@ -95,8 +95,7 @@ TESTED_BY = {
     "proxy/shared.c": "integration/test_29_upgrade.py",
     "proxy/upstream/pool_conn.c": "unit/test_pool.c",
     "proxy/upstream/up_h1_in.c": "unit/test_up_h1.c",
-    "proxy/upstream/up_h2_stream.c": "unit/test_up_h2.c",
-    "proxy/upstream/up_h2_stream_out.c": "unit/test_up_h2.c",
+    "proxy/upstream/up_h2_stream_out.c": "unit/test_up_h2_stream.c",
     "proxy/watcher.c": "integration/test_47_files.py",
     "proxy/worker.c": "integration/test_09_config.py",
 }
