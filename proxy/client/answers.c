@@ -73,7 +73,7 @@ struct ask *ask_new(struct client *c)
     struct ask *a = slab_get(&e->asks);
     exchange_init(&a->x, e, &client_source, &c->from);
     a->c = c;
-    a->held = NULL;
+    backlog_init(&a->held, e->budget);
     memset(&a->out, 0, sizeof a->out);
     a->keep_alive = true;
     a->cut = false;
@@ -89,11 +89,7 @@ void ask_close(struct ask *a, enum fault_code fault)
         a->c->reading = NULL;
     if (a->c->switching == a)
         a->c->switching = NULL;
-    if (a->held != NULL) {
-        budget_add(a->x.engine->budget, -(int64_t)evbuffer_get_length(a->held));
-        evbuffer_free(a->held);
-        a->held = NULL;
-    }
+    backlog_clear(&a->held);
     exchange_close(&a->x, fault);
 }
 
@@ -163,26 +159,20 @@ static void ask_emit(struct ask *a, const struct iovec *iov, int n)
         client_write(a->c, iov, n);
         return;
     }
-    if (a->held == NULL)
-        a->held = evbuffer_new();
     for (int i = 0; i < n; i++)
-        evbuffer_add(a->held, iov[i].iov_base, iov[i].iov_len);
-    budget_add(a->x.engine->budget, (int64_t)total);
-    if (evbuffer_get_length(a->held) > client_bound(a->c, false))
+        backlog_add(&a->held, str_make(iov[i].iov_base, iov[i].iov_len));
+    if (backlog_len(&a->held) > client_bound(a->c, false))
         exchange_pause(&a->x, true);
 }
 
 void ask_promote(struct ask *a)
 {
-    if (a->held == NULL)
+    if (backlog_len(&a->held) == 0)
         return;
     struct client *c = a->c;
-    size_t n = evbuffer_get_length(a->held);
     clients_flush(c->cs);
-    stream_write_buffer(c->stream, a->held);
-    budget_add(a->x.engine->budget, -(int64_t)n);
-    evbuffer_free(a->held);
-    a->held = NULL;
+    stream_write_buffer(c->stream, a->held.bytes);
+    backlog_clear(&a->held);
     client_mind_output(c);
     if (stream_pending(c->stream) == 0)
         exchange_pause(&a->x, false);

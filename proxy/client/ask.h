@@ -4,6 +4,7 @@
 #ifndef TLSFAN_CLIENT_ASK_H
 #define TLSFAN_CLIENT_ASK_H
 
+#include "base/backlog.h"
 #include "client/client.h"
 #include "exchange/order.h"
 #include "http/h1_write.h"
@@ -69,7 +70,7 @@ struct ask {
     struct exchange x;
     struct client *c; /* borrowed; valid until ask_close() */
     struct order_item item;
-    struct evbuffer *held; /* answer whose turn has not come, or that ask_release() lets go */
+    struct backlog held; /* answer whose turn has not come, or that ask_release() lets go */
     struct h1_out out;
     bool keep_alive;        /* the client wants to go on after it */
     bool cut;               /* the answer ends here and is not whole */

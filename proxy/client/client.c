@@ -150,7 +150,7 @@ static void client_set_timer(struct client *c, bool has_read)
 {
     enum client_timer is = TIMER_NONE;
     int64_t ms = 0;
-    if (c->state == CLIENT_BODY && c->reading->is_told && c->reading->held != NULL) {
+    if (c->state == CLIENT_BODY && c->reading->is_told && backlog_len(&c->reading->held) > 0) {
         is = TIMER_TOLD;
         ms = EXPECT_MS;
     } else if (c->state == CLIENT_BODY && c->reading->item.done) {
@@ -179,7 +179,7 @@ static void client_drop_asks(struct client *c)
 {
     struct order_item *item;
     while ((item = order_first(&c->order)) != NULL) {
-        bool is_answered = item->done && ask_at(item)->held == NULL;
+        bool is_answered = item->done && backlog_len(&ask_at(item)->held) == 0;
         ask_close(ask_at(item), is_answered ? FAULT_NONE : FAULT_CLIENT_GONE);
     }
 }
