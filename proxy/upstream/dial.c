@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/magic.h"
+#include "base/state.h"
 #include "conf/rule.h"
 #include "upstream/outage.h"
 #include "upstream/race.h"
@@ -70,6 +71,20 @@ struct dial {
 static void dial_step_begin(struct dial *d, enum dial_step step);
 static void dial_step_done(struct dial *d);
 
+#define TO(step) STATE_BIT(DIAL_##step)
+
+static void dial_set_state(struct dial *d, enum dial_step to)
+{
+    static const struct state_row states[] = {
+        [DIAL_RESOLVE] = {"RESOLVE", TO(RACE) | TO(OVER)},
+        [DIAL_RACE] = {"RACE", TO(TLS) | TO(OVER)},
+        [DIAL_TLS] = {"TLS", TO(RACE) | TO(OVER)},
+        [DIAL_OVER] = {"OVER", 0},
+    };
+    state_check("dial", (uintptr_t)d, states, d->step, to);
+    d->step = to;
+}
+
 /* ---- the end */
 
 static void dial_free(void *object)
@@ -85,7 +100,7 @@ void dial_cancel(struct dial *d)
 {
     if (d->step == DIAL_OVER)
         return;
-    d->step = DIAL_OVER;
+    dial_set_state(d, DIAL_OVER);
     for (int i = 0; i < 2; i++) {
         if (d->queries[i].token != NULL)
             dns_cancel(d->queries[i].token);
@@ -378,7 +393,7 @@ static const struct {
 
 static void dial_step_begin(struct dial *d, enum dial_step step)
 {
-    d->step = step;
+    dial_set_state(d, step);
     steps[step].begin(d);
 }
 
@@ -466,6 +481,6 @@ struct dial *dial_start(struct dns *dns, const struct up_where *where,
     choose_target(d, where);
     open_race(d, where);
     deadline_set(&d->total, where->conf->upstream.connect_timeout);
-    dial_step_begin(d, DIAL_RESOLVE);
+    resolve_begin(d);
     return d;
 }
