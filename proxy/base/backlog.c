@@ -5,18 +5,20 @@
 
 #include <stdlib.h>
 
-static void backlog_count(struct backlog *b)
+void backlog_promise(struct backlog *b, size_t n)
 {
-    size_t n = backlog_len(b);
-    share_set(&b->share, n > b->promised ? n : b->promised);
+    size_t len = backlog_len(b);
+    b->promised = n;
+    share_set(&b->share, len > n ? len : n);
 }
 
 static void backlog_on_change(struct evbuffer *bytes, const struct evbuffer_cb_info *info,
                               void *arg)
 {
+    struct backlog *b = arg;
     (void)bytes;
     (void)info;
-    backlog_count(arg);
+    backlog_promise(b, b->promised);
 }
 
 void backlog_init(struct backlog *b, struct budget *budget)
@@ -91,10 +93,4 @@ size_t backlog_take(struct backlog *b, void *dst, size_t n)
 size_t backlog_move(struct backlog *b, struct evbuffer *out, size_t n)
 {
     return backlog_left(b, b->bytes == NULL ? 0 : evbuffer_remove_buffer(b->bytes, out, n));
-}
-
-void backlog_promise(struct backlog *b, size_t n)
-{
-    b->promised = n;
-    backlog_count(b);
 }
