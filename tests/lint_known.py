@@ -12,8 +12,6 @@ LONG = {
     "proxy/net/stream.c",
     "proxy/net/tls_stream.c",
     "proxy/service/caller.c",
-    "proxy/upstream/up_h1.c",
-    "proxy/upstream/up_h2_stream.c",
 }
 
 # A .c file whose includes close a circle in its folder -> why it may. A circle is a.c including
@@ -35,9 +33,6 @@ CLOSES_CIRCLE = {
 # Files that assign a state outside of a function x_set_state() -> how often.
 STATES = {
     "proxy/net/stream.c": 4,
-    "proxy/upstream/up_h1.c": 4,
-    "proxy/upstream/up_h2.c": 1,
-    "proxy/upstream/up_h2_stream.c": 4,
 }
 
 # A .c file without a tests/unit/test_NAME.c -> the test that fails when it is broken.
@@ -67,6 +62,7 @@ TESTED_BY = {
     "proxy/service/feed.c": "integration/test_20_service.py",
     "proxy/service/service.c": "integration/test_20_service.py",
     "proxy/shared.c": "integration/test_29_upgrade.py",
-    "proxy/upstream/up_h2_stream.c": "unit/test_up_h2.c",
+    "proxy/upstream/up_h1_in.c": "unit/test_up_h1.c",
+    "proxy/upstream/up_h2_stream_out.c": "unit/test_up_h2_stream.c",
     "proxy/worker.c": "integration/test_09_config.py",
 }

@@ -4,13 +4,15 @@
  * before. */
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 enum {
     ARENA_BLOCK = 4096 - 64, /* bytes of a usual block: with the allocator's own, one page */
-    ARENA_ALIGN = 8
+    ARENA_ALIGN = 8,
+    POISON = 0xdb /* no address, no text, no small number */
 };
 
 /* Spare objects would hide a use after free from the address sanitizer. */
@@ -23,6 +25,12 @@ enum {
 enum { SLAB_KEEPS = 0 };
 #else
 enum { SLAB_KEEPS = 1 };
+#endif
+
+#ifdef NDEBUG
+enum { POISONS = 0 };
+#else
+enum { POISONS = 1 };
 #endif
 
 struct arena_block {
@@ -61,6 +69,22 @@ void *xrealloc(void *p, size_t n)
     if (moved == NULL)
         out_of_memory();
     return moved;
+}
+
+/* The compiler may not leave it out, although nobody should read it. */
+static void poison(void *p, size_t n)
+{
+    if (!POISONS)
+        return;
+    memset(p, POISON, n);
+    __asm__ volatile("" : : "r"(p) : "memory");
+}
+
+void xfree(void *p)
+{
+    if (POISONS && p != NULL)
+        poison(p, malloc_usable_size(p));
+    free(p);
 }
 
 void *xgrow(void *v, size_t n, size_t size)
@@ -217,9 +241,10 @@ void *slab_get(struct slab *s)
 void slab_put(struct slab *s, void *object)
 {
     if (s->spare >= s->keep) {
-        free(object);
+        xfree(object);
         return;
     }
+    poison(object, s->size);
     memcpy(object, &s->free_list, sizeof(void *));
     s->free_list = object;
     s->spare++;

@@ -14,6 +14,9 @@
 void *xmalloc(size_t n);
 void *xcalloc(size_t count, size_t size);
 void *xrealloc(void *p, size_t n);
+/* free(), for an object that others had pointers to. Debug builds fill its memory first, so that
+ * whoever still uses it is found soon, even where no sanitizer watches. */
+void xfree(void *p);
 /* V with room for one element of SIZE bytes behind its N: of an array that grows by nothing else.
  * It is made twice as long at each power of two, so that N elements cost time linear in N. */
 void *xgrow(void *v, size_t n, size_t size);
@@ -57,8 +60,8 @@ struct slab {
 };
 
 void slab_init(struct slab *s, size_t size, unsigned keep);
-void *slab_get(struct slab *s); /* not cleared */
-void slab_put(struct slab *s, void *object);
+void *slab_get(struct slab *s);              /* not cleared */
+void slab_put(struct slab *s, void *object); /* filled as by xfree() */
 void slab_clear(struct slab *s);
 
 /* max_memory: bytes that peers make the process hold, over all workers: what waits in buffers, and

@@ -25,7 +25,7 @@ void client_set_timer(struct client *c, bool has_read)
 {
     enum client_timer is = TIMER_NONE;
     int64_t ms = 0;
-    if (c->state == CLIENT_BODY && c->reading->is_told && c->reading->held != NULL) {
+    if (c->state == CLIENT_BODY && c->reading->is_told && backlog_len(&c->reading->held) > 0) {
         is = TIMER_TOLD;
         ms = EXPECT_MS;
     } else if (c->state == CLIENT_BODY && c->reading->item.done) {
@@ -76,7 +76,7 @@ static void client_drop_requests(struct client *c)
 {
     struct request *r;
     while ((r = client_first(c)) != NULL) {
-        bool is_answered = r->item.done && r->held == NULL;
+        bool is_answered = r->item.done && backlog_len(&r->held) == 0;
         request_close(r, is_answered ? FAULT_NONE : FAULT_CLIENT_GONE);
     }
 }

@@ -3,6 +3,7 @@
 #ifndef TLSFAN_CLIENT_CLIENT_IMPL_H
 #define TLSFAN_CLIENT_CLIENT_IMPL_H
 
+#include "base/backlog.h"
 #include "client/client.h"
 #include "client/state_impl.h"
 #include "exchange/order.h"
@@ -51,7 +52,7 @@ struct request {
     struct exchange x;
     struct client *c; /* borrowed; valid until request_close() */
     struct order_item item;
-    struct evbuffer *held; /* answer whose turn has not come, or that request_release() lets go */
+    struct backlog held; /* answer whose turn has not come, or that request_release() lets go */
     struct h1_out out;
     bool keep_alive;        /* the client wants to go on after it */
     bool cut;               /* the answer ends here and is not whole */

@@ -25,7 +25,7 @@ struct request *request_open(struct client *c)
     struct request *r = slab_get(&e->requests);
     exchange_init(&r->x, e, &client_source, &c->from);
     r->c = c;
-    r->held = NULL;
+    backlog_init(&r->held, e->budget);
     memset(&r->out, 0, sizeof r->out);
     r->keep_alive = true;
     r->cut = false;
@@ -41,11 +41,7 @@ void request_close(struct request *r, enum fault_code fault)
         r->c->reading = NULL;
     if (r->c->switching == r)
         r->c->switching = NULL;
-    if (r->held != NULL) {
-        budget_add(r->x.engine->budget, -(int64_t)evbuffer_get_length(r->held));
-        evbuffer_free(r->held);
-        r->held = NULL;
-    }
+    backlog_clear(&r->held);
     exchange_close(&r->x, fault);
 }
 

@@ -90,26 +90,20 @@ void request_write(struct request *r, const struct iovec *iov, int n)
         client_write(r->c, iov, n);
         return;
     }
-    if (r->held == NULL)
-        r->held = evbuffer_new();
     for (int i = 0; i < n; i++)
-        evbuffer_add(r->held, iov[i].iov_base, iov[i].iov_len);
-    budget_add(r->x.engine->budget, (int64_t)total);
-    if (evbuffer_get_length(r->held) > client_bound(r->c, false))
+        backlog_add(&r->held, str_make(iov[i].iov_base, iov[i].iov_len));
+    if (backlog_len(&r->held) > client_bound(r->c, false))
         exchange_pause(&r->x, true);
 }
 
 void request_promote(struct request *r)
 {
-    if (r->held == NULL)
+    if (backlog_len(&r->held) == 0)
         return;
     struct client *c = r->c;
-    size_t n = evbuffer_get_length(r->held);
     clients_flush(c->cs);
-    stream_write_buffer(c->stream, r->held);
-    budget_add(r->x.engine->budget, -(int64_t)n);
-    evbuffer_free(r->held);
-    r->held = NULL;
+    stream_write_buffer(c->stream, r->held.bytes);
+    backlog_clear(&r->held);
     client_mind_output(c);
     if (stream_pending(c->stream) == 0)
         exchange_pause(&r->x, false);

@@ -29,40 +29,17 @@ static void rbody_set_state(struct rbody *b, enum rbody_state to)
     b->state = to;
 }
 
-static size_t rbody_len(const struct rbody *b)
-{
-    return b->buffer == NULL ? 0 : evbuffer_get_length(b->buffer);
-}
-
-static void rbody_append(struct rbody *b, struct str data)
-{
-    if (b->buffer == NULL)
-        b->buffer = evbuffer_new();
-    evbuffer_add(b->buffer, data.p, data.len);
-    share_set(&b->share, rbody_len(b));
-}
-
-static void rbody_free(struct rbody *b)
-{
-    if (b->buffer == NULL)
-        return;
-    evbuffer_free(b->buffer);
-    b->buffer = NULL;
-    share_set(&b->share, 0);
-}
-
 void rbody_init(struct rbody *b, struct budget *budget, size_t most)
 {
-    memset(b, 0, sizeof *b);
-    b->share.budget = budget;
-    b->most = most;
+    *b = (struct rbody){.most = most};
+    backlog_init(&b->buffer, budget);
 }
 
 void rbody_drop(struct rbody *b)
 {
     if (b->state == RBODY_NONE)
         return;
-    rbody_free(b);
+    backlog_clear(&b->buffer);
     rbody_set_state(b, RBODY_LOST);
 }
 
@@ -86,11 +63,10 @@ bool rbody_add(struct rbody *b, struct str data)
 {
     assert(b->state <= RBODY_WAITING);
     if (b->state == RBODY_LENT)
-        rbody_append(b, b->bytes);
+        backlog_add(&b->buffer, b->bytes);
     rbody_set_state(b, RBODY_WAITING);
-    if (data.len > 0)
-        rbody_append(b, data);
-    return rbody_len(b) < budget_bound(b->share.budget, b->most);
+    backlog_add(&b->buffer, data);
+    return backlog_len(&b->buffer) < budget_bound(b->buffer.share.budget, b->most);
 }
 
 struct str rbody_give(struct rbody *b, const struct rbody_try *how)
@@ -100,20 +76,18 @@ struct str rbody_give(struct rbody *b, const struct rbody_try *how)
     if (b->state == RBODY_COPIED)
         return b->bytes;
     assert(b->state == RBODY_LENT || b->state == RBODY_WAITING);
-    size_t n = rbody_len(b);
     if (b->state == RBODY_WAITING)
-        b->bytes = str_make((const char *)evbuffer_pullup(b->buffer, -1), n);
+        b->bytes = backlog_all(&b->buffer);
     if (!how->keeps) {
         /* The buffer lasts a little longer: it is not copied for a try that cannot be repeated. */
         rbody_set_state(b, RBODY_LOST);
-        share_set(&b->share, 0);
     } else if (how->is_whole && b->bytes.len <= COPY_MAX) {
         rbody_set_state(b, RBODY_COPIED);
         b->bytes = arena_dup(how->arena, b->bytes);
-        rbody_free(b);
+        backlog_clear(&b->buffer);
     } else {
         if (b->state == RBODY_LENT)
-            rbody_append(b, b->bytes);
+            backlog_add(&b->buffer, b->bytes);
         rbody_set_state(b, RBODY_KEPT);
     }
     return b->bytes;
@@ -122,19 +96,19 @@ struct str rbody_give(struct rbody *b, const struct rbody_try *how)
 void rbody_given(struct rbody *b)
 {
     if (b->state == RBODY_LOST)
-        rbody_free(b);
+        backlog_clear(&b->buffer);
 }
 
 void rbody_pass(struct rbody *b, struct str data, bool keeps)
 {
-    size_t n = rbody_len(b);
+    size_t n = backlog_len(&b->buffer);
     bool is_kept = b->state == RBODY_KEPT || (b->state == RBODY_NONE && keeps);
-    if (is_kept && (n == 0 || n + data.len <= budget_bound(b->share.budget, 2 * b->most))) {
-        rbody_append(b, data);
+    if (is_kept && (n == 0 || n + data.len <= budget_bound(b->buffer.share.budget, 2 * b->most))) {
+        backlog_add(&b->buffer, data);
         rbody_set_state(b, RBODY_KEPT);
         return;
     }
-    rbody_free(b);
+    backlog_clear(&b->buffer);
     rbody_set_state(b, RBODY_LOST);
 }
 

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where the body of a request is on its way from the source to an upstream, and whether it is there
- * for another try. Its memory is counted here and nowhere else. The moves from state to state stand
+ * for another try. Its memory is counted in `buffer` alone. The moves from state to state stand
  * in request_body.c. */
 #ifndef TLSFAN_EXCHANGE_REQUEST_BODY_H
 #define TLSFAN_EXCHANGE_REQUEST_BODY_H
 
-#include <event2/buffer.h>
-
-#include "base/mem.h"
+#include "base/backlog.h"
 
 enum rbody_state {
     RBODY_NONE,    /* nothing has come */
@@ -23,8 +21,7 @@ struct rbody {
     enum rbody_state state;
     size_t most; /* bytes: client.buffer */
     struct str bytes;
-    struct evbuffer *buffer; /* owned */
-    struct share share;      /* of `buffer` */
+    struct backlog buffer;
 };
 
 /* MOST bytes wait before the source is told to stop, twice as many are kept; fewer when B is used

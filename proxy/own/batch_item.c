@@ -28,12 +28,9 @@ static size_t item_bound(const struct batch_item *it)
     return it->is_first && bound < FIRST_MIN ? FIRST_MIN : bound;
 }
 
-/* To be called with what was held before something was added. */
-static void item_held_more(struct batch_item *it, size_t before)
+static void item_held_more(struct batch_item *it)
 {
-    size_t n = evbuffer_get_length(it->held);
-    budget_add(it->x.engine->budget, (int64_t)(n - before));
-    if (n > item_bound(it))
+    if (backlog_len(&it->held) > item_bound(it))
         exchange_pause(&it->x, true);
     item_changed(it);
 }
@@ -64,36 +61,24 @@ static const char *error_of(const struct batch_item *it)
     return it->x.fault == FAULT_NONE ? NULL : fault_info(it->x.fault)->type;
 }
 
-/* Empties BUFFER, which may be NULL and is counted. */
-static void item_drop(struct batch_item *it, struct evbuffer *buffer)
-{
-    size_t n = buffer == NULL ? 0 : evbuffer_get_length(buffer);
-    budget_add(it->x.engine->budget, -(int64_t)n);
-    if (n > 0)
-        evbuffer_drain(buffer, n);
-}
-
 static void item_begin_line(struct batch_item *it, unsigned status, const struct fields *fields)
 {
-    item_drop(it, it->line);
-    batch_line_begin(it->line, it->index, it->want, status, fields);
-    budget_add(it->x.engine->budget, (int64_t)evbuffer_get_length(it->line));
+    backlog_clear(&it->line);
+    batch_line_begin(backlog_buffer(&it->line), it->index, it->want, status, fields);
 }
 
 /* Adds S to the body. */
 static void item_add_text(struct batch_item *it, struct str s)
 {
     it->is_text = it->is_text && utf8_take(&it->utf8, s);
-    evbuffer_add(it->held, s.p, s.len);
+    backlog_add(&it->held, s);
 }
 
 /* The body is whole. */
 static void item_end_body(struct batch_item *it)
 {
-    size_t n = evbuffer_get_length(it->line);
     it->is_text = it->is_text && utf8_is_whole(&it->utf8);
-    batch_line_begin_body(it->line, it->is_text);
-    budget_add(it->x.engine->budget, (int64_t)(evbuffer_get_length(it->line) - n));
+    batch_line_begin_body(backlog_buffer(&it->line), it->is_text);
 }
 
 /* A response that broke off says nothing of what came. */
@@ -101,30 +86,24 @@ static void item_make_broken_line(struct batch_item *it)
 {
     const struct fault_info *info = fault_info(it->x.fault);
     item_begin_line(it, info->status != 0 ? (unsigned)info->status : 502, NULL);
-    item_drop(it, it->held);
+    backlog_clear(&it->held);
     memset(&it->utf8, 0, sizeof it->utf8);
     it->is_text = true;
     item_add_text(it, it->x.sentence.len > 0 ? it->x.sentence
                                              : STR("the response broke off before its end"));
     item_end_body(it);
-    item_held_more(it, 0);
+    item_held_more(it);
 }
 
 /* Moves some of the line to OUT. False: all of it has been given. */
 static bool item_take_line(struct batch_item *it, struct evbuffer *out, size_t n)
 {
-    struct budget *budget = it->x.engine->budget;
     size_t until = evbuffer_get_length(out) + n;
-    int moved = evbuffer_remove_buffer(it->line, out, n);
-    if (moved > 0)
-        budget_add(budget, -moved);
-    while (evbuffer_get_length(out) < until && evbuffer_get_length(it->held) > 0) {
+    backlog_move(&it->line, out, n);
+    while (evbuffer_get_length(out) < until && backlog_len(&it->held) > 0) {
         char piece[BATCH_LINE_PIECE];
-        int got = evbuffer_remove(it->held, piece, sizeof piece);
-        if (got <= 0)
-            break;
-        budget_add(budget, -got);
-        batch_line_body(out, it->is_text, str_make(piece, (size_t)got));
+        size_t got = backlog_take(&it->held, piece, sizeof piece);
+        batch_line_body(out, it->is_text, str_make(piece, got));
     }
     if (evbuffer_get_length(out) >= until)
         return true;
@@ -152,17 +131,17 @@ static void on_head(struct exchange *x, struct h1_head *head, enum h1_framing fr
         item_begin_line(it, head->status, &head->fields);
         return;
     }
-    size_t before = evbuffer_get_length(it->held);
+    struct evbuffer *held = backlog_buffer(&it->held);
     it->is_chunked = framing == H1_FRAMING_CHUNKED && !x->res_is_bare;
-    batch_put_part(it->held, it->kind->boundary, it->index, it->want);
-    batch_put_head(it->held, head, &out);
-    item_held_more(it, before);
+    batch_put_part(held, it->kind->boundary, it->index, it->want);
+    batch_put_head(held, head, &out);
+    item_held_more(it);
 }
 
 /* A response that must be held whole has no room for N bytes more, and is broken off. */
 static bool item_is_full(struct batch_item *it, size_t n)
 {
-    size_t max = it->kind->conf->batch.max_item_response, need = evbuffer_get_length(it->held) + n;
+    size_t max = it->kind->conf->batch.max_item_response, need = backlog_len(&it->held) + n;
     if (!it->kind->is_ndjson || it->x.fault != FAULT_NONE)
         return false;
     if (need > max) {
@@ -186,23 +165,21 @@ static bool item_is_full(struct batch_item *it, size_t n)
 static void on_body(struct exchange *x, const char *p, size_t n)
 {
     struct batch_item *it = item_of(x);
-    size_t before = evbuffer_get_length(it->held);
     if (item_is_full(it, n))
         return;
     x->bytes_out += n;
     if (it->is_chunked)
-        batch_put_chunk(it->held, p, n);
+        batch_put_chunk(backlog_buffer(&it->held), p, n);
     else if (it->kind->is_ndjson)
         item_add_text(it, str_make(p, n));
     else
-        evbuffer_add(it->held, p, n);
-    item_held_more(it, before);
+        backlog_add(&it->held, str_make(p, n));
+    item_held_more(it);
 }
 
 static void on_end(struct exchange *x, const struct fields *trailers)
 {
     struct batch_item *it = item_of(x);
-    size_t n = evbuffer_get_length(it->held);
     item_done(it);
     if (it->kind->is_ndjson) {
         item_end_body(it);
@@ -210,8 +187,8 @@ static void on_end(struct exchange *x, const struct fields *trailers)
         return;
     }
     if (it->is_chunked)
-        batch_put_last_chunk(it->held, trailers);
-    item_held_more(it, n);
+        batch_put_last_chunk(backlog_buffer(&it->held), trailers);
+    item_held_more(it);
 }
 
 static void on_cut(struct exchange *x)
@@ -306,8 +283,8 @@ struct batch_item *item_begin(struct batch_kind *kind, const struct batch_want *
     it->kind = kind;
     it->want = want;
     it->index = index;
-    it->held = evbuffer_new();
-    it->line = kind->is_ndjson ? evbuffer_new() : NULL;
+    backlog_init(&it->held, kind->engine->budget);
+    backlog_init(&it->line, kind->engine->budget);
     it->is_text = true;
     kind->under_way++;
     deadline_init(&it->deadline, kind->engine->loop, on_deadline, it);
@@ -331,10 +308,8 @@ bool item_take(struct batch_item *it, struct evbuffer *out, size_t n)
 {
     if (it->kind->is_ndjson)
         return it->is_done && item_take_line(it, out, n);
-    int moved = evbuffer_remove_buffer(it->held, out, n);
-    if (moved > 0)
-        budget_add(it->x.engine->budget, -moved);
-    size_t left = evbuffer_get_length(it->held);
+    backlog_move(&it->held, out, n);
+    size_t left = backlog_len(&it->held);
     if (left <= item_bound(it) / 2)
         exchange_pause(&it->x, false);
     return left > 0;
@@ -342,12 +317,8 @@ bool item_take(struct batch_item *it, struct evbuffer *out, size_t n)
 
 void item_close(struct batch_item *it, enum fault_code fault)
 {
-    item_drop(it, it->held);
-    item_drop(it, it->line);
-    evbuffer_free(it->held);
-    if (it->line != NULL)
-        evbuffer_free(it->line);
-    it->held = it->line = NULL;
+    backlog_clear(&it->held);
+    backlog_clear(&it->line);
     deadline_close(&it->deadline);
     list_remove(&it->link);
     exchange_close(&it->x, fault);

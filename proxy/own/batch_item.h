@@ -4,6 +4,7 @@
 #ifndef TLSFAN_OWN_BATCH_ITEM_H
 #define TLSFAN_OWN_BATCH_ITEM_H
 
+#include "base/backlog.h"
 #include "exchange/exchange.h"
 #include "own/batch_line.h"
 #include "own/batch_write.h"
@@ -31,8 +32,8 @@ struct batch_item {
     bool is_first;            /* its answer is being given */
     bool is_done;             /* nothing more comes */
     bool is_chunked;          /* multipart: what is inside the part */
-    struct evbuffer *held;    /* answer that waits, NDJSON: its body; counted in the budget */
-    struct evbuffer *line;    /* NDJSON: what stands before the body; counted */
+    struct backlog held;      /* answer that waits, NDJSON: its body */
+    struct backlog line;      /* NDJSON: what stands before the body */
     struct utf8 utf8;         /* NDJSON: of the body so far */
     bool is_text;             /* NDJSON: it is UTF-8 */
     bool is_ended;            /* NDJSON: the end of the line has been given */

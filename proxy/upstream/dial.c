@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/magic.h"
 #include "base/state.h"
 #include "conf/rule.h"
 #include "upstream/outage.h"
@@ -64,6 +65,7 @@ struct dial {
     struct post begin;                    /* a literal address needs no query */
     int64_t started, resolved, connected; /* µs, 0 = not yet */
     struct reap reap;
+    struct magic magic;
 };
 
 static void dial_step_begin(struct dial *d, enum dial_state step);
@@ -88,11 +90,11 @@ static void dial_set_state(struct dial *d, enum dial_state to)
 
 static void dial_free(void *object)
 {
-    struct dial *d = object;
+    struct dial *d = CHECKED(dial, object);
     conf_unref(&d->conf);
     free(d->host);
     free(d->connect);
-    free(d);
+    xfree(d);
 }
 
 void dial_cancel(struct dial *d)
@@ -116,7 +118,7 @@ void dial_cancel(struct dial *d)
     loop_reap(d->loop, &d->reap, dial_free, d);
 }
 
-static int64_t between(int64_t from, int64_t to)
+static int64_t dial_between(int64_t from, int64_t to)
 {
     return from == 0 || to < from ? 0 : to - from;
 }
@@ -126,9 +128,9 @@ static void dial_finish(struct dial *d, struct stream *stream, const struct faul
 {
     int64_t now = loop_now();
     struct dial_result r = {.stream = stream, .fault = f};
-    r.dns_us = between(d->started, d->resolved == 0 ? now : d->resolved);
-    r.connect_us = between(d->resolved, d->connected == 0 ? now : d->connected);
-    r.tls_us = d->tls ? between(d->connected, now) : 0;
+    r.dns_us = dial_between(d->started, d->resolved == 0 ? now : d->resolved);
+    r.connect_us = dial_between(d->resolved, d->connected == 0 ? now : d->connected);
+    r.tls_us = d->tls ? dial_between(d->connected, now) : 0;
     r.peer = d->race.peer;
     dial_cancel(d);
     d->fn(d->arg, &r);
@@ -204,10 +206,10 @@ static void take_addrs(struct dial *d, const struct addr *addrs, unsigned n)
         d->resolved = loop_now();
 }
 
-static void on_answer(void *arg, const struct dns_answer *answer)
+static void dial_on_answer(void *arg, const struct dns_answer *answer)
 {
     struct dial_query *q = arg;
-    struct dial *d = q->dial;
+    struct dial *d = CHECKED(dial, q->dial);
     struct fault refusal;
     q->token = NULL;
     d->race.has_more = is_resolving(d);
@@ -227,9 +229,9 @@ static void on_answer(void *arg, const struct dns_answer *answer)
 }
 
 /* A literal address, or what has come of IPv4 by now. */
-static void on_addrs(void *arg)
+static void dial_on_addrs(void *arg)
 {
-    dial_step_done(arg);
+    dial_step_done(CHECKED(dial, arg));
 }
 
 /* Asks for the addresses, or takes the one that is written. */
@@ -246,7 +248,7 @@ static void resolve_begin(struct dial *d)
         struct dial_query *q = &d->queries[i];
         if (d->conf->dns.family != AF_UNSPEC && d->conf->dns.family != families[i])
             continue;
-        q->token = dns_lookup(d->dns, str_from(d->connect), families[i], on_answer, q);
+        q->token = dns_lookup(d->dns, str_from(d->connect), families[i], dial_on_answer, q);
     }
     d->race.has_more = true;
 }
@@ -260,9 +262,9 @@ static void resolve_overdue(const struct dial *d, struct fault *f)
 
 /* ---- race */
 
-static void on_race_end(void *arg, int fd)
+static void dial_on_race_end(void *arg, int fd)
 {
-    struct dial *d = arg;
+    struct dial *d = CHECKED(dial, arg);
     if (fd < 0) {
         dial_fail_of_race(d);
         return;
@@ -292,17 +294,17 @@ static void race_overdue(const struct dial *d, struct fault *f)
 
 /* ---- TLS */
 
-static void on_tls_ready(void *arg)
+static void dial_on_tls_ready(void *arg)
 {
-    struct dial *d = arg;
+    struct dial *d = CHECKED(dial, arg);
     stream_set_user(d->stream, NULL, NULL);
     dial_step_done(d);
 }
 
 /* Nothing of a request has been sent, and what has failed may be the session. */
-static void on_tls_fault(void *arg, const struct fault *f)
+static void dial_on_tls_fault(void *arg, const struct fault *f)
 {
-    struct dial *d = arg;
+    struct dial *d = CHECKED(dial, arg);
     struct fault copy = *f;
     bool had_offered = tls_stream_has_offered(d->stream);
     stream_close(d->stream);
@@ -319,15 +321,15 @@ static void on_tls_fault(void *arg, const struct fault *f)
     }
 }
 
-static void on_tls_eof(void *arg, bool clean)
+static void dial_on_tls_eof(void *arg, bool clean)
 {
     struct fault f;
     (void)clean;
     fault_set(&f, FAULT_UP_CLOSED, "the origin closed the connection inside the TLS handshake");
-    on_tls_fault(arg, &f);
+    dial_on_tls_fault(arg, &f);
 }
 
-static size_t on_tls_data(void *arg, const char *p, size_t n)
+static size_t dial_on_tls_data(void *arg, const char *p, size_t n)
 {
     (void)arg;
     (void)p;
@@ -336,10 +338,10 @@ static size_t on_tls_data(void *arg, const char *p, size_t n)
 }
 
 static const struct stream_user tls_user = {
-    .on_ready = on_tls_ready,
-    .on_data = on_tls_data,
-    .on_eof = on_tls_eof,
-    .on_fault = on_tls_fault,
+    .on_ready = dial_on_tls_ready,
+    .on_data = dial_on_tls_data,
+    .on_eof = dial_on_tls_eof,
+    .on_fault = dial_on_tls_fault,
 };
 
 static void tls_begin(struct dial *d)
@@ -407,9 +409,9 @@ static void dial_step_done(struct dial *d)
 
 /* What happened before says more than that time ran out, but not a name that one family lacks; and
  * nothing does where somebody has taken the connection. */
-static void on_total(void *arg)
+static void dial_on_total(void *arg)
 {
-    struct dial *d = arg;
+    struct dial *d = CHECKED(dial, arg);
     struct fault f;
     steps[d->state].overdue(d, &f);
     if (d->state > DIAL_RACE || race_weight(d->race.fault.code) < race_weight(f.code))
@@ -450,7 +452,7 @@ static void open_race(struct dial *d, const struct up_where *where)
     d->race.conf = d->conf;
     d->race.who.is_local = where->is_local;
     d->race.name = d->connect;
-    d->race.on_end = on_race_end;
+    d->race.on_end = dial_on_race_end;
     d->race.arg = d;
     race_init(&d->race);
 }
@@ -467,15 +469,16 @@ struct dial *dial_start(struct dns *dns, const struct up_where *where,
         d->offer = *offer;
     d->fn = fn;
     d->arg = arg;
+    MAGIC_SET(dial, d);
     d->tls = where->tls;
     d->host = xstrndup(where->host.p, where->host.len);
     d->queries[0].dial = d;
     d->queries[1].dial = d;
     d->fd = -1;
     d->started = loop_now();
-    deadline_init(&d->total, d->loop, on_total, d);
-    deadline_init(&d->late, d->loop, on_addrs, d);
-    post_init(&d->begin, on_addrs, d);
+    deadline_init(&d->total, d->loop, dial_on_total, d);
+    deadline_init(&d->late, d->loop, dial_on_addrs, d);
+    post_init(&d->begin, dial_on_addrs, d);
     choose_target(d, where);
     open_race(d, where);
     deadline_set(&d->total, where->conf->upstream.connect_timeout);

@@ -61,7 +61,7 @@ void race_note(struct race *r, const struct fault *f)
 
 static void attempt_free(void *object)
 {
-    free(object);
+    xfree(object);
 }
 
 static void attempt_close(struct attempt *a)

@@ -11,7 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "upstream/up_h2_impl.h"
+#include "base/state.h"
+#include "upstream/up_h2_stream_impl.h"
 
 enum {
     STREAMS_MAX = 1000,                /* at once on one connection, whatever the peer allows */
@@ -36,9 +37,19 @@ static struct up_h2 *up_h2_of(struct pool_conn *conn)
     return container_of(conn, struct up_h2, conn);
 }
 
+static void up_h2_set_state(struct up_h2 *c, enum up_h2_state to)
+{
+    static const struct state_row states[] = {
+        [UP_H2_OPEN] = {"OPEN", STATE_BIT(UP_H2_CLOSED)},
+        [UP_H2_CLOSED] = {"CLOSED", 0},
+    };
+    state_check("up_h2", (uintptr_t)c, states, c->state, to);
+    c->state = to;
+}
+
 /* ---- the end */
 
-static void drop_events(struct up_h2 *c)
+static void up_h2_drop_events(struct up_h2 *c)
 {
     for (unsigned i = 0; i < c->n_events; i++)
         up_h2_block_free(c->events[i].block);
@@ -48,16 +59,16 @@ static void drop_events(struct up_h2 *c)
 
 static void up_h2_free(void *object)
 {
-    struct up_h2 *c = object;
+    struct up_h2 *c = CHECKED(up_h2, object);
     nghttp2_session_del(c->session);
-    drop_events(c);
+    up_h2_drop_events(c);
     free(c->events);
-    free(c);
+    xfree(c);
 }
 
 /* What waits in nghttp2 into the kernel's hands, as far as it takes it, and as much as others can
  * wait for. True when that was the bound. */
-static bool write_out(struct up_h2 *c)
+static bool up_h2_write_out(struct up_h2 *c)
 {
     char gathered[GATHER];
     size_t n = 0;
@@ -86,14 +97,14 @@ static bool write_out(struct up_h2 *c)
 }
 
 /* Lets go of everything but the memory. CODE is what the peer is told. */
-static void shut(struct up_h2 *c, uint32_t code)
+static void up_h2_shut(struct up_h2 *c, uint32_t code)
 {
-    c->state = UP_H2_CLOSED;
+    up_h2_set_state(c, UP_H2_CLOSED);
     loop_unpost(&c->flush);
     loop_unpost(&c->rested);
     deadline_close(&c->watch);
     if (!c->is_broken && nghttp2_session_terminate_session(c->session, code) == 0)
-        (void)write_out(c);
+        (void)up_h2_write_out(c);
     stream_close(c->conn.stream);
     pool_conn_gone(&c->conn);
     c->conn.stream = NULL;
@@ -103,7 +114,7 @@ static void shut(struct up_h2 *c, uint32_t code)
 void up_h2_close(struct up_h2 *c)
 {
     if (c->state != UP_H2_CLOSED)
-        shut(c, NGHTTP2_NO_ERROR);
+        up_h2_shut(c, NGHTTP2_NO_ERROR);
 }
 
 /* The connection is lost, and with it all that it carries. */
@@ -117,13 +128,13 @@ static void up_h2_fail(struct up_h2 *c, uint32_t code, const struct fault *f)
     list_move(&lost, &c->streams);
     c->out_left = c->conn.stream->bytes_out;
     c->conn.refusal = pool_conn_refusal(&c->conn);
-    shut(c, code);
+    up_h2_shut(c, code);
     while ((it = list_pop(&lost)) != NULL)
         up_h2_stream_lost(container_of(it, struct up_h2_stream, link), f);
 }
 
 /* nghttp2 has had enough of the peer, or both have said all that they had to say. */
-static void fail_session(struct up_h2 *c)
+static void up_h2_fail_session(struct up_h2 *c)
 {
     struct fault f;
     if (c->is_flood) {
@@ -146,19 +157,19 @@ static void fail_session(struct up_h2 *c)
 
 static void up_h2_dispatch(struct up_h2 *c);
 
-static bool is_over(struct up_h2 *c)
+static bool up_h2_is_over(struct up_h2 *c)
 {
     return nghttp2_session_want_read(c->session) == 0 &&
            nghttp2_session_want_write(c->session) == 0 && stream_pending(c->conn.stream) == 0;
 }
 
-static void on_flush(void *arg)
+static void up_h2_on_flush(void *arg)
 {
-    struct up_h2 *c = arg;
-    bool has_more = write_out(c);
+    struct up_h2 *c = CHECKED(up_h2, arg);
+    bool has_more = up_h2_write_out(c);
     up_h2_dispatch(c);
-    if (c->state == UP_H2_OPEN && is_over(c))
-        fail_session(c);
+    if (c->state == UP_H2_OPEN && up_h2_is_over(c))
+        up_h2_fail_session(c);
     else if (c->state == UP_H2_OPEN && has_more)
         loop_post_next(c->loop, &c->flush);
 }
@@ -173,7 +184,7 @@ void up_h2_want_flush(struct up_h2 *c)
 
 /* SETTINGS and GOAWAY: what they mean for requests to come, before anything else is told. May close
  * C when it carries nothing. */
-static void tell_pool(struct up_h2 *c)
+static void up_h2_tell_pool(struct up_h2 *c)
 {
     struct pool_conn *conn = &c->conn;
     if (c->has_goaway) {
@@ -196,7 +207,7 @@ static void tell_pool(struct up_h2 *c)
 }
 
 /* A run of body that is in many pieces from event AT on, which are told by that. */
-static void dispatch_data(struct up_h2 *c, unsigned at)
+static void up_h2_dispatch_data(struct up_h2 *c, unsigned at)
 {
     char joined[JOIN];
     struct up_h2_stream *s = c->events[at].s;
@@ -223,7 +234,7 @@ static void dispatch_data(struct up_h2 *c, unsigned at)
     up_h2_stream_data(s, str_make(joined, n));
 }
 
-static void dispatch_one(struct up_h2 *c, unsigned at)
+static void up_h2_dispatch_one(struct up_h2 *c, unsigned at)
 {
     struct up_h2_event *event = &c->events[at];
     struct up_h2_block *block = event->block;
@@ -234,7 +245,7 @@ static void dispatch_one(struct up_h2 *c, unsigned at)
         break;
     case UP_H2_DATA:
         if (event->next != 0)
-            dispatch_data(c, at);
+            up_h2_dispatch_data(c, at);
         else
             up_h2_stream_data(event->s, event->data);
         break;
@@ -252,8 +263,8 @@ static void dispatch_one(struct up_h2 *c, unsigned at)
 static void up_h2_dispatch(struct up_h2 *c)
 {
     for (unsigned i = 0; i < c->n_events && c->state == UP_H2_OPEN; i++)
-        dispatch_one(c, i);
-    drop_events(c);
+        up_h2_dispatch_one(c, i);
+    up_h2_drop_events(c);
     if (c->cap_events > EVENTS_KEPT) {
         free(c->events);
         c->events = NULL;
@@ -263,7 +274,7 @@ static void up_h2_dispatch(struct up_h2 *c)
 
 /* What is of use is counted frame by frame; time gives credit as well, so that a connection that
  * says little for long is not taken for a flood. */
-static void count_time(struct up_h2 *c)
+static void up_h2_count_time(struct up_h2 *c)
 {
     int64_t more;
     c->now = loop_now();
@@ -281,21 +292,21 @@ void up_h2_excuse(struct up_h2 *c, size_t n)
     c->ignored = c->ignored - (int64_t)n > IGNORED_LEAST ? c->ignored - (int64_t)n : IGNORED_LEAST;
 }
 
-static void watch_reset(struct up_h2 *c)
+static void up_h2_watch_reset(struct up_h2 *c)
 {
     c->is_asked = false;
     deadline_set(&c->watch, WATCH_QUIET);
 }
 
-static void on_rested(void *arg)
+static void up_h2_on_rested(void *arg)
 {
-    struct up_h2 *c = arg;
+    struct up_h2 *c = CHECKED(up_h2, arg);
     stream_resume(c->conn.stream);
 }
 
 /* A few bytes can stand for many fields. After a read that has brought many, no other is made in
  * this turn. */
-static void rest(struct up_h2 *c)
+static void up_h2_rest(struct up_h2 *c)
 {
     if (c->headers <= REST_HEADERS && c->fields <= REST_FIELDS)
         return;
@@ -303,11 +314,11 @@ static void rest(struct up_h2 *c)
     loop_post_next(c->loop, &c->rested);
 }
 
-static size_t on_data(void *arg, const char *p, size_t n)
+static size_t up_h2_on_data(void *arg, const char *p, size_t n)
 {
-    struct up_h2 *c = arg;
-    count_time(c);
-    watch_reset(c);
+    struct up_h2 *c = CHECKED(up_h2, arg);
+    up_h2_count_time(c);
+    up_h2_watch_reset(c);
     c->ignored += (int64_t)n;
     c->conn.is_reading = true;
     c->headers = 0;
@@ -318,7 +329,7 @@ static size_t on_data(void *arg, const char *p, size_t n)
     if (c->taken > 0)
         nghttp2_session_consume_connection(c->session, c->taken);
     c->taken = 0;
-    tell_pool(c);
+    up_h2_tell_pool(c);
     if (c->state == UP_H2_OPEN)
         up_h2_dispatch(c);
     c->conn.is_reading = false;
@@ -326,47 +337,47 @@ static size_t on_data(void *arg, const char *p, size_t n)
         return n;
     c->is_broken = used < 0;
     c->is_flood = c->is_flood || used == NGHTTP2_ERR_FLOODED || c->ignored > IGNORED_MOST;
-    if (c->is_broken || c->is_flood || is_over(c)) {
-        fail_session(c);
+    if (c->is_broken || c->is_flood || up_h2_is_over(c)) {
+        up_h2_fail_session(c);
         return n;
     }
     if (nghttp2_session_want_write(c->session))
         up_h2_want_flush(c);
-    rest(c);
+    up_h2_rest(c);
     return n;
 }
 
-static void on_eof(void *arg, bool clean)
+static void up_h2_on_eof(void *arg, bool clean)
 {
-    struct up_h2 *c = arg;
+    struct up_h2 *c = CHECKED(up_h2, arg);
     struct fault f;
     fault_set(&f, FAULT_UP_CLOSED, "the origin closed the HTTP/2 connection%s",
               clean ? "" : " (without a TLS close_notify)");
     up_h2_fail(c, NGHTTP2_NO_ERROR, &f);
 }
 
-static void on_fault(void *arg, const struct fault *cause)
+static void up_h2_on_fault(void *arg, const struct fault *cause)
 {
-    up_h2_fail(arg, NGHTTP2_NO_ERROR, cause);
+    up_h2_fail(CHECKED(up_h2, arg), NGHTTP2_NO_ERROR, cause);
 }
 
-static void on_drain(void *arg)
+static void up_h2_on_drain(void *arg)
 {
-    up_h2_want_flush(arg);
+    up_h2_want_flush(CHECKED(up_h2, arg));
 }
 
-static const struct stream_user stream_user = {
-    .on_data = on_data,
-    .on_eof = on_eof,
-    .on_drain = on_drain,
-    .on_fault = on_fault,
+static const struct stream_user up_h2_user = {
+    .on_data = up_h2_on_data,
+    .on_eof = up_h2_on_eof,
+    .on_drain = up_h2_on_drain,
+    .on_fault = up_h2_on_fault,
 };
 
 /* Nothing has come for a while. A connection that does not answer is given up when it carries
  * nothing; what is under way has timeouts of its own, and an origin may be busy with just that. */
-static void on_watch(void *arg)
+static void up_h2_on_watch(void *arg)
 {
-    struct up_h2 *c = arg;
+    struct up_h2 *c = CHECKED(up_h2, arg);
     struct fault f;
     bool is_blocked = stream_pending(c->conn.stream) > 0;
     if (!c->is_asked && !is_blocked) {
@@ -389,7 +400,7 @@ static void on_watch(void *arg)
 
 /* ---- the pool's side */
 
-static struct ustream *conn_open(struct pool_conn *conn)
+static struct ustream *up_h2_conn_open(struct pool_conn *conn)
 {
     struct up_h2 *c = up_h2_of(conn);
     struct up_h2_stream *s = up_h2_stream_new(c);
@@ -401,30 +412,31 @@ static struct ustream *conn_open(struct pool_conn *conn)
     return &s->us;
 }
 
-static void conn_close(struct pool_conn *conn)
+static void up_h2_conn_close(struct pool_conn *conn)
 {
     up_h2_close(up_h2_of(conn));
 }
 
-static const struct pool_conn_ops conn_ops = {
-    .open = conn_open,
-    .close = conn_close,
+static const struct pool_conn_ops up_h2_conn_ops = {
+    .open = up_h2_conn_open,
+    .close = up_h2_conn_close,
 };
 
 struct pool_conn *up_h2_new(const struct pool_made *made)
 {
     struct up_h2 *c = xcalloc(1, sizeof(*c));
     struct stream *s = made->stream;
+    MAGIC_SET(up_h2, c);
     c->loop = made->loop;
     c->budget = made->budget;
     c->credit = UP_H2_CREDIT;
     c->rounds = 1;
     c->counted = loop_now();
     list_init(&c->streams);
-    post_init(&c->flush, on_flush, c);
-    post_init(&c->rested, on_rested, c);
-    deadline_init(&c->watch, c->loop, on_watch, c);
-    c->conn.ops = &conn_ops;
+    post_init(&c->flush, up_h2_on_flush, c);
+    post_init(&c->rested, up_h2_on_rested, c);
+    deadline_init(&c->watch, c->loop, up_h2_on_watch, c);
+    c->conn.ops = &up_h2_conn_ops;
     pool_conn_init(&c->conn, made);
     c->conn.facts.protocol = "h2";
     c->conn.is_shared = true;
@@ -435,7 +447,7 @@ struct pool_conn *up_h2_new(const struct pool_made *made)
     up_h2_session_open(c, made->origin->max_head);
     c->is_asked = true; /* for SETTINGS */
     deadline_set(&c->watch, WATCH_ANSWER);
-    stream_set_user(s, &stream_user, c);
+    stream_set_user(s, &up_h2_user, c);
     stream_resume(s);
     up_h2_want_flush(c);
     return &c->conn;

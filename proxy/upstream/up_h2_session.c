@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "upstream/up_h2_impl.h"
+#include "upstream/up_h2_stream_impl.h"
 
 enum {
     HEAD_SEND_MAX = 4 * 1024 * 1024,   /* bytes: above client.max_head */
@@ -28,7 +28,7 @@ static nghttp2_session_callbacks *callbacks;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 /* DATA in frames of a few bytes, perhaps of many streams in turn, is told together. */
-static void link_data(struct up_h2 *c, struct up_h2_stream *s, bool is_data)
+static void up_h2_session_link_data(struct up_h2 *c, struct up_h2_stream *s, bool is_data)
 {
     if (is_data && s->round == c->rounds && s->last_data < c->n_events)
         c->events[s->last_data].next = c->n_events;
@@ -36,9 +36,9 @@ static void link_data(struct up_h2 *c, struct up_h2_stream *s, bool is_data)
     s->last_data = is_data ? c->n_events : UINT32_MAX;
 }
 
-static void add_event(struct up_h2 *c, struct up_h2_event event)
+static void up_h2_session_add_event(struct up_h2 *c, struct up_h2_event event)
 {
-    link_data(c, event.s, event.kind == UP_H2_DATA);
+    up_h2_session_link_data(c, event.s, event.kind == UP_H2_DATA);
     if (c->n_events == c->cap_events) {
         c->cap_events = c->cap_events == 0 ? 16 : 2 * c->cap_events;
         c->events = xrealloc(c->events, c->cap_events * sizeof(c->events[0]));
@@ -46,21 +46,23 @@ static void add_event(struct up_h2 *c, struct up_h2_event event)
     c->events[c->n_events++] = event;
 }
 
-static struct up_h2_stream *find(nghttp2_session *session, int32_t id)
+static struct up_h2_stream *up_h2_session_find(nghttp2_session *session, int32_t id)
 {
-    return nghttp2_session_get_stream_user_data(session, id);
+    void *s = nghttp2_session_get_stream_user_data(session, id);
+    return s == NULL ? NULL : CHECKED(up_h2_stream, s);
 }
 
-static void credit(struct up_h2 *c, int n)
+static void up_h2_session_credit(struct up_h2 *c, int n)
 {
     c->credit = c->credit + n < UP_H2_CREDIT ? c->credit + n : UP_H2_CREDIT;
 }
 
 /* Every frame costs; what is of use gives more back. Body that was sent accounts for the windows
  * that are opened for it, in however small steps. Frames that nghttp2 passes over are not told. */
-static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *arg)
+static int up_h2_session_on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd,
+                                        void *arg)
 {
-    struct up_h2 *c = arg;
+    struct up_h2 *c = CHECKED(up_h2, arg);
     (void)session;
     c->ignored -= FRAME_HEAD + (int64_t)hd->length;
     if (hd->type == NGHTTP2_WINDOW_UPDATE && c->updates > 0)
@@ -71,9 +73,10 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
     return 0;
 }
 
-static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+static int up_h2_session_on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame,
+                                          void *arg)
 {
-    struct up_h2_stream *s = find(session, frame->hd.stream_id);
+    struct up_h2_stream *s = up_h2_session_find(session, frame->hd.stream_id);
     (void)arg;
     if (s == NULL || frame->hd.type != NGHTTP2_HEADERS)
         return 0;
@@ -83,12 +86,12 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     return 0;
 }
 
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
-                     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
-                     void *arg)
+static int up_h2_session_on_header(nghttp2_session *session, const nghttp2_frame *frame,
+                                   const uint8_t *name, size_t name_len, const uint8_t *value,
+                                   size_t value_len, uint8_t flags, void *arg)
 {
-    struct up_h2 *c = arg;
-    struct up_h2_stream *s = find(session, frame->hd.stream_id);
+    struct up_h2 *c = CHECKED(up_h2, arg);
+    struct up_h2_stream *s = up_h2_session_find(session, frame->hd.stream_id);
     size_t max = c->conn.origin->max_head;
     (void)flags;
     if (s == NULL || s->block == NULL)
@@ -105,11 +108,11 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     return c->is_flood ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
-static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int code,
-                            void *arg)
+static int up_h2_session_on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame,
+                                          int code, void *arg)
 {
-    struct up_h2 *c = arg;
-    struct up_h2_stream *s = find(session, frame->hd.stream_id);
+    struct up_h2 *c = CHECKED(up_h2, arg);
+    struct up_h2_stream *s = up_h2_session_find(session, frame->hd.stream_id);
     if (s != NULL && s->why == NULL)
         s->why = nghttp2_strerror(code);
     if (s == NULL && c->why == NULL)
@@ -117,7 +120,7 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
     return 0;
 }
 
-static void take_headers(struct up_h2 *c, struct up_h2_stream *s, bool is_end)
+static void up_h2_session_take_headers(struct up_h2 *c, struct up_h2_stream *s, bool is_end)
 {
     struct up_h2_block *block = s->block;
     s->block = NULL;
@@ -134,13 +137,13 @@ static void take_headers(struct up_h2 *c, struct up_h2_stream *s, bool is_end)
         return;
     }
     if (block->status == 0 || block->status >= 200)
-        credit(c, CREDIT_HEAD);
+        up_h2_session_credit(c, CREDIT_HEAD);
     block->is_end = is_end;
-    add_event(c, (struct up_h2_event){.kind = UP_H2_HEADERS, .s = s, .block = block});
+    up_h2_session_add_event(c, (struct up_h2_event){.kind = UP_H2_HEADERS, .s = s, .block = block});
 }
 
 /* What is behind the last id is asked elsewhere: how many came before it is worth knowing. */
-static void take_goaway(struct up_h2 *c, const nghttp2_goaway *goaway)
+static void up_h2_session_take_goaway(struct up_h2 *c, const nghttp2_goaway *goaway)
 {
     unsigned begun = ((unsigned)goaway->last_stream_id + 1) / 2;
     unsigned asked = nghttp2_session_get_next_stream_id(c->session) / 2;
@@ -151,33 +154,34 @@ static void take_goaway(struct up_h2 *c, const nghttp2_goaway *goaway)
 }
 
 /* It takes from the window what the body was to have. */
-static void take_padding(struct up_h2 *c, struct up_h2_stream *s)
+static void up_h2_session_take_padding(struct up_h2 *c, struct up_h2_stream *s)
 {
     s->window.is_padded = true;
     if (!c->is_flood)
-        add_event(c, (struct up_h2_event){.kind = UP_H2_DATA, .s = s, .data = STR("")});
+        up_h2_session_add_event(c,
+                                (struct up_h2_event){.kind = UP_H2_DATA, .s = s, .data = STR("")});
 }
 
-static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+static int up_h2_session_on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
-    struct up_h2 *c = arg;
+    struct up_h2 *c = CHECKED(up_h2, arg);
     bool is_end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
     struct up_h2_stream *s;
     switch (frame->hd.type) {
     case NGHTTP2_HEADERS:
-        s = find(session, frame->hd.stream_id);
+        s = up_h2_session_find(session, frame->hd.stream_id);
         if (s != NULL)
-            take_headers(c, s, is_end);
+            up_h2_session_take_headers(c, s, is_end);
         break;
     case NGHTTP2_DATA:
-        s = find(session, frame->hd.stream_id);
+        s = up_h2_session_find(session, frame->hd.stream_id);
         if (s != NULL && frame->data.padlen > 0)
-            take_padding(c, s);
+            up_h2_session_take_padding(c, s);
         if (s != NULL && is_end)
-            add_event(c, (struct up_h2_event){.kind = UP_H2_END, .s = s});
+            up_h2_session_add_event(c, (struct up_h2_event){.kind = UP_H2_END, .s = s});
         break;
     case NGHTTP2_RST_STREAM:
-        s = find(session, frame->hd.stream_id);
+        s = up_h2_session_find(session, frame->hd.stream_id);
         if (s != NULL)
             s->by_peer = true;
         break;
@@ -188,7 +192,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
             c->has_settings = true;
         break;
     case NGHTTP2_GOAWAY:
-        take_goaway(c, &frame->goaway);
+        up_h2_session_take_goaway(c, &frame->goaway);
         break;
     default:
         break;
@@ -197,65 +201,68 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 }
 
 /* What nobody wants any more has used the connection's window all the same. */
-static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
-                         size_t len, void *arg)
+static int up_h2_session_on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id,
+                                       const uint8_t *data, size_t len, void *arg)
 {
-    struct up_h2 *c = arg;
-    struct up_h2_stream *s = find(session, id);
+    struct up_h2 *c = CHECKED(up_h2, arg);
+    struct up_h2_stream *s = up_h2_session_find(session, id);
     (void)flags;
     c->taken += len;
     if (s == NULL || c->is_flood)
         return 0;
-    credit(c, CREDIT_DATA);
+    up_h2_session_credit(c, CREDIT_DATA);
     s->has_answered = true;
     s->window.unread += (int32_t)len;
-    add_event(c, (struct up_h2_event){
-                     .kind = UP_H2_DATA, .s = s, .data = str_make((const char *)data, len)});
+    up_h2_session_add_event(c, (struct up_h2_event){.kind = UP_H2_DATA,
+                                                    .s = s,
+                                                    .data = str_make((const char *)data, len)});
     return 0;
 }
 
-static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, void *arg)
+static int up_h2_session_on_stream_close(nghttp2_session *session, int32_t id, uint32_t code,
+                                         void *arg)
 {
-    struct up_h2 *c = arg;
-    struct up_h2_stream *s = find(session, id);
+    struct up_h2 *c = CHECKED(up_h2, arg);
+    struct up_h2_stream *s = up_h2_session_find(session, id);
     if (s == NULL || c->state == UP_H2_CLOSED)
         return 0;
     s->is_refused = s->is_refused || code == NGHTTP2_REFUSED_STREAM;
-    add_event(c, (struct up_h2_event){.kind = UP_H2_RESET, .s = s, .code = code});
+    up_h2_session_add_event(c, (struct up_h2_event){.kind = UP_H2_RESET, .s = s, .code = code});
     return 0;
 }
 
-static void count_sent(struct up_h2 *c, size_t n)
+static void up_h2_session_count_sent(struct up_h2 *c, size_t n)
 {
     unsigned more = (unsigned)(n / UPDATE_STEP);
-    credit(c, CREDIT_DATA);
+    up_h2_session_credit(c, CREDIT_DATA);
     c->updates = more < UPDATES_MAX - c->updates ? c->updates + more : UPDATES_MAX;
 }
 
-static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+static int up_h2_session_on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame,
+                                       void *arg)
 {
-    struct up_h2 *c = arg;
-    struct up_h2_stream *s = find(session, frame->hd.stream_id);
+    struct up_h2 *c = CHECKED(up_h2, arg);
+    struct up_h2_stream *s = up_h2_session_find(session, frame->hd.stream_id);
     if (s == NULL)
         return 0;
     if (frame->hd.type == NGHTTP2_HEADERS) {
         s->sent_at = s->is_sent ? s->sent_at : c->out;
         s->is_sent = true;
         up_h2_window_asked(s);
-        credit(c, CREDIT_HEAD);
+        up_h2_session_credit(c, CREDIT_HEAD);
     }
     if (frame->hd.type == NGHTTP2_DATA)
-        count_sent(c, frame->hd.length);
+        up_h2_session_count_sent(c, frame->hd.length);
     if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
         s->is_out_done = true;
     return 0;
 }
 
 /* GOAWAY has come before the request could leave. */
-static int on_frame_not_sent(nghttp2_session *session, const nghttp2_frame *frame, int code,
-                             void *arg)
+static int up_h2_session_on_frame_not_sent(nghttp2_session *session, const nghttp2_frame *frame,
+                                           int code, void *arg)
 {
-    struct up_h2_stream *s = find(session, frame->hd.stream_id);
+    struct up_h2_stream *s = up_h2_session_find(session, frame->hd.stream_id);
     (void)code;
     (void)arg;
     if (s != NULL && frame->hd.type == NGHTTP2_HEADERS)
@@ -263,10 +270,10 @@ static int on_frame_not_sent(nghttp2_session *session, const nghttp2_frame *fram
     return 0;
 }
 
-static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *dst, size_t n,
-                       uint32_t *flags, nghttp2_data_source *source, void *arg)
+static ssize_t up_h2_session_on_read(nghttp2_session *session, int32_t id, uint8_t *dst, size_t n,
+                                     uint32_t *flags, nghttp2_data_source *source, void *arg)
 {
-    struct up_h2_stream *s = find(session, id);
+    struct up_h2_stream *s = up_h2_session_find(session, id);
     (void)source;
     (void)arg;
     if (s == NULL)
@@ -274,25 +281,30 @@ static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *dst, size_
     return up_h2_stream_read(s, dst, n, flags);
 }
 
-static void make_callbacks(void)
+static void up_h2_session_make_callbacks(void)
 {
     if (nghttp2_session_callbacks_new(&callbacks) != 0)
         abort();
-    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
-    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
-    nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
-    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
-    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data_chunk);
-    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
-    nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
-    nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, on_frame_not_sent);
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, up_h2_session_on_begin_frame);
+    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks,
+                                                            up_h2_session_on_begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback(callbacks, up_h2_session_on_header);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks,
+                                                                 up_h2_session_on_invalid_frame);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, up_h2_session_on_frame);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks,
+                                                              up_h2_session_on_data_chunk);
+    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks,
+                                                           up_h2_session_on_stream_close);
+    nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, up_h2_session_on_frame_sent);
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks,
+                                                             up_h2_session_on_frame_not_sent);
 }
 
 /* Windows open as far as bodies are passed on. How many streams there may be is the pool's affair.
  * Nothing may be pushed. What a response says is judged by us. Heads may be as large as
  * upstream.max_head says, though in many frames. */
-static nghttp2_option *make_options(size_t max_head)
+static nghttp2_option *up_h2_session_make_options(size_t max_head)
 {
     nghttp2_option *o;
     if (nghttp2_option_new(&o) != 0)
@@ -315,8 +327,8 @@ void up_h2_session_open(struct up_h2 *c, size_t max_head)
     };
     /* The last one is said where it is not what HTTP/2 begins with. */
     size_t n = sizeof(settings) / sizeof(settings[0]) - (c->path.first == UP_H2_WINDOW);
-    pthread_once(&once, make_callbacks);
-    nghttp2_option *options = make_options(max_head);
+    pthread_once(&once, up_h2_session_make_callbacks);
+    nghttp2_option *options = up_h2_session_make_options(max_head);
     if (nghttp2_session_client_new2(&c->session, callbacks, c, options) != 0 ||
         nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, settings, n) != 0 ||
         nghttp2_session_set_local_window_size(c->session, NGHTTP2_FLAG_NONE, 0, UP_H2_WINDOW_ALL) !=
@@ -327,5 +339,5 @@ void up_h2_session_open(struct up_h2 *c, size_t max_head)
 
 nghttp2_data_provider up_h2_session_body(void)
 {
-    return (nghttp2_data_provider){.read_callback = on_read};
+    return (nghttp2_data_provider){.read_callback = up_h2_session_on_read};
 }

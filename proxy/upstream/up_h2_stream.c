@@ -8,85 +8,59 @@
  *     NEW -> ACTIVE -> [TAIL] -> OVER */
 #include <stdlib.h>
 
+#include "base/state.h"
 #include "http/forward.h"
 #include "http/h1_write.h"
-#include "upstream/up_h2_impl.h"
+#include "upstream/up_h2_stream_impl.h"
 
-enum { NV_ON_STACK = 6144 };
+#define TO(state) STATE_BIT(UP_H2_##state)
 
-static struct up_h2_stream *stream_of(struct ustream *us)
+void up_h2_stream_set_state(struct up_h2_stream *s, enum up_h2_stream_state to)
 {
-    return container_of(us, struct up_h2_stream, us);
-}
-
-/* The session while S is on it, else NULL. */
-static nghttp2_session *session_of(const struct up_h2_stream *s)
-{
-    return s->c != NULL && s->c->state == UP_H2_OPEN ? s->c->session : NULL;
+    static const struct state_row states[] = {
+        [UP_H2_NEW] = {"NEW", TO(ACTIVE) | TO(OVER)},
+        [UP_H2_ACTIVE] = {"ACTIVE", TO(TAIL) | TO(OVER)},
+        [UP_H2_TAIL] = {"TAIL", TO(OVER)},
+        [UP_H2_OVER] = {"OVER", 0},
+    };
+    state_check("up_h2_stream", (uintptr_t)s, states, s->state, to);
+    s->state = to;
 }
 
 /* ---- the end */
 
-static size_t length_of(struct evbuffer *buf)
-{
-    return buf == NULL ? 0 : evbuffer_get_length(buf);
-}
-
-static size_t held_by(const struct up_h2_block *block)
+static size_t up_h2_block_holds(const struct up_h2_block *block)
 {
     return block == NULL ? 0 : sizeof(*block) + block->arena.total;
 }
 
-/* What waits in `in` has come inside the window. */
 void up_h2_stream_recount(struct up_h2_stream *s)
 {
-    size_t in = length_of(s->in);
-    size_t window = s->c == NULL ? 0 : (size_t)s->window.size;
-    if (s->state == UP_H2_OVER)
-        share_set(&s->share, 0);
-    else
-        share_set(&s->share, sizeof(*s) + (in > window ? in : window) + length_of(s->out) +
-                                 s->head + held_by(s->block) + held_by(s->ending));
+    size_t n = sizeof(*s) + s->head + up_h2_block_holds(s->block) + up_h2_block_holds(s->ending);
+    share_set(&s->share, s->state == UP_H2_OVER ? 0 : n);
 }
 
-static void drop_buffer(struct up_h2_stream *s, struct evbuffer **buf)
+static void up_h2_stream_free(void *object)
 {
-    if (*buf == NULL)
-        return;
-    evbuffer_free(*buf);
-    *buf = NULL;
-    up_h2_stream_recount(s);
-}
-
-static void add_to(struct up_h2_stream *s, struct evbuffer **buf, struct str data)
-{
-    if (*buf == NULL)
-        *buf = evbuffer_new();
-    if (*buf == NULL || evbuffer_add(*buf, data.p, data.len) < 0)
-        abort();
-    up_h2_stream_recount(s);
-}
-
-static void stream_free(void *object)
-{
-    struct up_h2_stream *s = object;
-    drop_buffer(s, &s->in); /* not before: on_body() may be looking at it */
+    struct up_h2_stream *s = CHECKED(up_h2_stream, object);
+    backlog_clear(&s->in); /* not before: on_body() may be looking at it */
     up_h2_block_free(s->block);
     up_h2_block_free(s->ending);
     free(s->trailers);
     free(s->fault);
-    free(s);
+    xfree(s);
 }
 
 /* S leaves its connection. CODE: what the origin is told where one side has not ended. */
-static void leave(struct up_h2_stream *s, uint32_t code, bool is_closed)
+static void up_h2_stream_leave(struct up_h2_stream *s, uint32_t code, bool is_closed)
 {
     struct up_h2 *c = s->c;
-    nghttp2_session *session = session_of(s);
+    nghttp2_session *session = up_h2_stream_session(s);
     s->c = NULL;
     s->head = 0;
     list_remove(&s->link);
-    drop_buffer(s, &s->out);
+    backlog_clear(&s->out);
+    backlog_promise(&s->in, 0);
     if (session == NULL)
         return;
     if (s->state == UP_H2_ACTIVE) {
@@ -100,17 +74,17 @@ static void leave(struct up_h2_stream *s, uint32_t code, bool is_closed)
     pool_conn_done(&c->conn);
 }
 
-static void over(struct up_h2_stream *s)
+static void up_h2_stream_over(struct up_h2_stream *s)
 {
-    s->state = UP_H2_OVER;
+    up_h2_stream_set_state(s, UP_H2_OVER);
     s->us.events = NULL;
     loop_unpost(&s->deliver);
     up_h2_stream_recount(s);
-    loop_reap(s->loop, &s->reap, stream_free, s);
+    loop_reap(s->loop, &s->reap, up_h2_stream_free, s);
 }
 
 /* Tells the end, or what broke S, when nothing waits before it. */
-static void tell_end(struct up_h2_stream *s)
+static void up_h2_stream_tell_end(struct up_h2_stream *s)
 {
     const struct ustream_events *events = s->us.events;
     void *arg = s->us.arg;
@@ -118,7 +92,7 @@ static void tell_end(struct up_h2_stream *s)
     struct fault *f = s->fault;
     s->ending = NULL;
     s->fault = NULL;
-    over(s);
+    up_h2_stream_over(s);
     if (f != NULL)
         events->on_fault(arg, f, LOSS_FINAL);
     else
@@ -127,42 +101,42 @@ static void tell_end(struct up_h2_stream *s)
     up_h2_block_free(ending);
 }
 
-static bool has_waiting(const struct up_h2_stream *s)
+static bool up_h2_stream_has_waiting(const struct up_h2_stream *s)
 {
-    return s->paused || s->in != NULL;
+    return s->paused || backlog_len(&s->in) > 0;
 }
 
 /* S fails with F. What came before is told first. */
-static void fail(struct up_h2_stream *s, const struct fault *f, enum up_loss loss)
+static void up_h2_stream_fail(struct up_h2_stream *s, const struct fault *f, enum up_loss loss)
 {
     const struct ustream_events *events = s->us.events;
     void *arg = s->us.arg;
     struct fault told = *f;
     if (s->has_head)
         fault_set(&told, FAULT_RESPONSE_INCOMPLETE, "inside the response body: %s", f->text);
-    if (s->has_head && has_waiting(s)) {
-        s->state = UP_H2_TAIL;
+    if (s->has_head && up_h2_stream_has_waiting(s)) {
+        up_h2_stream_set_state(s, UP_H2_TAIL);
         up_h2_stream_recount(s);
         s->fault = xmalloc(sizeof(*s->fault));
         *s->fault = told;
         return;
     }
-    over(s);
+    up_h2_stream_over(s);
     if (events != NULL)
         events->on_fault(arg, &told, loss);
 }
 
 /* The response is not what it should be; S ends, its connection goes on. */
-static void fail_response(struct up_h2_stream *s, const char *what)
+static void up_h2_stream_fail_response(struct up_h2_stream *s, const char *what)
 {
     struct fault f;
     fault_set(&f, FAULT_UP_PROTOCOL, "the origin's response is not valid HTTP: %s", what);
-    leave(s, NGHTTP2_PROTOCOL_ERROR, false);
-    fail(s, &f, LOSS_FINAL);
+    up_h2_stream_leave(s, NGHTTP2_PROTOCOL_ERROR, false);
+    up_h2_stream_fail(s, &f, LOSS_FINAL);
 }
 
 /* It is BLOCK, which is ours, that is not. */
-static void fail_block(struct up_h2_stream *s, struct up_h2_block *block)
+static void up_h2_stream_fail_block(struct up_h2_stream *s, struct up_h2_block *block)
 {
     struct fault f;
     size_t max = s->c->conn.origin->max_head;
@@ -176,79 +150,79 @@ static void fail_block(struct up_h2_stream *s, struct up_h2_block *block)
                   block->is_of_h1 ? " does not keep to HTTP/2" : "'s response is not valid HTTP",
                   block->why);
     up_h2_block_free(block);
-    leave(s, NGHTTP2_PROTOCOL_ERROR, false);
-    fail(s, &f, LOSS_FINAL);
+    up_h2_stream_leave(s, NGHTTP2_PROTOCOL_ERROR, false);
+    up_h2_stream_fail(s, &f, LOSS_FINAL);
 }
 
 /* ---- what came */
 
-static bool is_live(const struct up_h2_stream *s)
+static bool up_h2_stream_is_live(const struct up_h2_stream *s)
 {
     return s->state == UP_H2_ACTIVE && !s->has_ended;
 }
 
 /* All has come. */
-static void finish(struct up_h2_stream *s, struct up_h2_block *trailers)
+static void up_h2_stream_finish(struct up_h2_stream *s, struct up_h2_block *trailers)
 {
     s->has_ended = true;
     s->ending = trailers;
-    leave(s, NGHTTP2_CANCEL, false);
-    s->state = UP_H2_TAIL;
-    if (!has_waiting(s))
-        tell_end(s);
+    up_h2_stream_leave(s, NGHTTP2_CANCEL, false);
+    up_h2_stream_set_state(s, UP_H2_TAIL);
+    if (!up_h2_stream_has_waiting(s))
+        up_h2_stream_tell_end(s);
     else
         up_h2_stream_recount(s);
 }
 
 void up_h2_stream_end(struct up_h2_stream *s, struct up_h2_block *trailers)
 {
-    if (!is_live(s)) {
+    if (!up_h2_stream_is_live(s)) {
         up_h2_block_free(trailers);
         return;
     }
     if (!s->has_head) {
         up_h2_block_free(trailers);
-        fail_response(s, "it ends before its head");
+        up_h2_stream_fail_response(s, "it ends before its head");
         return;
     }
     if (s->left > 0 && s->left != UINT64_MAX) {
         up_h2_block_free(trailers);
-        fail_response(s, "its body is shorter than its Content-Length");
+        up_h2_stream_fail_response(s, "its body is shorter than its Content-Length");
         return;
     }
     if (trailers != NULL)
         fields_remove_known(&trailers->fields);
-    finish(s, trailers);
+    up_h2_stream_finish(s, trailers);
 }
 
-static void take_info(struct up_h2_stream *s, struct h1_head *head, bool is_end)
+static void up_h2_stream_take_info(struct up_h2_stream *s, struct h1_head *head, bool is_end)
 {
     bool keep_alive;
     const struct pool_conn *conn = &s->c->conn;
     if (head->status == 101) {
-        fail_response(s, "it is 101, which HTTP/2 does not know");
+        up_h2_stream_fail_response(s, "it is 101, which HTTP/2 does not know");
         return;
     }
     if (is_end) {
-        fail_response(s, "it ends with an interim response");
+        up_h2_stream_fail_response(s, "it ends with an interim response");
         return;
     }
     if (s->infos > UP_H2_INFOS) {
-        fail_response(s, "more than 32 interim responses");
+        up_h2_stream_fail_response(s, "more than 32 interim responses");
         return;
     }
     forward_response(head, conn->id, conn->origin->via, &keep_alive);
     s->us.events->on_info(s->us.arg, head);
 }
 
-static void take_head(struct up_h2_stream *s, struct h1_head *head, bool is_end)
+static void up_h2_stream_take_head(struct up_h2_stream *s, struct h1_head *head, bool is_end)
 {
     struct h1_body body;
     struct h1_error e = {0};
     bool keep_alive;
     const struct pool_conn *conn = &s->c->conn;
     if (!h1_body_of_response(&body, head, s->method, false, &e)) {
-        fail_response(s, e.reason);
+        up_h2_stream_fail_response(s, e.reason);
         return;
     }
     if (is_end && body.framing == H1_FRAMING_CLOSE) {
@@ -258,7 +232,7 @@ static void take_head(struct up_h2_stream *s, struct h1_head *head, bool is_end)
     if (body.framing != H1_FRAMING_CLOSE)
         s->left = body.framing == H1_FRAMING_LENGTH ? body.length : 0;
     if (is_end && s->left > 0) {
-        fail_response(s, "its body is shorter than its Content-Length");
+        up_h2_stream_fail_response(s, "its body is shorter than its Content-Length");
         return;
     }
     forward_response(head, conn->id, conn->origin->via, &keep_alive);
@@ -267,20 +241,20 @@ static void take_head(struct up_h2_stream *s, struct h1_head *head, bool is_end)
     if (!is_end)
         up_h2_window_begin(s, s->left);
     s->us.events->on_head(s->us.arg, head, &body);
-    if (is_end && is_live(s))
-        finish(s, NULL);
+    if (is_end && up_h2_stream_is_live(s))
+        up_h2_stream_finish(s, NULL);
 }
 
 void up_h2_stream_headers(struct up_h2_stream *s, struct up_h2_block *block)
 {
-    if (!is_live(s)) {
+    if (!up_h2_stream_is_live(s)) {
         up_h2_block_free(block);
         return;
     }
     if (s->has_head && block->why == NULL && (block->has_pseudo || !block->is_end))
         block->why = "trailers with a pseudo field, or that are not its end";
     if (block->size > s->c->conn.origin->max_head || block->why != NULL) {
-        fail_block(s, block);
+        up_h2_stream_fail_block(s, block);
         return;
     }
     if (s->has_head) {
@@ -294,51 +268,51 @@ void up_h2_stream_headers(struct up_h2_stream *s, struct up_h2_block *block)
         .fields = block->fields,
     };
     if (head.status == 0)
-        fail_response(s, "it has no :status of three digits");
+        up_h2_stream_fail_response(s, "it has no :status of three digits");
     else if (head.status < 200)
-        take_info(s, &head, block->is_end);
+        up_h2_stream_take_info(s, &head, block->is_end);
     else
-        take_head(s, &head, block->is_end);
+        up_h2_stream_take_head(s, &head, block->is_end);
     up_h2_block_free(block);
 }
 
-static void give_window(struct up_h2_stream *s, size_t n, bool has_waited)
+static void up_h2_stream_give_window(struct up_h2_stream *s, size_t n, bool has_waited)
 {
-    if (session_of(s) != NULL && s->state == UP_H2_ACTIVE)
+    if (up_h2_stream_session(s) != NULL && s->state == UP_H2_ACTIVE)
         up_h2_window_give(s, n, has_waited);
 }
 
 void up_h2_stream_data(struct up_h2_stream *s, struct str data)
 {
-    if (!is_live(s))
+    if (!up_h2_stream_is_live(s))
         return;
     if (data.len == 0) {
         if (s->window.is_padded)
-            give_window(s, 0, true);
+            up_h2_stream_give_window(s, 0, true);
         return;
     }
     if (!s->has_head || data.len > s->left) {
-        fail_response(s, s->has_head ? "its body is longer than it says"
-                                     : "its body comes before its head");
+        up_h2_stream_fail_response(s, s->has_head ? "its body is longer than it says"
+                                                  : "its body comes before its head");
         return;
     }
     s->left -= s->left == UINT64_MAX ? 0 : data.len;
-    if (has_waiting(s)) {
-        add_to(s, &s->in, data);
+    if (up_h2_stream_has_waiting(s)) {
+        backlog_add(&s->in, data);
         return;
     }
     s->us.events->on_body(s->us.arg, data.p, data.len);
-    give_window(s, data.len, false);
+    up_h2_stream_give_window(s, data.len, false);
 }
 
 void up_h2_stream_reset(struct up_h2_stream *s, uint32_t code)
 {
     struct fault f;
-    if (!is_live(s))
+    if (!up_h2_stream_is_live(s))
         return;
     /* All of it is there, though Node does not say so when the window is used up. */
     if (s->by_peer && code == NGHTTP2_NO_ERROR && s->has_head && s->left == 0) {
-        finish(s, NULL);
+        up_h2_stream_finish(s, NULL);
         return;
     }
     const char *name = nghttp2_http2_strerror(code);
@@ -359,8 +333,8 @@ void up_h2_stream_reset(struct up_h2_stream *s, uint32_t code)
     bool is_unsent = !s->has_answered && (s->is_refused || f.code == FAULT_UP_WANTS_H1);
     if (code == NGHTTP2_REFUSED_STREAM && s->by_peer)
         pool_conn_refused(&s->c->conn);
-    leave(s, code, true);
-    fail(s, &f, is_unsent ? LOSS_UNSENT : LOSS_FINAL);
+    up_h2_stream_leave(s, code, true);
+    up_h2_stream_fail(s, &f, is_unsent ? LOSS_UNSENT : LOSS_FINAL);
 }
 
 bool up_h2_stream_give_back(struct up_h2 *c)
@@ -375,8 +349,8 @@ bool up_h2_stream_give_back(struct up_h2 *c)
     if (s == NULL)
         return false;
     fault_set(&f, FAULT_UP_CLOSED, "the origin takes fewer HTTP/2 streams than before");
-    leave(s, NGHTTP2_CANCEL, false);
-    fail(s, &f, LOSS_UNSENT);
+    up_h2_stream_leave(s, NGHTTP2_CANCEL, false);
+    up_h2_stream_fail(s, &f, LOSS_UNSENT);
     return true;
 }
 
@@ -396,34 +370,28 @@ void up_h2_stream_lost(struct up_h2_stream *s, const struct fault *f)
     if (conn->n_answered > s->answered && !s->has_answered && !s->c->has_goaway)
         pool_conn_carried(conn, conn->n_answered, true);
     s->c = NULL;
-    drop_buffer(s, &s->out);
-    fail(s, f, loss);
+    backlog_clear(&s->out);
+    backlog_promise(&s->in, 0);
+    up_h2_stream_fail(s, f, loss);
 }
 
 /* ---- what waits */
 
-static void deliver_body(struct up_h2_stream *s)
+static void up_h2_stream_deliver_body(struct up_h2_stream *s)
 {
-    while (s->in != NULL && !s->paused && s->state != UP_H2_OVER) {
-        struct evbuffer_iovec v;
-        if (evbuffer_peek(s->in, -1, NULL, &v, 1) < 1 || v.iov_len == 0) {
-            drop_buffer(s, &s->in);
-            return;
-        }
-        s->us.events->on_body(s->us.arg, v.iov_base, v.iov_len);
+    while (backlog_len(&s->in) > 0 && !s->paused) {
+        struct str first = backlog_first(&s->in);
+        s->us.events->on_body(s->us.arg, first.p, first.len);
         if (s->state == UP_H2_OVER)
             return;
-        evbuffer_drain(s->in, v.iov_len);
-        up_h2_stream_recount(s);
-        if (evbuffer_get_length(s->in) == 0)
-            drop_buffer(s, &s->in);
-        give_window(s, v.iov_len, true);
+        backlog_drain(&s->in, first.len);
+        up_h2_stream_give_window(s, first.len, true);
     }
 }
 
-static void on_deliver(void *arg)
+static void up_h2_stream_on_deliver(void *arg)
 {
-    struct up_h2_stream *s = arg;
+    struct up_h2_stream *s = CHECKED(up_h2_stream, arg);
     if (s->is_drained && s->state == UP_H2_ACTIVE && s->us.events != NULL) {
         s->is_drained = false;
         s->us.events->on_drain(s->us.arg);
@@ -433,160 +401,61 @@ static void on_deliver(void *arg)
     if (s->state == UP_H2_ACTIVE && s->id < 0) {
         struct fault f;
         fault_set(&f, FAULT_UP_CLOSED, "the HTTP/2 connection takes no other request");
-        leave(s, NGHTTP2_NO_ERROR, true);
-        fail(s, &f, LOSS_UNSENT);
+        up_h2_stream_leave(s, NGHTTP2_NO_ERROR, true);
+        up_h2_stream_fail(s, &f, LOSS_UNSENT);
         return;
     }
-    deliver_body(s);
-    if (s->state == UP_H2_TAIL && !has_waiting(s))
-        tell_end(s);
+    up_h2_stream_deliver_body(s);
+    if (s->state == UP_H2_TAIL && !up_h2_stream_has_waiting(s))
+        up_h2_stream_tell_end(s);
 }
 
-/* ---- out */
-
-ssize_t up_h2_stream_read(struct up_h2_stream *s, uint8_t *dst, size_t n, uint32_t *flags)
+static void up_h2_stream_op_pause(struct ustream *us, bool paused)
 {
-    size_t left = s->out == NULL ? 0 : evbuffer_get_length(s->out);
-    if (left == 0 && !s->out_end) {
-        s->is_deferred = true;
-        return NGHTTP2_ERR_DEFERRED;
-    }
-    n = n < left ? n : left;
-    if (n > 0 && evbuffer_remove(s->out, dst, n) < 0)
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    up_h2_stream_recount(s);
-    left -= n;
-    if (s->wants_drain && left <= s->buffer / 2) {
-        s->wants_drain = false;
-        s->is_drained = true;
-        loop_post(s->loop, &s->deliver);
-    }
-    if (left > 0 || !s->out_end)
-        return (ssize_t)n;
-    *flags |= NGHTTP2_DATA_FLAG_EOF;
-    if (s->trailers != NULL &&
-        nghttp2_submit_trailer(s->c->session, s->id, s->trailers, s->n_trailers) == 0)
-        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-    return (ssize_t)n;
-}
-
-/* nghttp2 may go on with the body. */
-static void wake(struct up_h2_stream *s)
-{
-    if (s->is_deferred)
-        nghttp2_session_resume_data(s->c->session, s->id);
-    s->is_deferred = false;
-    up_h2_want_flush(s->c);
-}
-
-static size_t size_of(const nghttp2_nv *nv, size_t n)
-{
-    size_t size = n * sizeof(*nv);
-    for (size_t i = 0; i < n; i++)
-        size += nv[i].namelen + nv[i].valuelen;
-    return size;
-}
-
-static void op_start(struct ustream *us, const struct up_request *rq, struct str body, bool end)
-{
-    struct up_h2_stream *s = stream_of(us);
-    uint64_t memory[NV_ON_STACK / sizeof(uint64_t)];
-    struct arena arena;
-    size_t n;
-    nghttp2_data_provider provider = up_h2_session_body();
-    if (session_of(s) == NULL)
-        return; /* lost already: its fault is being told */
-    arena_init(&arena, memory, sizeof(memory));
-    nghttp2_nv *nv = up_h2_head_request(&arena, rq, &n);
-    s->head = size_of(nv, n);
-    s->method = rq->method.id;
-    s->buffer = rq->buffer;
-    s->out_end = end;
-    if (body.len > 0)
-        add_to(s, &s->out, body);
-    bool is_bare = end && body.len == 0;
-    s->state = UP_H2_ACTIVE;
-    s->id = nghttp2_submit_request(s->c->session, NULL, nv, n, is_bare ? NULL : &provider, s);
-    arena_clear(&arena);
-    if (s->id < 0) {
-        /* Its numbers are used up: that is told later, and another connection serves. */
-        if (!s->c->conn.is_going)
-            pool_conn_retire(&s->c->conn);
-        loop_post(s->loop, &s->deliver);
-        return;
-    }
-    up_h2_stream_recount(s);
-    up_h2_want_flush(s->c);
-}
-
-static bool op_body(struct ustream *us, struct str data)
-{
-    struct up_h2_stream *s = stream_of(us);
-    if (session_of(s) == NULL || s->state != UP_H2_ACTIVE || data.len == 0)
-        return true;
-    add_to(s, &s->out, data);
-    wake(s);
-    s->wants_drain = evbuffer_get_length(s->out) > s->buffer;
-    return !s->wants_drain;
-}
-
-static void op_end(struct ustream *us, struct str last, const struct fields *trailers)
-{
-    struct up_h2_stream *s = stream_of(us);
-    if (session_of(s) == NULL || s->state != UP_H2_ACTIVE || s->out_end)
-        return;
-    if (last.len > 0)
-        add_to(s, &s->out, last);
-    s->out_end = true;
-    s->trailers = up_h2_head_trailers(trailers, &s->n_trailers);
-    s->head += size_of(s->trailers, s->n_trailers);
-    up_h2_stream_recount(s);
-    wake(s);
-}
-
-static void op_pause(struct ustream *us, bool paused)
-{
-    struct up_h2_stream *s = stream_of(us);
+    struct up_h2_stream *s = up_h2_stream_of(us);
     s->paused = paused;
     up_h2_window_pause(s, paused);
-    if (!paused && (s->in != NULL || s->state == UP_H2_TAIL))
+    if (!paused && (backlog_len(&s->in) > 0 || s->state == UP_H2_TAIL))
         loop_post(s->loop, &s->deliver);
 }
 
-static void op_cancel(struct ustream *us)
+static void up_h2_stream_op_cancel(struct ustream *us)
 {
-    struct up_h2_stream *s = stream_of(us);
-    leave(s, NGHTTP2_CANCEL, false);
-    over(s);
+    struct up_h2_stream *s = up_h2_stream_of(us);
+    up_h2_stream_leave(s, NGHTTP2_CANCEL, false);
+    up_h2_stream_over(s);
 }
 
-static struct stream *op_take(struct ustream *us, void **slot)
+static struct stream *up_h2_stream_op_take(struct ustream *us, void **slot)
 {
     (void)us;
     (void)slot;
     return NULL;
 }
 
-static const struct ustream_ops ops = {
-    .start = op_start,
-    .body = op_body,
-    .end = op_end,
-    .pause = op_pause,
-    .cancel = op_cancel,
-    .take = op_take,
+static const struct ustream_ops up_h2_stream_ops = {
+    .start = up_h2_stream_op_start,
+    .body = up_h2_stream_op_body,
+    .end = up_h2_stream_op_end,
+    .pause = up_h2_stream_op_pause,
+    .cancel = up_h2_stream_op_cancel,
+    .take = up_h2_stream_op_take,
 };
 
 struct up_h2_stream *up_h2_stream_new(struct up_h2 *c)
 {
     struct up_h2_stream *s = xcalloc(1, sizeof(*s));
-    s->us.ops = &ops;
+    MAGIC_SET(up_h2_stream, s);
+    s->us.ops = &up_h2_stream_ops;
     s->c = c;
     s->loop = c->loop;
     s->share.budget = c->budget;
+    backlog_init(&s->in, c->budget);
+    backlog_init(&s->out, c->budget);
     s->window.size = c->path.first;
     s->left = UINT64_MAX;
     s->answered = c->conn.n_answered;
-    post_init(&s->deliver, on_deliver, s);
+    post_init(&s->deliver, up_h2_stream_on_deliver, s);
     list_push_back(&c->streams, &s->link);
     return s;
 }

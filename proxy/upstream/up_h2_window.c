@@ -19,7 +19,7 @@
 #include "upstream/up_h2_window.h"
 
 #include "net/round_trip.h"
-#include "upstream/up_h2_impl.h"
+#include "upstream/up_h2_stream_impl.h"
 
 enum {
     FIRST_LEAST = 16384, /* bytes of UP_H2_WINDOW when a connection is made with little memory */
@@ -68,7 +68,7 @@ void up_h2_window_answered(struct up_h2_stream *s)
     s->window.asked_at = 0;
 }
 
-static void ask_kernel(struct up_h2 *c)
+static void up_h2_window_ask_kernel(struct up_h2 *c)
 {
     struct up_h2_path *p = &c->path;
     int64_t trip = round_trip_of(c->conn.stream->fd);
@@ -78,7 +78,7 @@ static void ask_kernel(struct up_h2 *c)
 }
 
 /* No memory stands against SIZE bytes instead of what S has. */
-static bool has_room(const struct up_h2_stream *s, int32_t size)
+static bool up_h2_window_has_room(const struct up_h2_stream *s, int32_t size)
 {
     const struct budget *b = s->share.budget;
     if (b == NULL)
@@ -91,20 +91,20 @@ static bool has_room(const struct up_h2_stream *s, int32_t size)
 /* True when all of the body that has not come may come already, and a byte more: at a window that
  * is used up many servers cannot say that it was all. `left` counts what has come and was not told
  * yet, and `unread` what waits behind it. */
-static bool is_enough(const struct up_h2_stream *s, int32_t open)
+static bool up_h2_window_is_enough(const struct up_h2_stream *s, int32_t open)
 {
-    uint64_t waits = s->in == NULL ? 0 : evbuffer_get_length(s->in);
+    uint64_t waits = backlog_len(&s->in);
     return s->left != UINT64_MAX && s->left + waits < (uint64_t)open + (uint64_t)s->window.unread;
 }
 
-static bool is_open(const struct up_h2_stream *s)
+static bool up_h2_window_is_open(const struct up_h2_stream *s)
 {
     return nghttp2_session_get_stream_local_window_size(s->c->session, s->id) > 0;
 }
 
 /* The origin may send what S has room for, if that is worth a frame and more is to come than it may
  * send anyway. What nghttp2 has given back, for padding, is in `open`. */
-static void open_window(struct up_h2_stream *s, bool at_once)
+static void up_h2_window_update(struct up_h2_stream *s, bool at_once)
 {
     struct up_h2_window *w = &s->window;
     int part = s->c->path.trip > FAR ? PART_FAR : PART_NEAR;
@@ -112,32 +112,32 @@ static void open_window(struct up_h2_stream *s, bool at_once)
     int32_t more = w->size - w->unread - open;
     if (open < 0 || more <= 0 || (!at_once && more < w->size / part))
         return;
-    if (!w->is_padded && is_enough(s, open))
+    if (!w->is_padded && up_h2_window_is_enough(s, open))
         return;
     nghttp2_submit_window_update(s->c->session, NGHTTP2_FLAG_NONE, s->id, more);
     up_h2_want_flush(s->c);
 }
 
-static void grow(struct up_h2_stream *s, int32_t size)
+static void up_h2_window_grow(struct up_h2_stream *s, int32_t size)
 {
     struct up_h2_path *p = &s->c->path;
-    if (size <= s->window.size || !has_room(s, size))
+    if (size <= s->window.size || !up_h2_window_has_room(s, size))
         return;
     s->window.size = size;
-    up_h2_stream_recount(s);
+    backlog_promise(&s->in, (size_t)size);
     p->reached = size > p->reached ? size : p->reached;
-    open_window(s, true);
+    up_h2_window_update(s, true);
 }
 
 void up_h2_window_begin(struct up_h2_stream *s, uint64_t length)
 {
     int32_t size = at_most(length < UINT64_MAX ? length + 1 : length, s->c->path.reached / 2);
     if (size > s->c->path.near)
-        grow(s, size);
+        up_h2_window_grow(s, size);
 }
 
 /* What S may have if that is less than it has; its size else. */
-static int32_t bound(const struct up_h2_stream *s)
+static int32_t up_h2_window_bound(const struct up_h2_stream *s)
 {
     const struct budget *b = s->share.budget;
     const struct up_h2_path *p = &s->c->path;
@@ -150,7 +150,7 @@ static int32_t bound(const struct up_h2_stream *s)
 }
 
 /* N more bytes went straight through. Up to client.buffer it is the reader alone that counts. */
-static void pass(struct up_h2_stream *s, size_t n)
+static void up_h2_window_pass(struct up_h2_stream *s, size_t n)
 {
     struct up_h2_window *w = &s->window;
     struct up_h2_path *p = &s->c->path;
@@ -163,31 +163,31 @@ static void pass(struct up_h2_stream *s, size_t n)
     if (w->passed < (uint64_t)w->size / 2 || s->left <= (uint64_t)w->size / 2)
         return;
     if (!is_large) {
-        grow(s, p->near);
+        up_h2_window_grow(s, p->near);
         return;
     }
     if (!p->is_sure)
-        ask_kernel(s->c);
+        up_h2_window_ask_kernel(s->c);
     if (s->c->now - w->since <= p->trip)
-        grow(s, at_most(2 * (uint64_t)w->size, UP_H2_WINDOW_MOST));
+        up_h2_window_grow(s, at_most(2 * (uint64_t)w->size, UP_H2_WINDOW_MOST));
 }
 
 void up_h2_window_give(struct up_h2_stream *s, size_t n, bool has_waited)
 {
     struct up_h2_window *w = &s->window;
     w->unread -= (int32_t)n;
-    if (s->left == 0 && !w->is_padded && is_open(s))
+    if (s->left == 0 && !w->is_padded && up_h2_window_is_open(s))
         return;
     /* What is taken back is what was just read: of that, the origin knows nothing yet. */
-    int32_t back = at_most(n, w->size - bound(s));
+    int32_t back = at_most(n, w->size - up_h2_window_bound(s));
     w->size -= back;
     if (back > 0)
-        up_h2_stream_recount(s);
+        backlog_promise(&s->in, (size_t)w->size);
     if (!has_waited) {
         w->is_slow = false;
-        pass(s, n);
+        up_h2_window_pass(s, n);
     }
-    open_window(s, false);
+    up_h2_window_update(s, false);
 }
 
 void up_h2_window_pause(struct up_h2_stream *s, bool paused)

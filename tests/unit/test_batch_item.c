@@ -169,14 +169,14 @@ static void slowed_down(void **state)
         loop_turn(&rig.f.loop, false);
     }
     assert_true(it->x.paused);
-    assert_true(evbuffer_get_length(it->held) < 128 * 1024);
+    assert_true(backlog_len(&it->held) < 128 * 1024);
     item_promote(it);
     while (it->x.paused) {
         assert_true(total < 1000000);
         (void)item_take(it, out, 4096);
         total = evbuffer_get_length(out);
     }
-    assert_true(evbuffer_get_length(it->held) <= 8192);
+    assert_true(backlog_len(&it->held) <= 8192);
     close(fd);
 }
 

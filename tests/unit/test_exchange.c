@@ -133,7 +133,7 @@ static void body_waits_for_a_connection(void **state)
     assert_int_equal(rig.budget.used, p.x.share.counted + 6); /* no dial before the plan */
     int fd = rig_accept(&rig, "onetwo");
     assert_int_equal(rig.budget.used, p.x.share.counted + 2048); /* and the connection */
-    assert_null(p.x.rbody.buffer);
+    assert_null(p.x.rbody.buffer.bytes);
     assert_int_equal(p.drains, 1);
     assert_true(exchange_body(&p.x, STR("three")));
     exchange_end(&p.x, STR(""), NULL);

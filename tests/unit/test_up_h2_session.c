@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#include "upstream/up_h2_impl.h"
+#include "upstream/up_h2_stream_impl.h"
 
 enum { MAX_HEAD = 1000, STREAMS = 2, OUT = 4096 };
 
@@ -36,6 +36,7 @@ static void open_with(int32_t first)
 {
     conn = (struct up_h2){
         .loop = &loop, .conn.origin = &origin, .credit = UP_H2_CREDIT, .rounds = 1, .now = 1};
+    MAGIC_SET(up_h2, &conn);
     conn.path.first = first;
     origin.max_head = MAX_HEAD;
     up_h2_session_open(&conn, MAX_HEAD);
@@ -50,6 +51,7 @@ static int begin(void **state)
     open_with(UP_H2_WINDOW);
     for (int i = 0; i < STREAMS; i++) {
         streams[i] = (struct up_h2_stream){.c = &conn, .loop = &loop, .state = UP_H2_ACTIVE};
+        MAGIC_SET(up_h2_stream, &streams[i]);
         streams[i].id = nghttp2_submit_request(conn.session, NULL, &get, 1, NULL, &streams[i]);
     }
     send_all();

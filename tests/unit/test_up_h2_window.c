@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#include "upstream/up_h2_impl.h"
+#include "upstream/up_h2_stream_impl.h"
 
 enum { NEAR = 256 * 1024, TRIP = 50000, MANY = 1 << 30 };
 
@@ -46,6 +46,7 @@ static int begin(void **state)
     stream = (struct up_h2_stream){.c = &conn,
                                    .loop = &loop,
                                    .share.budget = &budget,
+                                   .in.share.budget = &budget,
                                    .state = UP_H2_ACTIVE,
                                    .window.size = UP_H2_WINDOW,
                                    .left = UINT64_MAX};
