@@ -52,18 +52,13 @@ size_t str_find(struct str s, char c)
 }
 
 /* OWS of RFC 9110 §5.6.3 */
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 struct str str_trim(struct str s)
 {
-    while (s.len > 0 && is_blank(s.p[0])) {
+    while (s.len > 0 && str_is_blank(s.p[0])) {
         s.p++;
         s.len--;
     }
-    while (s.len > 0 && is_blank(s.p[s.len - 1]))
+    while (s.len > 0 && str_is_blank(s.p[s.len - 1]))
         s.len--;
     return s;
 }

@@ -264,11 +264,6 @@ static bool begin_chunk(struct h1_body *b)
     return go(b, b->left > 0 ? CHUNK_DATA : CHUNK_LAST);
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 static bool step_extension(struct h1_body *b, char c)
 {
     b->ext = chunk_ext_next(b->ext, c);
@@ -326,7 +321,7 @@ static bool step(struct h1_body *b, char c)
             return take_digit(b, c);
         if (c == '\r')
             return go(b, CHUNK_SIZE_LF);
-        if (is_blank(c))
+        if (str_is_blank(c))
             return take_blank(b);
         if (c == ';')
             return begin_extension(b);
@@ -334,7 +329,7 @@ static bool step(struct h1_body *b, char c)
             return take_old(b, "a bare LF behind a chunk size") && begin_chunk(b);
         return fail(b, "a byte in a chunk size that may not be there");
     case CHUNK_BWS:
-        if (is_blank(c))
+        if (str_is_blank(c))
             return take_blank(b);
         if (c == ';')
             return begin_extension(b);

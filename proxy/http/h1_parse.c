@@ -106,19 +106,14 @@ static const char *value_end(const char *p, const char *end)
     return p;
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 /* The name ends where no colon is, nor blanks before one. */
 static bool fail_name(struct parser *s, bool is_empty)
 {
-    if (is_empty && is_blank(*s->p))
+    if (is_empty && str_is_blank(*s->p))
         return fail(s, "a folded line or white space before a field name");
     if (is_empty && *s->p == ':')
         return fail(s, "an empty field name");
-    if (is_blank(*s->p))
+    if (str_is_blank(*s->p))
         return fail(s, "white space in a field name");
     if (*s->p == '\r' || *s->p == '\n')
         return fail_byte(s, "a field line without a colon");
@@ -129,7 +124,7 @@ static bool fail_name(struct parser *s, bool is_empty)
 static bool pass_blanks(struct parser *s, size_t name_len)
 {
     const char *colon = s->p;
-    while (is_blank(*colon))
+    while (str_is_blank(*colon))
         colon++;
     if (name_len == 0 || colon == s->p || *colon != ':')
         return fail_name(s, name_len == 0);
@@ -141,7 +136,7 @@ static bool pass_blanks(struct parser *s, size_t name_len)
 
 static bool is_folded(const struct parser *s)
 {
-    return s->p < s->end && is_blank(*s->p);
+    return s->p < s->end && str_is_blank(*s->p);
 }
 
 static const char BAD_VALUE[] = "a byte in a field value that may not be there";
@@ -195,17 +190,17 @@ static bool parse_field(struct parser *s, struct fields *fields)
     while (chars_is(*s->p, CHAR_TOKEN))
         s->p++;
     size_t name_len = (size_t)(s->p - name);
-    if (name_len == 0 && fields->n > 0 && is_blank(*s->p))
+    if (name_len == 0 && fields->n > 0 && str_is_blank(*s->p))
         return parse_folds(s, fields);
     if ((*s->p != ':' || name_len == 0) && !pass_blanks(s, name_len))
         return false;
     s->p++;
-    while (is_blank(*s->p))
+    while (str_is_blank(*s->p))
         s->p++;
     const char *value = s->p;
     s->p = value_end(value, s->end);
     const char *last = s->p;
-    while (last > value && is_blank(last[-1]))
+    while (last > value && str_is_blank(last[-1]))
         last--;
     if (!parse_eol(s, BAD_VALUE))
         return false;

@@ -9,19 +9,14 @@
 
 enum { NDOTS = 1, NDOTS_MAX = 15 };
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 /* Takes a word off TEXT; false when there is none. */
 static bool next_word(struct str *text, struct str *word)
 {
     size_t from = 0;
-    while (from < text->len && is_blank(text->p[from]))
+    while (from < text->len && str_is_blank(text->p[from]))
         from++;
     size_t to = from;
-    while (to < text->len && !is_blank(text->p[to]))
+    while (to < text->len && !str_is_blank(text->p[to]))
         to++;
     *word = str_make(text->p + from, to - from);
     *text = str_from_byte(*text, to);
@@ -85,7 +80,7 @@ static void set_options(struct dns_search *s, struct str text)
 /* "KEY VALUE", from the first byte of the line. */
 static bool is_key(struct str line, struct str key)
 {
-    return str_starts(line, key) && line.len > key.len && is_blank(line.p[key.len]);
+    return str_starts(line, key) && line.len > key.len && str_is_blank(line.p[key.len]);
 }
 
 static void read_line(struct dns_search *s, struct str line, bool has_list)
