@@ -259,7 +259,6 @@ void forward_request(struct h1_head *head, const struct forward_id *id, bool via
         options_read(&o, fields, FIELD_CONNECTION);
 
     bool is_1_1 = head->minor >= 1;
-    info->keep_alive = forward_keep_alive(head);
     info->te_trailers = is_1_1 && lists_token(fields, FIELD_TE, STR("trailers"));
     info->is_websocket = is_1_1 && o.upgrade && head->method.id == METHOD_GET &&
                          lists_token(fields, FIELD_UPGRADE, STR("websocket"));
