@@ -71,7 +71,7 @@ static void add_option(struct options *o, char *text)
     o->made[o->n_made++] = text;
 }
 
-static void add_forward(struct options *o, const char *text)
+static void options_add_forward(struct options *o, const char *text)
 {
     const char *eq = strchr(text, '=');
     if (eq == NULL || eq == text || eq[1] == '\0')
@@ -99,7 +99,7 @@ static void take_unknown(struct options *o, char **argv, bool is_missing)
         fail(o, "option %s is not known, ambiguous, or takes no argument", name);
 }
 
-static void take(struct options *o, int c, char **argv)
+static void options_take(struct options *o, int c, char **argv)
 {
     switch (c) {
     case 'c':
@@ -109,7 +109,7 @@ static void take(struct options *o, int c, char **argv)
         add_option(o, xasprintf("listen=%s", optarg));
         break;
     case 'f':
-        add_forward(o, optarg);
+        options_add_forward(o, optarg);
         break;
     case 'o':
         add_key(o, optarg);
@@ -155,7 +155,7 @@ static void take_options(struct options *o, int argc, char **argv)
     while (c != -1 && !is_final(o)) {
         c = getopt_long(argc, argv, short_options, long_options, NULL);
         if (c != -1)
-            take(o, c, argv);
+            options_take(o, c, argv);
     }
 }
 

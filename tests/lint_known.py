@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What does not keep a rule of tests/lint yet, and which tests hold files that have none of their own.
 
-The first three lists may only shrink: an entry that is not needed any more is a fault.
+The first four lists may only shrink: an entry that is not needed any more is a fault.
 """
 
 # Files over the soft limit of lines.
@@ -49,6 +49,60 @@ STATES = {
     "proxy/upstream/up_h1.c": 4,
     "proxy/upstream/up_h2.c": 1,
     "proxy/upstream/up_h2_stream.c": 4,
+}
+
+# Names that static functions of several files share.
+SAME_NAME = {
+    "accept_some",
+    "conn_close",
+    "conn_open",
+    "explain",
+    "fail",
+    "fail_at",
+    "find",
+    "give",
+    "go_on",
+    "has_room",
+    "is_reserved",
+    "is_same",
+    "is_set",
+    "keep",
+    "key_of",
+    "make_key",
+    "make_room",
+    "on_accept",
+    "on_answer",
+    "on_body",
+    "on_connect_plain",
+    "on_cut",
+    "on_data",
+    "on_drain",
+    "on_end",
+    "on_eof",
+    "on_fault",
+    "on_head",
+    "on_info",
+    "on_look",
+    "on_rested",
+    "on_tunnel",
+    "on_turn",
+    "op_body",
+    "op_cancel",
+    "op_end",
+    "op_pause",
+    "op_start",
+    "op_take",
+    "pause_accepting",
+    "place_of",
+    "put",
+    "put_fields",
+    "put_value",
+    "skip_string",
+    "stream_free",
+    "take",
+    "take_base64",
+    "take_byte",
+    "wait_begin",
 }
 
 # A .c file without a tests/unit/test_NAME.c -> the test that fails when it is broken.

@@ -43,7 +43,7 @@ static void PRINTF_LIKE(3, 0)
 }
 
 /* Takes the place at *LINK out of the list. */
-static struct held take(struct log_limit **link)
+static struct held log_limit_take(struct log_limit **link)
 {
     struct log_limit *l = *link;
     struct held h = {.level = l->level, .n = l->held};
@@ -53,7 +53,7 @@ static struct held take(struct log_limit **link)
     return h;
 }
 
-static struct log_limit **find(const struct log_limit *l)
+static struct log_limit **log_limit_link(const struct log_limit *l)
 {
     struct log_limit **link = &places;
     while (*link != l)
@@ -67,7 +67,7 @@ static void tell(const struct held *h)
         log_write(h->level, "%u more like it held back, the first of them: %s", h->n, h->first);
 }
 
-static bool is_over(const struct log_limit *l, int64_t now)
+static bool log_limit_is_over(const struct log_limit *l, int64_t now)
 {
     return now - l->since >= LOG_LIMIT_MS * INT64_C(1000);
 }
@@ -80,9 +80,9 @@ void log_limit_write(struct log_limit *l, enum log_level level, const char *fmt,
     va_list args;
     va_start(args, fmt);
     pthread_mutex_lock(&lock);
-    if (l->since == 0 || is_over(l, now)) {
+    if (l->since == 0 || log_limit_is_over(l, now)) {
         if (l->held > 0)
-            before = take(find(l));
+            before = log_limit_take(log_limit_link(l));
         l->since = now;
         l->written = 0;
     }
@@ -110,16 +110,16 @@ static void tell_due(bool all)
         h.n = 0;
         pthread_mutex_lock(&lock);
         struct log_limit **link = &places;
-        while (*link != NULL && !all && !is_over(*link, now))
+        while (*link != NULL && !all && !log_limit_is_over(*link, now))
             link = &(*link)->next;
         if (*link != NULL)
-            h = take(link);
+            h = log_limit_take(link);
         pthread_mutex_unlock(&lock);
         tell(&h);
     } while (h.n > 0);
 }
 
-static void on_look(void *arg)
+static void log_limit_on_look(void *arg)
 {
     (void)arg;
     tell_due(false);
@@ -139,6 +139,6 @@ void log_limit_set_loop(struct loop *loop)
     if (before != NULL)
         deadline_close(&look);
     if (loop != NULL)
-        deadline_init(&look, loop, on_look, NULL);
+        deadline_init(&look, loop, log_limit_on_look, NULL);
     tell_due(true);
 }

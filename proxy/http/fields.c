@@ -46,7 +46,7 @@ void fields_init(struct fields *f, struct arena *arena, struct field *first, uns
     *f = (struct fields){.v = first, .cap = cap, .arena = arena};
 }
 
-static void grow(struct fields *f)
+static void fields_grow(struct fields *f)
 {
     unsigned cap = f->cap < 16 ? 32 : f->cap * 2;
     struct field *v = arena_alloc(f->arena, cap * sizeof(*v));
@@ -59,7 +59,7 @@ static void grow(struct fields *f)
 void fields_add(struct fields *f, struct field field)
 {
     if (f->n == f->cap)
-        grow(f);
+        fields_grow(f);
     f->v[f->n++] = field;
     f->present |= UINT64_C(1) << field.id;
 }
@@ -105,7 +105,7 @@ struct str fields_join(const struct fields *f, enum field_id id)
 }
 
 /* Makes a hole. */
-static void drop(struct field *field)
+static void fields_drop(struct field *field)
 {
     *field = (struct field){.id = FIELD_OTHER};
 }
@@ -114,7 +114,7 @@ void fields_remove(struct fields *f, enum field_id id)
 {
     struct field *x = NULL;
     while ((x = fields_find(f, id, x)) != NULL)
-        drop(x);
+        fields_drop(x);
     f->present &= ~(UINT64_C(1) << id);
 }
 
@@ -123,7 +123,7 @@ void fields_remove_known(struct fields *f)
 {
     for (unsigned i = 0; i < f->n; i++)
         if (f->v[i].id != FIELD_OTHER)
-            drop(&f->v[i]);
+            fields_drop(&f->v[i]);
     f->present &= UINT64_C(1) << FIELD_OTHER;
 }
 
@@ -136,7 +136,7 @@ void fields_remove_name(struct fields *f, struct str name)
     }
     for (unsigned i = 0; i < f->n; i++) {
         if (f->v[i].name.p != NULL && str_ieq(f->v[i].name, name))
-            drop(&f->v[i]);
+            fields_drop(&f->v[i]);
     }
 }
 
@@ -150,7 +150,7 @@ void fields_set(struct fields *f, enum field_id id, struct str name, struct str 
     first->value = value;
     struct field *x = first;
     while ((x = fields_find(f, id, x)) != NULL)
-        drop(x);
+        fields_drop(x);
 }
 
 enum field_id field_lookup(struct str name)

@@ -95,7 +95,7 @@ bool forward_max_forwards(struct fields *fields, enum method_id method, bool *an
 }
 
 /* Order of names: by length, then by letters in any case. */
-static int compare_names(const void *a, const void *b)
+static int options_compare(const void *a, const void *b)
 {
     const struct str *x = a;
     const struct str *y = b;
@@ -138,7 +138,7 @@ static void options_read(struct options *o, const struct fields *fields, enum fi
         }
     }
     if (o->n > 1)
-        qsort(o->names, o->n, sizeof(*o->names), compare_names);
+        qsort(o->names, o->n, sizeof(*o->names), options_compare);
 }
 
 /* Whether the sender's connection stays, without the fallback for old clients. */
@@ -151,7 +151,7 @@ static bool options_keep_alive(const struct options *o, uint8_t minor)
 
 static bool is_named(const struct options *o, struct str name)
 {
-    return o->n > 0 && bsearch(&name, o->names, o->n, sizeof(name), compare_names) != NULL;
+    return o->n > 0 && bsearch(&name, o->names, o->n, sizeof(name), options_compare) != NULL;
 }
 
 /* Proxy-* that fields.h has no id for. */

@@ -7,7 +7,7 @@
 #include "http/uri.h"
 
 /* PARTS one behind the other, in ARENA. */
-static struct str join(struct arena *arena, const struct str *parts, size_t n)
+static struct str url_join(struct arena *arena, const struct str *parts, size_t n)
 {
     size_t len = 0;
     for (size_t i = 0; i < n; i++)
@@ -22,9 +22,9 @@ static struct str join(struct arena *arena, const struct str *parts, size_t n)
     return str_make(p, len);
 }
 
-#define JOIN(arena, ...)                           \
-    join(arena, (const struct str[]){__VA_ARGS__}, \
-         sizeof((const struct str[]){__VA_ARGS__}) / sizeof(struct str))
+#define JOIN(arena, ...)                               \
+    url_join(arena, (const struct str[]){__VA_ARGS__}, \
+             sizeof((const struct str[]){__VA_ARGS__}) / sizeof(struct str))
 
 /* The port that http://HOST:PORT leads to when no rule names another. */
 static uint16_t reached_port(uint16_t port)

@@ -19,7 +19,7 @@ enum {
 };
 
 /* WHY is NULL where nobody reads the sentence. */
-static bool fail(const char **why, const char *sentence)
+static bool uri_fail(const char **why, const char *sentence)
 {
     if (why != NULL)
         *why = sentence;
@@ -37,7 +37,7 @@ static bool all_of(struct str s, unsigned classes)
 
 /* The host has a byte that no reg-name may have: says which name was meant when it is an
  * international one. */
-static bool fail_name(struct str name, struct arena *arena, const char **why)
+static bool uri_fail_name(struct str name, struct arena *arena, const char **why)
 {
     char ascii[MAX_NAME + 1], shown[MAX_NAME + 1];
     bool is_ascii = true;
@@ -69,7 +69,7 @@ static bool ends_in_number(struct str name)
 }
 
 /* NAME in lower case: itself when it is. */
-static struct str lower(struct arena *arena, struct str name)
+static struct str uri_lower(struct arena *arena, struct str name)
 {
     for (size_t i = 0; i < name.len; i++) {
         if (name.p[i] >= 'A' && name.p[i] <= 'Z')
@@ -81,22 +81,22 @@ static struct str lower(struct arena *arena, struct str name)
 static bool parse_name(struct uri_host *h, struct arena *arena, struct str name, const char **why)
 {
     if (!all_of(name, CHAR_HOST))
-        return fail_name(name, arena, why);
+        return uri_fail_name(name, arena, why);
     h->is_rooted = name.len > 0 && name.p[name.len - 1] == '.';
     if (h->is_rooted)
         name.len--;
     if (name.len == 0)
-        return fail(why, "The host is empty.");
+        return uri_fail(why, "The host is empty.");
     if (name.p[name.len - 1] == '.')
-        return fail(why, "The host ends in more than one dot.");
+        return uri_fail(why, "The host ends in more than one dot.");
     if (name.len > MAX_NAME)
-        return fail(why, "The host name is longer than 255 bytes.");
+        return uri_fail(why, "The host name is longer than 255 bytes.");
     struct addr addr;
-    h->name = lower(arena, name);
+    h->name = uri_lower(arena, name);
     h->is_ip = ends_in_number(name);
     h->is_rooted = h->is_rooted && !h->is_ip;
     if (h->is_ip && !addr_parse_ip(&addr, name, 0))
-        return fail(why, "The host is a number but no IPv4 address of four decimal parts.");
+        return uri_fail(why, "The host is a number but no IPv4 address of four decimal parts.");
     return true;
 }
 
@@ -107,7 +107,7 @@ static bool parse_ip6(struct uri_host *h, struct arena *arena, struct str ip, co
     struct addr addr;
     char text[ADDR_TEXT];
     if (ip.len >= ADDR_TEXT || memchr(ip.p, ':', ip.len) == NULL || !addr_parse_ip(&addr, ip, 0))
-        return fail(why, "The host in brackets is no IPv6 address.");
+        return uri_fail(why, "The host in brackets is no IPv6 address.");
     struct str name = str_from(addr_print_ip(&addr, text));
     h->name = str_eq(name, ip) ? ip : arena_dup(arena, name);
     h->is_ip = h->is_ip6 = true;
@@ -123,11 +123,11 @@ static bool parse_port(struct uri_host *h, struct str rest, const char **why)
     if (rest.len == 0)
         return true;
     if (rest.p[0] != ':')
-        return fail(why, "There are bytes behind the bracket of the host.");
+        return uri_fail(why, "There are bytes behind the bracket of the host.");
     if (rest.len == 1)
         return true;
     if (!str_to_u64(str_from_byte(rest, 1), &port) || port == 0 || port > UINT16_MAX)
-        return fail(why, bad_port);
+        return uri_fail(why, bad_port);
     h->port = (uint16_t)port;
     return true;
 }
@@ -136,11 +136,11 @@ static bool parse_port(struct uri_host *h, struct str rest, const char **why)
 static bool parse_host(struct uri_host *h, struct arena *arena, struct str raw, const char **why)
 {
     if (raw.len == 0)
-        return fail(why, "The host is empty.");
+        return uri_fail(why, "The host is empty.");
     if (raw.p[0] == '[') {
         size_t end = str_find(raw, ']');
         if (end == raw.len)
-            return fail(why, "The bracket of the IPv6 address is not closed.");
+            return uri_fail(why, "The bracket of the IPv6 address is not closed.");
         return parse_ip6(h, arena, str_make(raw.p + 1, end - 1), why) &&
                parse_port(h, str_from_byte(raw, end + 1), why);
     }
@@ -153,8 +153,9 @@ bool uri_parse_host(struct uri_host *h, struct arena *arena, struct str raw, con
 {
     *h = (struct uri_host){.port = 0};
     if (str_find(raw, '@') < raw.len)
-        return fail(why, "There is user information before the host: credentials belong into an "
-                         "Authorization field.");
+        return uri_fail(why,
+                        "There is user information before the host: credentials belong into an "
+                        "Authorization field.");
     return parse_host(h, arena, raw, why);
 }
 
@@ -218,8 +219,9 @@ static bool parse_authority(struct target *t, struct arena *arena, struct str au
     if (t->userinfo.p != NULL && !userinfo_check(t->userinfo, why))
         return false;
     if (t->userinfo.p != NULL && str_find(authority, '%') < authority.len)
-        return fail(why, "The host behind the user information has a percent sign in it: an @ in a "
-                         "password must be written as %40.");
+        return uri_fail(why,
+                        "The host behind the user information has a percent sign in it: an @ in a "
+                        "password must be written as %40.");
     if (parse_host(&t->host, arena, authority, why))
         return true;
     if (*why == bad_port && str_find(rest, '@') < rest.len) /* wget undoes %2F */
@@ -240,7 +242,7 @@ static bool parse_absolute(struct target *t, struct arena *arena, struct str raw
 {
     t->form = TARGET_ABSOLUTE;
     if (!take_scheme(&raw, &t->scheme_name))
-        return fail(why, "The request target is neither a path nor an absolute URL.");
+        return uri_fail(why, "The request target is neither a path nor an absolute URL.");
     t->scheme = target_scheme(t->scheme_name);
     struct str rest = raw, authority = take_authority(&raw);
     if (t->scheme == SCHEME_OTHER) {
@@ -266,7 +268,7 @@ bool uri_parse_target(struct target *t, struct arena *arena, struct str raw, boo
         t->form = TARGET_AUTHORITY;
         if (!uri_parse_host(&t->host, arena, raw, why))
             return false;
-        return t->host.port != 0 ? true : fail(why, "CONNECT needs HOST:PORT as its target.");
+        return t->host.port != 0 ? true : uri_fail(why, "CONNECT needs HOST:PORT as its target.");
     }
     if (str_eq(raw, STR("*"))) {
         t->form = TARGET_ASTERISK;
@@ -279,8 +281,9 @@ bool uri_parse_target(struct target *t, struct arena *arena, struct str raw, boo
     else if (!parse_absolute(t, arena, raw, why))
         return false;
     if (!all_of(raw, CHAR_TARGET))
-        return fail(why, "The request target has a byte that is not printable ASCII: it must be "
-                         "percent-encoded.");
+        return uri_fail(why,
+                        "The request target has a byte that is not printable ASCII: it must be "
+                        "percent-encoded.");
     return true;
 }
 

@@ -16,7 +16,7 @@ struct str userinfo_take(struct str *authority)
 }
 
 /* The byte at the front of S, which has one, decoded; -1: a "%" without two digits. */
-static int take_byte(struct str *s)
+static int userinfo_take_byte(struct str *s)
 {
     uint64_t value;
     char c = s->p[0];
@@ -43,7 +43,7 @@ static const char *take_checked(struct str *s, bool is_name)
     if (!chars_is(raw, CHAR_TARGET))
         return "The user information before the host has a byte in it that is not printable ASCII: "
                "it must be percent-encoded.";
-    int c = take_byte(s);
+    int c = userinfo_take_byte(s);
     if (c < 0)
         return "The user information before the host has a percent sign in it that no two "
                "hexadecimal digits follow: it must be written as %25.";
@@ -75,7 +75,7 @@ static struct str decode(struct arena *arena, struct str raw)
     char *text = arena_alloc(arena, raw.len + 1);
     size_t n = 0;
     while (raw.len > 0)
-        text[n++] = (char)take_byte(&raw);
+        text[n++] = (char)userinfo_take_byte(&raw);
     return str_make(text, n);
 }
 

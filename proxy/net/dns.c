@@ -109,7 +109,7 @@ static bool has_ended(const struct lookup *k, const struct candidate *c)
 }
 
 /* The first that has an address, if all before it have none or were passed over. */
-static struct candidate *choose(struct lookup *k)
+static struct candidate *dns_choose(struct lookup *k)
 {
     for (unsigned i = 0; i < k->started; i++) {
         struct candidate *c = &k->candidates[i];
@@ -296,7 +296,7 @@ static void lookup_tell(struct lookup *k, bool is_over)
             query_tell(container_of(it, struct dns_query, link), k->answer.of[f]);
 }
 
-static void take(struct lookup *k, struct candidate *c)
+static void dns_take(struct lookup *k, struct candidate *c)
 {
     struct str host = lookup_host(k);
     bool is_written = str_starts(host, str_from(c->name));
@@ -318,7 +318,7 @@ static bool is_abandoned(const struct lookup *k)
 }
 
 /* The next candidate's turn, unless all who wanted to know have left. */
-static void go_on(struct lookup *k)
+static void dns_go_on(struct lookup *k)
 {
     if (is_abandoned(k))
         lookup_close(k);
@@ -327,16 +327,16 @@ static void go_on(struct lookup *k)
 }
 
 /* Something has come: answers, or the end of a share. */
-static void on_step(void *arg)
+static void dns_on_step(void *arg)
 {
     struct lookup *k = arg;
-    struct candidate *c = k->taken != NULL ? k->taken : choose(k);
+    struct candidate *c = k->taken != NULL ? k->taken : dns_choose(k);
     struct candidate *last = &k->candidates[k->started - 1];
     if (c != NULL) {
-        take(k, c);
+        dns_take(k, c);
         lookup_tell(k, has_ended(k, c));
     } else if (k->started < k->n && (last->is_passed || has_ended(k, last))) {
-        go_on(k);
+        dns_go_on(k);
     } else if (k->started == k->n && have_all_ended(k)) {
         lookup_tell(k, true);
     }
@@ -346,7 +346,7 @@ static void on_share(void *arg)
 {
     struct lookup *k = arg;
     k->candidates[k->started - 1].is_passed = true;
-    on_step(k);
+    dns_on_step(k);
 }
 
 static void on_whole(void *arg)
@@ -375,7 +375,7 @@ static struct lookup *lookup_new(struct dns *d, const struct dns_key *key)
     k->n = n + 1;
     deadline_init(&k->whole, d->loop, on_whole, k);
     deadline_init(&k->share, d->loop, on_share, k);
-    post_init(&k->later, on_step, k);
+    post_init(&k->later, dns_on_step, k);
     HASH_ADD_KEYPTR(hh, d->flying, k->key.p, k->key.len, k);
     deadline_set(&k->whole, d->conf->dns.timeout);
     start_next(k);

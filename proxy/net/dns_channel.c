@@ -88,7 +88,7 @@ static void on_socket(evutil_socket_t fd, short what, void *arg)
     arm_timer_soon(ch);
 }
 
-static void on_timer(void *arg)
+static void channel_on_timer(void *arg)
 {
     struct dns_channel *ch = arg;
     ares_process_fd(ch->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
@@ -248,7 +248,7 @@ struct dns_channel *dns_channel_new(struct loop *l, struct list *channels, const
         errno = err == ARES_ENOMEM ? ENOMEM : EINVAL;
         return NULL;
     }
-    deadline_init(&ch->timer, l, on_timer, ch);
+    deadline_init(&ch->timer, l, channel_on_timer, ch);
     post_init(&ch->check, on_check, ch);
     list_push_back(channels, &ch->link);
     return ch;
@@ -346,7 +346,7 @@ static void on_ares(void *arg, int status, int timeouts, struct ares_addrinfo *i
         ares_freeaddrinfo(info);
 }
 
-static void ask(struct dns_channel *ch, struct dns_request *rq)
+static void channel_ask(struct dns_channel *ch, struct dns_request *rq)
 {
     ares_channel ares = rq->is_file ? ch->files : ch->ares;
     struct ares_addrinfo_hints hints = {
@@ -374,7 +374,7 @@ static struct dns_request *request_new(struct dns_channel *ch, struct dns_questi
 
 void dns_channel_ask(struct dns_channel *ch, struct dns_question *q, const char *name, int family)
 {
-    ask(ch, request_new(ch, q, name, family));
+    channel_ask(ch, request_new(ch, q, name, family));
 }
 
 void dns_channel_ask_file(struct dns_channel *ch, struct dns_question *q, const char *name,
@@ -382,7 +382,7 @@ void dns_channel_ask_file(struct dns_channel *ch, struct dns_question *q, const 
 {
     struct dns_request *rq = request_new(ch, q, name, family);
     rq->is_file = true;
-    ask(ch, rq);
+    channel_ask(ch, rq);
 }
 
 void dns_question_forget(struct dns_question *q)

@@ -64,7 +64,7 @@ static void close_one_guest(struct admission *a)
 }
 
 /* C becomes a member, if it may be one and there is room. */
-static bool join(struct service_conn *c, struct fault *f)
+static bool admission_join(struct service_conn *c, struct fault *f)
 {
     struct admission *a = &c->all->admission;
     if (!policy_client(conf_now(c), &c->from.peer, f))
@@ -85,7 +85,7 @@ void admission_take(struct service_conn *c)
 {
     struct admission *a = &c->all->admission;
     struct fault f;
-    if (join(c, &f))
+    if (admission_join(c, &f))
         return;
     if (f.code == FAULT_LIMIT)
         log_limited(LOG_LEVEL_WARNING,
@@ -114,7 +114,7 @@ bool admission_may_ask(struct service_conn *c, const struct page *page, struct f
     if (!c->is_guest || (page != NULL && page->is_open))
         return true;
     admission_leave(c);
-    if (join(c, f))
+    if (admission_join(c, f))
         return true;
     c->all->admission.n_guests++;
     list_push_back(&c->all->admission.guests, &c->link);

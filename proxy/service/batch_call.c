@@ -16,13 +16,13 @@ static bool is_1_1(const struct service_conn *c)
     return c->rq->proto == EVHTP_PROTO_11;
 }
 
-static void on_info(void *arg, struct h1_head *head)
+static void batch_call_on_info(void *arg, struct h1_head *head)
 {
     (void)arg;
     (void)head;
 }
 
-static void put_field(evhtp_request_t *rq, const struct field *f)
+static void batch_call_put_field(evhtp_request_t *rq, const struct field *f)
 {
     char *name = xstrndup(f->name.p, f->name.len);
     char *value = xstrndup(f->value.p, f->value.len);
@@ -31,13 +31,13 @@ static void put_field(evhtp_request_t *rq, const struct field *f)
     free(value);
 }
 
-static void on_head(void *arg, struct h1_head *head, const struct h1_body *body)
+static void batch_call_on_head(void *arg, struct h1_head *head, const struct h1_body *body)
 {
     struct service_conn *c = arg;
     (void)body;
     for (unsigned i = 0; i < head->fields.n; i++)
         if (head->fields.v[i].name.p != NULL)
-            put_field(c->rq, &head->fields.v[i]);
+            batch_call_put_field(c->rq, &head->fields.v[i]);
     /* What was sent behind this request has not been read, and will not be. */
     evhtp_request_disable_flag(c->rq, EVHTP_REQ_FLAG_KEEPALIVE);
     c->has_begun = true;
@@ -54,7 +54,7 @@ static size_t output_bound(const struct service_conn *c)
     return bound < OUTPUT_LEAST ? OUTPUT_LEAST : bound;
 }
 
-static void on_body(void *arg, const char *p, size_t n)
+static void batch_call_on_body(void *arg, const char *p, size_t n)
 {
     struct service_conn *c = arg;
     struct evbuffer *out = bufferevent_get_output(evhtp_connection_get_bev(c->conn));
@@ -72,7 +72,7 @@ static void on_body(void *arg, const char *p, size_t n)
     c->batch->ops->pause(c->batch, true);
 }
 
-static void on_end(void *arg, const struct fields *trailers)
+static void batch_call_on_end(void *arg, const struct fields *trailers)
 {
     struct service_conn *c = arg;
     (void)trailers;
@@ -85,7 +85,7 @@ static void on_end(void *arg, const struct fields *trailers)
     bufferevent_trigger(evhtp_connection_get_bev(c->conn), EV_WRITE, 0);
 }
 
-static void on_fault(void *arg, const struct fault *f, enum up_loss loss)
+static void batch_call_on_fault(void *arg, const struct fault *f, enum up_loss loss)
 {
     struct service_conn *c = arg;
     (void)loss;
@@ -93,7 +93,7 @@ static void on_fault(void *arg, const struct fault *f, enum up_loss loss)
     service_conn_refuse(c, f);
 }
 
-static void on_drain(void *arg)
+static void batch_call_on_drain(void *arg)
 {
     struct service_conn *c = arg;
     if (!c->is_whole)
@@ -101,12 +101,12 @@ static void on_drain(void *arg)
 }
 
 static const struct ustream_events events = {
-    .on_info = on_info,
-    .on_head = on_head,
-    .on_body = on_body,
-    .on_end = on_end,
-    .on_fault = on_fault,
-    .on_drain = on_drain,
+    .on_info = batch_call_on_info,
+    .on_head = batch_call_on_head,
+    .on_body = batch_call_on_body,
+    .on_end = batch_call_on_end,
+    .on_fault = batch_call_on_fault,
+    .on_drain = batch_call_on_drain,
 };
 
 void batch_call_open(struct service_conn *c)

@@ -26,7 +26,7 @@ static void put_family(const struct sheet *s, const char *name, const char *type
     evbuffer_add_printf(s->out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void put_value(const struct sheet *s, const char *name, uint64_t value)
+static void metrics_put_value(const struct sheet *s, const char *name, uint64_t value)
 {
     evbuffer_add_printf(s->out, "%s %llu\n", name, (unsigned long long)value);
 }
@@ -55,13 +55,13 @@ static void put_labelled(const struct sheet *s, const char *name, const char *la
 static void put_counter(const struct sheet *s, const char *name, uint64_t value, const char *help)
 {
     put_family(s, name, "counter", help);
-    put_value(s, name, value);
+    metrics_put_value(s, name, value);
 }
 
 static void put_gauge(const struct sheet *s, const char *name, uint64_t value, const char *help)
 {
     put_family(s, name, "gauge", help);
-    put_value(s, name, value);
+    metrics_put_value(s, name, value);
 }
 
 static void put_seconds(const struct sheet *s, const char *name, int64_t us)
@@ -138,7 +138,7 @@ static void print_now(const struct sheet *s)
     put_gauge(s, "tlsfan_buffer_limit_bytes", (uint64_t)max, "max_memory.");
 }
 
-static void print_exchanges(const struct sheet *s)
+static void print_exchange_totals(const struct sheet *s)
 {
     static const char *const classes[STATS_CLASSES] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
     const struct stats_sum *sum = &s->t->sum;
@@ -278,7 +278,7 @@ void metrics_print(struct evbuffer *out, const struct service_view *v)
     struct sheet s = {out, v, t};
     print_process(&s);
     print_now(&s);
-    print_exchanges(&s);
+    print_exchange_totals(&s);
     print_phases(&s);
     print_origins(&s);
     print_rules(&s);

@@ -37,8 +37,8 @@ static unsigned print_status(struct evbuffer *out, const struct service_view *v,
     return 200;
 }
 
-static unsigned print_exchanges(struct evbuffer *out, const struct service_view *v,
-                                struct str after)
+static unsigned print_exchanges_page(struct evbuffer *out, const struct service_view *v,
+                                     struct str after)
 {
     exchanges_print(out, v, after);
     return 200;
@@ -54,7 +54,7 @@ static const struct page pages[] = {
     {.path = STR_INIT("/readyz"), .type = "text/plain", .is_open = true, .print = print_ready},
     {.path = STR_INIT("/metrics"), .type = "text/plain; version=0.0.4", .print = print_metrics},
     {.path = STR_INIT("/status"), .type = "application/json", .print = print_status},
-    {.path = STR_INIT("/exchanges"), .type = "application/json", .print = print_exchanges},
+    {.path = STR_INIT("/exchanges"), .type = "application/json", .print = print_exchanges_page},
     {.path = STR_INIT("/"),
      .type = "text/html; charset=utf-8",
      .policy = page_policy,

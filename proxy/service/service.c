@@ -27,7 +27,7 @@ struct service {
     struct reap reap;
 };
 
-static void go_on(void *arg)
+static void service_go_on(void *arg)
 {
     struct service *s = arg;
     s->accepted = 0;
@@ -68,8 +68,8 @@ struct service *service_new(struct engine *e, const struct service_view *v,
     json_limit_install();
     service_conns_init(&s->conns, e, v);
     s->conns.connections = connections;
-    deadline_init(&s->pause, e->loop, go_on, s);
-    post_init(&s->next_turn, go_on, s);
+    deadline_init(&s->pause, e->loop, service_go_on, s);
+    post_init(&s->next_turn, service_go_on, s);
     evhtp_set_pre_accept_cb(s->htp, service_conns_admit, &s->conns);
     evhtp_set_post_accept_cb(s->htp, on_accepted, s);
     evhtp_set_gencb(s->htp, service_conns_take, &s->conns);

@@ -44,7 +44,7 @@ static struct stream *stream_beside(struct service_conns *all, int fd, const str
 }
 
 /* Gives S, which may be NULL, the answer for F and to itself. */
-static void turn_away(struct stream *s, const struct fault *f, bool is_head)
+static void service_conn_turn_away(struct stream *s, const struct fault *f, bool is_head)
 {
     char text[ANSWER_RAW];
     if (s == NULL)
@@ -77,7 +77,7 @@ void service_conn_refuse(struct service_conn *c, const struct fault *f)
     struct stream *s = stream_beside(c->all, fd, &c->from.peer);
     if (s != NULL)
         put_pending(s, bufferevent_get_output(bev));
-    turn_away(s, f, c->rq != NULL && c->rq->method == htp_method_HEAD);
+    service_conn_turn_away(s, f, c->rq != NULL && c->rq->method == htp_method_HEAD);
 }
 
 void service_conn_refuse_as(struct service_conn *c, enum fault_code code, const char *text)
@@ -154,7 +154,7 @@ static void service_conn_answer(struct service_conn *c)
         service_conn_listen_on(c);
 }
 
-static void on_later(void *arg)
+static void service_conn_on_later(void *arg)
 {
     struct service_conn *c = arg;
     if (c->is_doomed)
@@ -165,7 +165,7 @@ static void on_later(void *arg)
         service_input_run(c);
 }
 
-static void on_auth(void *arg, enum auth_result result)
+static void service_conn_on_auth(void *arg, enum auth_result result)
 {
     struct service_conn *c = arg;
     c->auth = NULL;
@@ -212,7 +212,7 @@ static bool start_auth(struct service_conn *c, struct str credentials, struct fa
     struct engine *e = c->all->engine;
     struct bufferevent *bev = evhtp_connection_get_bev(c->conn);
     struct auth_ask ask = {.conf = e->use->conf, .from = &c->from, .value = credentials};
-    c->auth = auth_start(e->loop, &ask, on_auth, c);
+    c->auth = auth_start(e->loop, &ask, service_conn_on_auth, c);
     if (c->auth == NULL) {
         fault_say(f, FAULT_LIMIT, auth_busy);
         return false;
@@ -266,7 +266,7 @@ static evhtp_res on_headers(evhtp_request_t *rq, evhtp_headers_t *fields, void *
     return c->is_doomed ? BAD_STATUS : EVHTP_RES_OK;
 }
 
-static evhtp_res on_read(evhtp_request_t *rq, struct evbuffer *data, void *arg)
+static evhtp_res service_conn_on_read(evhtp_request_t *rq, struct evbuffer *data, void *arg)
 {
     struct service_conn *c = arg;
     (void)rq;
@@ -359,7 +359,7 @@ void service_conn_begin_head(struct service_conn *c)
     deadline_set(&c->deadline, service_conn_limits(c)->header_timeout);
 }
 
-static void on_deadline(void *arg)
+static void service_conn_on_deadline(void *arg)
 {
     struct service_conn *c = arg;
     if (c->state == SERVICE_CONN_IDLE)
@@ -404,7 +404,7 @@ static void set_hooks(evhtp_connection_t *conn, struct service_conn *c)
         evhtp_hook hook;
     } hooks[] = {
         {evhtp_hook_on_headers, (evhtp_hook)on_headers},
-        {evhtp_hook_on_read, (evhtp_hook)on_read},
+        {evhtp_hook_on_read, (evhtp_hook)service_conn_on_read},
         {evhtp_hook_on_write, (evhtp_hook)on_write},
         {evhtp_hook_on_request_fini, (evhtp_hook)on_request_fini},
         {evhtp_hook_on_connection_fini, (evhtp_hook)on_connection_fini},
@@ -426,8 +426,8 @@ evhtp_res service_conns_accept(evhtp_connection_t *conn, void *conns)
     c->from.is_local = addr_is_loopback(&c->from.peer);
     c->from.is_trusted = true;
     c->from.id = ++all->next_id;
-    deadline_init(&c->deadline, all->engine->loop, on_deadline, c);
-    post_init(&c->later, on_later, c);
+    deadline_init(&c->deadline, all->engine->loop, service_conn_on_deadline, c);
+    post_init(&c->later, service_conn_on_later, c);
     list_init(&c->link);
     set_hooks(conn, c);
     service_input_open(c);

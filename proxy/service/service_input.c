@@ -65,7 +65,7 @@ static size_t due(struct service_conn *c)
     return n < c->body_left ? n : (size_t)c->body_left;
 }
 
-static void feed(struct service_conn *c, size_t n)
+static void service_input_pass(struct service_conn *c, size_t n)
 {
     struct bufferevent *bev = evhtp_connection_get_bev(c->conn);
     struct evbuffer *in = bufferevent_get_input(bev);
@@ -93,10 +93,10 @@ void service_input_run(struct service_conn *c)
 {
     size_t n;
     while (c->state != SERVICE_CONN_CLOSED && (n = due(c)) > 0)
-        feed(c, n);
+        service_input_pass(c, n);
 }
 
-static void on_read(struct bufferevent *bev, void *arg)
+static void service_input_on_read(struct bufferevent *bev, void *arg)
 {
     evhtp_connection_t *conn = arg;
     struct service_conn *c = service_conn_of(conn);
@@ -117,5 +117,5 @@ void service_input_open(struct service_conn *c)
     c->share.budget = c->all->engine->budget;
     service_input_count(c);
     bufferevent_getcb(bev, &c->evhtp_read, &on_write, &on_event, &arg);
-    bufferevent_setcb(bev, on_read, on_write, on_event, arg);
+    bufferevent_setcb(bev, service_input_on_read, on_write, on_event, arg);
 }

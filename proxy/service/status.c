@@ -27,7 +27,7 @@ static void put_json(struct evbuffer *out, json_t *root)
     evbuffer_add(out, "\n", 1);
 }
 
-static void set_number(json_t *object, const char *key, uint64_t n)
+static void status_set_number(json_t *object, const char *key, uint64_t n)
 {
     json_object_set_new(object, key, json_integer((json_int_t)n));
 }
@@ -44,7 +44,7 @@ static void set_word(json_t *object, const char *key, const char *word)
 }
 
 /* What a peer wrote. */
-static void set_text(json_t *object, const char *key, struct str text)
+static void status_set_text(json_t *object, const char *key, struct str text)
 {
     char escaped[1024];
     json_object_set_new(object, key, json_string(str_escape(escaped, sizeof escaped, text)));
@@ -59,7 +59,7 @@ static json_t *errors_of(const struct total *t)
         uint64_t n;
         const char *word = total_error(t, code, &n);
         if (word != NULL && n > 0)
-            set_number(errors, word, n);
+            status_set_number(errors, word, n);
     }
     return errors;
 }
@@ -69,7 +69,7 @@ static json_t *phases_of(const struct stats_sum *sum)
     json_t *phases = json_object();
     for (unsigned i = 0; i < PHASE_COUNT; i++) {
         json_t *phase = json_object();
-        set_number(phase, "count", sum->phases[i].count);
+        status_set_number(phase, "count", sum->phases[i].count);
         set_ms(phase, "sum", (int64_t)sum->phases[i].sum);
         json_object_set_new(phases, stats_phase_name(i), phase);
     }
@@ -95,13 +95,13 @@ static json_t *origins_of(const struct total *t)
         const struct tally_sum *p = &t->origins[i];
         json_t *origin = json_object();
         set_word(origin, "origin", total_origin_name(i)); /* ASCII, as all host names are */
-        set_number(origin, "requests", p->requests);
-        set_number(origin, "failed", p->failed);
-        set_number(origin, "in_flight", p->in_flight);
-        set_number(origin, "idle", p->idle);
-        set_number(origin, "busy", p->busy);
-        set_number(origin, "opened", p->opened);
-        set_number(origin, "reused", p->reused);
+        status_set_number(origin, "requests", p->requests);
+        status_set_number(origin, "failed", p->failed);
+        status_set_number(origin, "in_flight", p->in_flight);
+        status_set_number(origin, "idle", p->idle);
+        status_set_number(origin, "busy", p->busy);
+        status_set_number(origin, "opened", p->opened);
+        status_set_number(origin, "reused", p->reused);
         json_object_set_new(origin, "certificate_expires",
                             date_of(i == TALLY_OTHER ? 0 : tally_expiry((unsigned)i)));
         json_array_append_new(origins, origin);
@@ -117,19 +117,19 @@ void status_print(struct evbuffer *out, const struct service_view *v)
     set_word(root, "version", TLSFAN_VERSION);
     json_object_set_new(root, "uptime", json_real((double)((loop_now() - v->since) / 1000) / 1000));
     json_object_set_new(root, "draining", json_boolean(v->draining));
-    set_number(root, "workers", v->workers);
-    set_number(root, "clients", v->connections);
-    set_number(root, "in_flight", sum->in_flight);
-    set_number(root, "exchanges", sum->exchanges);
-    set_number(root, "failed", sum->failed);
-    set_number(root, "bytes_in", sum->bytes_in);
-    set_number(root, "bytes_out", sum->bytes_out);
-    set_number(root, "retries", sum->retries);
-    set_number(root, "h1", sum->h1);
-    set_number(root, "h2", sum->h2);
-    set_number(root, "unverified", sum->unverified);
-    set_number(root, "plain", sum->plain);
-    set_number(root, "tunnels", sum->tunnels);
+    status_set_number(root, "workers", v->workers);
+    status_set_number(root, "clients", v->connections);
+    status_set_number(root, "in_flight", sum->in_flight);
+    status_set_number(root, "exchanges", sum->exchanges);
+    status_set_number(root, "failed", sum->failed);
+    status_set_number(root, "bytes_in", sum->bytes_in);
+    status_set_number(root, "bytes_out", sum->bytes_out);
+    status_set_number(root, "retries", sum->retries);
+    status_set_number(root, "h1", sum->h1);
+    status_set_number(root, "h2", sum->h2);
+    status_set_number(root, "unverified", sum->unverified);
+    status_set_number(root, "plain", sum->plain);
+    status_set_number(root, "tunnels", sum->tunnels);
     json_object_set_new(root, "errors", errors_of(t));
     json_object_set_new(root, "phases", phases_of(sum));
     json_object_set_new(root, "origins", origins_of(t));
@@ -202,11 +202,11 @@ static void set_origin(json_t *x, const struct record *r)
     set_word(x, "tls", r->tls);
     set_word(x, "upstream", text);
     json_object_set_new(x, "reused", json_boolean(r->is_reused));
-    set_number(x, "retries", r->retries);
+    status_set_number(x, "retries", r->retries);
 }
 
 /* A sentence that is gone leaves the error's word. */
-static void set_fault(json_t *x, const struct record *r, const struct stats *s)
+static void status_set_fault(json_t *x, const struct record *r, const struct stats *s)
 {
     struct sentence sentence = {""};
     bool ok =
@@ -227,15 +227,15 @@ static json_t *exchange_of(const struct record *r, const struct stats *s, int64_
     str_put_hex(id, r->id);
     set_word(x, "id", id);
     set_ms(x, "start", r->t.begin + wall);
-    set_text(x, "client", client);
-    set_text(x, "method", method);
-    set_text(x, "url", url);
-    set_text(x, "host", url_host(url));
-    set_number(x, "status", r->status);
-    set_fault(x, r, s);
+    status_set_text(x, "client", client);
+    status_set_text(x, "method", method);
+    status_set_text(x, "url", url);
+    status_set_text(x, "host", url_host(url));
+    status_set_number(x, "status", r->status);
+    status_set_fault(x, r, s);
     set_origin(x, r);
-    set_number(x, "bytes_in", r->bytes_in);
-    set_number(x, "bytes_out", r->bytes_out);
+    status_set_number(x, "bytes_in", r->bytes_in);
+    status_set_number(x, "bytes_out", r->bytes_out);
     json_object_set_new(x, "ms", times_of(&r->t));
     return x;
 }
@@ -338,7 +338,7 @@ void exchanges_print(struct evbuffer *out, const struct service_view *v, struct 
     json_t *list = show(v, picks, n, goes_on);
     char *cursor = cursor_print(v, ends);
     set_word(root, "cursor", cursor);
-    set_number(root, "skipped", goes_on ? since - json_array_size(list) : 0);
+    status_set_number(root, "skipped", goes_on ? since - json_array_size(list) : 0);
     json_object_set_new(root, "exchanges", list);
     free(cursor);
     free(picks);
