@@ -25,7 +25,7 @@ static void client_body_ended(struct client *c, struct str last)
         fields_init(&a->trailers, &a->x.arena, NULL, 0);
         if (!h1_body_trailers(&a->x.body, &a->trailers)) {
             struct fault f;
-            fault_say(&f, FAULT_BAD_REQUEST, a->x.body.error.reason);
+            h1_request_fault(&f, &a->x.body.error);
             c->state = CLIENT_LAST;
             exchange_refuse(&a->x, &f);
             client_run(c);
@@ -71,7 +71,7 @@ static bool client_feed_body(struct client *c, char *room, struct str *data)
     ssize_t used = h1_body_feed_joined(body, &c->in, room, data);
     if (used < 0) {
         struct fault f;
-        fault_say(&f, body->fault, body->error.reason);
+        h1_request_fault(&f, &body->error);
         client_stop_body(c, &f);
         return false;
     }

@@ -78,7 +78,7 @@ static bool client_parse(struct client *c, struct ask *a, size_t n)
         x->body.max_trailer = client_conf(c)->max_head;
         return true;
     }
-    fault_say(&f, e.code, e.reason);
+    h1_request_fault(&f, &e);
     client_refuse(c, a, &f);
     return false;
 }

@@ -311,6 +311,13 @@ bool h1_parse_response(struct h1_head *head, const char *p, size_t n, bool lenie
            parse_field_section(&s, &head->fields);
 }
 
+void h1_request_fault(struct fault *f, const struct h1_error *e)
+{
+    const char *head = e->code == FAULT_BAD_REQUEST ? "is not valid HTTP:" : "has";
+    fault_set(f, e->code, "the request %s %s", head, e->reason);
+    f->phrase = e->reason;
+}
+
 bool h1_parse_fields(struct fields *fields, const char *p, size_t n, bool lenient,
                      struct h1_error *e)
 {

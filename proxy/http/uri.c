@@ -47,10 +47,10 @@ static bool uri_fail_name(struct str name, struct arena *arena, const char **why
         is_ascii = is_ascii && (uint8_t)name.p[i] < 0x80;
     if (!is_ascii && uri_punycode(ascii, sizeof(ascii), name)) {
         str_escape(shown, sizeof(shown), str_from(ascii));
-        *why = arena_printf(arena, "The host must be written in ASCII: %s.", shown).p;
+        *why = arena_printf(arena, "the host must be written in ASCII: %s", shown).p;
     } else {
         str_escape(shown, sizeof(shown), name);
-        *why = arena_printf(arena, "The host %s has a byte that no host name has.", shown).p;
+        *why = arena_printf(arena, "the host %s has a byte that no host name has", shown).p;
     }
     return false;
 }
@@ -86,17 +86,17 @@ static bool parse_name(struct uri_host *h, struct arena *arena, struct str name,
     if (h->is_rooted)
         name.len--;
     if (name.len == 0)
-        return uri_fail(why, "The host is empty.");
+        return uri_fail(why, "the host is empty");
     if (name.p[name.len - 1] == '.')
-        return uri_fail(why, "The host ends in more than one dot.");
+        return uri_fail(why, "the host ends in more than one dot");
     if (name.len > MAX_NAME)
-        return uri_fail(why, "The host name is longer than 255 bytes.");
+        return uri_fail(why, "the host name is longer than 255 bytes");
     struct addr addr;
     h->name = uri_lower(arena, name);
     h->is_ip = ends_in_number(name);
     h->is_rooted = h->is_rooted && !h->is_ip;
     if (h->is_ip && !addr_parse_ip(&addr, name, 0))
-        return uri_fail(why, "The host is a number but no IPv4 address of four decimal parts.");
+        return uri_fail(why, "the host is a number but no IPv4 address of four decimal parts");
     return true;
 }
 
@@ -107,14 +107,14 @@ static bool parse_ip6(struct uri_host *h, struct arena *arena, struct str ip, co
     struct addr addr;
     char text[ADDR_TEXT];
     if (ip.len >= ADDR_TEXT || memchr(ip.p, ':', ip.len) == NULL || !addr_parse_ip(&addr, ip, 0))
-        return uri_fail(why, "The host in brackets is no IPv6 address.");
+        return uri_fail(why, "the host in brackets is no IPv6 address");
     struct str name = str_from(addr_print_ip(&addr, text));
     h->name = str_eq(name, ip) ? ip : arena_dup(arena, name);
     h->is_ip = h->is_ip6 = true;
     return true;
 }
 
-static const char bad_port[] = "The port is not a number from 1 to 65535.";
+static const char bad_port[] = "the port is not a number from 1 to 65535";
 
 /* ":8443", ":" or nothing. */
 static bool parse_port(struct uri_host *h, struct str rest, const char **why)
@@ -123,7 +123,7 @@ static bool parse_port(struct uri_host *h, struct str rest, const char **why)
     if (rest.len == 0)
         return true;
     if (rest.p[0] != ':')
-        return uri_fail(why, "There are bytes behind the bracket of the host.");
+        return uri_fail(why, "there are bytes behind the bracket of the host");
     if (rest.len == 1)
         return true;
     if (!str_to_u64(str_from_byte(rest, 1), &port) || port == 0 || port > UINT16_MAX)
@@ -136,11 +136,11 @@ static bool parse_port(struct uri_host *h, struct str rest, const char **why)
 static bool parse_host(struct uri_host *h, struct arena *arena, struct str raw, const char **why)
 {
     if (raw.len == 0)
-        return uri_fail(why, "The host is empty.");
+        return uri_fail(why, "the host is empty");
     if (raw.p[0] == '[') {
         size_t end = str_find(raw, ']');
         if (end == raw.len)
-            return uri_fail(why, "The bracket of the IPv6 address is not closed.");
+            return uri_fail(why, "the bracket of the IPv6 address is not closed");
         return parse_ip6(h, arena, str_make(raw.p + 1, end - 1), why) &&
                parse_port(h, str_from_byte(raw, end + 1), why);
     }
@@ -154,8 +154,8 @@ bool uri_parse_host(struct uri_host *h, struct arena *arena, struct str raw, con
     *h = (struct uri_host){.port = 0};
     if (str_find(raw, '@') < raw.len)
         return uri_fail(why,
-                        "There is user information before the host: credentials belong into an "
-                        "Authorization field.");
+                        "there is user information before the host: credentials belong into an "
+                        "Authorization field");
     return parse_host(h, arena, raw, why);
 }
 
@@ -220,13 +220,13 @@ static bool parse_authority(struct target *t, struct arena *arena, struct str au
         return false;
     if (t->userinfo.p != NULL && str_find(authority, '%') < authority.len)
         return uri_fail(why,
-                        "The host behind the user information has a percent sign in it: an @ in a "
-                        "password must be written as %40.");
+                        "the host behind the user information has a percent sign in it: an @ in a "
+                        "password must be written as %40");
     if (parse_host(&t->host, arena, authority, why))
         return true;
     if (*why == bad_port && str_find(rest, '@') < rest.len) /* wget undoes %2F */
-        *why = "The port is not a number from 1 to 65535; if a password stands before the host, a "
-               "slash in it must be written as %2F, a ? as %3F and a # as %23.";
+        *why = "the port is not a number from 1 to 65535; if a password stands before the host, a "
+               "slash in it must be written as %2F, a ? as %3F and a # as %23";
     return false;
 }
 
@@ -242,7 +242,7 @@ static bool parse_absolute(struct target *t, struct arena *arena, struct str raw
 {
     t->form = TARGET_ABSOLUTE;
     if (!take_scheme(&raw, &t->scheme_name))
-        return uri_fail(why, "The request target is neither a path nor an absolute URL.");
+        return uri_fail(why, "the request target is neither a path nor an absolute URL");
     t->scheme = target_scheme(t->scheme_name);
     struct str rest = raw, authority = take_authority(&raw);
     if (t->scheme == SCHEME_OTHER) {
@@ -268,7 +268,7 @@ bool uri_parse_target(struct target *t, struct arena *arena, struct str raw, boo
         t->form = TARGET_AUTHORITY;
         if (!uri_parse_host(&t->host, arena, raw, why))
             return false;
-        return t->host.port != 0 ? true : uri_fail(why, "CONNECT needs HOST:PORT as its target.");
+        return t->host.port != 0 ? true : uri_fail(why, "CONNECT needs HOST:PORT as its target");
     }
     if (str_eq(raw, STR("*"))) {
         t->form = TARGET_ASTERISK;
@@ -282,8 +282,8 @@ bool uri_parse_target(struct target *t, struct arena *arena, struct str raw, boo
         return false;
     if (!all_of(raw, CHAR_TARGET))
         return uri_fail(why,
-                        "The request target has a byte that is not printable ASCII: it must be "
-                        "percent-encoded.");
+                        "the request target has a byte that is not printable ASCII: it must be "
+                        "percent-encoded");
     return true;
 }
 

@@ -28,8 +28,11 @@ static bool is_good_head(struct service_conn *c, const char *p, size_t n)
     fields_init(&head.fields, &arena, NULL, 0);
     bool ok = h1_parse_request(&head, p, n, false, &e);
     arena_clear(&arena);
-    if (!ok)
-        service_conn_refuse_as(c, e.code, e.reason);
+    if (!ok) {
+        struct fault f;
+        h1_request_fault(&f, &e);
+        service_conn_refuse(c, &f);
+    }
     return ok;
 }
 

@@ -172,7 +172,7 @@ static const struct target_case {
     {"http://u:\xc3\xa4@h/", false, -1, 0, "", 0, "percent-encoded"},
     {"http://u:q/@h/", false, -1, 0, "", 0, "%2F"},
     {"http://u%40:q%3A?w@h/", false, -1, 0, "", 0, "%3F"},
-    {"http://h:port/p", false, -1, 0, "", 0, "65535."},
+    {"http://h:port/p", false, -1, 0, "", 0, "65535"},
     {"http:/h", false, -1, 0, "", 0, "neither"},
     {"http:h", false, -1, 0, "", 0, "neither"},
     {"h:443", false, -1, 0, "", 0, "neither"},
