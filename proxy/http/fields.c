@@ -80,30 +80,6 @@ struct field *fields_find(const struct fields *f, enum field_id id, const struct
     return NULL;
 }
 
-struct str fields_join(const struct fields *f, enum field_id id)
-{
-    const struct field *first = fields_find(f, id, NULL);
-    if (first == NULL)
-        return (struct str){NULL, 0};
-    if (fields_find(f, id, first) == NULL)
-        return first->value.p != NULL ? first->value : STR("");
-    size_t len = 0;
-    for (const struct field *x = first; x != NULL; x = fields_find(f, id, x))
-        len += x->value.len + 2;
-    char *joined = arena_alloc(f->arena, len);
-    size_t n = 0;
-    for (const struct field *x = first; x != NULL; x = fields_find(f, id, x)) {
-        if (x != first) {
-            memcpy(joined + n, ", ", 2);
-            n += 2;
-        }
-        if (x->value.len > 0)
-            memcpy(joined + n, x->value.p, x->value.len);
-        n += x->value.len;
-    }
-    return str_make(joined, n);
-}
-
 /* Makes a hole. */
 static void fields_drop(struct field *field)
 {

@@ -187,7 +187,7 @@ static bool ends_here(const struct field *f, const struct options *o)
 }
 
 /* Takes out of FIELDS what goes no further. */
-static void sweep(struct fields *fields, const struct options *o)
+static void drop_hop_by_hop(struct fields *fields, const struct options *o)
 {
     for (unsigned i = 0; i < fields->n; i++) {
         struct field *f = &fields->v[i];
@@ -263,7 +263,7 @@ void forward_request(struct h1_head *head, const struct forward_id *id, bool via
     info->is_websocket = is_1_1 && o.upgrade && head->method.id == METHOD_GET &&
                          lists_token(fields, FIELD_UPGRADE, STR("websocket"));
 
-    sweep(fields, &o);
+    drop_hop_by_hop(fields, &o);
     narrow(fields, FIELD_EXPECT, STR("100-continue"), forward_expects_continue(head));
     narrow(fields, FIELD_UPGRADE, STR("websocket"), info->is_websocket);
     if (via)
@@ -277,7 +277,7 @@ void forward_response(struct h1_head *head, const struct forward_id *id, bool vi
     if (fields_has(fields, FIELD_CONNECTION))
         options_read(&o, fields, FIELD_CONNECTION);
     *keep_alive = options_keep_alive(&o, head->minor);
-    sweep(fields, &o);
+    drop_hop_by_hop(fields, &o);
     if (head->status != 101 && fields_has(fields, FIELD_UPGRADE))
         fields_remove(fields, FIELD_UPGRADE);
     /* RFC 9110 §8.6, RFC 9112 §6.1: these may not have one, and many do. */

@@ -69,7 +69,7 @@ bool uri_is_own_name(struct str name);
 bool uri_path_leaves_root(struct str path);
 
 /* The xn-- form of a host with UTF-8 bytes, for an error text; false when it is not UTF-8. CAP
- * bytes of room. */
+ * bytes of room. For tests alone from outside. */
 bool uri_punycode(char *dst, size_t cap, struct str host);
 
 #endif

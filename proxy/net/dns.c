@@ -94,7 +94,7 @@ static bool has_address(const struct candidate *c)
 {
     for (unsigned f = 0; f < DNS_FAMILIES; f++) {
         const struct dns_record *r = c->questions[f].answer;
-        if (r != NULL && r->kind == DNS_FOUND)
+        if (r != NULL && r->outcome == DNS_FOUND)
             return true;
     }
     return false;
@@ -198,7 +198,7 @@ static void query_tell(struct dns_query *q, const struct dns_record *r)
     struct dns_answer a = {.addrs = r->addrs,
                            .n = r->n,
                            .full = str_from(r->full),
-                           .is_nodata = r->kind == DNS_NODATA,
+                           .is_nodata = r->outcome == DNS_NODATA,
                            .fault = r->fault};
     list_remove(&q->link);
     free(q);
@@ -216,9 +216,9 @@ static int64_t time_to_keep(const struct lookup *k)
         const struct candidate *at = &k->candidates[i];
         for (unsigned f = 0; f < DNS_FAMILIES; f++) {
             const struct dns_record *r = at->questions[f].answer;
-            bool is_failed = r == NULL ? is_asked(k, f) : r->kind == DNS_FAILED;
+            bool is_failed = r == NULL ? is_asked(k, f) : r->outcome == DNS_FAILED;
             is_sure = is_sure && !is_failed && !at->is_passed;
-            if (r == NULL || r->kind != DNS_FOUND)
+            if (r == NULL || r->outcome != DNS_FOUND)
                 continue;
             int64_t ttl = at->questions[f].ttl > 0 ? at->questions[f].ttl : HOSTS_TTL;
             us = ttl * 1000000 < us ? ttl * 1000000 : us;
@@ -251,8 +251,8 @@ static struct dns_record *worst(const struct lookup *k, unsigned f)
         if (r == NULL)
             return dns_record_fault(FAULT_DNS_TIMEOUT, "no DNS server answered within dns.timeout",
                                     host);
-        if (found == NULL || r->kind > found->kind ||
-            (r->kind == found->kind && str_eq(host, str_from(k->candidates[i].name))))
+        if (found == NULL || r->outcome > found->outcome ||
+            (r->outcome == found->outcome && str_eq(host, str_from(k->candidates[i].name))))
             found = r;
     }
     return found != NULL ? dns_record_ref(found) : dns_record_absent(host);

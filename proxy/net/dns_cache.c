@@ -26,7 +26,7 @@ struct dns_record *dns_record_new(const struct addr *addrs, unsigned n)
     struct dns_record *r = xcalloc(1, sizeof(*r) + n * sizeof(r->addrs[0]));
     r->refs = 1;
     r->n = n;
-    r->kind = n > 0 ? DNS_FOUND : DNS_FAILED;
+    r->outcome = n > 0 ? DNS_FOUND : DNS_FAILED;
     if (addrs != NULL)
         memcpy(r->addrs, addrs, n * sizeof(r->addrs[0]));
     return r;
@@ -45,7 +45,7 @@ struct dns_record *dns_record_absent(struct str host)
 {
     struct dns_record *r = dns_record_fault(FAULT_DNS, "there is no such name in the DNS", host);
     r->fault->phrase = "No such host: %s";
-    r->kind = DNS_ABSENT;
+    r->outcome = DNS_ABSENT;
     return r;
 }
 
@@ -55,7 +55,7 @@ struct dns_record *dns_record_nodata(struct str host, int family)
         FAULT_DNS,
         family == AF_INET6 ? "the name has no IPv6 address" : "the name has no IPv4 address", host);
     r->fault->phrase = "No address of %s in the DNS";
-    r->kind = DNS_NODATA;
+    r->outcome = DNS_NODATA;
     return r;
 }
 
