@@ -7,8 +7,6 @@ The first four lists may only shrink: an entry that is not needed any more is a 
 # Files over the soft limit of lines.
 LONG = {
     "proxy/client/client.c",
-    "proxy/http/h1_body.c",
-    "proxy/http/uri.c",
     "proxy/net/dns.c",
     "proxy/net/stream.c",
     "proxy/net/tls_stream.c",
@@ -131,6 +129,7 @@ TESTED_BY = {
     "proxy/exchange/redirect.c": "integration/test_40_expect.py",
     "proxy/exchange/trust.c": "integration/test_08_access.py",
     "proxy/health.c": "integration/test_20_service.py",
+    "proxy/http/h1_framing.c": "unit/test_h1_body.c",
     "proxy/http/rewrite_url.c": "unit/test_rewrite.c",
     "proxy/listen.c": "integration/test_09_config.py",
     "proxy/main.c": "integration/test_09_config.py",
