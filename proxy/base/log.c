@@ -29,7 +29,7 @@ enum {
     SYSLOG_LINE_MAX = 8 * 1024 /* bytes of one datagram to syslog */
 };
 
-/* What a descriptor is decides how it is asked for room. */
+/* How a sink is asked whether it takes more. */
 enum sink_kind {
     SINK_NEW,     /* not looked at yet */
     SINK_OFF,     /* takes nothing, and nothing counts as dropped */

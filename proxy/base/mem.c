@@ -242,7 +242,7 @@ size_t budget_narrow(const struct budget *b, size_t full)
     return (size_t)((double)full * (double)left / ((double)max / 2));
 }
 
-/* Of what an object may need, 5 % are kept for those that are under way. */
+/* The last 5 % are for exchanges that have begun. */
 bool budget_is_spent(const struct budget *b)
 {
     return budget_lacks(b, 0);

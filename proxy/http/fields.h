@@ -60,7 +60,7 @@ struct fields {
     struct field *v;
     unsigned n, cap;
     uint64_t present;    /* bit of each field_id that is in the list, maybe: a quick "no" */
-    struct arena *arena; /* borrowed: where v grows and joined values go */
+    struct arena *arena; /* borrowed: where v grows */
 };
 
 /* FIRST (may be NULL with CAP 0) is room for CAP fields that stays the caller's; beyond it v grows

@@ -58,7 +58,7 @@ bool forward_is_loop(const struct fields *fields, const struct forward_id *id)
     return false;
 }
 
-/* Also true of a number too great for us, which is no error of the sender. */
+/* True of a number that does not fit 64 bits, too: that is no error of the sender. */
 static bool is_all_digits(struct str s)
 {
     for (size_t i = 0; i < s.len; i++)

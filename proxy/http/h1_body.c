@@ -38,7 +38,7 @@ enum chunk_state {
 
 enum {
     MAX_DIGITS = 16,
-    MAX_PADDED = 32,          /* bytes of a chunk size with blanks behind it that count as none */
+    MAX_PADDED = 32,          /* bytes of a size and blanks behind it that are no overhead */
     MAX_LINE = 4096,          /* bytes of a chunk-size line */
     MAX_OVERHEAD = 16 * 1024, /* bytes of extensions that no data made up for */
     LARGE_RUN = 2048,         /* bytes of data that are not worth copying; less than H1_BODY_JOIN */

@@ -71,7 +71,7 @@ static bool is_absolute_path(struct str url)
     return url.len > 0 && url.p[0] == '/' && !(url.len > 1 && url.p[1] == '/');
 }
 
-/* `to` */
+/* Where a forward leads: its key `to`. */
 
 static enum uri_scheme to_scheme(const struct forward *f)
 {
@@ -94,7 +94,7 @@ static bool is_same_port(uint16_t a, uint16_t a_default, uint16_t b, uint16_t b_
 static bool is_self(const struct rewrite *r, struct arena *arena, const struct uri_ref *ref)
 {
     struct uri_host self;
-    /* A name is its spelling but for a dot and a port. */
+    /* Too long to be that host, a dot and a port: the cheap look first. */
     if (r->self.len > 0 && r->self.p[0] != '[' &&
         r->self.len > ref->host.name.len + strlen(".:65535"))
         return false;

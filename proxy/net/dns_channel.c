@@ -69,8 +69,8 @@ static void arm_timer(struct dns_channel *ch)
     deadline_set(&ch->timer, ms > LOOK_PAUSE ? ms : LOOK_PAUSE);
 }
 
-/* Requests have come or gone: asked each time, that would be work in the square. The first try of
- * none ends before the timer. */
+/* Requests have come or gone. c-ares is not asked for the time now: it walks all requests, which
+ * for each of them would be quadratic. Before this timer no request's first try is over. */
 static void arm_timer_soon(struct dns_channel *ch)
 {
     if (ch->requests == 0)
@@ -105,8 +105,7 @@ static struct dns_socket *find_socket(struct dns_channel *ch, int fd)
     return NULL;
 }
 
-/* c-ares wants to know other things of a socket than before; nothing at all when it is about to
- * close it. */
+/* c-ares waits for other events of a socket than before; for none when it is about to close it. */
 static void on_socket_state(void *arg, ares_socket_t fd, int readable, int writable)
 {
     struct dns_channel *ch = arg;
@@ -263,7 +262,7 @@ void dns_channels_close(struct list *channels)
 
 /* ---- questions */
 
-/* Puts A behind what R holds, unless it is there: who is named often is not tried more often. */
+/* Adds A to R, unless it is there: an address that is listed twice is not tried twice. */
 static void record_add(struct dns_record *r, const struct ares_addrinfo_node *a)
 {
     struct addr *addr = &r->addrs[r->n];
