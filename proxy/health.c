@@ -53,7 +53,7 @@ static void make_reachable(struct addr *a)
 }
 
 /* The status of the answer to GET /healthz on FD; 0 with errno when there is none. */
-static unsigned ask(int fd, const struct addr *a)
+static unsigned health_request(int fd, const struct addr *a)
 {
     char text[ADDR_TEXT], answer[256];
     struct timeval patience = {.tv_sec = PATIENCE_S};
@@ -87,7 +87,7 @@ enum exit_status health_check(const struct conf_source *source, const char *addr
     make_reachable(&a);
     addr_print(&a, where);
     int fd = socket(addr_family(&a), SOCK_STREAM | SOCK_CLOEXEC, 0);
-    unsigned status = fd < 0 ? 0 : ask(fd, &a);
+    unsigned status = fd < 0 ? 0 : health_request(fd, &a);
     int cause = errno;
     if (fd >= 0)
         close(fd);

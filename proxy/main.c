@@ -48,7 +48,7 @@ static int test(const struct conf_source *source, bool dump)
     return STATUS_OK;
 }
 
-static int serve(const struct conf_source *source)
+static int main_serve(const struct conf_source *source)
 {
     struct signals_before before;
     enum exit_status status = STATUS_OK;
@@ -83,7 +83,7 @@ static int act(const struct options *o)
     case ACTION_SERVE:
         break;
     }
-    return serve(&o->source);
+    return main_serve(&o->source);
 }
 
 /* What was asked for on stdout must have got there. */

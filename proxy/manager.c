@@ -122,7 +122,7 @@ static void on_answer(void *arg)
     atomic_fetch_sub_explicit(&d->missing, 1, memory_order_relaxed);
 }
 
-static void on_tick(void *arg)
+static void manager_on_tick(void *arg)
 {
     struct watchdog *d = arg;
     deadline_set(&d->tick, d->every);
@@ -146,8 +146,8 @@ void watchdog_start(struct watchdog *d, struct loop *l, struct worker **workers,
     /* Four times as often as must be: the answers to one tick are looked at in the next. */
     d->every = (int64_t)(us / 4000);
     d->every = d->every > 0 ? d->every : 1;
-    deadline_init(&d->tick, l, on_tick, d);
-    on_tick(d);
+    deadline_init(&d->tick, l, manager_on_tick, d);
+    manager_on_tick(d);
 }
 
 void watchdog_close(struct watchdog *d)

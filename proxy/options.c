@@ -67,11 +67,11 @@ static void PRINTF_LIKE(2, 3) fail(struct options *o, const char *fmt, ...)
 /* Takes over TEXT. */
 static void add_option(struct options *o, char *text)
 {
-    o->made = xrealloc(o->made, (o->n_made + 1) * sizeof(*o->made));
-    o->made[o->n_made++] = text;
+    o->texts = xrealloc(o->texts, (o->n_texts + 1) * sizeof(*o->texts));
+    o->texts[o->n_texts++] = text;
 }
 
-static void add_forward(struct options *o, const char *text)
+static void options_add_forward(struct options *o, const char *text)
 {
     const char *eq = strchr(text, '=');
     if (eq == NULL || eq == text || eq[1] == '\0')
@@ -99,7 +99,7 @@ static void take_unknown(struct options *o, char **argv, bool is_missing)
         fail(o, "option %s is not known, ambiguous, or takes no argument", name);
 }
 
-static void take(struct options *o, int c, char **argv)
+static void options_take(struct options *o, int c, char **argv)
 {
     switch (c) {
     case 'c':
@@ -109,7 +109,7 @@ static void take(struct options *o, int c, char **argv)
         add_option(o, xasprintf("listen=%s", optarg));
         break;
     case 'f':
-        add_forward(o, optarg);
+        options_add_forward(o, optarg);
         break;
     case 'o':
         add_key(o, optarg);
@@ -155,7 +155,7 @@ static void take_options(struct options *o, int argc, char **argv)
     while (c != -1 && !is_final(o)) {
         c = getopt_long(argc, argv, short_options, long_options, NULL);
         if (c != -1)
-            take(o, c, argv);
+            options_take(o, c, argv);
     }
 }
 
@@ -166,10 +166,10 @@ static void take_run(struct options *o, int argc, char **argv)
     if (o->action == ACTION_SERVE)
         o->action = ACTION_RUN;
     /* In front of all others: a list is replaced by its first option, and -l adds to it. */
-    o->made = xrealloc(o->made, (o->n_made + 1) * sizeof(*o->made));
-    memmove(o->made + 1, o->made, o->n_made * sizeof(*o->made));
-    o->made[0] = xstrdup("listen=127.0.0.1:0");
-    o->n_made++;
+    o->texts = xrealloc(o->texts, (o->n_texts + 1) * sizeof(*o->texts));
+    memmove(o->texts + 1, o->texts, o->n_texts * sizeof(*o->texts));
+    o->texts[0] = xstrdup("listen=127.0.0.1:0");
+    o->n_texts++;
     optind++;
     take_options(o, argc, argv);
     o->command = argv + optind;
@@ -190,8 +190,8 @@ enum exit_status options_parse(struct options *o, int argc, char **argv)
     else if (!is_final(o) && optind < argc)
         fail(o, "%s is no option and no command of tlsfan", argv[optind]);
     o->source.environment = environ;
-    o->source.options = (const char **)o->made;
-    o->source.n_options = o->n_made;
+    o->source.options = (const char **)o->texts;
+    o->source.n_options = o->n_texts;
     if (o->fault == NULL || is_final(o))
         return STATUS_OK;
     return o->source.is_run ? STATUS_RUN_FAILED : STATUS_USAGE;
@@ -199,9 +199,9 @@ enum exit_status options_parse(struct options *o, int argc, char **argv)
 
 void options_clear(struct options *o)
 {
-    for (unsigned i = 0; i < o->n_made; i++)
-        free(o->made[i]);
-    free(o->made);
+    for (unsigned i = 0; i < o->n_texts; i++)
+        free(o->texts[i]);
+    free(o->texts);
     free(o->fault);
     memset(o, 0, sizeof(*o));
 }

@@ -31,11 +31,11 @@ enum exit_status {
 
 struct options {
     enum action action;
-    struct conf_source source; /* points into argv and into `made` */
+    struct conf_source source; /* points into argv and into `texts` */
     const char *address;       /* of --check-health; NULL: that of the configuration */
     char **command;            /* of `run`: the rest of argv, NULL at its end */
-    char **made;               /* heap: the texts of source.options */
-    unsigned n_made;
+    char **texts;              /* heap: the texts of source.options */
+    unsigned n_texts;
     char *fault; /* heap: one sentence, when the command line is wrong */
 };
 

@@ -30,15 +30,15 @@ static char **make_environment(char *lower, char *upper)
     size_t kept = 0;
     while (environ[n] != NULL)
         n++;
-    char **made = xcalloc(n + 3, sizeof(*made));
+    char **entries = xcalloc(n + 3, sizeof(*entries));
     for (size_t i = 0; i < n; i++) {
         struct str entry = str_from(environ[i]);
         if (!str_starts(entry, STR("http_proxy=")) && !str_starts(entry, STR("HTTP_PROXY=")))
-            made[kept++] = environ[i];
+            entries[kept++] = environ[i];
     }
-    made[kept++] = lower;
-    made[kept] = upper;
-    return made;
+    entries[kept++] = lower;
+    entries[kept] = upper;
+    return entries;
 }
 
 /* The mask and SIGPIPE as they were before signals_take(). */

@@ -47,7 +47,7 @@ struct server {
     unsigned n_workers;      /* without it */
     unsigned n_made, n_drained;
     struct stats **stats; /* one a worker; the workers' */
-    struct watch watch;
+    struct service_view view;
     struct forward_id id;
     struct budget budget;
     _Atomic unsigned connections;
@@ -339,7 +339,7 @@ static bool make_workers(struct server *s, struct conf *c)
         .budget = &s->budget,
         .connections = &s->connections,
         .max_connections = c->client.max_connections,
-        .watch = &s->watch,
+        .view = &s->view,
         .server = &s->loop,
         .on_drained = on_worker_drained,
         .arg = s,
@@ -347,12 +347,12 @@ static bool make_workers(struct server *s, struct conf *c)
     s->n_workers = c->workers;
     s->stats = xcalloc(c->workers + 1, sizeof(*s->stats));
     s->env.stats = s->stats;
-    s->watch = (struct watch){.stats = s->stats,
-                              .n = c->workers + 1,
-                              .workers = c->workers,
-                              .budget = &s->budget,
-                              .since = loop_now(),
-                              .since_wall = loop_wall()};
+    s->view = (struct service_view){.stats = s->stats,
+                                    .n = c->workers + 1,
+                                    .workers = c->workers,
+                                    .budget = &s->budget,
+                                    .since = loop_now(),
+                                    .since_wall = loop_wall()};
     s->workers = xcalloc(c->workers + 1, sizeof(*s->workers));
     shared_init(&s->shared, &s->loop, s->workers, s->n_workers, &s->connections);
     while (s->n_made <= s->n_workers) {

@@ -226,7 +226,7 @@ struct worker *worker_new(unsigned index, const struct worker_env *env, struct c
     pool_retire(w->engine.pool, c->generation);
     w->engine.batch = &performer_batch;
     if (is_service)
-        w->service = service_new(&w->engine, env->watch, env->connections);
+        w->service = service_new(&w->engine, env->view, env->connections);
     return w;
 }
 

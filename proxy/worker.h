@@ -13,10 +13,10 @@ struct worker_env {
     struct budget *budget;
     _Atomic unsigned *connections; /* open ones of all workers */
     unsigned max_connections;
-    struct stats **stats;          /* one a worker, filled in by worker_new(); the worker's */
-    const struct watch *watch;     /* what the service tells of */
-    struct loop *server;           /* the main thread's loop */
-    void (*on_drained)(void *arg); /* on that loop: a worker has nothing left to do; once each */
+    struct stats **stats;            /* one a worker, filled in by worker_new(); the worker's */
+    const struct service_view *view; /* what the service tells of */
+    struct loop *server;             /* the main thread's loop */
+    void (*on_drained)(void *arg);   /* on that loop: a worker has nothing left to do; once each */
     void *arg;
 };
 

@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What does not keep a rule of tests/lint yet, and which tests hold files that have none of their own.
 
-The first three lists may only shrink: an entry that is not needed any more is a fault.
+The first four lists may only shrink: an entry that is not needed any more is a fault.
 """
 
 # Files over the soft limit of lines.
 LONG = {
-    "proxy/http/h1_body.c",
-    "proxy/http/uri.c",
-    "proxy/net/dns.c",
-    "proxy/net/stream.c",
     "proxy/net/tls_stream.c",
-    "proxy/service/caller.c",
+    "proxy/net/stream.c",
 }
 
 # A .c file whose includes close a circle in its folder -> why it may. A circle is a.c including
@@ -23,9 +19,8 @@ CLOSES_CIRCLE = {
     "proxy/exchange/stats.c": "names the phases of an exchange, and a record is kept in its ring",
     "proxy/exchange/state.c": "the state is a field of the struct, and its enum is here",
     "proxy/http/rewrite.c": "the struct is rewrite.h's, and rewrite_url.c takes it",
-    "proxy/net/dns.c": "questions and the channel that asks them hold each other",
     "proxy/net/stream.c": "the struct is stream.h's, and linger.c takes it",
-    "proxy/service/caller.c": "the struct is caller.h's, and places.c takes it",
+    "proxy/service/service_conn.c": "the struct is service_conn.h's, and admission.c takes it",
     "proxy/upstream/pool_conn.c": "a connection is embedded in a transport, and the pool has lists of them",
     "proxy/upstream/up_h2_window.c": "a window is embedded in the stream that it needs",
 }
@@ -33,6 +28,60 @@ CLOSES_CIRCLE = {
 # Files that assign a state outside of a function x_set_state() -> how often.
 STATES = {
     "proxy/net/stream.c": 4,
+}
+
+# Names that static functions of several files share.
+SAME_NAME = {
+    "accept_some",
+    "conn_close",
+    "conn_open",
+    "explain",
+    "fail",
+    "fail_at",
+    "find",
+    "give",
+    "go_on",
+    "has_room",
+    "is_reserved",
+    "is_same",
+    "is_set",
+    "keep",
+    "key_of",
+    "make_key",
+    "make_room",
+    "on_accept",
+    "on_answer",
+    "on_body",
+    "on_connect_plain",
+    "on_cut",
+    "on_data",
+    "on_drain",
+    "on_end",
+    "on_eof",
+    "on_fault",
+    "on_head",
+    "on_info",
+    "on_look",
+    "on_rested",
+    "on_tunnel",
+    "on_turn",
+    "op_body",
+    "op_cancel",
+    "op_end",
+    "op_pause",
+    "op_start",
+    "op_take",
+    "pause_accepting",
+    "place_of",
+    "put",
+    "put_fields",
+    "put_value",
+    "skip_string",
+    "stream_free",
+    "take",
+    "take_base64",
+    "take_byte",
+    "wait_begin",
 }
 
 # A .c file without a tests/unit/test_NAME.c -> the test that fails when it is broken.
@@ -48,19 +97,22 @@ TESTED_BY = {
     "proxy/conf/text.c": "unit/test_conf.c",
     "proxy/conf/tls_key.c": "unit/test_tls_ctx.c",
     "proxy/health.c": "integration/test_20_service.py",
+    "proxy/http/h1_framing.c": "unit/test_h1_body.c",
     "proxy/http/rewrite_url.c": "unit/test_rewrite.c",
     "proxy/main.c": "integration/test_09_config.py",
     "proxy/net/dns_channel.c": "unit/test_dns.c",
+    "proxy/net/dns_lookup.c": "unit/test_dns.c",
     "proxy/net/plain_stream.c": "unit/test_stream.c",
     "proxy/net/stream_out.c": "unit/test_stream.c",
     "proxy/net/tls_strength.c": "unit/test_tls_ctx.c",
     "proxy/net/tls_verdict.c": "unit/test_tls_names.c",
     "proxy/run.c": "integration/test_45_run_signals.py",
     "proxy/server.c": "integration/test_09_config.py",
-    "proxy/service/call.c": "integration/test_21_batch.py",
-    "proxy/service/caller.c": "integration/test_20_service.py",
-    "proxy/service/feed.c": "integration/test_20_service.py",
+    "proxy/service/batch_call.c": "integration/test_21_batch.py",
     "proxy/service/service.c": "integration/test_20_service.py",
+    "proxy/service/service_conn.c": "integration/test_20_service.py",
+    "proxy/service/service_head.c": "integration/test_20_service.py",
+    "proxy/service/service_input.c": "integration/test_20_service.py",
     "proxy/shared.c": "integration/test_29_upgrade.py",
     "proxy/upstream/up_h1_in.c": "unit/test_up_h1.c",
     "proxy/upstream/up_h2_stream_out.c": "unit/test_up_h2_stream.c",

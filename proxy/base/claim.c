@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The end of a process that would have mixed up what belongs to different peers: see claim.h. */
+/* Ends a process that would have given one peer's bytes to another: see claim.h. */
 #include "base/claim.h"
 
 #include <stdlib.h>

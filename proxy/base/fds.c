@@ -28,22 +28,22 @@ static struct fds budget = {.limit = LIMIT_MAX,
                             .lingering = SHARE_MAX,
                             .service = SHARE_MAX};
 
-static unsigned between(unsigned n, unsigned min, unsigned max)
+static unsigned fds_between(unsigned n, unsigned min, unsigned max)
 {
     return n < min ? min : n > max ? max : n;
 }
 
 void fds_plan(struct fds *f, unsigned limit, unsigned workers, unsigned listeners)
 {
-    unsigned share = between(limit / PART, SHARE_MIN, SHARE_MAX);
-    unsigned kept = FDS_GUESTS + 2 * share + between(limit / PART, SPARE_MIN, SPARE_MAX);
+    unsigned share = fds_between(limit / PART, SHARE_MIN, SHARE_MAX);
+    unsigned kept = FDS_GUESTS + 2 * share + fds_between(limit / PART, SPARE_MIN, SPARE_MAX);
     unsigned fixed = OF_PROCESS + (OF_WORKER + listeners) * workers;
     f->limit = limit;
     f->mark = kept <= limit / 4 ? limit - kept : limit - limit / 4;
     unsigned room = f->mark > fixed ? f->mark - fixed : 0;
-    f->clients = between(room - room / 3, CLIENTS_MIN, LIMIT_MAX);
-    f->idle = between(room / 2, 1, IDLE_MAX);
-    f->lingering = between(share / (workers + 1), 2, SHARE_MAX);
+    f->clients = fds_between(room - room / 3, CLIENTS_MIN, LIMIT_MAX);
+    f->idle = fds_between(room / 2, 1, IDLE_MAX);
+    f->lingering = fds_between(share / (workers + 1), 2, SHARE_MAX);
     f->service = share;
 }
 

@@ -23,7 +23,7 @@ void hash_init(void)
     key[1] = (uint64_t)getpid() << 48 ^ (uint64_t)(uintptr_t)&t;
 }
 
-static inline void sip_word(uint64_t v[4], uint64_t word)
+static inline void hash_word(uint64_t v[4], uint64_t word)
 {
     v[3] ^= word;
     sip_round(v);
@@ -40,12 +40,12 @@ uint64_t hash_bytes(const void *p, size_t n)
     size_t left = n;
     for (; left >= sizeof(word); left -= sizeof(word), at += sizeof(word)) {
         memcpy(&word, at, sizeof(word));
-        sip_word(v, word);
+        hash_word(v, word);
     }
     word = 0;
     while (left > 0)
         word = word << 8 | (unsigned char)at[--left];
-    sip_word(v, word ^ (uint64_t)n << 56);
+    hash_word(v, word ^ (uint64_t)n << 56);
     v[2] ^= 0xff;
     for (int i = 0; i < 3; i++)
         sip_round(v);

@@ -29,7 +29,7 @@ enum {
     SYSLOG_LINE_MAX = 8 * 1024 /* bytes of one datagram to syslog */
 };
 
-/* What a descriptor is decides how it is asked for room. */
+/* How a sink is asked whether it takes more. */
 enum sink_kind {
     SINK_NEW,     /* not looked at yet */
     SINK_OFF,     /* takes nothing, and nothing counts as dropped */
@@ -181,7 +181,7 @@ static void sink_write(struct sink *s, const char *p, size_t n)
         sink_write_fd(s, p, n);
 }
 
-static int open_file(const char *path)
+static int log_open_file(const char *path)
 {
     return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
 }
@@ -214,7 +214,7 @@ bool log_open(enum log_level level, const char *access, char *err, size_t err_le
     } else if (strcmp(access, "syslog") == 0) {
         sink.kind = SINK_SYSLOG;
     } else if (strcmp(access, "off") != 0) {
-        sink = (struct sink){.kind = SINK_NEW, .fd = open_file(access)};
+        sink = (struct sink){.kind = SINK_NEW, .fd = log_open_file(access)};
         if (sink.fd < 0) {
             snprintf(err, err_len, "%s", strerror(errno));
             return false;
@@ -234,7 +234,7 @@ void log_reopen(void)
     pthread_mutex_unlock(&lock);
     if (path == NULL)
         return;
-    int fd = open_file(path);
+    int fd = log_open_file(path);
     if (fd < 0) {
         log_error("%s cannot be opened again, the old file stays: %s", path, strerror(errno));
         free(path);

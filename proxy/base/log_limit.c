@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Limits of log lines. A place is in the list exactly while it holds something back; the timer runs
- * exactly while the list is not empty. */
+/* Limits of log lines. A call site is in the list exactly while it holds something back; the timer
+ * runs exactly while the list is not empty. */
 #include "base/log_limit.h"
 
 #include <errno.h>
@@ -11,15 +11,15 @@
 
 enum { LOOK_MS = 1000 }; /* between two looks at what is held back */
 
-/* What a place has held back, ready to be told. */
+/* What a call site has held back, ready to be told. */
 struct held {
     enum log_level level;
     unsigned n;
     char first[LOG_LIMIT_TEXT];
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards all below, and every place */
-static struct log_limit *places;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards all below, and every site */
+static struct log_limit *holding;
 static struct loop *teller;
 static struct deadline look; /* the teller's thread alone */
 
@@ -36,14 +36,14 @@ static void PRINTF_LIKE(3, 0)
         return;
     l->level = level;
     vsnprintf(l->first, sizeof(l->first), fmt, args);
-    if (places == NULL && teller != NULL)
+    if (holding == NULL && teller != NULL)
         loop_send(teller, start_looking, NULL);
-    l->next = places;
-    places = l;
+    l->next = holding;
+    holding = l;
 }
 
-/* Takes the place at *LINK out of the list. */
-static struct held take(struct log_limit **link)
+/* Takes the site at *LINK out of the list. */
+static struct held log_limit_take(struct log_limit **link)
 {
     struct log_limit *l = *link;
     struct held h = {.level = l->level, .n = l->held};
@@ -53,9 +53,9 @@ static struct held take(struct log_limit **link)
     return h;
 }
 
-static struct log_limit **find(const struct log_limit *l)
+static struct log_limit **log_limit_link(const struct log_limit *l)
 {
-    struct log_limit **link = &places;
+    struct log_limit **link = &holding;
     while (*link != l)
         link = &(*link)->next;
     return link;
@@ -67,7 +67,7 @@ static void tell(const struct held *h)
         log_write(h->level, "%u more like it held back, the first of them: %s", h->n, h->first);
 }
 
-static bool is_over(const struct log_limit *l, int64_t now)
+static bool log_limit_is_over(const struct log_limit *l, int64_t now)
 {
     return now - l->since >= LOG_LIMIT_MS * INT64_C(1000);
 }
@@ -80,9 +80,9 @@ void log_limit_write(struct log_limit *l, enum log_level level, const char *fmt,
     va_list args;
     va_start(args, fmt);
     pthread_mutex_lock(&lock);
-    if (l->since == 0 || is_over(l, now)) {
+    if (l->since == 0 || log_limit_is_over(l, now)) {
         if (l->held > 0)
-            before = take(find(l));
+            before = log_limit_take(log_limit_link(l));
         l->since = now;
         l->written = 0;
     }
@@ -101,7 +101,7 @@ void log_limit_write(struct log_limit *l, enum log_level level, const char *fmt,
     errno = cause;
 }
 
-/* Tells of all places whose time is over, or of ALL. */
+/* Tells of all sites whose time is over, or of ALL. */
 static void tell_due(bool all)
 {
     int64_t now = loop_now();
@@ -109,22 +109,22 @@ static void tell_due(bool all)
     do {
         h.n = 0;
         pthread_mutex_lock(&lock);
-        struct log_limit **link = &places;
-        while (*link != NULL && !all && !is_over(*link, now))
+        struct log_limit **link = &holding;
+        while (*link != NULL && !all && !log_limit_is_over(*link, now))
             link = &(*link)->next;
         if (*link != NULL)
-            h = take(link);
+            h = log_limit_take(link);
         pthread_mutex_unlock(&lock);
         tell(&h);
     } while (h.n > 0);
 }
 
-static void on_look(void *arg)
+static void log_limit_on_look(void *arg)
 {
     (void)arg;
     tell_due(false);
     pthread_mutex_lock(&lock);
-    bool is_more = places != NULL;
+    bool is_more = holding != NULL;
     pthread_mutex_unlock(&lock);
     if (is_more)
         deadline_set(&look, LOOK_MS);
@@ -139,6 +139,6 @@ void log_limit_set_loop(struct loop *loop)
     if (before != NULL)
         deadline_close(&look);
     if (loop != NULL)
-        deadline_init(&look, loop, on_look, NULL);
+        deadline_init(&look, loop, log_limit_on_look, NULL);
     tell_due(true);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lines of the error log that a peer can cause. Each place that writes one has a limit of its own,
- * LOG_LIMIT_BURST lines in LOG_LIMIT_MS, so that no peer fills the disk; what is held back is
- * counted, and told with the next line of that place, or by a loop soon after the time is over.
+/* Lines of the error log that a peer can cause. Each call of log_limited() has a limit of its
+ * own, LOG_LIMIT_BURST lines in LOG_LIMIT_MS, so that no peer fills the disk; what is held back is
+ * counted, and told with the next line of that call, or by a loop soon after the time is over.
  * What the operator causes goes through log.h and is never held back. Thread safe. */
 #ifndef TLSFAN_BASE_LOG_LIMIT_H
 #define TLSFAN_BASE_LOG_LIMIT_H
@@ -12,7 +12,7 @@ struct loop;
 
 enum { LOG_LIMIT_BURST = 5, LOG_LIMIT_MS = 5000, LOG_LIMIT_TEXT = 256 };
 
-/* One place in the code. Static and zero-initialised; its fields are log_limit.c's alone. */
+/* One call site. Static and zero-initialised; its fields are log_limit.c's alone. */
 struct log_limit {
     struct log_limit *next; /* of those that hold something back */
     enum log_level level;   /* of what is held back */
@@ -22,7 +22,7 @@ struct log_limit {
     char first[LOG_LIMIT_TEXT]; /* the first of those held back; cut */
 };
 
-/* log_write() with at most LOG_LIMIT_BURST lines in LOG_LIMIT_MS from this place. */
+/* log_write() with at most LOG_LIMIT_BURST lines in LOG_LIMIT_MS from this call site. */
 #define log_limited(level, ...)                                     \
     do {                                                            \
         static struct log_limit log_limit_here;                     \

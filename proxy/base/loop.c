@@ -268,7 +268,7 @@ static void arm(struct deadline *d, int64_t now)
 
 /* libevent counts from the time at which its turn began, and with a coarse clock, so a timer may
  * come early. */
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+static void loop_on_timer(evutil_socket_t fd, short what, void *arg)
 {
     struct deadline *d = arg;
     (void)fd;
@@ -292,7 +292,7 @@ void deadline_init(struct deadline *d, struct loop *l, void (*fn)(void *), void 
     d->armed = 0;
     d->fn = fn;
     d->arg = arg;
-    evtimer_assign(&d->timer, l->base, on_timer, d);
+    evtimer_assign(&d->timer, l->base, loop_on_timer, d);
 }
 
 void deadline_set(struct deadline *d, int64_t ms)

@@ -158,7 +158,7 @@ static char *take_from_heap(struct arena *a, size_t n)
 }
 
 /* N bytes at a multiple of ALIGN, a power of two. */
-static char *take(struct arena *a, size_t n, size_t align)
+static char *mem_take(struct arena *a, size_t n, size_t align)
 {
     size_t pad = -(uintptr_t)a->pos & (align - 1);
     size_t left = (size_t)(a->end - a->pos);
@@ -171,12 +171,12 @@ static char *take(struct arena *a, size_t n, size_t align)
 
 void *arena_alloc(struct arena *a, size_t n)
 {
-    return take(a, n == 0 ? 1 : n, ARENA_ALIGN);
+    return mem_take(a, n == 0 ? 1 : n, ARENA_ALIGN);
 }
 
 struct str arena_dup(struct arena *a, struct str s)
 {
-    char *copy = take(a, s.len + 1, 1);
+    char *copy = mem_take(a, s.len + 1, 1);
     if (s.len > 0)
         memcpy(copy, s.p, s.len);
     copy[s.len] = '\0';
@@ -193,7 +193,7 @@ struct str arena_printf(struct arena *a, const char *fmt, ...)
     va_end(args);
     if (n < 0)
         out_of_memory();
-    char *text = take(a, (size_t)n + 1, 1);
+    char *text = mem_take(a, (size_t)n + 1, 1);
     vsnprintf(text, (size_t)n + 1, fmt, again);
     va_end(again);
     return str_make(text, (size_t)n);
@@ -267,7 +267,7 @@ size_t budget_narrow(const struct budget *b, size_t full)
     return (size_t)((double)full * (double)left / ((double)max / 2));
 }
 
-/* Of what an object may need, 5 % are kept for those that are under way. */
+/* The last 5 % are for exchanges that have begun. */
 bool budget_is_spent(const struct budget *b)
 {
     return budget_lacks(b, 0);

@@ -4,7 +4,7 @@
 
 enum { ESCAPE_MAX = 200 }; /* bytes of a peer's text that are ever shown */
 
-static char lower(char c)
+static char char_lower(char c)
 {
     return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
 }
@@ -12,7 +12,7 @@ static char lower(char c)
 static bool same_letters(const char *a, const char *b, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (lower(a[i]) != lower(b[i]))
+        if (char_lower(a[i]) != char_lower(b[i]))
             return false;
     }
     return true;
@@ -52,18 +52,13 @@ size_t str_find(struct str s, char c)
 }
 
 /* OWS of RFC 9110 §5.6.3 */
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 struct str str_trim(struct str s)
 {
-    while (s.len > 0 && is_blank(s.p[0])) {
+    while (s.len > 0 && str_is_blank(s.p[0])) {
         s.p++;
         s.len--;
     }
-    while (s.len > 0 && is_blank(s.p[s.len - 1]))
+    while (s.len > 0 && str_is_blank(s.p[s.len - 1]))
         s.len--;
     return s;
 }
@@ -129,7 +124,7 @@ bool str_to_u64(struct str s, uint64_t *out)
 /* The value of a hexadecimal digit, or 16. */
 static unsigned hex_digit(char c)
 {
-    char l = lower(c);
+    char l = char_lower(c);
     if (c >= '0' && c <= '9')
         return (unsigned)(c - '0');
     return l >= 'a' && l <= 'f' ? (unsigned)(l - 'a') + 10 : 16;
@@ -179,7 +174,7 @@ size_t str_put_hex(char *dst, uint64_t v)
 struct str str_lower(char *dst, struct str src)
 {
     for (size_t i = 0; i < src.len; i++)
-        dst[i] = lower(src.p[i]);
+        dst[i] = char_lower(src.p[i]);
     return str_make(dst, src.len);
 }
 

@@ -36,6 +36,12 @@ static inline struct str str_from(const char *z)
     return z == NULL ? (struct str){NULL, 0} : (struct str){z, strlen(z)};
 }
 
+/* White space inside a line. */
+static inline bool str_is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
 /* Byte for byte. */
 static inline bool str_eq(struct str a, struct str b)
 {

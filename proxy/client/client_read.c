@@ -66,7 +66,7 @@ static bool client_parse(struct client *c, struct request *r, size_t n)
         x->body.max_trailer = client_conf(c)->max_head;
         return true;
     }
-    fault_say(&f, e.code, e.reason);
+    h1_request_fault(&f, &e);
     request_refuse(r, &f);
     return false;
 }
@@ -141,7 +141,7 @@ static void client_body_ended(struct client *c, struct str last)
         fields_init(&r->trailers, &r->x.arena, NULL, 0);
         if (!h1_body_trailers(&r->x.body, &r->trailers)) {
             struct fault f;
-            fault_say(&f, FAULT_BAD_REQUEST, r->x.body.error.reason);
+            h1_request_fault(&f, &r->x.body.error);
             if (c->state == CLIENT_HEAD)
                 client_set_state(c, CLIENT_STOPPED);
             exchange_refuse(&r->x, &f);
@@ -188,7 +188,7 @@ static bool client_feed_body(struct client *c, char *joined, struct str *data)
     ssize_t used = h1_body_feed_joined(body, &c->in, joined, data);
     if (used < 0) {
         struct fault f;
-        fault_say(&f, body->fault, body->error.reason);
+        h1_request_fault(&f, &body->error);
         client_stop_body(c, &f);
         return false;
     }

@@ -50,7 +50,6 @@ struct exchange {
     struct h1_head head;
     struct h1_body body; /* its framing, and the source's decoder */
     struct target target;
-    struct forward_info hop;
     bool has_target;        /* `target` has been parsed */
     bool is_trusted;        /* its credentials were found good */
     bool is_named;          /* `full` is known */

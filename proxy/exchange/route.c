@@ -368,16 +368,17 @@ static enum route route_self(struct exchange *x, struct fault *f)
 /* What goes up is what was understood: hop-by-hop fields gone, rewritten, edited by the rule. */
 static void route_head(struct exchange *x)
 {
-    forward_request(&x->head, x->engine->id, x->conf->via, &x->hop);
+    struct forward_info info;
+    forward_request(&x->head, x->engine->id, x->conf->via, &info);
     if (x->rewrite.is_upgraded || x->rewrite.forward != NULL)
         rewrite_request(&x->head.fields, &x->rewrite);
     if (x->rule->n_edits > 0)
         rewrite_edits(&x->head.fields, x->rule->edits, x->rule->n_edits,
                       x->head.method.id == METHOD_TRACE);
     route_request_head(x);
-    x->rq.te_trailers = x->hop.te_trailers;
-    x->rq.is_upgrade = x->hop.is_websocket;
-    x->how.h1_only = x->hop.is_websocket;
+    x->rq.te_trailers = info.te_trailers;
+    x->rq.is_upgrade = info.is_websocket;
+    x->how.h1_only = info.is_websocket;
 }
 
 const struct source_rules source_rules[SOURCE_KINDS] = {

@@ -2,17 +2,13 @@
 /* Chunk extensions: one state for what may come next. */
 #include "http/chunk_ext.h"
 
+#include "base/str.h"
 #include "http/chars.h"
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
 
 /* Behind a name or a value, where a further extension begins or the line ends. */
 static enum chunk_ext end_item(enum chunk_ext state, char c, enum chunk_ext blank)
 {
-    if (is_blank(c))
+    if (str_is_blank(c))
         return blank;
     if (c == ';')
         return CHUNK_EXT_NAME_BEGIN;
@@ -22,7 +18,7 @@ static enum chunk_ext end_item(enum chunk_ext state, char c, enum chunk_ext blan
 static enum chunk_ext step_name(enum chunk_ext state, char c)
 {
     bool is_token = chars_is(c, CHAR_TOKEN);
-    if (state == CHUNK_EXT_NAME_BEGIN && is_blank(c))
+    if (state == CHUNK_EXT_NAME_BEGIN && str_is_blank(c))
         return state;
     if (state != CHUNK_EXT_NAME_END && is_token)
         return CHUNK_EXT_NAME;
@@ -33,7 +29,7 @@ static enum chunk_ext step_name(enum chunk_ext state, char c)
 
 static enum chunk_ext begin_value(char c)
 {
-    if (is_blank(c))
+    if (str_is_blank(c))
         return CHUNK_EXT_VALUE_BEGIN;
     if (c == '"')
         return CHUNK_EXT_QUOTED;

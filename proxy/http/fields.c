@@ -46,7 +46,7 @@ void fields_init(struct fields *f, struct arena *arena, struct field *first, uns
     *f = (struct fields){.v = first, .cap = cap, .arena = arena};
 }
 
-static void grow(struct fields *f)
+static void fields_grow(struct fields *f)
 {
     unsigned cap = f->cap < 16 ? 32 : f->cap * 2;
     struct field *v = arena_alloc(f->arena, cap * sizeof(*v));
@@ -59,7 +59,7 @@ static void grow(struct fields *f)
 void fields_add(struct fields *f, struct field field)
 {
     if (f->n == f->cap)
-        grow(f);
+        fields_grow(f);
     f->v[f->n++] = field;
     f->present |= UINT64_C(1) << field.id;
 }
@@ -80,32 +80,8 @@ struct field *fields_find(const struct fields *f, enum field_id id, const struct
     return NULL;
 }
 
-struct str fields_join(const struct fields *f, enum field_id id)
-{
-    const struct field *first = fields_find(f, id, NULL);
-    if (first == NULL)
-        return (struct str){NULL, 0};
-    if (fields_find(f, id, first) == NULL)
-        return first->value.p != NULL ? first->value : STR("");
-    size_t len = 0;
-    for (const struct field *x = first; x != NULL; x = fields_find(f, id, x))
-        len += x->value.len + 2;
-    char *joined = arena_alloc(f->arena, len);
-    size_t n = 0;
-    for (const struct field *x = first; x != NULL; x = fields_find(f, id, x)) {
-        if (x != first) {
-            memcpy(joined + n, ", ", 2);
-            n += 2;
-        }
-        if (x->value.len > 0)
-            memcpy(joined + n, x->value.p, x->value.len);
-        n += x->value.len;
-    }
-    return str_make(joined, n);
-}
-
 /* Makes a hole. */
-static void drop(struct field *field)
+static void fields_drop(struct field *field)
 {
     *field = (struct field){.id = FIELD_OTHER};
 }
@@ -114,7 +90,7 @@ void fields_remove(struct fields *f, enum field_id id)
 {
     struct field *x = NULL;
     while ((x = fields_find(f, id, x)) != NULL)
-        drop(x);
+        fields_drop(x);
     f->present &= ~(UINT64_C(1) << id);
 }
 
@@ -123,7 +99,7 @@ void fields_remove_known(struct fields *f)
 {
     for (unsigned i = 0; i < f->n; i++)
         if (f->v[i].id != FIELD_OTHER)
-            drop(&f->v[i]);
+            fields_drop(&f->v[i]);
     f->present &= UINT64_C(1) << FIELD_OTHER;
 }
 
@@ -136,7 +112,7 @@ void fields_remove_name(struct fields *f, struct str name)
     }
     for (unsigned i = 0; i < f->n; i++) {
         if (f->v[i].name.p != NULL && str_ieq(f->v[i].name, name))
-            drop(&f->v[i]);
+            fields_drop(&f->v[i]);
     }
 }
 
@@ -150,7 +126,7 @@ void fields_set(struct fields *f, enum field_id id, struct str name, struct str 
     first->value = value;
     struct field *x = first;
     while ((x = fields_find(f, id, x)) != NULL)
-        drop(x);
+        fields_drop(x);
 }
 
 enum field_id field_lookup(struct str name)

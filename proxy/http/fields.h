@@ -60,7 +60,7 @@ struct fields {
     struct field *v;
     unsigned n, cap;
     uint64_t present;    /* bit of each field_id that is in the list, maybe: a quick "no" */
-    struct arena *arena; /* borrowed: where v grows and joined values go */
+    struct arena *arena; /* borrowed: where v grows */
 };
 
 /* FIRST (may be NULL with CAP 0) is room for CAP fields that stays the caller's; beyond it v grows
@@ -85,8 +85,6 @@ static inline bool fields_has(const struct fields *f, enum field_id id)
 
 /* The first field with ID behind AFTER (NULL: from the start), or NULL. ID is not FIELD_OTHER. */
 struct field *fields_find(const struct fields *f, enum field_id id, const struct field *after);
-/* All values of ID joined by ", " (RFC 9110 §5.3) in the arena; p = NULL when there is none. */
-struct str fields_join(const struct fields *f, enum field_id id);
 void fields_remove(struct fields *f, enum field_id id);
 /* Removes every field whose name is in the table: what frames, routes, authenticates or is
  * rewritten must not come in by a trailer section (RFC 9110 §6.5.1). */

@@ -58,7 +58,7 @@ bool forward_is_loop(const struct fields *fields, const struct forward_id *id)
     return false;
 }
 
-/* Also true of a number too great for us, which is no error of the sender. */
+/* True of a number that does not fit 64 bits, too: that is no error of the sender. */
 static bool is_all_digits(struct str s)
 {
     for (size_t i = 0; i < s.len; i++)
@@ -95,7 +95,7 @@ bool forward_max_forwards(struct fields *fields, enum method_id method, bool *an
 }
 
 /* Order of names: by length, then by letters in any case. */
-static int compare_names(const void *a, const void *b)
+static int options_compare(const void *a, const void *b)
 {
     const struct str *x = a;
     const struct str *y = b;
@@ -138,7 +138,7 @@ static void options_read(struct options *o, const struct fields *fields, enum fi
         }
     }
     if (o->n > 1)
-        qsort(o->names, o->n, sizeof(*o->names), compare_names);
+        qsort(o->names, o->n, sizeof(*o->names), options_compare);
 }
 
 /* Whether the sender's connection stays, without the fallback for old clients. */
@@ -151,7 +151,7 @@ static bool options_keep_alive(const struct options *o, uint8_t minor)
 
 static bool is_named(const struct options *o, struct str name)
 {
-    return o->n > 0 && bsearch(&name, o->names, o->n, sizeof(name), compare_names) != NULL;
+    return o->n > 0 && bsearch(&name, o->names, o->n, sizeof(name), options_compare) != NULL;
 }
 
 /* Proxy-* that fields.h has no id for. */
@@ -187,7 +187,7 @@ static bool ends_here(const struct field *f, const struct options *o)
 }
 
 /* Takes out of FIELDS what goes no further. */
-static void sweep(struct fields *fields, const struct options *o)
+static void drop_hop_by_hop(struct fields *fields, const struct options *o)
 {
     for (unsigned i = 0; i < fields->n; i++) {
         struct field *f = &fields->v[i];
@@ -259,12 +259,11 @@ void forward_request(struct h1_head *head, const struct forward_id *id, bool via
         options_read(&o, fields, FIELD_CONNECTION);
 
     bool is_1_1 = head->minor >= 1;
-    info->keep_alive = forward_keep_alive(head);
     info->te_trailers = is_1_1 && lists_token(fields, FIELD_TE, STR("trailers"));
     info->is_websocket = is_1_1 && o.upgrade && head->method.id == METHOD_GET &&
                          lists_token(fields, FIELD_UPGRADE, STR("websocket"));
 
-    sweep(fields, &o);
+    drop_hop_by_hop(fields, &o);
     narrow(fields, FIELD_EXPECT, STR("100-continue"), forward_expects_continue(head));
     narrow(fields, FIELD_UPGRADE, STR("websocket"), info->is_websocket);
     if (via)
@@ -278,7 +277,7 @@ void forward_response(struct h1_head *head, const struct forward_id *id, bool vi
     if (fields_has(fields, FIELD_CONNECTION))
         options_read(&o, fields, FIELD_CONNECTION);
     *keep_alive = options_keep_alive(&o, head->minor);
-    sweep(fields, &o);
+    drop_hop_by_hop(fields, &o);
     if (head->status != 101 && fields_has(fields, FIELD_UPGRADE))
         fields_remove(fields, FIELD_UPGRADE);
     /* RFC 9110 §8.6, RFC 9112 §6.1: these may not have one, and many do. */

@@ -9,9 +9,6 @@
 
 /* What was in the hop-by-hop fields of a request before they went. */
 struct forward_info {
-    /* The client's connection may stay, as it sees it: Connection, else Proxy-Connection, else the
-     * version. */
-    bool keep_alive;
     bool te_trailers;  /* TE of a 1.1 client has "trailers" */
     bool is_websocket; /* Upgrade: websocket named in Connection, 1.1, GET */
 };

@@ -1,14 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How long a message body is, and the decoder that takes it off the wire:
- * (state, bytes) in, (consumed, data) out.
- *
- * The length of a message, first match (RFC 9112 §6.3):
- *
- *     response to HEAD, 1xx, 204, 304, 2xx to CONNECT      none
- *     Transfer-Encoding: chunked                           chunked
- *     Content-Length: N                                    N bytes
- *     request                                              none
- *     response                                             until the connection closes
+/* The decoder that takes a message body off the wire: (state, bytes) in, (consumed, data) out.
  *
  * The chunked coding (§7.1):
  *
@@ -18,13 +9,11 @@
  *     EOL           = CRLF, never a bare LF, from a lenient client neither: these lines are lengths
  *
  * Extensions (http/chunk_ext.h) are checked and dropped. Refused on purpose, since another reader
- * may see another length: Content-Length twice, as a list, or together with Transfer-Encoding; any
- * Transfer-Encoding but exactly "chunked", or in HTTP/1.0; a sign, "0x" or more than 16 digits
- * before a chunk; white space behind the digits but before ";"; CR or LF anywhere but in EOL.
+ * may see another length: a sign, "0x" or more than 16 digits before a chunk; white space behind
+ * the digits but before ";"; CR or LF anywhere but in EOL.
  *
- * From an old origin to which a rule is lenient: EOL may be LF, blanks may end a size without
- * extension, all numbers of all Content-Length fields may be the same, and "identity" as the only
- * Transfer-Encoding is as none. */
+ * From an old origin to which a rule is lenient: EOL may be LF, and blanks may end a size without
+ * extension. */
 #include "http/h1_body.h"
 
 #include <stdlib.h>
@@ -49,165 +38,25 @@ enum chunk_state {
 
 enum {
     MAX_DIGITS = 16,
-    MAX_PADDED = 32,          /* bytes of a chunk size with blanks behind it that count as none */
+    MAX_PADDED = 32,          /* bytes of a size and blanks behind it that are no overhead */
     MAX_LINE = 4096,          /* bytes of a chunk-size line */
     MAX_OVERHEAD = 16 * 1024, /* bytes of extensions that no data made up for */
-    MAX_TRAILER = 64 * 1024,  /* unless the owner says otherwise */
     LARGE_RUN = 2048,         /* bytes of data that are not worth copying; less than H1_BODY_JOIN */
     CLOSE_DONE = 1            /* state of an H1_FRAMING_CLOSE body whose connection closed */
 };
 
-static bool refuse(struct h1_error *e, enum fault_code code, const char *reason)
+static bool body_fail(struct h1_body *b, const char *reason)
 {
-    *e = (struct h1_error){.code = code, .reason = reason};
+    b->error = (struct h1_error){.code = b->fault, .reason = reason};
     return false;
 }
 
-/* A Transfer-Encoding that is not "chunked": another coding under it is merely not implemented, but
- * when chunked is not last and once, nobody knows where the message ends. */
-static bool refuse_coding(struct str codings, struct h1_error *e)
-{
-    unsigned chunked = 0;
-    struct str item = {NULL, 0}, last = {NULL, 0};
-    while (str_next_item(&codings, &item)) {
-        last = item;
-        chunked += str_ieq(item, STR("chunked"));
-    }
-    bool is_token = last.len > 0;
-    for (size_t i = 0; i < last.len; i++)
-        is_token = is_token && chars_is(last.p[i], CHAR_TOKEN);
-    if (is_token && (chunked == 0 || (chunked == 1 && str_ieq(last, STR("chunked")))))
-        return refuse(e, FAULT_NOT_IMPLEMENTED, "a transfer coding other than chunked");
-    return refuse(e, FAULT_BAD_REQUEST, "a Transfer-Encoding that is not just \"chunked\"");
-}
-
-static bool choose_chunked(struct h1_body *b, const struct h1_head *head, struct h1_error *e)
-{
-    const struct field *te = fields_find(&head->fields, FIELD_TRANSFER_ENCODING, NULL);
-    if (fields_has(&head->fields, FIELD_CONTENT_LENGTH))
-        return refuse(e, FAULT_BAD_REQUEST, "Content-Length together with Transfer-Encoding");
-    if (head->minor == 0)
-        return refuse(e, FAULT_BAD_REQUEST, "Transfer-Encoding in an HTTP/1.0 message");
-    if (fields_find(&head->fields, FIELD_TRANSFER_ENCODING, te) != NULL)
-        return refuse(e, FAULT_BAD_REQUEST, "Transfer-Encoding twice");
-    if (!str_ieq(te->value, STR("chunked")))
-        return refuse_coding(te->value, e);
-    b->framing = H1_FRAMING_CHUNKED;
-    return true;
-}
-
-/* The number that all Content-Length fields, which may be lists, have in common; empty when they
- * differ. */
-static struct str same_length(const struct fields *fields)
-{
-    struct str same = {NULL, 0};
-    const struct field *f = NULL;
-    while ((f = fields_find(fields, FIELD_CONTENT_LENGTH, f)) != NULL) {
-        struct str list = f->value;
-        for (bool more = true; more;) {
-            size_t comma = str_find(list, ',');
-            struct str item = str_trim(str_make(list.p, comma));
-            if (same.p != NULL && !str_eq(item, same))
-                return STR("");
-            same = item;
-            more = comma < list.len;
-            list = str_from_byte(list, more ? comma + 1 : comma);
-        }
-    }
-    return same;
-}
-
-static bool choose_length(struct h1_body *b, const struct h1_head *head, struct h1_error *e)
-{
-    const struct field *first = fields_find(&head->fields, FIELD_CONTENT_LENGTH, NULL);
-    struct str length = b->lenient ? same_length(&head->fields) : first->value;
-    bool is_twice = fields_find(&head->fields, FIELD_CONTENT_LENGTH, first) != NULL;
-    if (is_twice && !b->lenient)
-        return refuse(e, FAULT_BAD_REQUEST, "Content-Length twice");
-    if (length.len == 0 && first->value.len > 0)
-        return refuse(e, FAULT_BAD_REQUEST, "Content-Length with different values");
-    /* Half of the range, so that a sum of it and something small cannot overflow anywhere. */
-    if (!str_to_u64(length, &b->length) || b->length > INT64_MAX)
-        return refuse(e, FAULT_BAD_REQUEST, "a Content-Length that is not a plain number");
-    b->framing = H1_FRAMING_LENGTH;
-    b->left = b->length;
-    return true;
-}
-
-/* Transfer-Encoding says nothing: it is there once, with the coding that changes nothing. */
-static bool is_identity(const struct fields *fields)
-{
-    const struct field *te = fields_find(fields, FIELD_TRANSFER_ENCODING, NULL);
-    return te != NULL && str_ieq(te->value, STR("identity")) &&
-           fields_find(fields, FIELD_TRANSFER_ENCODING, te) == NULL;
-}
-
-/* What requests and responses have in common; OTHERWISE is the framing when no field tells. */
-static bool choose(struct h1_body *b, const struct h1_head *head, enum h1_framing otherwise,
-                   bool lenient, struct h1_error *e)
-{
-    *b = (struct h1_body){.framing = otherwise,
-                          .lenient = lenient,
-                          .max_trailer = MAX_TRAILER,
-                          .fault = FAULT_BAD_REQUEST};
-    if (fields_has(&head->fields, FIELD_TRANSFER_ENCODING) &&
-        !(lenient && is_identity(&head->fields)))
-        return choose_chunked(b, head, e);
-    if (fields_has(&head->fields, FIELD_CONTENT_LENGTH))
-        return choose_length(b, head, e);
-    return true;
-}
-
-/* One Content-Length, one number, and no "identity" are left: what goes on is strict. */
-static void tidy(struct fields *fields)
-{
-    const struct field *length = fields_find(fields, FIELD_CONTENT_LENGTH, NULL);
-    if (length != NULL)
-        fields_set(fields, FIELD_CONTENT_LENGTH, length->name, same_length(fields));
-    if (is_identity(fields))
-        fields_remove(fields, FIELD_TRANSFER_ENCODING);
-}
-
-bool h1_body_of_request(struct h1_body *b, const struct h1_head *head, struct h1_error *e)
-{
-    return choose(b, head, H1_FRAMING_NONE, false, e);
-}
-
-bool h1_body_of_response(struct h1_body *b, struct h1_head *head, enum method_id method,
-                         bool lenient, struct h1_error *e)
-{
-    bool is_tunnel = method == METHOD_CONNECT && head->status / 100 == 2;
-    if (head->status < 200 || head->status == 204 || is_tunnel) {
-        *b = (struct h1_body){.framing = H1_FRAMING_NONE};
-        return true;
-    }
-    if (!choose(b, head, H1_FRAMING_CLOSE, lenient, e)) {
-        struct h1_body loose;
-        struct h1_error other;
-        e->code = FAULT_UP_PROTOCOL;
-        e->lenient_takes = !lenient && choose(&loose, head, H1_FRAMING_CLOSE, true, &other);
-        return false;
-    }
-    if (lenient)
-        tidy(&head->fields);
-    b->fault = FAULT_UP_PROTOCOL;
-    /* Their fields tell of the body that a GET would have had. */
-    if (method == METHOD_HEAD || head->status == 304)
-        b->framing = H1_FRAMING_NONE;
-    return true;
-}
-
-static bool fail(struct h1_body *b, const char *reason)
-{
-    return refuse(&b->error, b->fault, reason);
-}
-
 /* What has come is taken from old origins only. */
-static bool take_old(struct h1_body *b, const char *reason)
+static bool body_take_old(struct h1_body *b, const char *reason)
 {
     if (b->lenient)
         return true;
-    fail(b, reason);
+    body_fail(b, reason);
     b->error.lenient_takes = true;
     return false;
 }
@@ -218,12 +67,12 @@ static unsigned hex_value(char c)
 }
 
 /* A byte of the size. */
-static bool take_digit(struct h1_body *b, char c)
+static bool body_take_digit(struct h1_body *b, char c)
 {
     if (b->line == MAX_DIGITS)
-        return fail(b, "a chunk size of more than 16 digits");
+        return body_fail(b, "a chunk size of more than 16 digits");
     if (b->left > INT64_MAX >> 4)
-        return fail(b, "a chunk size of 2^63 or more");
+        return body_fail(b, "a chunk size of 2^63 or more");
     b->left = b->left << 4 | hex_value(c);
     b->line++;
     b->state = CHUNK_DIGITS;
@@ -235,7 +84,7 @@ static bool take_digit(struct h1_body *b, char c)
 static bool take_extension(struct h1_body *b, enum chunk_state next)
 {
     if (++b->line > MAX_LINE || ++b->overhead > MAX_OVERHEAD)
-        return fail(b, "chunk extensions of more bytes than are taken");
+        return body_fail(b, "chunk extensions of more bytes than are taken");
     b->state = next;
     return true;
 }
@@ -264,23 +113,18 @@ static bool begin_chunk(struct h1_body *b)
     return go(b, b->left > 0 ? CHUNK_DATA : CHUNK_LAST);
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 static bool step_extension(struct h1_body *b, char c)
 {
     b->ext = chunk_ext_next(b->ext, c);
     switch (b->ext) {
     case CHUNK_EXT_BAD:
         if (c != '\r' && c != '\n' && !chars_is(c, CHAR_VALUE))
-            return fail(b, "a control byte in a chunk extension");
-        return fail(b, "a chunk extension that is neither NAME nor NAME=VALUE");
+            return body_fail(b, "a control byte in a chunk extension");
+        return body_fail(b, "a chunk extension that is neither NAME nor NAME=VALUE");
     case CHUNK_EXT_DONE:
         if (c == '\r')
             return go(b, CHUNK_SIZE_LF);
-        return take_old(b, "a bare LF behind a chunk extension") && begin_chunk(b);
+        return body_take_old(b, "a bare LF behind a chunk extension") && begin_chunk(b);
     default:
         return take_extension(b, CHUNK_EXTENSION);
     }
@@ -314,61 +158,61 @@ static bool begin_trailer(struct h1_body *b, char c)
 }
 
 /* One byte of what frames the data: the whole grammar but the inside of a trailer section. */
-static bool step(struct h1_body *b, char c)
+static bool body_step(struct h1_body *b, char c)
 {
     switch (b->state) {
     case CHUNK_SIZE:
         if (chars_is(c, CHAR_HEX))
-            return take_digit(b, c);
-        return fail(b, "a chunk size that does not begin with a hexadecimal digit");
+            return body_take_digit(b, c);
+        return body_fail(b, "a chunk size that does not begin with a hexadecimal digit");
     case CHUNK_DIGITS:
         if (chars_is(c, CHAR_HEX))
-            return take_digit(b, c);
+            return body_take_digit(b, c);
         if (c == '\r')
             return go(b, CHUNK_SIZE_LF);
-        if (is_blank(c))
+        if (str_is_blank(c))
             return take_blank(b);
         if (c == ';')
             return begin_extension(b);
         if (c == '\n')
-            return take_old(b, "a bare LF behind a chunk size") && begin_chunk(b);
-        return fail(b, "a byte in a chunk size that may not be there");
+            return body_take_old(b, "a bare LF behind a chunk size") && begin_chunk(b);
+        return body_fail(b, "a byte in a chunk size that may not be there");
     case CHUNK_BWS:
-        if (is_blank(c))
+        if (str_is_blank(c))
             return take_blank(b);
         if (c == ';')
             return begin_extension(b);
         if (c == '\r')
             return go(b, CHUNK_PADDED_LF);
         if (c != '\n')
-            return fail(b, "white space in a chunk size");
-        return take_old(b, "white space behind a chunk size") && begin_chunk(b);
+            return body_fail(b, "white space in a chunk size");
+        return body_take_old(b, "white space behind a chunk size") && begin_chunk(b);
     case CHUNK_EXTENSION:
         return step_extension(b, c);
     case CHUNK_PADDED_LF:
         if (c != '\n')
-            return fail(b, "a bare CR behind a chunk size");
-        return take_old(b, "white space behind a chunk size") && begin_chunk(b);
+            return body_fail(b, "a bare CR behind a chunk size");
+        return body_take_old(b, "white space behind a chunk size") && begin_chunk(b);
     case CHUNK_SIZE_LF:
-        return c == '\n' ? begin_chunk(b) : fail(b, "a bare CR behind a chunk size");
+        return c == '\n' ? begin_chunk(b) : body_fail(b, "a bare CR behind a chunk size");
     case CHUNK_DATA_EOL:
         if (c == '\r')
             return go(b, CHUNK_DATA_LF);
         if (c == '\n')
-            return take_old(b, "a bare LF behind a chunk") && go(b, CHUNK_SIZE);
-        return fail(b, "a chunk that is longer than its size");
+            return body_take_old(b, "a bare LF behind a chunk") && go(b, CHUNK_SIZE);
+        return body_fail(b, "a chunk that is longer than its size");
     case CHUNK_DATA_LF:
-        return c == '\n' ? go(b, CHUNK_SIZE) : fail(b, "a bare CR behind a chunk");
+        return c == '\n' ? go(b, CHUNK_SIZE) : body_fail(b, "a bare CR behind a chunk");
     case CHUNK_LAST:
         if (c == '\r')
             return go(b, CHUNK_LAST_LF);
         if (c == '\n')
-            return take_old(b, "a bare LF behind the last chunk") && go(b, CHUNK_DONE);
+            return body_take_old(b, "a bare LF behind the last chunk") && go(b, CHUNK_DONE);
         return begin_trailer(b, c);
     case CHUNK_LAST_LF:
-        return c == '\n' ? go(b, CHUNK_DONE) : fail(b, "a bare CR behind the last chunk");
+        return c == '\n' ? go(b, CHUNK_DONE) : body_fail(b, "a bare CR behind the last chunk");
     default:
-        return fail(b, "a byte behind the end of the body");
+        return body_fail(b, "a byte behind the end of the body");
     }
 }
 
@@ -394,7 +238,7 @@ static size_t take_trailer(struct h1_body *b, const char *p, size_t n)
     const char *lf = memchr(p, '\n', n);
     size_t len = lf == NULL ? n : (size_t)(lf - p) + 1;
     if (len > b->max_trailer - b->trailer_len) {
-        fail(b, "a trailer section of more bytes than are taken");
+        body_fail(b, "a trailer section of more bytes than are taken");
         return 0;
     }
     keep_trailer(b, p, len);
@@ -429,7 +273,8 @@ static ssize_t feed_chunked(struct h1_body *b, const char *p, size_t n, struct s
                 b->state = CHUNK_DATA_EOL;
             break;
         }
-        size_t used = b->state == CHUNK_TRAILER ? take_trailer(b, p + i, n - i) : step(b, p[i]);
+        size_t used =
+            b->state == CHUNK_TRAILER ? take_trailer(b, p + i, n - i) : body_step(b, p[i]);
         if (used == 0) {
             b->error.pos = i;
             return -1;

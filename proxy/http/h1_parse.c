@@ -36,17 +36,17 @@ struct parser {
     struct h1_error *e;
 };
 
-static bool fail(struct parser *s, const char *reason)
+static bool parse_fail(struct parser *s, const char *reason)
 {
     *s->e = (struct h1_error){s->code, reason, (size_t)(s->p - s->start), s->lenient_takes};
     return false;
 }
 
 /* What is at the next byte is taken from old origins only. */
-static bool take_old(struct parser *s, const char *reason)
+static bool parse_take_old(struct parser *s, const char *reason)
 {
     s->lenient_takes = s->lenient < LENIENT_FULL;
-    return s->lenient_takes ? fail(s, reason) : true;
+    return s->lenient_takes ? parse_fail(s, reason) : true;
 }
 
 /* Fails at the next byte: says what it is when it may be nowhere, else OTHERWISE. */
@@ -54,14 +54,14 @@ static bool fail_byte(struct parser *s, const char *otherwise)
 {
     uint8_t c = (uint8_t)*s->p;
     if (c == '\r' && s->p[1] != '\n')
-        return fail(s, "a bare CR in the head");
+        return parse_fail(s, "a bare CR in the head");
     if (c == '\n' && !s->lenient && (s->p == s->start || s->p[-1] != '\r'))
-        return fail(s, "a bare LF in the head");
+        return parse_fail(s, "a bare LF in the head");
     if (c == '\0')
-        return fail(s, "a NUL byte in the head");
+        return parse_fail(s, "a NUL byte in the head");
     if ((c < ' ' && c != '\t' && c != '\r' && c != '\n') || c == 0x7f)
-        return fail(s, "a control byte in the head");
-    return fail(s, otherwise);
+        return parse_fail(s, "a control byte in the head");
+    return parse_fail(s, otherwise);
 }
 
 static bool fail_eol(struct parser *s, const char *otherwise)
@@ -106,20 +106,15 @@ static const char *value_end(const char *p, const char *end)
     return p;
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 /* The name ends where no colon is, nor blanks before one. */
-static bool fail_name(struct parser *s, bool is_empty)
+static bool parse_fail_name(struct parser *s, bool is_empty)
 {
-    if (is_empty && is_blank(*s->p))
-        return fail(s, "a folded line or white space before a field name");
+    if (is_empty && str_is_blank(*s->p))
+        return parse_fail(s, "a folded line or white space before a field name");
     if (is_empty && *s->p == ':')
-        return fail(s, "an empty field name");
-    if (is_blank(*s->p))
-        return fail(s, "white space in a field name");
+        return parse_fail(s, "an empty field name");
+    if (str_is_blank(*s->p))
+        return parse_fail(s, "white space in a field name");
     if (*s->p == '\r' || *s->p == '\n')
         return fail_byte(s, "a field line without a colon");
     return fail_byte(s, "a byte in a field name that may not be there");
@@ -129,11 +124,11 @@ static bool fail_name(struct parser *s, bool is_empty)
 static bool pass_blanks(struct parser *s, size_t name_len)
 {
     const char *colon = s->p;
-    while (is_blank(*colon))
+    while (str_is_blank(*colon))
         colon++;
     if (name_len == 0 || colon == s->p || *colon != ':')
-        return fail_name(s, name_len == 0);
-    if (!take_old(s, "white space before the colon of a field"))
+        return parse_fail_name(s, name_len == 0);
+    if (!parse_take_old(s, "white space before the colon of a field"))
         return false;
     s->p = colon;
     return true;
@@ -141,7 +136,7 @@ static bool pass_blanks(struct parser *s, size_t name_len)
 
 static bool is_folded(const struct parser *s)
 {
-    return s->p < s->end && is_blank(*s->p);
+    return s->p < s->end && str_is_blank(*s->p);
 }
 
 static const char BAD_VALUE[] = "a byte in a field value that may not be there";
@@ -175,11 +170,11 @@ static bool parse_folds(struct parser *s, struct fields *fields)
     const char *start = s->p;
     size_t len;
     if (f->id == FIELD_CONTENT_LENGTH || f->id == FIELD_TRANSFER_ENCODING)
-        return fail(s, "a folded Content-Length or Transfer-Encoding");
+        return parse_fail(s, "a folded Content-Length or Transfer-Encoding");
     if (!read_folds(s, NULL, &len))
         return false;
     s->p = start;
-    if (!take_old(s, "a folded line or white space before a field name"))
+    if (!parse_take_old(s, "a folded line or white space before a field name"))
         return false;
     char *joined = arena_alloc(fields->arena, f->value.len + len);
     memcpy(joined, f->value.p, f->value.len);
@@ -195,17 +190,17 @@ static bool parse_field(struct parser *s, struct fields *fields)
     while (chars_is(*s->p, CHAR_TOKEN))
         s->p++;
     size_t name_len = (size_t)(s->p - name);
-    if (name_len == 0 && fields->n > 0 && is_blank(*s->p))
+    if (name_len == 0 && fields->n > 0 && str_is_blank(*s->p))
         return parse_folds(s, fields);
     if ((*s->p != ':' || name_len == 0) && !pass_blanks(s, name_len))
         return false;
     s->p++;
-    while (is_blank(*s->p))
+    while (str_is_blank(*s->p))
         s->p++;
     const char *value = s->p;
     s->p = value_end(value, s->end);
     const char *last = s->p;
-    while (last > value && is_blank(last[-1]))
+    while (last > value && str_is_blank(last[-1]))
         last--;
     if (!parse_eol(s, BAD_VALUE))
         return false;
@@ -220,17 +215,17 @@ static bool parse_field_section(struct parser *s, struct fields *fields)
         if (*s->p == '\r' || *s->p == '\n') {
             if (!parse_eol(s, "a bare CR in the head"))
                 return false;
-            return s->p == s->end ? true : fail(s, "bytes behind the empty line");
+            return s->p == s->end ? true : parse_fail(s, "bytes behind the empty line");
         }
         if (fields->n >= H1_MAX_FIELDS) {
             if (s->code == FAULT_BAD_REQUEST)
                 s->code = FAULT_HEAD_TOO_LARGE;
-            return fail(s, "more fields than are taken");
+            return parse_fail(s, "more fields than are taken");
         }
         if (!parse_field(s, fields))
             return false;
     }
-    return fail(s, "no empty line at the end of the head");
+    return parse_fail(s, "no empty line at the end of the head");
 }
 
 static bool parse_version(struct parser *s, uint8_t *minor)
@@ -241,7 +236,7 @@ static bool parse_version(struct parser *s, uint8_t *minor)
     if (s->p[5] != '1') {
         if (s->code == FAULT_BAD_REQUEST)
             s->code = FAULT_VERSION;
-        return fail(s, "an HTTP version other than 1.0 and 1.1");
+        return parse_fail(s, "an HTTP version other than 1.0 and 1.1");
     }
     *minor = s->p[7] != '0';
     s->p += 8;
@@ -263,7 +258,7 @@ static bool parse_request_line(struct parser *s, struct h1_head *head)
     if (*s->p != ' ')
         return fail_byte(s, "a request line without HTTP version");
     if (head->target.len == 0)
-        return fail(s, "more than one space in the request line");
+        return parse_fail(s, "more than one space in the request line");
     s->p++;
     return parse_version(s, &head->minor) && parse_eol(s, "bytes behind the HTTP version");
 }
@@ -290,11 +285,12 @@ static bool parse_status_line(struct parser *s, struct h1_head *head)
 }
 
 /* Ready to parse N bytes; false when they cannot be a head. */
-static bool begin(struct parser *s, const char *p, size_t n)
+static bool parse_begin(struct parser *s, const char *p, size_t n)
 {
     s->p = s->start = p;
     s->end = p + n;
-    return n > 0 && p[n - 1] == '\n' ? true : fail(s, "a head that does not end in a line end");
+    return n > 0 && p[n - 1] == '\n' ? true
+                                     : parse_fail(s, "a head that does not end in a line end");
 }
 
 bool h1_parse_request(struct h1_head *head, const char *p, size_t n, bool lenient,
@@ -302,7 +298,7 @@ bool h1_parse_request(struct h1_head *head, const char *p, size_t n, bool lenien
 {
     struct parser s = {
         .lenient = lenient ? LENIENT_LF : LENIENT_NOT, .code = FAULT_BAD_REQUEST, .e = e};
-    return begin(&s, p, n) && parse_request_line(&s, head) &&
+    return parse_begin(&s, p, n) && parse_request_line(&s, head) &&
            parse_field_section(&s, &head->fields);
 }
 
@@ -311,7 +307,15 @@ bool h1_parse_response(struct h1_head *head, const char *p, size_t n, bool lenie
 {
     struct parser s = {
         .lenient = lenient ? LENIENT_FULL : LENIENT_NOT, .code = FAULT_UP_PROTOCOL, .e = e};
-    return begin(&s, p, n) && parse_status_line(&s, head) && parse_field_section(&s, &head->fields);
+    return parse_begin(&s, p, n) && parse_status_line(&s, head) &&
+           parse_field_section(&s, &head->fields);
+}
+
+void h1_request_fault(struct fault *f, const struct h1_error *e)
+{
+    const char *head = e->code == FAULT_BAD_REQUEST ? "is not valid HTTP:" : "has";
+    fault_set(f, e->code, "the request %s %s", head, e->reason);
+    f->phrase = e->reason;
 }
 
 bool h1_parse_fields(struct fields *fields, const char *p, size_t n, bool lenient,
@@ -319,7 +323,7 @@ bool h1_parse_fields(struct fields *fields, const char *p, size_t n, bool lenien
 {
     struct parser s = {
         .lenient = lenient ? LENIENT_FULL : LENIENT_NOT, .code = FAULT_BAD_REQUEST, .e = e};
-    return begin(&s, p, n) && parse_field_section(&s, fields);
+    return parse_begin(&s, p, n) && parse_field_section(&s, fields);
 }
 
 /* The bytes of an empty line at P: 1 or 2; 0 when there is none, -1 when more bytes are needed to

@@ -21,7 +21,7 @@ struct h1_head {
 struct h1_error {
     enum fault_code
         code; /* request: _BAD_REQUEST, _VERSION, _HEAD_TOO_LARGE; response: _UP_PROTOCOL */
-    const char *reason; /* a static phrase: "a bare LF in the head" */
+    const char *reason; /* what is bad, a static phrase: "a bare LF in the head" */
     size_t pos;         /* of the byte at fault */
     bool lenient_takes; /* of a response: a lenient reader goes on behind it */
 };
@@ -47,6 +47,10 @@ MUST_CHECK bool h1_parse_request(struct h1_head *head, const char *p, size_t n, 
                                  struct h1_error *e);
 MUST_CHECK bool h1_parse_response(struct h1_head *head, const char *p, size_t n, bool lenient,
                                   struct h1_error *e);
+
+/* What E says of a request, as a clause that is told: "the request is not valid HTTP: a bare LF in
+ * the head". Its reason is the phrase. */
+void h1_request_fault(struct fault *f, const struct h1_error *e);
 
 /* Only field lines and the empty line (trailer section, §7.1.2). LENIENT as of a response. */
 MUST_CHECK bool h1_parse_fields(struct fields *fields, const char *p, size_t n, bool lenient,

@@ -21,19 +21,19 @@ struct writer {
     bool has_framing; /* it was written */
 };
 
-static inline void put(struct writer *w, struct str s)
+static inline void h1_put(struct writer *w, struct str s)
 {
     if (s.len > 0)
         memcpy(w->p, s.p, s.len);
     w->p += s.len;
 }
 
-static inline void put_field(struct writer *w, struct str name, struct str value)
+static inline void h1_put_field(struct writer *w, struct str name, struct str value)
 {
-    put(w, name);
-    put(w, STR(": "));
-    put(w, value);
-    put(w, STR("\r\n"));
+    h1_put(w, name);
+    h1_put(w, STR(": "));
+    h1_put(w, value);
+    h1_put(w, STR("\r\n"));
 }
 
 /* The framing field; OLD (may be NULL) is the one it replaces, whose name keeps its case. */
@@ -44,18 +44,18 @@ static void put_framing(struct writer *w, const struct field *old)
         return;
     w->has_framing = true;
     if (w->out->framing == H1_FRAMING_LENGTH) {
-        put(w, id == FIELD_CONTENT_LENGTH ? old->name : STR("Content-Length"));
-        put(w, STR(": "));
+        h1_put(w, id == FIELD_CONTENT_LENGTH ? old->name : STR("Content-Length"));
+        h1_put(w, STR(": "));
         w->p += str_put_u64(w->p, w->out->length);
-        put(w, STR("\r\n"));
+        h1_put(w, STR("\r\n"));
     } else if (w->out->framing == H1_FRAMING_CHUNKED) {
-        put_field(w, id == FIELD_TRANSFER_ENCODING ? old->name : STR("Transfer-Encoding"),
-                  STR("chunked"));
+        h1_put_field(w, id == FIELD_TRANSFER_ENCODING ? old->name : STR("Transfer-Encoding"),
+                     STR("chunked"));
     }
 }
 
 /* Fields as they are, but those that OUT or HOST (p = NULL: none) stands for. */
-static void put_fields(struct writer *w, const struct fields *fields, struct str host)
+static void h1_put_fields(struct writer *w, const struct fields *fields, struct str host)
 {
     uint64_t special = connection_fields | framing_fields;
     bool has_host = host.p == NULL;
@@ -66,15 +66,15 @@ static void put_fields(struct writer *w, const struct fields *fields, struct str
         if (f->name.p == NULL || (BIT(f->id) & connection_fields) != 0)
             continue;
         if ((BIT(f->id) & special) == 0) {
-            put_field(w, f->name, f->value);
+            h1_put_field(w, f->name, f->value);
         } else if (f->id == FIELD_HOST) {
             if (!has_host)
-                put_field(w, f->name, host);
+                h1_put_field(w, f->name, host);
             has_host = true;
         } else if (!w->out->omit_framing) {
             put_framing(w, f);
         } else if (f->id == FIELD_CONTENT_LENGTH || !w->out->peer_is_1_0) {
-            put_field(w, f->name, f->value);
+            h1_put_field(w, f->name, f->value);
         }
     }
 }
@@ -93,16 +93,16 @@ static void put_end(struct writer *w)
     else if (out->peer_is_1_0)
         options[n++] = STR("keep-alive");
     if (out->te_trailers) {
-        put(w, STR("TE: trailers\r\n"));
+        h1_put(w, STR("TE: trailers\r\n"));
         options[n++] = STR("TE");
     }
     if (n > 0)
-        put(w, STR("Connection: "));
+        h1_put(w, STR("Connection: "));
     for (unsigned i = 0; i < n; i++) {
-        put(w, options[i]);
-        put(w, i + 1 < n ? STR(", ") : STR("\r\n"));
+        h1_put(w, options[i]);
+        h1_put(w, i + 1 < n ? STR(", ") : STR("\r\n"));
     }
-    put(w, STR("\r\n"));
+    h1_put(w, STR("\r\n"));
 }
 
 static size_t fields_size(const struct fields *fields)
@@ -128,13 +128,13 @@ size_t h1_write_request(char *dst, const struct h1_start *start, const struct fi
 {
     struct writer w = {.p = dst, .out = out};
     assert(start->host.len <= H1_HOST_MAX);
-    put(&w, start->method);
-    put(&w, STR(" "));
-    put(&w, start->target);
-    put(&w, STR(" HTTP/1.1\r\n"));
+    h1_put(&w, start->method);
+    h1_put(&w, STR(" "));
+    h1_put(&w, start->target);
+    h1_put(&w, STR(" HTTP/1.1\r\n"));
     if (fields_find(fields, FIELD_HOST, NULL) == NULL)
-        put_field(&w, STR("Host"), start->host);
-    put_fields(&w, fields, start->host.p == NULL ? STR("") : start->host);
+        h1_put_field(&w, STR("Host"), start->host);
+    h1_put_fields(&w, fields, start->host.p == NULL ? STR("") : start->host);
     put_end(&w);
     return (size_t)(w.p - dst);
 }
@@ -143,14 +143,14 @@ size_t h1_write_response(char *dst, unsigned status, struct str reason, const st
                          const struct h1_out *out)
 {
     struct writer w = {.p = dst, .out = out};
-    put(&w, STR("HTTP/1.1 "));
+    h1_put(&w, STR("HTTP/1.1 "));
     *w.p++ = (char)('0' + status / 100 % 10);
     *w.p++ = (char)('0' + status / 10 % 10);
     *w.p++ = (char)('0' + status % 10);
     *w.p++ = ' ';
-    put(&w, reason);
-    put(&w, STR("\r\n"));
-    put_fields(&w, fields, str_make(NULL, 0));
+    h1_put(&w, reason);
+    h1_put(&w, STR("\r\n"));
+    h1_put_fields(&w, fields, str_make(NULL, 0));
     put_end(&w);
     return (size_t)(w.p - dst);
 }
@@ -170,12 +170,12 @@ size_t h1_trailers_size(const struct fields *trailers)
 size_t h1_write_trailers(char *dst, const struct fields *trailers)
 {
     struct writer w = {.p = dst};
-    put(&w, STR("0\r\n"));
+    h1_put(&w, STR("0\r\n"));
     for (unsigned i = 0; trailers != NULL && i < trailers->n; i++) {
         if (trailers->v[i].name.p != NULL)
-            put_field(&w, trailers->v[i].name, trailers->v[i].value);
+            h1_put_field(&w, trailers->v[i].name, trailers->v[i].value);
     }
-    put(&w, STR("\r\n"));
+    h1_put(&w, STR("\r\n"));
     return (size_t)(w.p - dst);
 }
 

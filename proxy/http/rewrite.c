@@ -80,7 +80,7 @@ static bool next_raw(struct str *rest, char separator, struct str *part)
 
 static size_t skip_blanks(struct str s, size_t i)
 {
-    while (i < s.len && (s.p[i] == ' ' || s.p[i] == '\t'))
+    while (i < s.len && str_is_blank(s.p[i]))
         i++;
     return i;
 }

@@ -7,7 +7,7 @@
 #include "http/uri.h"
 
 /* PARTS one behind the other, in ARENA. */
-static struct str join(struct arena *arena, const struct str *parts, size_t n)
+static struct str url_join(struct arena *arena, const struct str *parts, size_t n)
 {
     size_t len = 0;
     for (size_t i = 0; i < n; i++)
@@ -22,9 +22,9 @@ static struct str join(struct arena *arena, const struct str *parts, size_t n)
     return str_make(p, len);
 }
 
-#define JOIN(arena, ...)                           \
-    join(arena, (const struct str[]){__VA_ARGS__}, \
-         sizeof((const struct str[]){__VA_ARGS__}) / sizeof(struct str))
+#define JOIN(arena, ...)                               \
+    url_join(arena, (const struct str[]){__VA_ARGS__}, \
+             sizeof((const struct str[]){__VA_ARGS__}) / sizeof(struct str))
 
 /* The port that http://HOST:PORT leads to when no rule names another. */
 static uint16_t reached_port(uint16_t port)
@@ -71,7 +71,7 @@ static bool is_absolute_path(struct str url)
     return url.len > 0 && url.p[0] == '/' && !(url.len > 1 && url.p[1] == '/');
 }
 
-/* `to` */
+/* Where a forward leads: its key `to`. */
 
 static enum uri_scheme to_scheme(const struct forward *f)
 {
@@ -94,7 +94,7 @@ static bool is_same_port(uint16_t a, uint16_t a_default, uint16_t b, uint16_t b_
 static bool is_self(const struct rewrite *r, struct arena *arena, const struct uri_ref *ref)
 {
     struct uri_host self;
-    /* A name is its spelling but for a dot and a port. */
+    /* Too long to be that host, a dot and a port: the cheap look first. */
     if (r->self.len > 0 && r->self.p[0] != '[' &&
         r->self.len > ref->host.name.len + strlen(".:65535"))
         return false;

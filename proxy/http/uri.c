@@ -6,20 +6,13 @@
 
 #include "base/addr.h"
 #include "http/chars.h"
+#include "http/punycode.h"
 #include "http/userinfo.h"
 
-enum {
-    MAX_NAME = 255,     /* bytes of a host; H1_HOST_MAX leaves room for it */
-    MAX_PUNYCODE = 128, /* code points of a label that is converted for an error text */
-    PUNY_BASE = 36,
-    PUNY_TMIN = 1,
-    PUNY_TMAX = 26,
-    PUNY_SKEW = 38,
-    PUNY_DAMP = 700
-};
+enum { MAX_NAME = 255 }; /* bytes of a host; H1_HOST_MAX leaves room for it */
 
 /* WHY is NULL where nobody reads the sentence. */
-static bool fail(const char **why, const char *sentence)
+static bool uri_fail(const char **why, const char *sentence)
 {
     if (why != NULL)
         *why = sentence;
@@ -37,7 +30,7 @@ static bool all_of(struct str s, unsigned classes)
 
 /* The host has a byte that no reg-name may have: says which name was meant when it is an
  * international one. */
-static bool fail_name(struct str name, struct arena *arena, const char **why)
+static bool uri_fail_name(struct str name, struct arena *arena, const char **why)
 {
     char ascii[MAX_NAME + 1], shown[MAX_NAME + 1];
     bool is_ascii = true;
@@ -45,12 +38,12 @@ static bool fail_name(struct str name, struct arena *arena, const char **why)
         return false;
     for (size_t i = 0; i < name.len; i++)
         is_ascii = is_ascii && (uint8_t)name.p[i] < 0x80;
-    if (!is_ascii && uri_punycode(ascii, sizeof(ascii), name)) {
+    if (!is_ascii && punycode_of_host(ascii, sizeof(ascii), name)) {
         str_escape(shown, sizeof(shown), str_from(ascii));
-        *why = arena_printf(arena, "The host must be written in ASCII: %s.", shown).p;
+        *why = arena_printf(arena, "the host must be written in ASCII: %s", shown).p;
     } else {
         str_escape(shown, sizeof(shown), name);
-        *why = arena_printf(arena, "The host %s has a byte that no host name has.", shown).p;
+        *why = arena_printf(arena, "the host %s has a byte that no host name has", shown).p;
     }
     return false;
 }
@@ -69,7 +62,7 @@ static bool ends_in_number(struct str name)
 }
 
 /* NAME in lower case: itself when it is. */
-static struct str lower(struct arena *arena, struct str name)
+static struct str uri_lower(struct arena *arena, struct str name)
 {
     for (size_t i = 0; i < name.len; i++) {
         if (name.p[i] >= 'A' && name.p[i] <= 'Z')
@@ -81,22 +74,22 @@ static struct str lower(struct arena *arena, struct str name)
 static bool parse_name(struct uri_host *h, struct arena *arena, struct str name, const char **why)
 {
     if (!all_of(name, CHAR_HOST))
-        return fail_name(name, arena, why);
+        return uri_fail_name(name, arena, why);
     h->is_rooted = name.len > 0 && name.p[name.len - 1] == '.';
     if (h->is_rooted)
         name.len--;
     if (name.len == 0)
-        return fail(why, "The host is empty.");
+        return uri_fail(why, "the host is empty");
     if (name.p[name.len - 1] == '.')
-        return fail(why, "The host ends in more than one dot.");
+        return uri_fail(why, "the host ends in more than one dot");
     if (name.len > MAX_NAME)
-        return fail(why, "The host name is longer than 255 bytes.");
+        return uri_fail(why, "the host name is longer than 255 bytes");
     struct addr addr;
-    h->name = lower(arena, name);
+    h->name = uri_lower(arena, name);
     h->is_ip = ends_in_number(name);
     h->is_rooted = h->is_rooted && !h->is_ip;
     if (h->is_ip && !addr_parse_ip(&addr, name, 0))
-        return fail(why, "The host is a number but no IPv4 address of four decimal parts.");
+        return uri_fail(why, "the host is a number but no IPv4 address of four decimal parts");
     return true;
 }
 
@@ -107,14 +100,14 @@ static bool parse_ip6(struct uri_host *h, struct arena *arena, struct str ip, co
     struct addr addr;
     char text[ADDR_TEXT];
     if (ip.len >= ADDR_TEXT || memchr(ip.p, ':', ip.len) == NULL || !addr_parse_ip(&addr, ip, 0))
-        return fail(why, "The host in brackets is no IPv6 address.");
+        return uri_fail(why, "the host in brackets is no IPv6 address");
     struct str name = str_from(addr_print_ip(&addr, text));
     h->name = str_eq(name, ip) ? ip : arena_dup(arena, name);
     h->is_ip = h->is_ip6 = true;
     return true;
 }
 
-static const char bad_port[] = "The port is not a number from 1 to 65535.";
+static const char bad_port[] = "the port is not a number from 1 to 65535";
 
 /* ":8443", ":" or nothing. */
 static bool parse_port(struct uri_host *h, struct str rest, const char **why)
@@ -123,11 +116,11 @@ static bool parse_port(struct uri_host *h, struct str rest, const char **why)
     if (rest.len == 0)
         return true;
     if (rest.p[0] != ':')
-        return fail(why, "There are bytes behind the bracket of the host.");
+        return uri_fail(why, "there are bytes behind the bracket of the host");
     if (rest.len == 1)
         return true;
     if (!str_to_u64(str_from_byte(rest, 1), &port) || port == 0 || port > UINT16_MAX)
-        return fail(why, bad_port);
+        return uri_fail(why, bad_port);
     h->port = (uint16_t)port;
     return true;
 }
@@ -136,11 +129,11 @@ static bool parse_port(struct uri_host *h, struct str rest, const char **why)
 static bool parse_host(struct uri_host *h, struct arena *arena, struct str raw, const char **why)
 {
     if (raw.len == 0)
-        return fail(why, "The host is empty.");
+        return uri_fail(why, "the host is empty");
     if (raw.p[0] == '[') {
         size_t end = str_find(raw, ']');
         if (end == raw.len)
-            return fail(why, "The bracket of the IPv6 address is not closed.");
+            return uri_fail(why, "the bracket of the IPv6 address is not closed");
         return parse_ip6(h, arena, str_make(raw.p + 1, end - 1), why) &&
                parse_port(h, str_from_byte(raw, end + 1), why);
     }
@@ -153,8 +146,9 @@ bool uri_parse_host(struct uri_host *h, struct arena *arena, struct str raw, con
 {
     *h = (struct uri_host){.port = 0};
     if (str_find(raw, '@') < raw.len)
-        return fail(why, "There is user information before the host: credentials belong into an "
-                         "Authorization field.");
+        return uri_fail(why,
+                        "there is user information before the host: credentials belong into an "
+                        "Authorization field");
     return parse_host(h, arena, raw, why);
 }
 
@@ -218,13 +212,14 @@ static bool parse_authority(struct target *t, struct arena *arena, struct str au
     if (t->userinfo.p != NULL && !userinfo_check(t->userinfo, why))
         return false;
     if (t->userinfo.p != NULL && str_find(authority, '%') < authority.len)
-        return fail(why, "The host behind the user information has a percent sign in it: an @ in a "
-                         "password must be written as %40.");
+        return uri_fail(why,
+                        "the host behind the user information has a percent sign in it: an @ in a "
+                        "password must be written as %40");
     if (parse_host(&t->host, arena, authority, why))
         return true;
     if (*why == bad_port && str_find(rest, '@') < rest.len) /* wget undoes %2F */
-        *why = "The port is not a number from 1 to 65535; if a password stands before the host, a "
-               "slash in it must be written as %2F, a ? as %3F and a # as %23.";
+        *why = "the port is not a number from 1 to 65535; if a password stands before the host, a "
+               "slash in it must be written as %2F, a ? as %3F and a # as %23";
     return false;
 }
 
@@ -240,7 +235,7 @@ static bool parse_absolute(struct target *t, struct arena *arena, struct str raw
 {
     t->form = TARGET_ABSOLUTE;
     if (!take_scheme(&raw, &t->scheme_name))
-        return fail(why, "The request target is neither a path nor an absolute URL.");
+        return uri_fail(why, "the request target is neither a path nor an absolute URL");
     t->scheme = target_scheme(t->scheme_name);
     struct str rest = raw, authority = take_authority(&raw);
     if (t->scheme == SCHEME_OTHER) {
@@ -266,7 +261,7 @@ bool uri_parse_target(struct target *t, struct arena *arena, struct str raw, boo
         t->form = TARGET_AUTHORITY;
         if (!uri_parse_host(&t->host, arena, raw, why))
             return false;
-        return t->host.port != 0 ? true : fail(why, "CONNECT needs HOST:PORT as its target.");
+        return t->host.port != 0 ? true : uri_fail(why, "CONNECT needs HOST:PORT as its target");
     }
     if (str_eq(raw, STR("*"))) {
         t->form = TARGET_ASTERISK;
@@ -279,8 +274,9 @@ bool uri_parse_target(struct target *t, struct arena *arena, struct str raw, boo
     else if (!parse_absolute(t, arena, raw, why))
         return false;
     if (!all_of(raw, CHAR_TARGET))
-        return fail(why, "The request target has a byte that is not printable ASCII: it must be "
-                         "percent-encoded.");
+        return uri_fail(why,
+                        "the request target has a byte that is not printable ASCII: it must be "
+                        "percent-encoded");
     return true;
 }
 
@@ -395,126 +391,4 @@ bool uri_path_leaves_root(struct str path)
         path = str_from_byte(path, path.len > 0 && path.p[0] == '%' ? 3 : 1);
     }
     return false;
-}
-
-/* Takes one code point off S; false when it is not UTF-8. */
-static bool take_utf8(struct str *s, uint32_t *code)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    uint8_t c = (uint8_t)s->p[0];
-    size_t n = c < 0x80 ? 1 : c < 0xc0 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf8 ? 4 : 0;
-    if (n == 0 || n > s->len)
-        return false;
-    *code = n == 1 ? c : c & (0x7fu >> n);
-    for (size_t i = 1; i < n; i++) {
-        if (((uint8_t)s->p[i] & 0xc0) != 0x80)
-            return false;
-        *code = *code << 6 | ((uint8_t)s->p[i] & 0x3f);
-    }
-    *s = str_from_byte(*s, n);
-    return *code >= least[n] && *code <= 0x10ffff && (*code < 0xd800 || *code > 0xdfff);
-}
-
-/* Lower case of Latin-1, Greek and Cyrillic letters: enough for a hint. */
-static uint32_t lower_code(uint32_t c)
-{
-    if ((c >= 'A' && c <= 'Z') || (c >= 0xc0 && c <= 0xde && c != 0xd7) ||
-        (c >= 0x391 && c <= 0x3a9) || (c >= 0x410 && c <= 0x42f))
-        return c + 32;
-    return c >= 0x400 && c <= 0x40f ? c + 80 : c;
-}
-
-/* RFC 3492 §6.1. */
-static uint32_t adapt_bias(uint32_t delta, uint32_t points, bool is_first)
-{
-    uint32_t k = 0;
-    delta = is_first ? delta / PUNY_DAMP : delta / 2;
-    delta += delta / points;
-    for (; delta > (PUNY_BASE - PUNY_TMIN) * PUNY_TMAX / 2; k += PUNY_BASE)
-        delta /= PUNY_BASE - PUNY_TMIN;
-    return k + (PUNY_BASE - PUNY_TMIN + 1) * delta / (delta + PUNY_SKEW);
-}
-
-/* Writes DELTA as a generalized variable-length integer (§3.3); the bytes written, 0 when they do
- * not fit. */
-static size_t put_delta(char *dst, size_t cap, uint32_t delta, uint32_t bias)
-{
-    size_t n = 0;
-    for (uint32_t k = PUNY_BASE; n < cap; k += PUNY_BASE) {
-        uint32_t t = k <= bias ? PUNY_TMIN : k >= bias + PUNY_TMAX ? PUNY_TMAX : k - bias;
-        uint32_t digit = delta < t ? delta : t + (delta - t) % (PUNY_BASE - t);
-        dst[n++] = (char)(digit < 26 ? 'a' + digit : '0' + digit - 26);
-        if (delta < t)
-            return n;
-        delta = (delta - t) / (PUNY_BASE - t);
-    }
-    return 0;
-}
-
-/* The code points of a label as "xn--…" (§6.3); the bytes written, 0 when they do not fit. */
-static size_t put_label(char *dst, size_t cap, const uint32_t *v, uint32_t len)
-{
-    size_t n = 4;
-    uint32_t done = 0, basic, delta = 0, bias = 72, code = 0x80;
-    if (cap < n + len + 1)
-        return 0;
-    memcpy(dst, "xn--", 4);
-    for (uint32_t i = 0; i < len; i++) {
-        if (v[i] < 0x80)
-            dst[n++] = (char)v[i], done++;
-    }
-    basic = done;
-    if (basic > 0)
-        dst[n++] = '-';
-    for (; done < len; delta++, code++) {
-        uint32_t next = UINT32_MAX;
-        for (uint32_t i = 0; i < len; i++)
-            next = v[i] >= code && v[i] < next ? v[i] : next;
-        delta += (next - code) * (done + 1);
-        code = next;
-        for (uint32_t i = 0; i < len; i++) {
-            delta += v[i] < code;
-            if (v[i] != code)
-                continue;
-            size_t put = put_delta(dst + n, cap - n, delta, bias);
-            if (put == 0)
-                return 0;
-            n += put;
-            bias = adapt_bias(delta, done + 1, done == basic);
-            delta = 0;
-            done++;
-        }
-    }
-    return n;
-}
-
-bool uri_punycode(char *dst, size_t cap, struct str host)
-{
-    size_t n = 0;
-    while (host.len > 0) {
-        uint32_t v[MAX_PUNYCODE], len = 0;
-        bool is_ascii = true;
-        while (host.len > 0 && host.p[0] != '.') {
-            if (len == MAX_PUNYCODE || !take_utf8(&host, &v[len]))
-                return false;
-            v[len] = lower_code(v[len]);
-            is_ascii = is_ascii && v[len] < 0x80;
-            len++;
-        }
-        if (cap - n < len + 2)
-            return false;
-        for (uint32_t i = 0; is_ascii && i < len; i++)
-            dst[n + i] = (char)v[i];
-        size_t put = is_ascii ? len : put_label(dst + n, cap - n - 2, v, len);
-        if (put == 0 && len > 0)
-            return false;
-        n += put;
-        if (host.len > 0)
-            dst[n++] = '.';
-        host = str_from_byte(host, 1);
-    }
-    if (n == cap)
-        return false;
-    dst[n] = '\0';
-    return true;
 }

@@ -68,8 +68,4 @@ bool uri_is_own_name(struct str name);
  * a dot, "%2f", "%5c" and a backslash may be slashes, ";" may end a segment, slashes may merge. */
 bool uri_path_leaves_root(struct str path);
 
-/* The xn-- form of a host with UTF-8 bytes, for an error text; false when it is not UTF-8. CAP
- * bytes of room. */
-bool uri_punycode(char *dst, size_t cap, struct str host);
-
 #endif

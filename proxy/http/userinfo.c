@@ -16,7 +16,7 @@ struct str userinfo_take(struct str *authority)
 }
 
 /* The byte at the front of S, which has one, decoded; -1: a "%" without two digits. */
-static int take_byte(struct str *s)
+static int userinfo_take_byte(struct str *s)
 {
     uint64_t value;
     char c = s->p[0];
@@ -36,22 +36,22 @@ static const char *take_checked(struct str *s, bool is_name)
 {
     char raw = s->p[0];
     if (raw == '@')
-        return "The user information before the host has an @ in it, which must be written as %40.";
+        return "the user information before the host has an @ in it, which must be written as %40";
     if (raw == '\\')
-        return "The user information before the host has a backslash in it, which must be written "
-               "as %5C.";
+        return "the user information before the host has a backslash in it, which must be written "
+               "as %5C";
     if (!chars_is(raw, CHAR_TARGET))
-        return "The user information before the host has a byte in it that is not printable ASCII: "
-               "it must be percent-encoded.";
-    int c = take_byte(s);
+        return "the user information before the host has a byte in it that is not printable ASCII: "
+               "it must be percent-encoded";
+    int c = userinfo_take_byte(s);
     if (c < 0)
-        return "The user information before the host has a percent sign in it that no two "
-               "hexadecimal digits follow: it must be written as %25.";
+        return "the user information before the host has a percent sign in it that no two "
+               "hexadecimal digits follow: it must be written as %25";
     if (c < ' ' || c == 0x7f)
-        return "The user information before the host has a control byte in it.";
+        return "the user information before the host has a control byte in it";
     if (is_name && c == ':')
-        return "The user name before the host has a colon in it (%3A), which Basic credentials "
-               "cannot carry.";
+        return "the user name before the host has a colon in it (%3A), which Basic credentials "
+               "cannot carry";
     return NULL;
 }
 
@@ -60,7 +60,7 @@ bool userinfo_check(struct str raw, const char **why)
     bool is_name = true;
     *why = NULL;
     if (raw.len > USERINFO_MAX)
-        *why = "The user information before the host is longer than 8192 bytes.";
+        *why = "the user information before the host is longer than 8192 bytes";
     while (raw.len > 0 && *why == NULL) {
         bool is_colon = raw.p[0] == ':';
         *why = take_checked(&raw, is_name && !is_colon);
@@ -75,7 +75,7 @@ static struct str decode(struct arena *arena, struct str raw)
     char *text = arena_alloc(arena, raw.len + 1);
     size_t n = 0;
     while (raw.len > 0)
-        text[n++] = (char)take_byte(&raw);
+        text[n++] = (char)userinfo_take_byte(&raw);
     return str_make(text, n);
 }
 

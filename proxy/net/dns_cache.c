@@ -26,7 +26,7 @@ struct dns_record *dns_record_new(const struct addr *addrs, unsigned n)
     struct dns_record *r = xcalloc(1, sizeof(*r) + n * sizeof(r->addrs[0]));
     r->refs = 1;
     r->n = n;
-    r->kind = n > 0 ? DNS_FOUND : DNS_FAILED;
+    r->outcome = n > 0 ? DNS_FOUND : DNS_FAILED;
     if (addrs != NULL)
         memcpy(r->addrs, addrs, n * sizeof(r->addrs[0]));
     return r;
@@ -45,7 +45,7 @@ struct dns_record *dns_record_absent(struct str host)
 {
     struct dns_record *r = dns_record_fault(FAULT_DNS, "there is no such name in the DNS", host);
     r->fault->phrase = "No such host: %s";
-    r->kind = DNS_ABSENT;
+    r->outcome = DNS_ABSENT;
     return r;
 }
 
@@ -55,7 +55,7 @@ struct dns_record *dns_record_nodata(struct str host, int family)
         FAULT_DNS,
         family == AF_INET6 ? "the name has no IPv6 address" : "the name has no IPv4 address", host);
     r->fault->phrase = "No address of %s in the DNS";
-    r->kind = DNS_NODATA;
+    r->outcome = DNS_NODATA;
     return r;
 }
 
@@ -111,7 +111,7 @@ static unsigned addrs_of(const struct dns_pair *pair)
     return n;
 }
 
-static void drop(struct dns_cache *c, struct dns_cached *e)
+static void cache_drop(struct dns_cache *c, struct dns_cached *e)
 {
     HASH_DEL(c->table, e);
     list_remove(&e->link);
@@ -122,7 +122,7 @@ static void drop(struct dns_cache *c, struct dns_cached *e)
     c->n--;
 }
 
-static struct dns_cached *find(struct dns_cache *c, const struct dns_key *k)
+static struct dns_cached *cache_find(struct dns_cache *c, const struct dns_key *k)
 {
     struct dns_cached *e;
     HASH_FIND(hh, c->table, k->p, k->len, e);
@@ -131,24 +131,24 @@ static struct dns_cached *find(struct dns_cache *c, const struct dns_key *k)
 
 const struct dns_pair *dns_cache_get(struct dns_cache *c, const struct dns_key *k, int64_t now)
 {
-    struct dns_cached *e = find(c, k);
+    struct dns_cached *e = cache_find(c, k);
     if (e == NULL)
         return NULL;
     if (now < e->until)
         return &e->pair;
-    drop(c, e);
+    cache_drop(c, e);
     return NULL;
 }
 
 void dns_cache_put(struct dns_cache *c, const struct dns_key *k, const struct dns_pair *pair,
                    int64_t until)
 {
-    struct dns_cached *e = find(c, k);
+    struct dns_cached *e = cache_find(c, k);
     if (e != NULL)
-        drop(c, e);
+        cache_drop(c, e);
     unsigned n_addrs = addrs_of(pair);
     while (c->n >= NAMES_MAX || (c->n > 0 && c->n_addrs + n_addrs > ADDRS_MAX))
-        drop(c, container_of(list_first(&c->by_age), struct dns_cached, link));
+        cache_drop(c, container_of(list_first(&c->by_age), struct dns_cached, link));
     e = xcalloc(1, sizeof(*e));
     e->until = until;
     for (unsigned i = 0; i < DNS_FAMILIES; i++) {
@@ -166,5 +166,5 @@ void dns_cache_clear(struct dns_cache *c)
 {
     struct list *it;
     while ((it = list_first(&c->by_age)) != NULL)
-        drop(c, container_of(it, struct dns_cached, link));
+        cache_drop(c, container_of(it, struct dns_cached, link));
 }

@@ -10,7 +10,7 @@
 #include "net/dns_search.h"
 
 /* What an answer is worth, the more telling ones last. */
-enum dns_kind {
+enum dns_outcome {
     DNS_ABSENT, /* there is no such name */
     DNS_NODATA, /* there is, but without an address of this family */
     DNS_FAILED, /* nobody could say */
@@ -21,7 +21,7 @@ enum dns_kind {
 struct dns_record {
     unsigned refs;
     unsigned n; /* addresses; 0: `fault` says why */
-    enum dns_kind kind;
+    enum dns_outcome outcome;
     char *full;          /* heap; the name that was found, where a domain was added; else NULL */
     struct fault *fault; /* heap, or NULL */
     struct addr addrs[];

@@ -69,8 +69,8 @@ static void arm_timer(struct dns_channel *ch)
     deadline_set(&ch->timer, ms > LOOK_PAUSE ? ms : LOOK_PAUSE);
 }
 
-/* Requests have come or gone: asked each time, that would be work in the square. The first try of
- * none ends before the timer. */
+/* Requests have come or gone. c-ares is not asked for the time now: it walks all requests, which
+ * for each of them would be quadratic. Before this timer no request's first try is over. */
 static void arm_timer_soon(struct dns_channel *ch)
 {
     if (ch->requests == 0)
@@ -88,7 +88,7 @@ static void on_socket(evutil_socket_t fd, short what, void *arg)
     arm_timer_soon(ch);
 }
 
-static void on_timer(void *arg)
+static void channel_on_timer(void *arg)
 {
     struct dns_channel *ch = arg;
     ares_process_fd(ch->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
@@ -105,8 +105,7 @@ static struct dns_socket *find_socket(struct dns_channel *ch, int fd)
     return NULL;
 }
 
-/* c-ares wants to know other things of a socket than before; nothing at all when it is about to
- * close it. */
+/* c-ares waits for other events of a socket than before; for none when it is about to close it. */
 static void on_socket_state(void *arg, ares_socket_t fd, int readable, int writable)
 {
     struct dns_channel *ch = arg;
@@ -248,7 +247,7 @@ struct dns_channel *dns_channel_new(struct loop *l, struct list *channels, const
         errno = err == ARES_ENOMEM ? ENOMEM : EINVAL;
         return NULL;
     }
-    deadline_init(&ch->timer, l, on_timer, ch);
+    deadline_init(&ch->timer, l, channel_on_timer, ch);
     post_init(&ch->check, on_check, ch);
     list_push_back(channels, &ch->link);
     return ch;
@@ -263,7 +262,7 @@ void dns_channels_close(struct list *channels)
 
 /* ---- questions */
 
-/* Puts A behind what R holds, unless it is there: who is named often is not tried more often. */
+/* Adds A to R, unless it is there: an address that is listed twice is not tried twice. */
 static void record_add(struct dns_record *r, const struct ares_addrinfo_node *a)
 {
     struct addr *addr = &r->addrs[r->n];
@@ -346,7 +345,7 @@ static void on_ares(void *arg, int status, int timeouts, struct ares_addrinfo *i
         ares_freeaddrinfo(info);
 }
 
-static void ask(struct dns_channel *ch, struct dns_request *rq)
+static void channel_ask(struct dns_channel *ch, struct dns_request *rq)
 {
     ares_channel ares = rq->is_file ? ch->files : ch->ares;
     struct ares_addrinfo_hints hints = {
@@ -374,7 +373,7 @@ static struct dns_request *request_new(struct dns_channel *ch, struct dns_questi
 
 void dns_channel_ask(struct dns_channel *ch, struct dns_question *q, const char *name, int family)
 {
-    ask(ch, request_new(ch, q, name, family));
+    channel_ask(ch, request_new(ch, q, name, family));
 }
 
 void dns_channel_ask_file(struct dns_channel *ch, struct dns_question *q, const char *name,
@@ -382,7 +381,7 @@ void dns_channel_ask_file(struct dns_channel *ch, struct dns_question *q, const 
 {
     struct dns_request *rq = request_new(ch, q, name, family);
     rq->is_file = true;
-    ask(ch, rq);
+    channel_ask(ch, rq);
 }
 
 void dns_question_forget(struct dns_question *q)

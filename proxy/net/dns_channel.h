@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* c-ares on the loop: one name and one family a question, asked as it is. Which names are asked,
- * and in what order, is the business of net/dns.c. */
+ * and in what order, is the business of net/dns_lookup.c. */
 #ifndef TLSFAN_NET_DNS_CHANNEL_H
 #define TLSFAN_NET_DNS_CHANNEL_H
 

@@ -9,19 +9,14 @@
 
 enum { NDOTS = 1, NDOTS_MAX = 15 };
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 /* Takes a word off TEXT; false when there is none. */
 static bool next_word(struct str *text, struct str *word)
 {
     size_t from = 0;
-    while (from < text->len && is_blank(text->p[from]))
+    while (from < text->len && str_is_blank(text->p[from]))
         from++;
     size_t to = from;
-    while (to < text->len && !is_blank(text->p[to]))
+    while (to < text->len && !str_is_blank(text->p[to]))
         to++;
     *word = str_make(text->p + from, to - from);
     *text = str_from_byte(*text, to);
@@ -85,7 +80,7 @@ static void set_options(struct dns_search *s, struct str text)
 /* "KEY VALUE", from the first byte of the line. */
 static bool is_key(struct str line, struct str key)
 {
-    return str_starts(line, key) && line.len > key.len && is_blank(line.p[key.len]);
+    return str_starts(line, key) && line.len > key.len && str_is_blank(line.p[key.len]);
 }
 
 static void read_line(struct dns_search *s, struct str line, bool has_list)
@@ -123,7 +118,7 @@ void dns_search_clear(struct dns_search *s)
 }
 
 /* NAME with DOMAIN, once. Gives the new count. */
-static unsigned add_name(char **names, unsigned n, struct str name, const char *domain)
+static unsigned search_add_name(char **names, unsigned n, struct str name, const char *domain)
 {
     size_t len = strlen(domain);
     if (name.len + (len > 0 ? len + 1 : 0) > DNS_NAME_MAX)
@@ -144,14 +139,14 @@ unsigned dns_search_names(const struct dns_search *s, struct str host, char *nam
     unsigned n = 0, dots = 0;
     bool is_rooted = host.len > 0 && host.p[host.len - 1] == '.';
     if (is_rooted)
-        return add_name(names, 0, str_make(host.p, host.len - 1), "");
+        return search_add_name(names, 0, str_make(host.p, host.len - 1), "");
     for (size_t i = 0; i < host.len; i++)
         dots += host.p[i] == '.';
     if (dots >= s->ndots)
-        n = add_name(names, n, host, "");
+        n = search_add_name(names, n, host, "");
     for (unsigned i = 0; i < s->n; i++)
-        n = add_name(names, n, host, s->domains[i]);
+        n = search_add_name(names, n, host, s->domains[i]);
     if (dots > 0 || s->n == 0 || !s->no_tld)
-        n = add_name(names, n, host, "");
+        n = search_add_name(names, n, host, "");
     return n;
 }

@@ -19,7 +19,7 @@ static int open_socket(int family)
     return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }
 
-static bool set_flag(int fd, int level, int name)
+static bool sock_set_flag(int fd, int level, int name)
 {
     int on = 1;
     return setsockopt(fd, level, name, &on, sizeof(on)) == 0;
@@ -80,11 +80,12 @@ int sock_listen(const struct addr *a, bool reuseport)
     int fd = open_socket(family);
     if (fd < 0)
         return -1;
-    bool ok = set_flag(fd, SOL_SOCKET, SO_REUSEADDR) && set_flag(fd, IPPROTO_TCP, TCP_NODELAY);
+    bool ok =
+        sock_set_flag(fd, SOL_SOCKET, SO_REUSEADDR) && sock_set_flag(fd, IPPROTO_TCP, TCP_NODELAY);
     if (ok && reuseport)
-        ok = set_flag(fd, SOL_SOCKET, SO_REUSEPORT);
+        ok = sock_set_flag(fd, SOL_SOCKET, SO_REUSEPORT);
     if (ok && family == AF_INET6)
-        ok = set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY);
+        ok = sock_set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY);
     if (!ok || bind(fd, &a->sa, a->len) < 0 || listen(fd, SOMAXCONN) < 0)
         return give_up(fd);
     return fd;
@@ -143,11 +144,11 @@ int sock_connect(const struct addr *a, const struct addr *source)
         return give_up(fd);
     }
     if (family != AF_UNIX)
-        set_flag(fd, IPPROTO_TCP, TCP_NODELAY);
+        sock_set_flag(fd, IPPROTO_TCP, TCP_NODELAY);
     if (source != NULL && source->len > 0) {
         /* The port is picked by connect(): as many connections as there are ports to each origin,
          * rather than to all of them together. */
-        set_flag(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT);
+        sock_set_flag(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT);
         if (bind(fd, &source->sa, source->len) < 0)
             return give_up(fd);
     }

@@ -268,7 +268,7 @@ static bool item_parse(struct batch_item *it, struct fault *f)
     if (h1_parse_request(&x->head, head.p, head.len, false, &e) &&
         h1_body_of_request(&x->body, &x->head, &e))
         return true;
-    fault_say(f, e.code, e.reason);
+    h1_request_fault(f, &e);
     return false;
 }
 

@@ -124,7 +124,7 @@ static char *take_code(struct json_unescape *u, char *to)
     return put_code(to, code);
 }
 
-static char *take_digit(struct json_unescape *u, char *to, char c)
+static char *json_text_take_digit(struct json_unescape *u, char *to, char c)
 {
     uint64_t digit;
     if (!str_hex_to_u64(str_make(&c, 1), &digit)) {
@@ -197,7 +197,7 @@ size_t json_unescape(struct json_unescape *u, char *dst, struct str s)
     while (s.len > 0 && u->wrong == NULL) {
         size_t used = 1;
         if (u->digits > 0) {
-            to = take_digit(u, to, *s.p);
+            to = json_text_take_digit(u, to, *s.p);
         } else if (u->is_escape) {
             to = take_escape(u, to, *s.p);
         } else if (*s.p == '\\') {

@@ -41,11 +41,11 @@ static bool guard_host(const struct conf *c, struct str text, struct fault *f)
     return ok;
 }
 
-bool guard_page(const struct conf *c, const struct guard_ask *ask, struct fault *f)
+bool guard_page(const struct conf *c, const struct guard_request *rq, struct fault *f)
 {
-    if (ask->host.len > 0 && !guard_host(c, ask->host, f))
+    if (rq->host.len > 0 && !guard_host(c, rq->host, f))
         return false;
-    if (policy_page(ask->origin, ask->site, ask->host))
+    if (policy_page(rq->origin, rq->site, rq->host))
         return true;
     fault_say(f, FAULT_DENIED, "a web page of another origin may not use the service listener");
     return false;

@@ -7,7 +7,7 @@
 #include "conf/policy.h"
 
 /* What a request says of itself. p NULL: the field is not there. */
-struct guard_ask {
+struct guard_request {
     struct str host;   /* of an absolute target, else the Host field */
     struct str origin; /* Origin */
     struct str site;   /* Sec-Fetch-Site */
@@ -16,7 +16,7 @@ struct guard_ask {
 /* False with F: FAULT_BAD_REQUEST for a malformed host, FAULT_MISDIRECTED (421) for a name that is
  * neither an IP literal nor a loopback name nor in service_hosts (DNS rebinding), FAULT_DENIED for
  * a page of another origin. */
-MUST_CHECK bool guard_page(const struct conf *c, const struct guard_ask *ask, struct fault *f);
+MUST_CHECK bool guard_page(const struct conf *c, const struct guard_request *rq, struct fault *f);
 
 /* client.allow, and CREDENTIALS (the value of Authorization or Proxy-Authorization) where auth_file
  * is set. Not OK: BAD with F, FAULT_DENIED or FAULT_UNAUTHORIZED; or SLOW: they must be hashed

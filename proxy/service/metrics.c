@@ -17,7 +17,7 @@ enum { LABEL_ROOM = 640 }; /* bytes: a host name and a port, all of it escaped *
 /* One answer. */
 struct sheet {
     struct evbuffer *out;
-    const struct watch *w;
+    const struct service_view *v;
     const struct total *t;
 };
 
@@ -26,7 +26,7 @@ static void put_family(const struct sheet *s, const char *name, const char *type
     evbuffer_add_printf(s->out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void put_value(const struct sheet *s, const char *name, uint64_t value)
+static void metrics_put_value(const struct sheet *s, const char *name, uint64_t value)
 {
     evbuffer_add_printf(s->out, "%s %llu\n", name, (unsigned long long)value);
 }
@@ -55,13 +55,13 @@ static void put_labelled(const struct sheet *s, const char *name, const char *la
 static void put_counter(const struct sheet *s, const char *name, uint64_t value, const char *help)
 {
     put_family(s, name, "counter", help);
-    put_value(s, name, value);
+    metrics_put_value(s, name, value);
 }
 
 static void put_gauge(const struct sheet *s, const char *name, uint64_t value, const char *help)
 {
     put_family(s, name, "gauge", help);
-    put_value(s, name, value);
+    metrics_put_value(s, name, value);
 }
 
 static void put_seconds(const struct sheet *s, const char *name, int64_t us)
@@ -114,7 +114,7 @@ static void print_process(const struct sheet *s)
     put_family(s, "tlsfan_build_info", "gauge", "The version that runs; always 1.");
     put_labelled(s, "tlsfan_build_info", "version", TLSFAN_VERSION, 1);
     put_family(s, "process_start_time_seconds", "gauge", "When it started, since 1970.");
-    put_seconds(s, "process_start_time_seconds", s->w->since_wall);
+    put_seconds(s, "process_start_time_seconds", s->v->since_wall);
     put_family(s, "process_cpu_seconds_total", "counter", "CPU time, user and system.");
     put_seconds(s, "process_cpu_seconds_total", cpu_us());
     put_gauge(s, "process_resident_memory_bytes", resident_bytes(), "Resident memory.");
@@ -126,11 +126,11 @@ static void print_process(const struct sheet *s)
 
 static void print_now(const struct sheet *s)
 {
-    int64_t used = atomic_load_explicit(&s->w->budget->used, memory_order_relaxed);
-    int64_t max = atomic_load_explicit(&s->w->budget->max, memory_order_relaxed);
-    put_gauge(s, "tlsfan_workers", s->w->workers, "Threads that serve clients.");
-    put_gauge(s, "tlsfan_draining", s->w->draining, "1 from the signal to end on.");
-    put_gauge(s, "tlsfan_client_connections", s->w->connections, "Open client connections.");
+    int64_t used = atomic_load_explicit(&s->v->budget->used, memory_order_relaxed);
+    int64_t max = atomic_load_explicit(&s->v->budget->max, memory_order_relaxed);
+    put_gauge(s, "tlsfan_workers", s->v->workers, "Threads that serve clients.");
+    put_gauge(s, "tlsfan_draining", s->v->draining, "1 from the signal to end on.");
+    put_gauge(s, "tlsfan_client_connections", s->v->connections, "Open client connections.");
     put_gauge(s, "tlsfan_exchanges_in_flight", s->t->sum.in_flight,
               "Requests that have begun and not ended.");
     put_gauge(s, "tlsfan_buffered_bytes", used > 0 ? (uint64_t)used : 0,
@@ -138,7 +138,7 @@ static void print_now(const struct sheet *s)
     put_gauge(s, "tlsfan_buffer_limit_bytes", (uint64_t)max, "max_memory.");
 }
 
-static void print_exchanges(const struct sheet *s)
+static void print_exchange_totals(const struct sheet *s)
 {
     static const char *const classes[STATS_CLASSES] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
     const struct stats_sum *sum = &s->t->sum;
@@ -206,27 +206,27 @@ static void put_origins(const struct sheet *s, const char *name, const char *typ
                         const char *help)
 {
     put_family(s, name, type, help);
-    for (int i = total_next_place(s->t, -1); i >= 0; i = total_next_place(s->t, i)) {
+    for (int i = total_next_origin(s->t, -1); i >= 0; i = total_next_origin(s->t, i)) {
         uint64_t value;
-        memcpy(&value, (const char *)&s->t->places[i] + offset, sizeof value);
-        put_labelled(s, name, "origin", total_place_name(i), value);
+        memcpy(&value, (const char *)&s->t->origins[i] + offset, sizeof value);
+        put_labelled(s, name, "origin", total_origin_name(i), value);
     }
 }
 
-static void put_connections(const struct sheet *s, int place, const char *state, uint64_t value)
+static void put_connections(const struct sheet *s, int at, const char *state, uint64_t value)
 {
     char origin[LABEL_ROOM];
     evbuffer_add_printf(s->out, "tlsfan_origin_connections{origin=\"%s\",state=\"%s\"} %llu\n",
-                        escape_label(origin, sizeof origin, total_place_name(place)), state,
+                        escape_label(origin, sizeof origin, total_origin_name(at)), state,
                         (unsigned long long)value);
 }
 
 static void print_connections(const struct sheet *s)
 {
     put_family(s, "tlsfan_origin_connections", "gauge", "Connections to an origin, by state.");
-    for (int i = total_next_place(s->t, -1); i >= 0; i = total_next_place(s->t, i)) {
-        put_connections(s, i, "idle", s->t->places[i].idle);
-        put_connections(s, i, "busy", s->t->places[i].busy);
+    for (int i = total_next_origin(s->t, -1); i >= 0; i = total_next_origin(s->t, i)) {
+        put_connections(s, i, "idle", s->t->origins[i].idle);
+        put_connections(s, i, "busy", s->t->origins[i].busy);
     }
 }
 
@@ -262,8 +262,8 @@ static void print_rules(const struct sheet *s)
 {
     unsigned unverified = 0;
     unsigned plain = 0;
-    for (unsigned i = 0; i < s->w->conf->n_rules; i++) {
-        const struct rule *r = &s->w->conf->rules[i];
+    for (unsigned i = 0; i < s->v->conf->n_rules; i++) {
+        const struct rule *r = &s->v->conf->rules[i];
         unverified += r->upgrade && !r->tls.verify;
         plain += !r->upgrade;
     }
@@ -272,13 +272,13 @@ static void print_rules(const struct sheet *s)
     put_labelled(s, "tlsfan_rules", "kind", "upgrade_off", plain);
 }
 
-void metrics_print(struct evbuffer *out, const struct watch *w)
+void metrics_print(struct evbuffer *out, const struct service_view *v)
 {
-    struct total *t = total_new(w);
-    struct sheet s = {out, w, t};
+    struct total *t = total_new(v);
+    struct sheet s = {out, v, t};
     print_process(&s);
     print_now(&s);
-    print_exchanges(&s);
+    print_exchange_totals(&s);
     print_phases(&s);
     print_origins(&s);
     print_rules(&s);

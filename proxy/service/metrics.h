@@ -5,10 +5,10 @@
 
 #include <event2/buffer.h>
 
-#include "service/watch.h"
+#include "service/service_view.h"
 
 /* Appends all metrics to OUT. The number of series is bounded: origins beyond TALLY_NAMES are one.
  */
-void metrics_print(struct evbuffer *out, const struct watch *w);
+void metrics_print(struct evbuffer *out, const struct service_view *v);
 
 #endif

@@ -6,40 +6,41 @@
 #include "service/page.h"
 #include "service/status.h"
 
-static unsigned print_health(struct evbuffer *out, const struct watch *w, struct str after)
+static unsigned print_health(struct evbuffer *out, const struct service_view *v, struct str after)
 {
-    (void)w;
+    (void)v;
     (void)after;
     evbuffer_add(out, "ok\n", 3);
     return 200;
 }
 
 /* Who balances load sends nothing here any more, while what is under way is finished. */
-static unsigned print_ready(struct evbuffer *out, const struct watch *w, struct str after)
+static unsigned print_ready(struct evbuffer *out, const struct service_view *v, struct str after)
 {
-    if (!w->draining)
-        return print_health(out, w, after);
+    if (!v->draining)
+        return print_health(out, v, after);
     evbuffer_add(out, "draining\n", 9);
     return 503;
 }
 
-static unsigned print_metrics(struct evbuffer *out, const struct watch *w, struct str after)
+static unsigned print_metrics(struct evbuffer *out, const struct service_view *v, struct str after)
 {
     (void)after;
-    metrics_print(out, w);
+    metrics_print(out, v);
     return 200;
 }
 
-static unsigned print_status(struct evbuffer *out, const struct watch *w, struct str after)
+static unsigned print_status(struct evbuffer *out, const struct service_view *v, struct str after)
 {
     (void)after;
-    status_print(out, w);
+    status_print(out, v);
     return 200;
 }
 
-static unsigned print_exchanges(struct evbuffer *out, const struct watch *w, struct str after)
+static unsigned print_exchanges_page(struct evbuffer *out, const struct service_view *v,
+                                     struct str after)
 {
-    exchanges_print(out, w, after);
+    exchanges_print(out, v, after);
     return 200;
 }
 
@@ -53,7 +54,7 @@ static const struct page pages[] = {
     {.path = STR_INIT("/readyz"), .type = "text/plain", .is_open = true, .print = print_ready},
     {.path = STR_INIT("/metrics"), .type = "text/plain; version=0.0.4", .print = print_metrics},
     {.path = STR_INIT("/status"), .type = "application/json", .print = print_status},
-    {.path = STR_INIT("/exchanges"), .type = "application/json", .print = print_exchanges},
+    {.path = STR_INIT("/exchanges"), .type = "application/json", .print = print_exchanges_page},
     {.path = STR_INIT("/"),
      .type = "text/html; charset=utf-8",
      .policy = page_policy,
@@ -71,11 +72,11 @@ const struct page *page_find(struct str path)
     return NULL;
 }
 
-unsigned page_print(const struct page *p, struct evbuffer *out, const struct watch *w,
+unsigned page_print(const struct page *p, struct evbuffer *out, const struct service_view *v,
                     struct str after)
 {
     if (p->text == NULL)
-        return p->print(out, w, after);
+        return p->print(out, v, after);
     evbuffer_add_reference(out, p->text->p, p->text->len, NULL, NULL);
     return 200;
 }

@@ -5,7 +5,7 @@
 
 #include <event2/buffer.h>
 
-#include "service/watch.h"
+#include "service/service_view.h"
 
 struct page {
     struct str path;
@@ -15,11 +15,11 @@ struct page {
     bool is_batch;          /* POST alone; else GET and HEAD */
     const struct str *text; /* the body where it never changes; else `print` makes it */
     /* As page_print(). Neither this nor `text` with is_batch. */
-    unsigned (*print)(struct evbuffer *out, const struct watch *w, struct str after);
+    unsigned (*print)(struct evbuffer *out, const struct service_view *v, struct str after);
 };
 
 /* Appends the body to OUT and gives the status. AFTER: the value of that name in the query. */
-unsigned page_print(const struct page *p, struct evbuffer *out, const struct watch *w,
+unsigned page_print(const struct page *p, struct evbuffer *out, const struct service_view *v,
                     struct str after);
 
 /* NULL when there is nothing of that path (without query). */

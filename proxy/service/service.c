@@ -9,7 +9,7 @@
 #include "base/fds.h"
 #include "base/log_limit.h"
 #include "own/json_limit.h"
-#include "service/caller.h"
+#include "service/service_conn.h"
 #include "upstream/pool_room.h"
 
 enum {
@@ -20,14 +20,14 @@ enum {
 
 struct service {
     evhtp_t *htp;
-    struct callers callers;
+    struct service_conns conns;
     struct deadline pause; /* set while accepting is paused */
     struct post next_turn;
     unsigned accepted; /* in this turn */
     struct reap reap;
 };
 
-static void go_on(void *arg)
+static void service_go_on(void *arg)
 {
     struct service *s = arg;
     s->accepted = 0;
@@ -39,10 +39,10 @@ static void go_on(void *arg)
 static evhtp_res on_accepted(evhtp_connection_t *conn, void *arg)
 {
     struct service *s = arg;
-    loop_post(s->callers.engine->loop, &s->next_turn);
+    loop_post(s->conns.engine->loop, &s->next_turn);
     if (++s->accepted >= ACCEPT_MAX)
         evconnlistener_disable(s->htp->server);
-    return callers_accept(conn, &s->callers);
+    return service_conns_accept(conn, &s->conns);
 }
 
 /* ARG is libevhtp's own for this listener. Without a pause the loop would only turn. */
@@ -54,10 +54,10 @@ static void on_accept_fault(struct evconnlistener *listener, void *arg)
                 strerror(errno));
     evconnlistener_disable(listener);
     deadline_set(&s->pause, PAUSE_MS);
-    (void)pool_make_room(s->callers.engine->pool);
+    (void)pool_make_room(s->conns.engine->pool);
 }
 
-struct service *service_new(struct engine *e, const struct watch *w,
+struct service *service_new(struct engine *e, const struct service_view *v,
                             const _Atomic unsigned *connections)
 {
     struct service *s = xcalloc(1, sizeof *s);
@@ -66,13 +66,13 @@ struct service *service_new(struct engine *e, const struct watch *w,
         abort();
     evhtp_disable_flag(s->htp, EVHTP_FLAG_ENABLE_100_CONT); /* it answers HTTP/1.0 so, too */
     json_limit_install();
-    callers_init(&s->callers, e, w);
-    s->callers.connections = connections;
-    deadline_init(&s->pause, e->loop, go_on, s);
-    post_init(&s->next_turn, go_on, s);
-    evhtp_set_pre_accept_cb(s->htp, callers_admit, &s->callers);
+    service_conns_init(&s->conns, e, v);
+    s->conns.connections = connections;
+    deadline_init(&s->pause, e->loop, service_go_on, s);
+    post_init(&s->next_turn, service_go_on, s);
+    evhtp_set_pre_accept_cb(s->htp, service_conns_admit, &s->conns);
     evhtp_set_post_accept_cb(s->htp, on_accepted, s);
-    evhtp_set_gencb(s->htp, callers_take, &s->callers);
+    evhtp_set_gencb(s->htp, service_conns_take, &s->conns);
     return s;
 }
 
@@ -94,12 +94,12 @@ bool service_listen(struct service *s, int fd)
 
 void service_drain(struct service *s)
 {
-    s->callers.is_ending = true;
+    s->conns.is_ending = true;
 }
 
 unsigned service_busy(const struct service *s)
 {
-    return s->callers.busy;
+    return s->conns.busy;
 }
 
 static void service_free(void *arg)
@@ -111,10 +111,10 @@ static void service_free(void *arg)
 
 void service_close(struct service *s)
 {
-    struct loop *loop = s->callers.engine->loop;
+    struct loop *loop = s->conns.engine->loop;
     bool ok = service_listen(s, -1);
     (void)ok; /* nothing to listen on cannot fail */
-    callers_close(&s->callers);
+    service_conns_close(&s->conns);
     deadline_close(&s->pause);
     loop_unpost(&s->next_turn);
     loop_reap(loop, &s->reap, service_free, s);

@@ -5,14 +5,14 @@
 #define TLSFAN_SERVICE_SERVICE_H
 
 #include "exchange/exchange.h"
-#include "service/watch.h"
+#include "service/service_view.h"
 
 struct service;
 
-/* Serves on the loop of E, with nothing to listen on yet. W: what it tells of; conf, draining and
+/* Serves on the loop of E, with nothing to listen on yet. V: what it tells of; conf, draining and
  * connections are filled in at each request, the last from CONNECTIONS. All borrowed, outlive it.
  */
-struct service *service_new(struct engine *e, const struct watch *w,
+struct service *service_new(struct engine *e, const struct service_view *v,
                             const _Atomic unsigned *connections);
 
 /* Listens on FD, which it owns from now on, in place of what was before; -1: on nothing. False
@@ -22,7 +22,7 @@ MUST_CHECK bool service_listen(struct service *s, int fd);
 /* From now on there are no new batch calls; all else goes on, health checks above all. */
 void service_drain(struct service *s);
 
-/* Callers whose request has begun and is not answered to the end. */
+/* Connections whose request has begun and is not answered to the end. */
 unsigned service_busy(const struct service *s);
 
 /* Cuts all connections. The memory goes by the reaper of the loop. NULL is harmless. */

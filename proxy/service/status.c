@@ -27,7 +27,7 @@ static void put_json(struct evbuffer *out, json_t *root)
     evbuffer_add(out, "\n", 1);
 }
 
-static void set_number(json_t *object, const char *key, uint64_t n)
+static void status_set_number(json_t *object, const char *key, uint64_t n)
 {
     json_object_set_new(object, key, json_integer((json_int_t)n));
 }
@@ -44,7 +44,7 @@ static void set_word(json_t *object, const char *key, const char *word)
 }
 
 /* What a peer wrote. */
-static void set_text(json_t *object, const char *key, struct str text)
+static void status_set_text(json_t *object, const char *key, struct str text)
 {
     char escaped[1024];
     json_object_set_new(object, key, json_string(str_escape(escaped, sizeof escaped, text)));
@@ -59,7 +59,7 @@ static json_t *errors_of(const struct total *t)
         uint64_t n;
         const char *word = total_error(t, code, &n);
         if (word != NULL && n > 0)
-            set_number(errors, word, n);
+            status_set_number(errors, word, n);
     }
     return errors;
 }
@@ -69,7 +69,7 @@ static json_t *phases_of(const struct stats_sum *sum)
     json_t *phases = json_object();
     for (unsigned i = 0; i < PHASE_COUNT; i++) {
         json_t *phase = json_object();
-        set_number(phase, "count", sum->phases[i].count);
+        status_set_number(phase, "count", sum->phases[i].count);
         set_ms(phase, "sum", (int64_t)sum->phases[i].sum);
         json_object_set_new(phases, stats_phase_name(i), phase);
     }
@@ -91,17 +91,17 @@ static json_t *date_of(int64_t t)
 static json_t *origins_of(const struct total *t)
 {
     json_t *origins = json_array();
-    for (int i = total_next_place(t, -1); i >= 0; i = total_next_place(t, i)) {
-        const struct tally_sum *p = &t->places[i];
+    for (int i = total_next_origin(t, -1); i >= 0; i = total_next_origin(t, i)) {
+        const struct tally_sum *p = &t->origins[i];
         json_t *origin = json_object();
-        set_word(origin, "origin", total_place_name(i)); /* ASCII, as all host names are */
-        set_number(origin, "requests", p->requests);
-        set_number(origin, "failed", p->failed);
-        set_number(origin, "in_flight", p->in_flight);
-        set_number(origin, "idle", p->idle);
-        set_number(origin, "busy", p->busy);
-        set_number(origin, "opened", p->opened);
-        set_number(origin, "reused", p->reused);
+        set_word(origin, "origin", total_origin_name(i)); /* ASCII, as all host names are */
+        status_set_number(origin, "requests", p->requests);
+        status_set_number(origin, "failed", p->failed);
+        status_set_number(origin, "in_flight", p->in_flight);
+        status_set_number(origin, "idle", p->idle);
+        status_set_number(origin, "busy", p->busy);
+        status_set_number(origin, "opened", p->opened);
+        status_set_number(origin, "reused", p->reused);
         json_object_set_new(origin, "certificate_expires",
                             date_of(i == TALLY_OTHER ? 0 : tally_expiry((unsigned)i)));
         json_array_append_new(origins, origin);
@@ -109,27 +109,27 @@ static json_t *origins_of(const struct total *t)
     return origins;
 }
 
-void status_print(struct evbuffer *out, const struct watch *w)
+void status_print(struct evbuffer *out, const struct service_view *v)
 {
-    struct total *t = total_new(w);
+    struct total *t = total_new(v);
     const struct stats_sum *sum = &t->sum;
     json_t *root = json_object();
     set_word(root, "version", TLSFAN_VERSION);
-    json_object_set_new(root, "uptime", json_real((double)((loop_now() - w->since) / 1000) / 1000));
-    json_object_set_new(root, "draining", json_boolean(w->draining));
-    set_number(root, "workers", w->workers);
-    set_number(root, "clients", w->connections);
-    set_number(root, "in_flight", sum->in_flight);
-    set_number(root, "exchanges", sum->exchanges);
-    set_number(root, "failed", sum->failed);
-    set_number(root, "bytes_in", sum->bytes_in);
-    set_number(root, "bytes_out", sum->bytes_out);
-    set_number(root, "retries", sum->retries);
-    set_number(root, "h1", sum->h1);
-    set_number(root, "h2", sum->h2);
-    set_number(root, "unverified", sum->unverified);
-    set_number(root, "plain", sum->plain);
-    set_number(root, "tunnels", sum->tunnels);
+    json_object_set_new(root, "uptime", json_real((double)((loop_now() - v->since) / 1000) / 1000));
+    json_object_set_new(root, "draining", json_boolean(v->draining));
+    status_set_number(root, "workers", v->workers);
+    status_set_number(root, "clients", v->connections);
+    status_set_number(root, "in_flight", sum->in_flight);
+    status_set_number(root, "exchanges", sum->exchanges);
+    status_set_number(root, "failed", sum->failed);
+    status_set_number(root, "bytes_in", sum->bytes_in);
+    status_set_number(root, "bytes_out", sum->bytes_out);
+    status_set_number(root, "retries", sum->retries);
+    status_set_number(root, "h1", sum->h1);
+    status_set_number(root, "h2", sum->h2);
+    status_set_number(root, "unverified", sum->unverified);
+    status_set_number(root, "plain", sum->plain);
+    status_set_number(root, "tunnels", sum->tunnels);
     json_object_set_new(root, "errors", errors_of(t));
     json_object_set_new(root, "phases", phases_of(sum));
     json_object_set_new(root, "origins", origins_of(t));
@@ -202,11 +202,11 @@ static void set_origin(json_t *x, const struct record *r)
     set_word(x, "tls", r->tls);
     set_word(x, "upstream", text);
     json_object_set_new(x, "reused", json_boolean(r->is_reused));
-    set_number(x, "retries", r->retries);
+    status_set_number(x, "retries", r->retries);
 }
 
 /* A sentence that is gone leaves the error's word. */
-static void set_fault(json_t *x, const struct record *r, const struct stats *s)
+static void status_set_fault(json_t *x, const struct record *r, const struct stats *s)
 {
     struct sentence sentence = {""};
     bool ok =
@@ -227,15 +227,15 @@ static json_t *exchange_of(const struct record *r, const struct stats *s, int64_
     str_put_hex(id, r->id);
     set_word(x, "id", id);
     set_ms(x, "start", r->t.begin + wall);
-    set_text(x, "client", client);
-    set_text(x, "method", method);
-    set_text(x, "url", url);
-    set_text(x, "host", url_host(url));
-    set_number(x, "status", r->status);
-    set_fault(x, r, s);
+    status_set_text(x, "client", client);
+    status_set_text(x, "method", method);
+    status_set_text(x, "url", url);
+    status_set_text(x, "host", url_host(url));
+    status_set_number(x, "status", r->status);
+    status_set_fault(x, r, s);
     set_origin(x, r);
-    set_number(x, "bytes_in", r->bytes_in);
-    set_number(x, "bytes_out", r->bytes_out);
+    status_set_number(x, "bytes_in", r->bytes_in);
+    status_set_number(x, "bytes_out", r->bytes_out);
     json_object_set_new(x, "ms", times_of(&r->t));
     return x;
 }
@@ -255,10 +255,10 @@ static int compare_picks(const void *a, const void *b)
 }
 
 /* Those of one worker from FROM to before END that are still there. */
-static unsigned pick_some(struct pick *picks, const struct watch *w, unsigned worker, uint64_t from,
-                          uint64_t end)
+static unsigned pick_some(struct pick *picks, const struct service_view *v, unsigned worker,
+                          uint64_t from, uint64_t end)
 {
-    const struct ring *ring = w->stats[worker]->records;
+    const struct ring *ring = v->stats[worker]->records;
     struct exchange_times t;
     unsigned n = 0;
     uint64_t begin = ring_begin(ring, end);
@@ -270,11 +270,11 @@ static unsigned pick_some(struct pick *picks, const struct watch *w, unsigned wo
 }
 
 /* A cursor is the process's start and each worker's position: hexadecimal, dots between. */
-static char *cursor_print(const struct watch *w, const uint64_t *ends)
+static char *cursor_print(const struct service_view *v, const uint64_t *ends)
 {
-    char *text = xcalloc(w->n + 1, 17);
-    size_t n = str_put_hex(text, (uint64_t)w->since);
-    for (unsigned i = 0; i < w->n; i++) {
+    char *text = xcalloc(v->n + 1, 17);
+    size_t n = str_put_hex(text, (uint64_t)v->since);
+    for (unsigned i = 0; i < v->n; i++) {
         text[n++] = '.';
         n += str_put_hex(text + n, ends[i]);
     }
@@ -282,15 +282,15 @@ static char *cursor_print(const struct watch *w, const uint64_t *ends)
 }
 
 /* False when TEXT is no cursor of this process. */
-static bool cursor_parse(const struct watch *w, const uint64_t *ends, struct str text,
+static bool cursor_parse(const struct service_view *v, const uint64_t *ends, struct str text,
                          uint64_t *from)
 {
     struct str part;
     uint64_t since;
     if (!str_next_part(&text, '.', &part) || !str_hex_to_u64(part, &since) ||
-        since != (uint64_t)w->since)
+        since != (uint64_t)v->since)
         return false;
-    for (unsigned i = 0; i < w->n; i++) {
+    for (unsigned i = 0; i < v->n; i++) {
         if (!str_next_part(&text, '.', &part) || !str_hex_to_u64(part, &from[i]) ||
             from[i] > ends[i])
             return false;
@@ -299,14 +299,15 @@ static bool cursor_parse(const struct watch *w, const uint64_t *ends, struct str
 }
 
 /* At most STATUS_EXCHANGES of N: the newest, or spread over all when the reader GOES_ON. */
-static json_t *show(const struct watch *w, const struct pick *picks, unsigned n, bool goes_on)
+static json_t *show(const struct service_view *v, const struct pick *picks, unsigned n,
+                    bool goes_on)
 {
     json_t *list = json_array();
     int64_t wall = loop_wall() - loop_now();
     unsigned shown = n < STATUS_EXCHANGES ? n : STATUS_EXCHANGES;
     for (unsigned i = 0; i < shown; i++) {
         const struct pick *pick = &picks[goes_on ? (uint64_t)i * n / shown : n - shown + i];
-        const struct stats *s = w->stats[pick->worker];
+        const struct stats *s = v->stats[pick->worker];
         struct record r;
         if (ring_get(s->records, pick->number, &r, sizeof r))
             json_array_append_new(list, exchange_of(&r, s, wall));
@@ -314,30 +315,30 @@ static json_t *show(const struct watch *w, const struct pick *picks, unsigned n,
     return list;
 }
 
-void exchanges_print(struct evbuffer *out, const struct watch *w, struct str after)
+void exchanges_print(struct evbuffer *out, const struct service_view *v, struct str after)
 {
-    uint64_t *ends = xcalloc(w->n + 1, sizeof *ends);
-    uint64_t *from = xcalloc(w->n + 1, sizeof *from);
+    uint64_t *ends = xcalloc(v->n + 1, sizeof *ends);
+    uint64_t *from = xcalloc(v->n + 1, sizeof *from);
     uint64_t since = 0;
     size_t slots = 1;
     unsigned n = 0;
-    for (unsigned i = 0; i < w->n; i++) {
-        ends[i] = ring_end(w->stats[i]->records);
-        slots += w->stats[i]->records->slots;
+    for (unsigned i = 0; i < v->n; i++) {
+        ends[i] = ring_end(v->stats[i]->records);
+        slots += v->stats[i]->records->slots;
     }
     struct pick *picks = xcalloc(slots, sizeof *picks);
-    bool goes_on = cursor_parse(w, ends, after, from);
-    for (unsigned i = 0; i < w->n; i++) {
+    bool goes_on = cursor_parse(v, ends, after, from);
+    for (unsigned i = 0; i < v->n; i++) {
         from[i] = goes_on ? from[i] : 0;
-        n += pick_some(picks + n, w, i, from[i], ends[i]);
+        n += pick_some(picks + n, v, i, from[i], ends[i]);
         since += ends[i] - from[i];
     }
     qsort(picks, n, sizeof *picks, compare_picks);
     json_t *root = json_object();
-    json_t *list = show(w, picks, n, goes_on);
-    char *cursor = cursor_print(w, ends);
+    json_t *list = show(v, picks, n, goes_on);
+    char *cursor = cursor_print(v, ends);
     set_word(root, "cursor", cursor);
-    set_number(root, "skipped", goes_on ? since - json_array_size(list) : 0);
+    status_set_number(root, "skipped", goes_on ? since - json_array_size(list) : 0);
     json_object_set_new(root, "exchanges", list);
     free(cursor);
     free(picks);

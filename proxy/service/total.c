@@ -4,31 +4,31 @@
 
 #include <stdlib.h>
 
-struct total *total_new(const struct watch *w)
+struct total *total_new(const struct service_view *v)
 {
     struct total *t = xcalloc(1, sizeof *t);
     t->n_names = tally_names();
-    for (unsigned i = 0; i < w->n; i++) {
-        stats_add(&t->sum, w->stats[i]);
-        for (unsigned place = 0; place < t->n_names; place++)
-            tally_add(&t->places[place], &w->stats[i]->tally, place);
-        tally_add(&t->places[TALLY_OTHER], &w->stats[i]->tally, TALLY_OTHER);
+    for (unsigned i = 0; i < v->n; i++) {
+        stats_add(&t->sum, v->stats[i]);
+        for (unsigned j = 0; j < t->n_names; j++)
+            tally_add(&t->origins[j], &v->stats[i]->tally, j);
+        tally_add(&t->origins[TALLY_OTHER], &v->stats[i]->tally, TALLY_OTHER);
     }
     return t;
 }
 
-int total_next_place(const struct total *t, int place)
+int total_next_origin(const struct total *t, int at)
 {
-    const struct tally_sum *other = &t->places[TALLY_OTHER];
-    if (place + 1 < (int)t->n_names)
-        return place + 1;
+    const struct tally_sum *other = &t->origins[TALLY_OTHER];
+    if (at + 1 < (int)t->n_names)
+        return at + 1;
     bool has_other = other->requests != 0 || other->opened != 0 || other->in_flight != 0;
-    return has_other && place < TALLY_OTHER ? TALLY_OTHER : -1;
+    return has_other && at < TALLY_OTHER ? TALLY_OTHER : -1;
 }
 
-const char *total_place_name(int place)
+const char *total_origin_name(int at)
 {
-    return place == TALLY_OTHER ? "other" : tally_name((unsigned)place);
+    return at == TALLY_OTHER ? "other" : tally_name((unsigned)at);
 }
 
 const char *total_error(const struct total *t, enum fault_code code, uint64_t *n)

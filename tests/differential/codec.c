@@ -42,13 +42,21 @@ static void show_fields(const char *letter, const struct fields *f)
     }
 }
 
+static bool has_option(const struct reader *r, struct str option)
+{
+    const struct field *f = NULL;
+    while ((f = fields_find(&r->head.fields, FIELD_CONNECTION, f)) != NULL)
+        if (str_has_token(f->value, option))
+            return true;
+    return false;
+}
+
 /* Connection as a client or server of the version understands it (RFC 9112 §9.3). */
 static bool goes_on(const struct reader *r)
 {
-    struct str options = fields_join(&r->head.fields, FIELD_CONNECTION);
-    if (r->body.framing == H1_FRAMING_CLOSE || str_has_token(options, STR("close")))
+    if (r->body.framing == H1_FRAMING_CLOSE || has_option(r, STR("close")))
         return false;
-    return r->head.minor == 1 || str_has_token(options, STR("keep-alive"));
+    return r->head.minor == 1 || has_option(r, STR("keep-alive"));
 }
 
 static void show_message(struct reader *r)

@@ -2,13 +2,8 @@
 /* libFuzzer target: upstream/up_h1.c on what an origin sends. The first byte says how many bytes
  * come at once, the second what the exchange asks for and does; the rest comes over a socket pair,
  * then the end. Whatever comes, an exchange ends exactly once, and gets no more than was sent. */
-#include <assert.h>
-#include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include "fuzz_up.h"
 
-#include "http/forward.h"
-#include "upstream/pool_impl.h"
 #include "upstream/up_h1.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -31,20 +26,8 @@ struct probe {
     struct stream *taken;
 };
 
-static struct loop loop;
-static struct pool *pool;
-static struct tally tally;
-static struct origins origins;
-static struct forward_id id;
-static char none[] = "";
 static struct rule rules[] = {{.connect_host = none, .sni = none},
                               {.index = 1, .connect_host = none, .sni = none, .lenient = true}};
-static struct conf conf = {.refs = 1, .generation = 1, .via = true, .upstream = {.max_head = 4096}};
-
-static void serve(void *origin)
-{
-    (void)origin;
-}
 
 static void on_info(void *arg, struct h1_head *head)
 {
@@ -107,8 +90,7 @@ static const struct ustream_events events = {on_info, on_head, on_body, on_end, 
 /* A busy connection over FD, as the pool would have given it out. */
 static struct ustream *connect_fd(int fd, const struct rule *rule)
 {
-    struct up_where where = {.conf = &conf, .rule = rule, .host = STR("h"), .port = 80};
-    struct origin *o = origins_get(&origins, &where);
+    struct origin *o = origin_of(rule);
     struct addr nowhere = {0};
     struct pool_made made = {.loop = &loop,
                              .pool = pool,
@@ -117,24 +99,16 @@ static struct ustream *connect_fd(int fd, const struct rule *rule)
                              .id = &id};
     struct pool_conn *c = up_h1_new(&made);
     o->conns++;
-    o->slots++;
-    if (!limit_take(o->limit, 0))
-        abort();
+    take_slot(o);
     return pool_conn_use(c);
 }
 
 static void start(struct probe *p)
 {
-    struct fields fields;
-    fields_init(&fields, NULL, NULL, 0);
     struct up_request rq = {.method = method_lookup(p->flags & IS_HEAD ? STR("HEAD") : STR("GET")),
-                            .target = STR("/"),
-                            .host = STR("h"),
-                            .fields = &fields,
                             .framing = p->flags & HAS_BODY ? H1_FRAMING_CHUNKED : H1_FRAMING_NONE,
                             .is_upgrade = (p->flags & IS_UPGRADE) != 0};
-    ustream_attach(p->us, &events, p);
-    p->us->ops->start(p->us, &rq, (struct str){0}, (p->flags & HAS_BODY) == 0);
+    start_on(p->us, rq, &events, p);
 }
 
 static void turn(struct probe *p)
@@ -144,17 +118,6 @@ static void turn(struct probe *p)
         return;
     p->paused = false;
     p->us->ops->pause(p->us, false);
-}
-
-static void set_up(void)
-{
-    if (!loop_init(&loop))
-        abort();
-    forward_id_init(&id);
-    pool = pool_new(&loop, NULL, &id, NULL, &tally);
-    origins_init(&origins, &loop, serve);
-    origins.pool = pool;
-    origins.tally = &tally;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -169,8 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     start(&p);
     bool is_open = true;
     for (size_t at = 2; at < size && is_open; at += step) {
-        size_t n = size - at < step ? size - at : step;
-        is_open = send(fds[1], data + at, n, MSG_NOSIGNAL) == (ssize_t)n;
+        is_open = send_piece(fds[1], data, size, at, step);
         turn(&p);
     }
     shutdown(fds[1], SHUT_WR);

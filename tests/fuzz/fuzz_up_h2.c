@@ -3,13 +3,8 @@
  * come at once, the second what the requests ask for and do; the rest comes over a socket pair,
  * then the end. Whatever comes, each of the requests ends exactly once, and they get no more than
  * was sent. */
-#include <assert.h>
-#include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include "fuzz_up.h"
 
-#include "http/forward.h"
-#include "upstream/pool_impl.h"
 #include "upstream/up_h2.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -32,23 +27,11 @@ struct probe {
     bool paused, is_written;
 };
 
-static struct loop loop;
-static struct pool *pool;
-static struct tally tally;
-static struct origins origins;
 static struct origin *origin;
-static struct forward_id id;
-static char none[] = "";
 static struct rule rule = {.connect_host = none, .sni = none, .http2 = true};
-static struct conf conf = {.refs = 1, .generation = 1, .via = true, .upstream = {.max_head = 4096}};
 static struct probe probes[STREAMS + 1];
 
 static void start(struct probe *p);
-
-static void serve(void *o)
-{
-    (void)o;
-}
 
 static void on_info(void *arg, struct h1_head *head)
 {
@@ -99,9 +82,7 @@ static void ask_again(struct probe *p)
     more->us = pool_conn_find(origin, &how);
     if (more->us == NULL)
         return;
-    if (!limit_take(origin->limit, 0))
-        abort();
-    origin->slots++;
+    take_slot(origin);
     start(more);
 }
 
@@ -134,9 +115,8 @@ static const struct ustream_events events = {on_info, on_head, on_body, on_end, 
 
 static struct pool_conn *connect_fd(int fd)
 {
-    struct up_where where = {.conf = &conf, .rule = &rule, .host = STR("h"), .port = 80};
     struct addr nowhere = {0};
-    origin = origins_get(&origins, &where);
+    origin = origin_of(&rule);
     struct stream *s = stream_new(&loop, fd, &nowhere);
     stream_start(s);
     struct pool_made made = {.loop = &loop, .pool = pool, .origin = origin, .stream = s, .id = &id};
@@ -148,16 +128,10 @@ static struct pool_conn *connect_fd(int fd)
 
 static void start(struct probe *p)
 {
-    struct fields fields;
-    fields_init(&fields, NULL, NULL, 0);
     struct up_request rq = {.method = method_lookup(p->flags & IS_HEAD ? STR("HEAD") : STR("GET")),
-                            .target = STR("/"),
-                            .host = STR("h"),
-                            .fields = &fields,
                             .framing = p->flags & HAS_BODY ? H1_FRAMING_CHUNKED : H1_FRAMING_NONE,
                             .buffer = 100};
-    ustream_attach(p->us, &events, p);
-    p->us->ops->start(p->us, &rq, (struct str){0}, (p->flags & HAS_BODY) == 0);
+    start_on(p->us, rq, &events, p);
 }
 
 static void turn(void)
@@ -175,17 +149,6 @@ static void turn(void)
         p->paused = false;
         p->us->ops->pause(p->us, false);
     }
-}
-
-static void set_up(void)
-{
-    if (!loop_init(&loop))
-        abort();
-    forward_id_init(&id);
-    pool = pool_new(&loop, NULL, &id, NULL, &tally);
-    origins_init(&origins, &loop, serve);
-    origins.pool = pool;
-    origins.tally = &tally;
 }
 
 static bool is_live(void)
@@ -217,17 +180,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(probes, 0, sizeof(probes));
     struct pool_conn *c = connect_fd(fds[0]);
     for (unsigned i = 0; i < STREAMS; i++) {
-        if (!limit_take(origin->limit, 0))
-            abort();
-        origin->slots++;
+        take_slot(origin);
         probes[i].flags = data[1] >> i;
         probes[i].us = pool_conn_use(c);
         start(&probes[i]);
     }
     bool is_open = true;
     for (size_t at = 2; at < size && is_open; at += step) {
-        size_t n = size - at < step ? size - at : step;
-        is_open = send(fds[1], data + at, n, MSG_NOSIGNAL) == (ssize_t)n;
+        is_open = send_piece(fds[1], data, size, at, step);
         turn();
         drain(fds[1]);
     }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "http/chars.h"
+#include "http/punycode.h"
 #include "http/uri.h"
 #include "http/userinfo.h"
 
@@ -86,7 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must(uri_without_userinfo(&arena, raw).len <= raw.len);
     for (size_t cap = 0; cap < 40; cap += 13) {
         char *dst = xmalloc(cap + 1);
-        (void)uri_punycode(dst, cap, raw);
+        (void)punycode_of_host(dst, cap, raw);
         free(dst);
     }
     arena_clear(&arena);

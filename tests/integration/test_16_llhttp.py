@@ -11,7 +11,8 @@ import pytest
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HERE = os.path.join(ROOT, "tests", "differential")
 SOURCES = ["tests/differential/codec.c", "proxy/http/chars.c", "proxy/http/fields.c", "proxy/http/h1_parse.c",
-           "proxy/http/h1_body.c", "proxy/http/chunk_ext.c", "proxy/base/str.c", "proxy/base/mem.c"]
+           "proxy/http/h1_body.c", "proxy/http/h1_framing.c", "proxy/http/chunk_ext.c", "proxy/base/str.c",
+           "proxy/base/mem.c", "proxy/base/fault.c"]
 WHOLE, BYTEWISE = 0, 1
 OLDEST = 8  # of llhttp: Node 20
 

@@ -40,6 +40,10 @@ static void twos_close(struct two *x)
 {
     x->inner.state = 2;
 }
+
+static void one_close(void)
+{
+}
 """,
     "proxy/base/soft.c": HEAD + "\n" * 500,
     "proxy/base/hard.c": HEAD + "\n" * 600,
@@ -58,6 +62,7 @@ ENTRIES = [
     ("tests/lint_known.py", "LONG = {", '    "proxy/base/gone.c",\n    "proxy/base/listed.c",'),
     ("tests/lint_known.py", "CLOSES_CIRCLE = {", '    "proxy/base/gone.c": "",\n    "proxy/base/two.c": "",'),
     ("tests/lint_known.py", "STATES = {", '    "proxy/base/gone.c": 1,\n    "proxy/base/states.c": 2,'),
+    ("tests/lint_known.py", "SAME_NAME = {", '    "gone",'),
     ("tests/lint_known.py", "TESTED_BY = {", '    "proxy/base/gone.c": "unit/test_one.c",\n'
      '    "proxy/base/one.c": "unit/test_two.c",\n    "proxy/base/elsewhere.c": "unit/test_gone.c",'),
 ]
@@ -69,6 +74,7 @@ EXPECTED = {
     "proxy/base/state.c:11: a state is assigned outside of a function x_set_state()",
     "proxy/base/state.c:12: a state is assigned outside of a function x_set_state()",
     "proxy/base/states.c:5: known.STATES says 2, of which 1 are left",
+    "proxy/base/state.c:8: one_close() is static in base/states.c, too: give it its module's prefix",
     "proxy/base/soft.c:500: 501 lines: a file that grows beyond 500 is two files",
     "proxy/base/hard.c:600: 601 lines, 600 at most",
     "proxy/base/untested.c:1: no test: write tests/unit/test_untested.c, or name in known.TESTED_BY the test that "
@@ -82,6 +88,7 @@ EXPECTED = {
     "CLOSES_CIRCLE: nothing needs 'proxy/base/gone.c' any more",
     "CLOSES_CIRCLE: nothing needs 'proxy/base/two.c' any more",
     "STATES: nothing needs 'proxy/base/gone.c' any more",
+    "SAME_NAME: nothing needs 'gone' any more",
     "TESTED_BY: nothing needs 'proxy/base/gone.c' any more",
 }
 

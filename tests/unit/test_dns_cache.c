@@ -85,7 +85,7 @@ static void a_reader_keeps_its_record(void **state)
     struct dns_record *r = dns_record_ref(get("a.test", 0)->of[1]);
     dns_cache_clear(&cache);
     assert_int_equal(r->refs, 1);
-    assert_int_equal(r->kind, DNS_FOUND);
+    assert_int_equal(r->outcome, DNS_FOUND);
     dns_record_unref(r);
 }
 
@@ -123,13 +123,13 @@ static void so_many_addresses(void **state)
     assert_non_null(get("d.test", 0));
 }
 
-static void known(const char *host, int family, enum dns_kind kind, const char *text)
+static void known(const char *host, int family, enum dns_outcome outcome, const char *text)
 {
     char shown[ADDR_TEXT];
     struct dns_record *r = dns_record_known(str_from(host), family);
     assert_non_null(r);
-    assert_int_equal(r->kind, kind);
-    if (kind == DNS_FOUND)
+    assert_int_equal(r->outcome, outcome);
+    if (outcome == DNS_FOUND)
         assert_string_equal(addr_print_ip(&r->addrs[0], shown), text);
     else
         assert_string_equal(r->fault->text, text);
@@ -156,7 +156,7 @@ static void the_longest_name(void **state)
     memset(name, 'a', sizeof(name));
     assert_null(dns_record_known(str_make(name, DNS_NAME_MAX), AF_INET));
     struct dns_record *r = dns_record_known(str_make(name, DNS_NAME_MAX + 1), AF_INET);
-    assert_int_equal(r->kind, DNS_FAILED);
+    assert_int_equal(r->outcome, DNS_FAILED);
     dns_record_unref(r);
 }
 
@@ -164,14 +164,14 @@ static void faults_name_the_host(void **state)
 {
     (void)state;
     struct dns_record *r = dns_record_absent(STR("no.test"));
-    assert_int_equal(r->kind, DNS_ABSENT);
+    assert_int_equal(r->outcome, DNS_ABSENT);
     assert_int_equal(r->n, 0);
     assert_int_equal(r->fault->code, FAULT_DNS);
     assert_string_equal(r->fault->text, "no.test: there is no such name in the DNS");
     assert_string_equal(r->fault->phrase, "No such host: %s");
     dns_record_unref(r);
     r = dns_record_fault(FAULT_DNS_TIMEOUT, "why", STR("a\nb"));
-    assert_int_equal(r->kind, DNS_FAILED);
+    assert_int_equal(r->outcome, DNS_FAILED);
     assert_int_equal(r->fault->code, FAULT_DNS_TIMEOUT);
     assert_null(strchr(r->fault->text, '\n'));
     dns_record_unref(r);

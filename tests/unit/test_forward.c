@@ -41,8 +41,8 @@ struct request_case {
     int minor;
     const char *in;
     const char *out;
-    const char
-        *info; /* k: keep_alive, c: forward_expects_continue(), t: te_trailers, w: is_websocket */
+    /* k: forward_keep_alive(), c: forward_expects_continue(), t: te_trailers, w: is_websocket */
+    const char *info;
 };
 
 static const struct request_case requests[] = {
@@ -126,10 +126,11 @@ static void test_request(void **state)
         make_head(&head, &arena, c->in, c->minor);
         head.method = method_lookup(str_from(c->method));
         struct forward_info info;
+        bool keep_alive = forward_keep_alive(&head);
         bool expects_continue = forward_expects_continue(&head);
         forward_request(&head, &id, false, &info);
         char letters[8];
-        snprintf(letters, sizeof(letters), "%s%s%s%s", info.keep_alive ? "k" : "",
+        snprintf(letters, sizeof(letters), "%s%s%s%s", keep_alive ? "k" : "",
                  expects_continue ? "c" : "", info.te_trailers ? "t" : "",
                  info.is_websocket ? "w" : "");
         const char *out = print_fields(&head.fields, &arena);

@@ -14,9 +14,9 @@ static struct conf *conf;
 
 static void page(const char *host, const char *origin, const char *site, enum fault_code expected)
 {
-    struct guard_ask ask = {str_from(host), str_from(origin), str_from(site)};
+    struct guard_request rq = {str_from(host), str_from(origin), str_from(site)};
     struct fault f = {.code = FAULT_NONE};
-    bool ok = guard_page(conf, &ask, &f);
+    bool ok = guard_page(conf, &rq, &f);
     if (ok != (expected == FAULT_NONE) || f.code != expected)
         fail_msg("%s, %s, %s: %d, not %d", host, origin, site, f.code, expected);
 }

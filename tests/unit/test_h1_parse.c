@@ -408,14 +408,30 @@ static void test_foreign(void **state)
     }
 }
 
+static void test_request_fault(void **state)
+{
+    (void)state;
+    static const struct h1_error bad = {.code = FAULT_BAD_REQUEST, .reason = "an empty field name"};
+    static const struct h1_error other = {.code = FAULT_VERSION, .reason = "another version"};
+    struct fault f;
+    h1_request_fault(&f, &bad);
+    assert_int_equal(f.code, FAULT_BAD_REQUEST);
+    assert_string_equal(f.text, "the request is not valid HTTP: an empty field name");
+    assert_string_equal(f.phrase, "an empty field name");
+    h1_request_fault(&f, &other);
+    assert_int_equal(f.code, FAULT_VERSION);
+    assert_string_equal(f.text, "the request has another version");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),     cmocka_unit_test(test_request),
-        cmocka_unit_test(test_versions),    cmocka_unit_test(test_response),
-        cmocka_unit_test(test_lenient),     cmocka_unit_test(test_field_limit),
-        cmocka_unit_test(test_head_end),    cmocka_unit_test(test_foreign),
-        cmocka_unit_test(test_old_origins), cmocka_unit_test(test_many_folds),
+        cmocka_unit_test(test_request_fault), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_request),       cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_response),      cmocka_unit_test(test_lenient),
+        cmocka_unit_test(test_field_limit),   cmocka_unit_test(test_head_end),
+        cmocka_unit_test(test_foreign),       cmocka_unit_test(test_old_origins),
+        cmocka_unit_test(test_many_folds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

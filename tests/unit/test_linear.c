@@ -109,7 +109,6 @@ static void remove_known(struct arena *arena, struct h1_head *head)
 static void remove_cookies(struct arena *arena, struct h1_head *head)
 {
     (void)arena;
-    (void)fields_join(&head->fields, FIELD_COOKIE);
     fields_remove(&head->fields, FIELD_COOKIE);
 }
 

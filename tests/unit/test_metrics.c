@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* service/metrics.c: each family once with HELP and TYPE, each value what was counted, labels that
  * cannot break a line. What promtool says of it is an integration test. */
-#include "watch_fixture.h"
+#include "view_fixture.h"
 
 #include "exchange/stats.h"
 #include "service/metrics.h"
@@ -10,8 +10,8 @@
 static const char *metrics(void)
 {
     struct evbuffer *out = evbuffer_new();
-    metrics_print(out, &watch);
-    return watch_text(out);
+    metrics_print(out, &view);
+    return view_text(out);
 }
 
 /* LINE is there, once, as a whole line. */
@@ -29,8 +29,8 @@ static void values(void **state)
 {
     static const char *const options[] = {"rule[a.test].verify=off", "max_memory=2m", NULL};
     (void)state;
-    watch_open(options);
-    watch.draining = true;
+    view_open(options);
+    view.draining = true;
     counter_add(&all_stats[0]->begun, 7);
     counter_add(&all_stats[0]->classes[2], 3);
     counter_add(&all_stats[1]->classes[2], 4);
@@ -77,14 +77,14 @@ static void values(void **state)
     has(text, "tlsfan_phase_duration_seconds_bucket{phase=\"tls\",le=\"+Inf\"} 7");
     has(text, "tlsfan_phase_duration_seconds_sum{phase=\"tls\"} 1.234567");
     has(text, "tlsfan_phase_duration_seconds_count{phase=\"tls\"} 7");
-    watch_close();
+    view_close();
 }
 
 static void the_process(void **state)
 {
     unsigned long long resident, open_before, open_after;
     (void)state;
-    watch_open(NULL);
+    view_open(NULL);
     const char *at = strstr(metrics(), "\nprocess_resident_memory_bytes ");
     assert_int_equal(sscanf(at, " process_resident_memory_bytes %llu", &resident), 1);
     assert_in_range(resident, 1 << 20, 1 << 30);
@@ -95,27 +95,27 @@ static void the_process(void **state)
     assert_int_equal(sscanf(at, " process_open_fds %llu", &open_after), 1);
     close(fd);
     assert_int_equal(open_after, open_before + 1);
-    watch_close();
+    view_close();
 }
 
 /* It must never change: that is how a restart is noticed. */
 static void start_time(void **state)
 {
     (void)state;
-    watch_open(NULL);
-    watch.since_wall = INT64_C(1764096000123456);
+    view_open(NULL);
+    view.since_wall = INT64_C(1764096000123456);
     for (int i = 0; i < 2; i++) {
         has(metrics(), "process_start_time_seconds 1764096000.123456");
-        watch.since -= 1;
+        view.since -= 1;
     }
-    watch_close();
+    view_close();
 }
 
 /* No family twice, none without HELP and TYPE, and every line is one of the format. */
 static void well_formed(void **state)
 {
     (void)state;
-    watch_open(NULL);
+    view_open(NULL);
     tally_register(STR("quoted\".test"), 443);
     struct str rest = str_from(metrics());
     struct str line;
@@ -135,16 +135,16 @@ static void well_formed(void **state)
         assert_true(line.p[line.len - 1] >= '0' && line.p[line.len - 1] <= '9');
     }
     assert_non_null(strstr(metrics(), "{origin=\"quoted\\\".test:443\"} 0\n"));
-    watch_close();
+    view_close();
 }
 
 static void origins(void **state)
 {
     char line[200];
     (void)state;
-    watch_open(NULL);
-    watch_exchange(-1, "GET http://%P/ HTTP/1.1\r\nHost: h\r\n",
-                   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    view_open(NULL);
+    view_exchange(-1, "GET http://%P/ HTTP/1.1\r\nHost: h\r\n",
+                  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     unsigned place = tally_find(STR("127.0.0.1"), rig.port);
     const char *text = metrics();
     assert_null(strstr(text, "origin=\"other\""));
@@ -166,7 +166,7 @@ static void origins(void **state)
              tally_name(place));
     has(text, line);
     has(text, "tlsfan_origin_requests_total{origin=\"other\"} 9");
-    watch_close();
+    view_close();
 }
 
 /* All places taken: all are told, and the rest as one. */
@@ -174,7 +174,7 @@ static void most_origins(void **state)
 {
     unsigned n = 0;
     (void)state;
-    watch_open(NULL);
+    view_open(NULL);
     for (unsigned i = 0; i < TALLY_NAMES + 50; i++) {
         char host[32];
         int len = snprintf(host, sizeof(host), "h%u.test", i);
@@ -185,7 +185,7 @@ static void most_origins(void **state)
     for (const char *at = metrics(); (at = strstr(at, name)) != NULL; at++)
         n++;
     assert_int_equal(n, TALLY_NAMES + 1);
-    watch_close();
+    view_close();
 }
 
 int main(void)

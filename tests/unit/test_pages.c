@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* service/pages.c: which pages there are, who may ask for which, and that each says something. */
-#include "watch_fixture.h"
+#include "view_fixture.h"
 
 #include "service/pages.h"
 
@@ -13,8 +13,8 @@ static const char *print(const char *path, unsigned status)
     const struct page *found = page_find(str_from(path));
     struct evbuffer *out = evbuffer_new();
     assert_non_null(found);
-    assert_int_equal(page_print(found, out, &watch, STR("")), status);
-    return watch_text(out);
+    assert_int_equal(page_print(found, out, &view, STR("")), status);
+    return view_text(out);
 }
 
 static void each_page_says_something(void **state)
@@ -45,7 +45,7 @@ static void who_drains_is_alive_and_not_ready(void **state)
 {
     (void)state;
     assert_string_equal(print("/readyz", 200), "ok\n");
-    watch.draining = true;
+    view.draining = true;
     assert_string_equal(print("/readyz", 503), "draining\n");
     assert_string_equal(print("/healthz", 200), "ok\n");
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* exchange/stats.c and the record of exchange/record.c: what an exchange leaves behind, by how it
  * ended, and what the pool counts per origin on the way. */
-#include "watch_fixture.h"
+#include "view_fixture.h"
 
 #include "exchange/record.h"
 #include "exchange/stats.h"
@@ -54,7 +54,7 @@ static void one_that_ends_well(void **state)
     assert_int_equal(sum.exchanges, 0);
     exchange_close(&p.x, FAULT_NONE);
     probe_close(&p, &rig);
-    int fd = watch_exchange(-1, "GET http://%P/a?b HTTP/1.1\r\nHost: h\r\n", OK);
+    int fd = view_exchange(-1, "GET http://%P/a?b HTTP/1.1\r\nHost: h\r\n", OK);
     sum = sum_now();
     assert_int_equal(sum.in_flight, 0);
     assert_int_equal(sum.exchanges, 2);
@@ -106,11 +106,11 @@ static void an_origin(void **state)
     tally_add(&other, &rig.engine.stats->tally, TALLY_OTHER);
     assert_int_equal(other.in_flight, 0);
     fixture_write(fd, OK);
-    watch_end();
+    view_end();
     o = origin_now();
     assert_true(o.in_flight == 0 && o.busy == 0 && o.idle == 1 && o.requests == 1);
     assert_int_equal(o.reused, 0);
-    watch_exchange(fd, "GET http://%P/ HTTP/1.1\r\nHost: h\r\n", OK);
+    view_exchange(fd, "GET http://%P/ HTTP/1.1\r\nHost: h\r\n", OK);
     o = origin_now();
     assert_true(o.idle == 1 && o.requests == 2 && o.reused == 1 && o.opened == 1);
     close(fd);
@@ -135,7 +135,7 @@ static void faults(void **state)
     assert_int_equal(r.peer_len, 0);
     assert_null(r.protocol);
 
-    watch_exchange(-1, "POST http://%P/ HTTP/1.1\r\nHost: h\r\n", "no HTTP at all\r\n\r\n");
+    view_exchange(-1, "POST http://%P/ HTTP/1.1\r\nHost: h\r\n", "no HTTP at all\r\n\r\n");
     r = last_record(&client, &method, &url);
     assert_int_equal(r.fault, FAULT_UP_PROTOCOL);
     assert_true(ring_get(rig.engine.stats->sentences, r.sentence - 1, &s, sizeof(s)));
@@ -161,7 +161,7 @@ static void a_cut(void **state)
     int fd = rig_accept(&rig, "\r\n\r\n");
     fixture_write(fd, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
     close(fd);
-    watch_end();
+    view_end();
     struct record r = last_record(&client, &method, &url);
     assert_int_equal(r.fault, FAULT_RESPONSE_INCOMPLETE);
     assert_int_equal(r.status, 200);
@@ -173,8 +173,8 @@ static void a_cut(void **state)
 static void one_that_gives_up(void **state)
 {
     (void)state;
-    watch_exchange(-1, "GET http://%P/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n",
-                   "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    view_exchange(-1, "GET http://%P/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n",
+                  "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
     probe_open(&p, &rig, "GET http://%P/ HTTP/1.1\r\nHost: h\r\n");
     exchange_start(&p.x, STR(""), true);
     assert_int_equal(p.x.state, EXCHANGE_WAIT);
@@ -189,14 +189,14 @@ static void one_that_gives_up(void **state)
 static void retries(void **state)
 {
     (void)state;
-    int fd = watch_exchange(-1, "GET http://%P/ HTTP/1.1\r\nHost: h\r\n", OK);
+    int fd = view_exchange(-1, "GET http://%P/ HTTP/1.1\r\nHost: h\r\n", OK);
     probe_open(&p, &rig, "GET http://%P/ HTTP/1.1\r\nHost: h\r\n");
     exchange_start(&p.x, STR(""), true);
     (void)rig_read(&rig, fd, "\r\n\r\n", NULL);
     close(fd);
     fd = rig_accept(&rig, "\r\n\r\n");
     fixture_write(fd, OK);
-    watch_end();
+    view_end();
     assert_int_equal(sum_now().retries, 1);
     struct tally_sum o = origin_now();
     assert_true(o.requests == 2 && o.failed == 0 && o.opened == 2 && o.reused == 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* service/status.c: the object of /status, and the list of /exchanges: its order over workers, its
  * cursor, what is skipped, phases that add up, and that it is JSON whatever a peer wrote. */
-#include "watch_fixture.h"
+#include "view_fixture.h"
 
 #include <jansson.h>
 
@@ -12,7 +12,7 @@
 static json_t *load(struct evbuffer *out)
 {
     json_error_t error;
-    const char *text = watch_text(out);
+    const char *text = view_text(out);
     json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
     if (root == NULL)
         fail_msg("%s: %s", error.text, text);
@@ -22,14 +22,14 @@ static json_t *load(struct evbuffer *out)
 static json_t *status(void)
 {
     struct evbuffer *out = evbuffer_new();
-    status_print(out, &watch);
+    status_print(out, &view);
     return load(out);
 }
 
 static json_t *exchanges(const char *after)
 {
     struct evbuffer *out = evbuffer_new();
-    exchanges_print(out, &watch, str_from(after));
+    exchanges_print(out, &view, str_from(after));
     return load(out);
 }
 
@@ -81,7 +81,7 @@ static const char *ids(const json_t *root)
 static void counters(void **state)
 {
     (void)state;
-    watch_exchange(-1, "GET http://%P/ HTTP/1.1\r\nHost: h\r\n", "no HTTP\r\n\r\n");
+    view_exchange(-1, "GET http://%P/ HTTP/1.1\r\nHost: h\r\n", "no HTTP\r\n\r\n");
     counter_add(&all_stats[1]->faults[FAULT_METHOD], 1);
     counter_add(&all_stats[1]->faults[FAULT_BAD_REQUEST], 1);
     unsigned place = tally_find(STR("127.0.0.1"), rig.port);
@@ -138,7 +138,7 @@ static void an_exchange(void **state)
 {
     char url[64];
     (void)state;
-    watch_exchange(-1, "POST http://%P/a?b HTTP/1.1\r\nHost: h\r\n", "no HTTP\r\n\r\n");
+    view_exchange(-1, "POST http://%P/a?b HTTP/1.1\r\nHost: h\r\n", "no HTTP\r\n\r\n");
     json_t *root = exchanges("");
     const json_t *x = json_array_get(json_object_get(root, "exchanges"), 0);
     snprintf(url, sizeof(url), "http://127.0.0.1:%u/a?b", rig.port);
@@ -238,7 +238,7 @@ static void bad_cursors(void **state)
     char since[40], texts[6][100];
     (void)state;
     put(0, 0x1, 100);
-    snprintf(since, sizeof(since), "%llx", (unsigned long long)watch.since);
+    snprintf(since, sizeof(since), "%llx", (unsigned long long)view.since);
     snprintf(texts[0], 100, "%s.1", since);
     snprintf(texts[1], 100, "%s.1.0.0", since);
     snprintf(texts[2], 100, "%s.2.0", since);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* service/total.c: sums over two workers, the origins in order, and codes that share a word. */
-#include "watch_fixture.h"
+#include "view_fixture.h"
 
 #include "service/total.h"
 
@@ -13,21 +13,21 @@ static void workers_are_summed(void **state)
     counter_add(&all_stats[1]->retries, 3);
     counter_add(&all_stats[0]->tally.places[b].requests, 4);
     counter_add(&all_stats[1]->tally.places[b].requests, 5);
-    struct total *t = total_new(&watch);
+    struct total *t = total_new(&view);
     assert_int_equal(t->sum.retries, 5);
-    assert_int_equal(t->places[b].requests, 9);
-    assert_int_equal(t->places[a].requests, 0);
-    assert_string_equal(total_place_name((int)b), "b.test:8443");
+    assert_int_equal(t->origins[b].requests, 9);
+    assert_int_equal(t->origins[a].requests, 0);
+    assert_string_equal(total_origin_name((int)b), "b.test:8443");
     int place = -1;
     for (unsigned i = 0; i < t->n_names; i++)
-        assert_int_equal(place = total_next_place(t, place), i);
-    assert_int_equal(total_next_place(t, place), -1); /* the others have nothing */
+        assert_int_equal(place = total_next_origin(t, place), i);
+    assert_int_equal(total_next_origin(t, place), -1); /* the others have nothing */
     free(t);
     counter_add(&all_stats[1]->tally.places[TALLY_OTHER].opened, 1);
-    t = total_new(&watch);
-    assert_int_equal(total_next_place(t, place), TALLY_OTHER);
-    assert_int_equal(total_next_place(t, TALLY_OTHER), -1);
-    assert_string_equal(total_place_name(TALLY_OTHER), "other");
+    t = total_new(&view);
+    assert_int_equal(total_next_origin(t, place), TALLY_OTHER);
+    assert_int_equal(total_next_origin(t, TALLY_OTHER), -1);
+    assert_string_equal(total_origin_name(TALLY_OTHER), "other");
     free(t);
 }
 
@@ -37,7 +37,7 @@ static void a_word_is_told_once_for_all_its_codes(void **state)
     uint64_t told = 0;
     for (unsigned i = FAULT_NONE + 1; i < FAULT_COUNT; i++)
         counter_add(&all_stats[i % 2]->faults[i], i);
-    struct total *t = total_new(&watch);
+    struct total *t = total_new(&view);
     for (unsigned i = FAULT_NONE + 1; i < FAULT_COUNT; i++) {
         uint64_t n;
         const char *word = total_error(t, (enum fault_code)i, &n);

@@ -1,33 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the service listener tells of, over a rig's one worker and perhaps a second one's stats. */
-#ifndef TLSFAN_TESTS_WATCH_FIXTURE_H
-#define TLSFAN_TESTS_WATCH_FIXTURE_H
+#ifndef TLSFAN_TESTS_VIEW_FIXTURE_H
+#define TLSFAN_TESTS_VIEW_FIXTURE_H
 
 #include "exchange_fixture.h"
 
-#include "service/watch.h"
+#include "service/service_view.h"
 
 static struct rig rig;
 static struct probe p;
 static struct stats *all_stats[2];
-static struct watch watch;
+static struct service_view view;
 
-static inline void watch_open(const char *const *options)
+static inline void view_open(const char *const *options)
 {
     rig_open(&rig, options);
     all_stats[0] = rig.engine.stats;
     all_stats[1] = stats_new();
-    watch = (struct watch){.stats = all_stats,
-                           .n = 2,
-                           .workers = 2,
-                           .conf = rig.conf,
-                           .budget = &rig.budget,
-                           .since = loop_now(),
-                           .since_wall = loop_wall(),
-                           .connections = 3};
+    view = (struct service_view){.stats = all_stats,
+                                 .n = 2,
+                                 .workers = 2,
+                                 .conf = rig.conf,
+                                 .budget = &rig.budget,
+                                 .since = loop_now(),
+                                 .since_wall = loop_wall(),
+                                 .connections = 3};
 }
 
-static inline void watch_close(void)
+static inline void view_close(void)
 {
     stats_free(all_stats[1]);
     rig_close(&rig);
@@ -36,19 +36,19 @@ static inline void watch_close(void)
 static inline int set_up(void **state)
 {
     (void)state;
-    watch_open(NULL);
+    view_open(NULL);
     return 0;
 }
 
 static inline int tear_down(void **state)
 {
     (void)state;
-    watch_close();
+    view_close();
     return 0;
 }
 
 /* The exchange ends as it should. */
-static inline void watch_end(void)
+static inline void view_end(void)
 {
     int64_t limit = loop_now() + 10000000;
     while (!p.over && loop_now() < limit)
@@ -60,7 +60,7 @@ static inline void watch_end(void)
 
 /* A whole exchange: GET URL, ANSWER from the origin on FD (-1: on a new connection). Gives the
  * connection. */
-static inline int watch_exchange(int fd, const char *head, const char *answer)
+static inline int view_exchange(int fd, const char *head, const char *answer)
 {
     probe_open(&p, &rig, head);
     exchange_start(&p.x, STR(""), true);
@@ -69,12 +69,12 @@ static inline int watch_exchange(int fd, const char *head, const char *answer)
     else
         (void)rig_read(&rig, fd, "\r\n\r\n", NULL);
     fixture_write(fd, answer);
-    watch_end();
+    view_end();
     return fd;
 }
 
 /* What is in OUT, terminated, in a static buffer; frees OUT. */
-static inline const char *watch_text(struct evbuffer *out)
+static inline const char *view_text(struct evbuffer *out)
 {
     static char text[1024 * 1024];
     size_t n = evbuffer_get_length(out);

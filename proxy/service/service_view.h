@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the service listener tells of. */
-#ifndef TLSFAN_SERVICE_WATCH_H
-#define TLSFAN_SERVICE_WATCH_H
+/* What the pages of the service listener show. */
+#ifndef TLSFAN_SERVICE_SERVICE_VIEW_H
+#define TLSFAN_SERVICE_SERVICE_VIEW_H
 
 #include "conf/conf.h"
 
 struct stats;
 
-struct watch {
+struct service_view {
     struct stats *const *stats; /* one a worker, the service's own too */
     unsigned n;
     unsigned workers; /* that serve proxy clients */
