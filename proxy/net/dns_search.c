@@ -18,6 +18,8 @@ static bool is_blank(char c)
 static bool next_word(struct str *text, struct str *word)
 {
     size_t from = 0;
+    if (text->len == 0)
+        return false; /* of a variable that is not set there is no byte to point to */
     while (from < text->len && is_blank(text->p[from]))
         from++;
     size_t to = from;
