@@ -54,7 +54,8 @@ static void pen_escaped(struct pen *w, struct str s)
         pen_bytes(w, u, sizeof u);
         from = i + 1;
     }
-    pen_bytes(w, s.p + from, s.len - from);
+    if (from < s.len)
+        pen_bytes(w, s.p + from, s.len - from);
 }
 
 static void pen_part(struct pen *w, struct str s)

@@ -13,6 +13,8 @@ enum { NDOTS = 1, NDOTS_MAX = 15 };
 static bool next_word(struct str *text, struct str *word)
 {
     size_t from = 0;
+    if (text->len == 0)
+        return false; /* of a variable that is not set there is no byte to point to */
     while (from < text->len && str_is_blank(text->p[from]))
         from++;
     size_t to = from;
