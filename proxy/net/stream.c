@@ -4,9 +4,6 @@
  * armed, so a request costs no call of epoll_ctl. */
 #include "net/stream_impl.h"
 
-#include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -40,14 +37,9 @@ static void disarm_read(struct stream *s)
     event_del(&s->rev);
 }
 
-static bool has_buffered(struct stream *s)
-{
-    return s->ops->has_buffered != NULL && s->ops->has_buffered(s);
-}
-
 static bool takes_data(const struct stream *s)
 {
-    bool is_dead = s->failed || (s->fault != NULL && !s->reads_on);
+    bool is_dead = s->failed || (s->line.fault != NULL && !s->line.is_cut);
     return s->state == STREAM_OPEN && !s->paused && !is_dead && s->user != NULL;
 }
 
@@ -87,10 +79,10 @@ static void tell_fault(struct stream *s)
     if (s->user == NULL || s->fault_told)
         return;
     s->fault_told = true;
-    s->user->on_fault(s->arg, s->fault);
+    s->user->on_fault(s->arg, s->line.fault);
 }
 
-/* The connection is dead; s->fault says why. Only from event handlers and posts. */
+/* The connection is dead; s->line.fault says why. Only from event handlers and posts. */
 static void fail(struct stream *s)
 {
     if (s->state == STREAM_LINGER) {
@@ -107,13 +99,13 @@ static void fail(struct stream *s)
 /* True while a write error can wait for the end of reading. */
 static bool may_read_on(struct stream *s)
 {
-    if (!s->reads_on || s->fail_fast || s->state != STREAM_OPEN)
+    if (!s->line.is_cut || s->fail_fast || s->state != STREAM_OPEN)
         return false;
     if (s->rest_len > 0 && (s->paused || s->offer))
         return true;
     if (s->eof)
         return false;
-    return !s->paused || has_buffered(s) || sock_has_input(s->fd);
+    return !s->paused || wire_has_buffered(s->wire) || sock_has_input(s->line.fd);
 }
 
 /* Nothing more comes. */
@@ -126,14 +118,14 @@ static void end_input(struct stream *s)
             stream_close(s);
         return;
     }
-    if (s->fault != NULL) {
+    if (s->line.fault != NULL) {
         fail(s);
         return;
     }
     if (!takes_data(s) || s->eof_told)
         return;
     s->eof_told = true;
-    s->user->on_eof(s->arg, s->eof_clean);
+    s->user->on_eof(s->arg, s->line.eof_clean);
 }
 
 /* ---- input ---- */
@@ -151,13 +143,13 @@ static bool give(struct stream *s, const char *p, size_t len)
         used = len;
     keep_rest(s, str_make(p + used, len - used));
     if (s->rest_len > s->rest_max && !s->paused) {
-        stream_set_fault(s, FAULT_INTERNAL, "more input was left than its reader may leave");
-        s->reads_on = false;
+        line_set_fault(&s->line, FAULT_INTERNAL, "more input was left than its reader may leave");
+        s->line.is_cut = false;
         loop_post(s->loop, &s->later);
         return false;
     }
     /* A transport that broke behind these bytes is not read again, so no event tells of it. */
-    bool is_broken = s->fault != NULL && !s->reads_on;
+    bool is_broken = s->line.fault != NULL && !s->line.is_cut;
     if (is_broken || (s->rest_len > 0 && s->offer))
         loop_post(s->loop, &s->later);
     return takes_data(s);
@@ -191,12 +183,14 @@ static bool read_claimed(struct stream *s, size_t *total)
     size_t room;
     char *run = begin_read(s, &room);
     size_t before = s->state == STREAM_LINGER ? 0 : s->rest_len;
-    ssize_t n = s->ops->read(s, run + before, room);
-    if (s->want_write)
+    ssize_t n = s->wire->ops->read(s->wire, run + before, room);
+    if (n == WIRE_FAIL)
+        line_settle(&s->line);
+    if (s->line.want_write)
         stream_arm_write(s);
-    if (n == STREAM_AGAIN)
+    if (n == WIRE_AGAIN)
         return false;
-    bool is_end = n == STREAM_EOF || (n == STREAM_FAIL && s->reads_on && !s->fail_fast);
+    bool is_end = n == WIRE_EOF || (n == WIRE_FAIL && s->line.is_cut && !s->fail_fast);
     if (is_end && s->offer && s->rest_len > 0 && s->state == STREAM_OPEN) {
         /* Resumed a moment ago: what was kept is given first, then the end, or reset, is told. */
         s->eof = true;
@@ -204,7 +198,7 @@ static bool read_claimed(struct stream *s, size_t *total)
         loop_post(s->loop, &s->later);
         return false;
     }
-    if (n == STREAM_EOF) {
+    if (n == WIRE_EOF) {
         end_input(s);
         return false;
     }
@@ -216,7 +210,7 @@ static bool read_claimed(struct stream *s, size_t *total)
     *total += (size_t)n;
     if (s->state != STREAM_LINGER && !give(s, run, before + (size_t)n))
         return false;
-    return !s->drained || has_buffered(s);
+    return !s->line.drained || wire_has_buffered(s->wire);
 }
 
 /* Reads once and delivers. False: no more this turn, for whatever reason. */
@@ -246,7 +240,7 @@ static void pump_input(struct stream *s)
         if (!read_once(s, &total))
             return;
     }
-    if (has_buffered(s))
+    if (wire_has_buffered(s->wire))
         loop_post_next(s->loop, &s->later);
 }
 
@@ -254,9 +248,9 @@ static void pump_input(struct stream *s)
 static void pump(struct stream *s)
 {
     pump_input(s);
-    if (!s->want_read || s->state == STREAM_CLOSED || s->failed)
+    if (!s->line.want_read || s->state == STREAM_CLOSED || s->failed)
         return;
-    s->want_read = false;
+    s->line.want_read = false;
     stream_flush(s);
 }
 
@@ -272,18 +266,20 @@ static void opened(struct stream *s)
         stream_flush(s);
     if (s->state == STREAM_OPEN)
         stream_end_output(s);
-    if (takes_data(s) && has_buffered(s))
+    if (takes_data(s) && wire_has_buffered(s->wire))
         pump(s);
 }
 
 /* A step of the handshake. Gives what ops->handshake gave. */
 static int shake(struct stream *s)
 {
-    s->want_write = false;
-    int r = s->ops->handshake == NULL ? 0 : s->ops->handshake(s);
-    if (r == STREAM_FAIL)
+    s->line.want_write = false;
+    int r = s->wire->ops->handshake == NULL ? 0 : s->wire->ops->handshake(s->wire);
+    if (r == WIRE_FAIL) {
+        line_settle(&s->line);
         return r;
-    if (r == STREAM_AGAIN && s->want_write)
+    }
+    if (r == WIRE_AGAIN && s->line.want_write)
         stream_arm_write(s);
     else
         stream_disarm_write(s);
@@ -295,7 +291,7 @@ static int shake(struct stream *s)
 static void shake_on_event(struct stream *s)
 {
     int r = shake(s);
-    if (r == STREAM_FAIL)
+    if (r == WIRE_FAIL)
         fail(s);
     else if (r == 0)
         opened(s);
@@ -306,7 +302,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     struct stream *s = arg;
     (void)fd;
     (void)what;
-    s->drained = false;
+    s->line.drained = false;
     if (s->state == STREAM_HANDSHAKE) {
         shake_on_event(s);
         return;
@@ -327,8 +323,8 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
         shake_on_event(s);
         return;
     }
-    if (s->want_write) {
-        s->want_write = false;
+    if (s->line.want_write) {
+        s->line.want_write = false;
         if (s->state == STREAM_LINGER || takes_data(s))
             pump(s);
         if (s->state == STREAM_CLOSED || s->failed)
@@ -338,7 +334,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
         stream_flush(s);
         return;
     }
-    if (!s->want_write)
+    if (!s->line.want_write)
         stream_disarm_write(s);
     stream_end_output(s);
 }
@@ -355,7 +351,7 @@ static void on_later(void *arg)
         tell_fault(s);
         return;
     }
-    if (s->fault != NULL && !may_read_on(s)) {
+    if (s->line.fault != NULL && !may_read_on(s)) {
         fail(s);
         return;
     }
@@ -363,8 +359,8 @@ static void on_later(void *arg)
         give_rest(s);
     if (s->state != STREAM_LINGER && !takes_data(s))
         return;
-    if (!s->eof && (s->is_due || has_buffered(s))) {
-        s->drained = !s->is_due;
+    if (!s->eof && (s->is_due || wire_has_buffered(s->wire))) {
+        s->line.drained = !s->is_due;
         s->is_due = false;
         pump(s);
     }
@@ -380,13 +376,13 @@ static void on_linger_end(void *arg)
 
 /* ---- public ---- */
 
-void stream_init(struct stream *s, struct loop *l, int fd, const struct addr *peer,
-                 const struct stream_ops *ops)
+struct stream *stream_new(struct loop *l, int fd, const struct addr *peer)
 {
-    memset(s, 0, sizeof(*s));
+    struct stream *s = xcalloc(1, sizeof(*s));
     s->loop = l;
-    s->ops = ops;
-    s->fd = fd;
+    s->line.fd = fd;
+    s->plain = (struct wire){.ops = &wire_plain_ops, .line = &s->line};
+    s->wire = &s->plain;
     s->state = STREAM_HANDSHAKE;
     s->rest_max = REST_MAX;
     if (peer != NULL)
@@ -396,43 +392,14 @@ void stream_init(struct stream *s, struct loop *l, int fd, const struct addr *pe
     post_init(&s->later, on_later, s);
     deadline_init(&s->linger, l, on_linger_end, s);
     list_init(&s->lingering);
-}
-
-struct stream *stream_new(struct loop *l, int fd, const struct addr *peer)
-{
-    struct stream *s = xmalloc(sizeof(*s));
-    stream_init(s, l, fd, peer, &stream_plain_ops);
     return s;
 }
 
-void stream_set_fault(struct stream *s, enum fault_code code, const char *fmt, ...)
+void stream_push(struct stream *s, struct wire *w)
 {
-    struct fault f;
-    va_list args;
-    if (s->fault != NULL)
-        return;
-    va_start(args, fmt);
-    vsnprintf(f.text, sizeof(f.text), fmt, args);
-    va_end(args);
-    s->fault = xmalloc(sizeof(*s->fault));
-    fault_set(s->fault, code, "%s", f.text);
-}
-
-void stream_copy_fault(struct stream *s, const struct fault *f)
-{
-    if (s->fault != NULL)
-        return;
-    s->fault = xmalloc(sizeof(*s->fault));
-    *s->fault = *f;
-}
-
-void stream_set_errno(struct stream *s, int err)
-{
-    s->reads_on = err == EPIPE || err == ECONNRESET;
-    stream_set_fault(s, FAULT_UP_CLOSED, "%s",
-                     err == ECONNRESET ? "connection reset by peer"
-                     : err == EPIPE    ? "connection closed by peer while it was written to"
-                                       : strerror(err));
+    w->below = s->wire;
+    w->line = &s->line;
+    s->wire = w;
 }
 
 void stream_set_user(struct stream *s, const struct stream_user *user, void *arg)
@@ -446,18 +413,18 @@ void stream_set_user(struct stream *s, const struct stream_user *user, void *arg
         return;
     if (takes_data(s) && !s->eof)
         arm_read(s);
-    if (s->rest_len > 0 || s->eof || s->fault != NULL || has_buffered(s))
+    if (s->rest_len > 0 || s->eof || s->line.fault != NULL || wire_has_buffered(s->wire))
         loop_post(s->loop, &s->later);
 }
 
 void stream_start(struct stream *s)
 {
     /* Nothing of ours has been sent, or nothing has been read: wait for the event. */
-    s->drained = true;
+    s->line.drained = true;
     int r = shake(s);
-    if (r != STREAM_FAIL)
+    if (r != WIRE_FAIL)
         arm_read(s);
-    if (r != STREAM_AGAIN)
+    if (r != WIRE_AGAIN)
         loop_post(s->loop, &s->later);
 }
 
@@ -476,7 +443,7 @@ void stream_resume(struct stream *s)
     s->offer = true;
     if (!s->eof)
         arm_read(s);
-    if (s->rest_len > 0 || s->eof || s->fault != NULL || has_buffered(s))
+    if (s->rest_len > 0 || s->eof || s->line.fault != NULL || wire_has_buffered(s->wire))
         loop_post(s->loop, &s->later);
 }
 
@@ -487,11 +454,11 @@ struct str stream_rest(const struct stream *s)
 
 bool stream_is_quiet(const struct stream *s, bool peek)
 {
-    if (s->state != STREAM_OPEN || s->eof || s->fault != NULL || s->ending || s->rest_len > 0)
+    if (s->state != STREAM_OPEN || s->eof || s->line.fault != NULL || s->ending || s->rest_len > 0)
         return false;
-    if (s->is_due || s->out != NULL || has_buffered((struct stream *)s))
+    if (s->is_due || s->out != NULL || wire_has_buffered(s->wire))
         return false;
-    return !peek || sock_is_quiet(s->fd);
+    return !peek || sock_is_quiet(s->line.fd);
 }
 
 void stream_read_soon(struct stream *s)
@@ -504,10 +471,9 @@ void stream_read_soon(struct stream *s)
 static void stream_free(void *object)
 {
     struct stream *s = object;
-    if (s->ops->free != NULL)
-        s->ops->free(s);
+    wire_free(s->wire);
     free(s->rest);
-    free(s->fault);
+    free(s->line.fault);
     free(s);
 }
 
@@ -515,8 +481,9 @@ void stream_close(struct stream *s)
 {
     if (s == NULL || s->state == STREAM_CLOSED)
         return;
-    if (s->ops->close != NULL)
-        s->ops->close(s);
+    bool is_well = s->state != STREAM_HANDSHAKE && s->line.fault == NULL && !s->failed &&
+                   !s->ended && s->out == NULL;
+    wire_close(s->wire, is_well);
     s->state = STREAM_CLOSED;
     s->user = NULL;
     disarm_read(s);
@@ -526,8 +493,8 @@ void stream_close(struct stream *s)
     linger_part(s);
     stream_drop_out(s);
     share_set(&s->share, 0);
-    close(s->fd);
-    s->fd = -1;
+    close(s->line.fd);
+    s->line.fd = -1;
     loop_reap(s->loop, &s->reap, stream_free, s);
 }
 
@@ -535,7 +502,7 @@ void stream_abort(struct stream *s)
 {
     if (s == NULL || s->state == STREAM_CLOSED)
         return;
-    sock_set_reset(s->fd);
+    sock_set_reset(s->line.fd);
     /* No last words: they would say that this end was meant. */
     s->failed = true;
     stream_close(s);
@@ -545,7 +512,7 @@ void stream_linger(struct stream *s)
 {
     if (s == NULL || s->state > STREAM_OPEN)
         return;
-    if (s->state == STREAM_HANDSHAKE || s->fault != NULL) {
+    if (s->state == STREAM_HANDSHAKE || s->line.fault != NULL) {
         stream_close(s);
         return;
     }

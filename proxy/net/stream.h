@@ -18,31 +18,12 @@
 #define TLSFAN_NET_STREAM_H
 
 #include <event2/buffer.h>
-#include <sys/uio.h>
 
 #include "base/addr.h"
-#include "base/fault.h"
 #include "base/loop.h"
-#include "base/mem.h"
-
-/* What read, write, handshake and shutdown give besides a count. */
-enum { STREAM_AGAIN = -1, STREAM_EOF = -2, STREAM_FAIL = -3 };
+#include "net/wire.h"
 
 struct stream;
-
-/* The transport beneath. FAIL: stream_set_fault() or stream_set_errno() has been called. */
-struct stream_ops {
-    /* A count > 0, AGAIN, FAIL, or EOF with s->eof_clean set. While s->drained it must not ask the
-     * kernel; a short read sets it. */
-    ssize_t (*read)(struct stream *s, char *p, size_t n);
-    /* A count > 0 (less than all: the kernel is full), AGAIN or FAIL. */
-    ssize_t (*write)(struct stream *s, const struct iovec *iov, int n);
-    int (*handshake)(struct stream *s);     /* 0 done, AGAIN, FAIL; NULL: nothing to do */
-    int (*shutdown)(struct stream *s);      /* says that no more is written: 0, AGAIN, FAIL */
-    bool (*has_buffered)(struct stream *s); /* left the kernel, but not given to us; NULL: never */
-    void (*close)(struct stream *s);        /* last words before the fd is closed; NULL: none */
-    void (*free)(struct stream *s);         /* from the reaper; NULL: nothing of its own */
-};
 
 /* Who uses it. Each may close the stream. */
 struct stream_user {
@@ -59,7 +40,7 @@ struct stream_user {
 };
 
 enum stream_state {
-    STREAM_HANDSHAKE, /* waits for stream_start() and ops->handshake; may write (queued) */
+    STREAM_HANDSHAKE, /* waits for stream_start() and its wire's handshake; may write (queued) */
     STREAM_OPEN,      /* reads and writes */
     STREAM_LINGER,    /* belongs to itself: flushes, ends its side, drops input, then closes */
     STREAM_CLOSED     /* waits for the reaper */
@@ -67,23 +48,19 @@ enum stream_state {
 
 struct stream {
     struct loop *loop;
-    const struct stream_ops *ops;
+    struct line line;
+    struct wire plain;              /* over the descriptor */
+    struct wire *wire;              /* the topmost one */
     const struct stream_user *user; /* NULL: like paused; faults wait for stream_set_user() */
     void *arg;
-    int fd;
     enum stream_state state;
-    bool paused;     /* the user wants no data */
-    bool eof;        /* the peer has ended; on_eof() was or will be told when not paused */
-    bool eof_clean;  /* set by ops->read */
-    bool ending;     /* stream_end() was called: shut down when `out` is empty */
-    bool ended;      /* and it has been */
-    bool want_write; /* TLS: the last read needs the socket to be writable */
-    bool want_read;  /* TLS: the last write needs what the peer says next */
-    bool drained;    /* the last read of the socket was short: no use in reading again this turn */
-    bool is_due;     /* stream_read_soon() was called */
-    bool failed;     /* dead: nothing is read or written any more */
-    bool fail_fast;  /* set by the user: a failed write is told at once, not after reading on */
-    bool reads_on;   /* a write failed; `fault` is told when reading ends too */
+    bool paused;    /* the user wants no data */
+    bool eof;       /* the peer has ended; on_eof() was or will be told when not paused */
+    bool ending;    /* stream_end() was called: shut down when `out` is empty */
+    bool ended;     /* and it has been */
+    bool is_due;    /* stream_read_soon() was called */
+    bool failed;    /* dead: nothing is read or written any more */
+    bool fail_fast; /* set by the user: a failed write is told at once, not after reading on */
     bool ready_told, eof_told, fault_told; /* to the present user */
     bool offer;                            /* `rest` is given again although nothing came */
     bool rev_armed, wev_armed;
@@ -98,22 +75,14 @@ struct stream {
     struct deadline linger;
     struct list lingering; /* in the thread's list while LINGER */
     struct reap reap;
-    struct fault *fault; /* heap, set once by ops or stream */
     uint64_t bytes_in, bytes_out;
     struct addr peer;
 };
 
 /* A plain stream over FD, which it owns from now on. The user is set before stream_start(). */
 struct stream *stream_new(struct loop *l, int fd, const struct addr *peer);
-/* For other transports: initialises S, the first member of a heap object that the reaper frees. */
-void stream_init(struct stream *s, struct loop *l, int fd, const struct addr *peer,
-                 const struct stream_ops *ops);
-/* For other transports: records why the connection is dead, unless that is known; the second
- * from an errno of the socket. */
-void stream_set_fault(struct stream *s, enum fault_code code, const char *fmt, ...)
-    PRINTF_LIKE(3, 4);
-void stream_copy_fault(struct stream *s, const struct fault *f);
-void stream_set_errno(struct stream *s, int err);
+/* Lays W, on the heap, over the wire of S, which has not been started; it owns W from now on. */
+void stream_push(struct stream *s, struct wire *w);
 
 /* Changes who is told. Pending `rest`, eof and fault are told to the new user (posted), the
  * first two not while paused. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of struct stream share with each other, and with nobody else: stream.c (life,
- * input, events), stream_out.c (output) and plain_stream.c (the plain transport). */
+ * input, events) and stream_out.c (output). */
 #ifndef TLSFAN_NET_STREAM_IMPL_H
 #define TLSFAN_NET_STREAM_IMPL_H
 
@@ -12,9 +12,6 @@ enum {
         60 * 1000,              /* a lingering stream: the peer takes no byte of what waits */
     STREAM_LINGER_MS = 2 * 1000 /* and then: it does not end its side */
 };
-
-/* recv(), sendmsg(), shutdown(). */
-extern const struct stream_ops stream_plain_ops;
 
 /* The event to write; arming it twice is arming it once. */
 void stream_arm_write(struct stream *s);

@@ -27,9 +27,9 @@ void stream_disarm_write(struct stream *s)
  * until when an event would come again and again for nothing. */
 static void await(struct stream *s)
 {
-    if (!s->want_read)
+    if (!s->line.want_read)
         stream_arm_write(s);
-    else if (!s->want_write)
+    else if (!s->line.want_write)
         stream_disarm_write(s);
 }
 
@@ -55,6 +55,7 @@ static void make_out(struct stream *s)
 /* A write has failed. The peer may have answered before it closed: that is read first. */
 static void write_failed(struct stream *s)
 {
+    line_settle(&s->line);
     stream_drop_out(s);
     stream_disarm_write(s);
     s->ending = true;
@@ -88,8 +89,9 @@ static bool write_some(struct stream *s, struct evbuffer *buf, size_t *total)
     n = n < WRITE_PIECES ? n : WRITE_PIECES;
     for (int i = 0; i < n; i++)
         sum += v[i].iov_len;
-    ssize_t done = s->ops->write(s, v, n);
-    if (done == STREAM_FAIL)
+    s->line.want_read = false;
+    ssize_t done = s->wire->ops->write(s->wire, v, n);
+    if (done == WIRE_FAIL)
         write_failed(s);
     if (done <= 0)
         return false;
@@ -103,17 +105,17 @@ void stream_end_output(struct stream *s)
 {
     if (!s->ending || s->ended || s->out != NULL)
         return;
-    int r = s->ops->shutdown(s);
-    if (r == STREAM_AGAIN) {
+    int r = s->wire->ops->shutdown(s->wire);
+    if (r == WIRE_AGAIN) {
         stream_arm_write(s);
         return;
     }
-    if (r == STREAM_FAIL) {
+    if (r == WIRE_FAIL) {
         write_failed(s);
         return;
     }
     s->ended = true;
-    if (!s->want_write)
+    if (!s->line.want_write)
         stream_disarm_write(s);
     if (s->state != STREAM_LINGER)
         return;
@@ -132,7 +134,7 @@ void stream_flush(struct stream *s)
         bool more = write_some(s, s->out, &total);
         stream_recount(s);
         /* Then `out` is gone, and the post tells. */
-        if (s->fault != NULL)
+        if (s->line.fault != NULL)
             return;
         if (!more)
             break;
@@ -145,7 +147,7 @@ void stream_flush(struct stream *s)
         return;
     }
     stream_drop_out(s);
-    if (!s->want_write)
+    if (!s->line.want_write)
         stream_disarm_write(s);
     stream_end_output(s);
     /* Last, for the user may close the stream. */
@@ -160,8 +162,9 @@ void stream_write(struct stream *s, const struct iovec *iov, int n)
     ssize_t done = 0;
     /* What waits already goes first. */
     if (s->state == STREAM_OPEN && s->out == NULL) {
-        done = s->ops->write(s, iov, n);
-        if (done == STREAM_FAIL) {
+        s->line.want_read = false;
+        done = s->wire->ops->write(s->wire, iov, n);
+        if (done == WIRE_FAIL) {
             write_failed(s);
             return;
         }

@@ -63,7 +63,7 @@ static void on_ready(void *arg)
 static void have_read(struct stream *s)
 {
     event_callback_fn on_readable = event_get_callback(&s->rev);
-    on_readable(s->fd, EV_READ, s);
+    on_readable(s->line.fd, EV_READ, s);
 }
 
 static size_t on_data(void *arg, const char *p, size_t n)
