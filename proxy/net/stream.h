@@ -46,6 +46,26 @@ enum stream_state {
     STREAM_CLOSED     /* waits for the reaper */
 };
 
+/* Told to a user are on_ready() on leaving NEW, on_eof() on ENDED and on_fault() on TOLD. */
+enum stream_input {
+    INPUT_NEW,        /* waits for the handshake, or on_ready() is yet to be told */
+    INPUT_READS,      /* `rest` is given in front of what comes next */
+    INPUT_GIVES,      /* and is given again without that, later in this turn: resumed, a new user */
+    INPUT_LOOKS,      /* the same, and the socket is asked then: stream_read_soon() */
+    INPUT_ENDS_GIVES, /* nothing more comes; `rest` is given again first */
+    INPUT_ENDS,       /* nothing more comes; that is told when not paused: an end, or the fault */
+    INPUT_ENDED,      /* on_eof() was told to the present user */
+    INPUT_DEAD,       /* nothing is read or written any more; the fault is yet to be told */
+    INPUT_TOLD        /* and has been, to the present user */
+};
+
+enum stream_output {
+    OUTPUT_OPEN,  /* written at once, or behind what waits in `out` */
+    OUTPUT_ENDS,  /* stream_end() was called: our side is ended when `out` is empty */
+    OUTPUT_ENDED, /* and it has been */
+    OUTPUT_LOST   /* a write has failed: what the peer has sent may still be read, see on_fault() */
+};
+
 struct stream {
     struct loop *loop;
     struct line line;
@@ -54,15 +74,10 @@ struct stream {
     const struct stream_user *user; /* NULL: like paused; faults wait for stream_set_user() */
     void *arg;
     enum stream_state state;
+    enum stream_input input;
+    enum stream_output output;
     bool paused;    /* the user wants no data */
-    bool eof;       /* the peer has ended; on_eof() was or will be told when not paused */
-    bool ending;    /* stream_end() was called: shut down when `out` is empty */
-    bool ended;     /* and it has been */
-    bool is_due;    /* stream_read_soon() was called */
-    bool failed;    /* dead: nothing is read or written any more */
     bool fail_fast; /* set by the user: a failed write is told at once, not after reading on */
-    bool ready_told, eof_told, fault_told; /* to the present user */
-    bool offer;                            /* `rest` is given again although nothing came */
     bool rev_armed, wev_armed;
     struct event rev, wev;
     struct evbuffer *out; /* NULL while nothing waits */
@@ -81,7 +96,10 @@ struct stream {
 
 /* A plain stream over FD, which it owns from now on. The user is set before stream_start(). */
 struct stream *stream_new(struct loop *l, int fd, const struct addr *peer);
-/* Lays W, on the heap, over the wire of S, which has not been started; it owns W from now on. */
+/* Lays W, on the heap, over the wire of S, which owns it from now on: before stream_start() or, on
+ * an open stream, later, when nothing waits to be written. Then S is as it was before its start,
+ * and is to be started again. What its user has left is for W, the bytes that on_data() leaves
+ * when this is called inside of it, too. The user stays, unless another is set. */
 void stream_push(struct stream *s, struct wire *w);
 
 /* Changes who is told. Pending `rest`, eof and fault are told to the new user (posted), the

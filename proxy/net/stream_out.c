@@ -56,10 +56,13 @@ static void make_out(struct stream *s)
 static void write_failed(struct stream *s)
 {
     line_settle(&s->line);
-    stream_drop_out(s);
-    stream_disarm_write(s);
-    s->ending = true;
-    s->ended = true;
+    if (s->line.is_cut) {
+        stream_set_output(s, OUTPUT_LOST);
+        stream_disarm_write(s);
+        stream_drop_out(s);
+    } else {
+        stream_die(s);
+    }
     loop_post(s->loop, &s->later);
 }
 
@@ -103,7 +106,7 @@ static bool write_some(struct stream *s, struct evbuffer *buf, size_t *total)
 
 void stream_end_output(struct stream *s)
 {
-    if (!s->ending || s->ended || s->out != NULL)
+    if (s->output != OUTPUT_ENDS || s->out != NULL)
         return;
     int r = s->wire->ops->shutdown(s->wire);
     if (r == WIRE_AGAIN) {
@@ -114,12 +117,12 @@ void stream_end_output(struct stream *s)
         write_failed(s);
         return;
     }
-    s->ended = true;
+    stream_set_output(s, OUTPUT_ENDED);
     if (!s->line.want_write)
         stream_disarm_write(s);
     if (s->state != STREAM_LINGER)
         return;
-    if (s->eof)
+    if (s->input >= INPUT_ENDS_GIVES)
         stream_close(s);
     else
         deadline_set(&s->linger, STREAM_LINGER_MS);
@@ -157,7 +160,7 @@ void stream_flush(struct stream *s)
 
 void stream_write(struct stream *s, const struct iovec *iov, int n)
 {
-    if (s->state > STREAM_OPEN || s->ending || s->failed)
+    if (s->state > STREAM_OPEN || s->output != OUTPUT_OPEN)
         return;
     ssize_t done = 0;
     /* What waits already goes first. */
@@ -186,13 +189,11 @@ void stream_put(struct stream *s, const char *p, size_t n)
 void stream_write_buffer(struct stream *s, struct evbuffer *buf)
 {
     size_t total = 0;
-    bool dead = s->state > STREAM_OPEN || s->ending || s->failed;
-    while (!dead && s->state == STREAM_OPEN && s->out == NULL && evbuffer_get_length(buf) > 0) {
-        if (!write_some(s, buf, &total))
-            break;
-    }
+    bool tries = s->state == STREAM_OPEN && s->output == OUTPUT_OPEN && s->out == NULL;
+    while (tries && evbuffer_get_length(buf) > 0)
+        tries = write_some(s, buf, &total);
     size_t left = evbuffer_get_length(buf);
-    if (dead || s->ending) {
+    if (s->state > STREAM_OPEN || s->output != OUTPUT_OPEN) {
         evbuffer_drain(buf, left);
         return;
     }
@@ -214,9 +215,9 @@ size_t stream_pending(const struct stream *s)
 
 void stream_end(struct stream *s)
 {
-    if (s->state > STREAM_OPEN || s->ending)
+    if (s->state > STREAM_OPEN || s->output != OUTPUT_OPEN)
         return;
-    s->ending = true;
+    stream_set_output(s, OUTPUT_ENDS);
     if (s->state == STREAM_OPEN)
         stream_end_output(s);
 }
