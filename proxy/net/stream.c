@@ -136,24 +136,30 @@ struct stream *stream_new(struct loop *l, int fd, const struct addr *peer)
 
 void stream_push(struct stream *s, struct wire *w)
 {
+    struct wire *below = s->wire;
+    w->below = below;
+    w->line = &s->line;
+    s->wire = w;
+    if (s->line.fault != NULL) {
+        stream_die(s);
+        loop_post(s->loop, &s->later);
+        return;
+    }
     assert(s->state <= STREAM_OPEN && s->out == NULL && s->output == OUTPUT_OPEN);
-    stream_hand_rest(s, s->wire);
+    stream_hand_rest(s, below);
     stream_disarm_read(s);
     loop_unpost(&s->later);
     if (s->state == STREAM_OPEN)
         stream_set_state(s, STREAM_HANDSHAKE);
     if (s->input != INPUT_NEW)
         stream_set_input(s, INPUT_NEW);
-    w->below = s->wire;
-    w->line = &s->line;
-    s->wire = w;
 }
 
 void stream_start(struct stream *s)
 {
     /* Nothing of ours has been sent, or nothing has been read: wait for the event. */
     s->line.drained = true;
-    int r = shake(s);
+    int r = s->line.fault == NULL ? shake(s) : WIRE_FAIL;
     if (r != WIRE_FAIL)
         stream_arm_read(s);
     if (r != WIRE_AGAIN)

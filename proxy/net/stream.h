@@ -99,7 +99,8 @@ struct stream *stream_new(struct loop *l, int fd, const struct addr *peer);
 /* Lays W, on the heap, over the wire of S, which owns it from now on: before stream_start() or, on
  * an open stream, later, when nothing waits to be written. Then S is as it was before its start,
  * and is to be started again. What its user has left is for W, the bytes that on_data() leaves
- * when this is called inside of it, too. The user stays, unless another is set. */
+ * when this is called inside of it, too. The user stays, unless another is set. Where S is dead,
+ * that is what its user will be told. */
 void stream_push(struct stream *s, struct wire *w);
 
 /* Changes who is told. Pending `rest`, eof and fault are told to the new user (posted), the

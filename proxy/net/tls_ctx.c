@@ -23,6 +23,7 @@
 #include "net/tls_sessions.h"
 #include "net/tls_strength.h"
 #include "net/tls_verify.h"
+#include "net/tls_wire.h"
 
 /* Shared by the rules of one snapshot, which is made and freed by one thread at a time. */
 struct tls_ctx {
@@ -318,10 +319,7 @@ static bool set_suites(struct maker *m, SSL_CTX *ssl, const struct tls_policy *p
 
 static void set_modes(SSL_CTX *ssl, bool resumption)
 {
-    SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-    SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                              SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_read_ahead(ssl, 1);
+    tls_wire_init_ctx(ssl);
     SSL_CTX_set_default_passwd_cb(ssl, no_password);
     /* 0 is success here. */
     if (SSL_CTX_set_alpn_protos(ssl, alpn, sizeof(alpn) - 1) != 0)

@@ -89,7 +89,12 @@ static int bio_write(BIO *b, const char *p, int n)
     struct wire *below = t->wire.below;
     struct iovec v = {.iov_base = (char *)p, .iov_len = (size_t)n};
     BIO_clear_retry_flags(b);
+    /* One thread has one queue of errors: TLS beneath clears it, and this may be the alert for what
+     * is in there. */
+    unsigned long err = below->below == NULL ? 0 : ERR_peek_error();
     ssize_t done = below->ops->write(below, &v, 1);
+    if (err != 0)
+        ERR_raise(ERR_GET_LIB(err), ERR_GET_REASON(err));
     if (done >= 0)
         return (int)done;
     if (done == WIRE_AGAIN)
@@ -303,7 +308,7 @@ static int tls_handshake(struct wire *w)
     int e = r == 1 ? SSL_ERROR_NONE : SSL_get_error(t->ssl, r);
     if (e == SSL_ERROR_NONE) {
         t->more = SSL_has_pending(t->ssl) == 1;
-        if (!t->role->opened(t))
+        if (t->role->opened != NULL && !t->role->opened(t))
             return tls_break(t);
         tls_wire_set_state(t, TLS_WIRE_OPEN);
         return 0;
@@ -363,6 +368,14 @@ static const struct wire_ops tls_ops = {
 };
 
 /* ---- public ---- */
+
+void tls_wire_init_ctx(struct ssl_ctx_st *ctx)
+{
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                              SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_read_ahead(ctx, 1);
+}
 
 void tls_wire_init(struct tls_wire *t, struct ssl_ctx_st *ctx, const struct tls_role *role)
 {

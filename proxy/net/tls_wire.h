@@ -15,7 +15,8 @@ struct tls_wire;
 
 /* What a side of TLS adds. */
 struct tls_role {
-    /* The handshake is done, says OpenSSL. False: it does not count, line->fault says why. */
+    /* The handshake is done, says OpenSSL. False: it does not count, line->fault says why. NULL: it
+     * does. */
     bool (*opened)(struct tls_wire *t);
     /* Has given up with SSL_ERROR, the first error in the queue is ERR: sets line->fault, unless
      * the end of the connection is all there is to say. */
@@ -56,6 +57,8 @@ struct tls_wire {
     char first[TLS_FIRST_BYTES]; /* of all that has come */
 };
 
+/* What every CTX of a wire needs, whichever side it is for. */
+void tls_wire_init_ctx(struct ssl_ctx_st *ctx);
 /* T, zero-initialised but for what ROLE has of its own, gets an SSL of CTX. */
 void tls_wire_init(struct tls_wire *t, struct ssl_ctx_st *ctx, const struct tls_role *role);
 void tls_wire_set_state(struct tls_wire *t, enum tls_wire_state to);
