@@ -38,6 +38,8 @@ static int shake(struct stream *s)
         line_settle(&s->line);
         return r;
     }
+    if (r == WIRE_WAITS)
+        stream_disarm_read(s);
     if (r == WIRE_AGAIN && s->line.want_write)
         stream_arm_write(s);
     else
@@ -160,9 +162,9 @@ void stream_start(struct stream *s)
     /* Nothing of ours has been sent, or nothing has been read: wait for the event. */
     s->line.drained = true;
     int r = s->line.fault == NULL ? shake(s) : WIRE_FAIL;
-    if (r != WIRE_FAIL)
+    if (r == 0 || r == WIRE_AGAIN)
         stream_arm_read(s);
-    if (r != WIRE_AGAIN)
+    if (r == 0 || r == WIRE_FAIL)
         loop_post(s->loop, &s->later);
 }
 

@@ -106,7 +106,7 @@ void stream_push(struct stream *s, struct wire *w);
 /* Changes who is told. Pending `rest`, eof and fault are told to the new user (posted), the
  * first two not while paused. */
 void stream_set_user(struct stream *s, const struct stream_user *user, void *arg);
-/* Begins: handshake, or reading. */
+/* Begins: handshake, or reading. And goes on with a handshake that waits for its owner. */
 void stream_start(struct stream *s);
 
 /* Writes all of IOV, or keeps copies of what the kernel does not take. Errors come later as

@@ -30,7 +30,11 @@ void stream_disarm_write(struct stream *s);
 /* What is kept is read again from the wire TO. */
 void stream_hand_rest(struct stream *s, struct wire *to);
 /* True while on_data() may be called. */
-bool stream_takes_data(const struct stream *s);
+static inline bool stream_takes_data(const struct stream *s)
+{
+    return s->state == STREAM_OPEN && !s->paused && s->input < INPUT_DEAD && s->user != NULL;
+}
+
 /* Reads what there is, as far as a turn allows, delivers it, and writes what could not be written
  * until something was read. May close S. */
 void stream_pump(struct stream *s);

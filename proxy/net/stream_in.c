@@ -32,11 +32,6 @@ void stream_disarm_read(struct stream *s)
     event_del(&s->rev);
 }
 
-bool stream_takes_data(const struct stream *s)
-{
-    return s->state == STREAM_OPEN && !s->paused && s->input < INPUT_DEAD && s->user != NULL;
-}
-
 /* True while `rest` is to be given although nothing came. */
 static bool owes_rest(const struct stream *s)
 {

@@ -12,8 +12,7 @@
 struct tls_server {
     struct tls_wire t; /* first */
     char *where;       /* terminated, owned */
-    const char *alpn;
-    bool (*choose)(void *arg, SSL *ssl, const struct tls_hello *hello);
+    enum tls_choice (*choose)(void *arg, SSL *ssl, const struct tls_hello *hello);
     void *arg;
     bool was_refused; /* by choose() */
 };
@@ -60,26 +59,17 @@ static int on_hello(SSL *ssl, int *alert, void *arg)
         .name = hello_name(ssl),
         .alpn = hello_list(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation),
     };
-    if (v->choose(v->arg, ssl, &hello))
+    switch (v->choose(v->arg, ssl, &hello)) {
+    case TLS_CHOICE_MADE:
         return SSL_CLIENT_HELLO_SUCCESS;
+    case TLS_CHOICE_LATER:
+        return SSL_CLIENT_HELLO_RETRY;
+    case TLS_CHOICE_NONE:
+        break;
+    }
     v->was_refused = true;
     *alert = SSL_AD_UNRECOGNIZED_NAME;
     return SSL_CLIENT_HELLO_ERROR;
-}
-
-/* A client that offers nothing of it may well do without. */
-static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
-                   const unsigned char *in, unsigned in_len, void *arg)
-{
-    const struct tls_server *v = SSL_get_app_data(ssl);
-    const unsigned char *ours = (const unsigned char *)v->alpn;
-    unsigned char *chosen = NULL;
-    (void)arg;
-    if (ours == NULL || SSL_select_next_proto(&chosen, out_len, ours, (unsigned)strlen(v->alpn), in,
-                                              in_len) != OPENSSL_NPN_NEGOTIATED)
-        return SSL_TLSEXT_ERR_NOACK;
-    *out = chosen;
-    return SSL_TLSEXT_ERR_OK;
 }
 
 /* ---- faults ---- */
@@ -144,7 +134,6 @@ static const struct tls_role server_role = {
 void tls_server_init_ctx(struct ssl_ctx_st *ctx)
 {
     SSL_CTX_set_client_hello_cb(ctx, on_hello, NULL);
-    SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
     tls_wire_init_ctx(ctx);
 }
 
@@ -152,7 +141,6 @@ void tls_server_push(struct stream *s, const struct tls_server_want *want)
 {
     struct tls_server *v = xcalloc(1, sizeof(*v));
     v->where = xstrndup(want->where.p, want->where.len);
-    v->alpn = want->alpn;
     v->choose = want->choose;
     v->arg = want->arg;
     tls_wire_init(&v->t, want->ctx, &server_role);

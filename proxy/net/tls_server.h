@@ -15,16 +15,20 @@ struct tls_hello {
     struct str alpn; /* ProtocolNameList (RFC 7301 section 3.1) without its length; empty: none */
 };
 
+enum tls_choice {
+    TLS_CHOICE_MADE,
+    TLS_CHOICE_LATER, /* stream_start() is to be called once more, and then choose() is, too */
+    TLS_CHOICE_NONE   /* the client is refused with the alert unrecognized_name */
+};
+
 struct tls_server_want {
     /* With a certificate, unless choose() gives one; tls_server_init_ctx() has been called. The
      * wire has a reference of its own. */
     struct ssl_ctx_st *ctx;
     struct str where; /* who the client is in a sentence: "the client 192.0.2.1"; copied */
-    const char *alpn; /* what is spoken, best first, as in tls_hello, terminated; static */
-    /* The ClientHello is there: may give SSL a certificate, or another context. False: the client
-     * is refused with the alert unrecognized_name. Called by OpenSSL, once and before on_ready():
-     * it must not touch the stream. NULL: CTX has all. */
-    bool (*choose)(void *arg, struct ssl_st *ssl, const struct tls_hello *hello);
+    /* The ClientHello is there: may give SSL a certificate, or another context. Called by OpenSSL,
+     * before on_ready(): it must not touch the stream. NULL: CTX has all. */
+    enum tls_choice (*choose)(void *arg, struct ssl_st *ssl, const struct tls_hello *hello);
     void *arg; /* borrowed, until the handshake is over */
 };
 

@@ -317,7 +317,7 @@ static int tls_handshake(struct wire *w)
         w->line->want_write = true;
     if (e == SSL_ERROR_WANT_WRITE || (e == SSL_ERROR_WANT_READ && !t->below_eof))
         return WIRE_AGAIN;
-    return tls_give_up(t, e);
+    return e == SSL_ERROR_WANT_CLIENT_HELLO_CB ? WIRE_WAITS : tls_give_up(t, e);
 }
 
 static int tls_shutdown(struct wire *w)

@@ -84,13 +84,14 @@ ssize_t wire_read_again(struct wire *w, char *p, size_t n)
     return (ssize_t)n;
 }
 
-bool wire_has_buffered(struct wire *w)
+bool wire_pile_has_buffered(struct wire *w)
 {
-    for (; w != NULL; w = w->below) {
-        if (w->unread != NULL || (w->ops->has_buffered != NULL && w->ops->has_buffered(w)))
+    /* The descriptor at the bottom has none, but for what was put back. */
+    for (; w->below != NULL; w = w->below) {
+        if (w->unread != NULL || w->ops->has_buffered(w))
             return true;
     }
-    return false;
+    return w->unread != NULL;
 }
 
 void wire_close(struct wire *w, bool is_well)

@@ -14,7 +14,7 @@
 #include "base/mem.h"
 
 /* What read, write, handshake and shutdown give besides a count. */
-enum { WIRE_AGAIN = -1, WIRE_EOF = -2, WIRE_FAIL = -3 };
+enum { WIRE_AGAIN = -1, WIRE_EOF = -2, WIRE_FAIL = -3, WIRE_WAITS = -4 };
 
 /* What all wires of one connection share. Embedded in its stream. */
 struct line {
@@ -38,9 +38,11 @@ struct wire_ops {
     ssize_t (*read)(struct wire *w, char *p, size_t n);
     /* A count > 0 (less than all: the kernel is full), AGAIN or FAIL. */
     ssize_t (*write)(struct wire *w, const struct iovec *iov, int n);
-    int (*handshake)(struct wire *w);     /* 0 done, AGAIN, FAIL; NULL: nothing to do */
+    /* 0 done, AGAIN, FAIL, or WAITS: to be called again by stream_start(), and not before. NULL:
+     * nothing to do. */
+    int (*handshake)(struct wire *w);
     int (*shutdown)(struct wire *w);      /* says that no more is written: 0, AGAIN, FAIL */
-    bool (*has_buffered)(struct wire *w); /* left the kernel, but not given to us; NULL: never */
+    bool (*has_buffered)(struct wire *w); /* left the kernel, but not given to us */
     /* Before the descriptor is closed. IS_WELL: what was written has left, so that last words are
      * in place. NULL: nothing to do. */
     void (*close)(struct wire *w, bool is_well);
@@ -68,8 +70,15 @@ static inline ssize_t wire_read(struct wire *w, char *p, size_t n)
     return w->unread == NULL ? w->ops->read(w, p, n) : wire_read_again(w, p, n);
 }
 
+/* What wire_has_buffered() does where there is more than the descriptor. */
+bool wire_pile_has_buffered(struct wire *w);
+
 /* True while W, or one beneath, has bytes of which no event tells. */
-bool wire_has_buffered(struct wire *w);
+static inline bool wire_has_buffered(struct wire *w)
+{
+    return w->below == NULL ? w->unread != NULL : wire_pile_has_buffered(w);
+}
+
 /* From the top downwards. */
 void wire_close(struct wire *w, bool is_well);
 void wire_free(struct wire *w);

@@ -32,6 +32,7 @@ static SSL_CTX *ctx, *other_ctx;
 /* What a server was asked. */
 static struct {
     int calls;
+    int later; /* calls that find no answer yet */
     char name[64], alpn[64];
     bool refuses;
     SSL_CTX *gives;
@@ -54,7 +55,7 @@ struct end {
 
 static struct end client, server;
 
-static bool choose(void *arg, SSL *ssl, const struct tls_hello *hello)
+static enum tls_choice choose(void *arg, SSL *ssl, const struct tls_hello *hello)
 {
     assert_ptr_equal(arg, &asked);
     asked.calls++;
@@ -62,18 +63,17 @@ static bool choose(void *arg, SSL *ssl, const struct tls_hello *hello)
     snprintf(asked.alpn, sizeof(asked.alpn), "%.*s", (int)hello->alpn.len, hello->alpn.p);
     if (asked.gives != NULL)
         assert_ptr_equal(SSL_set_SSL_CTX(ssl, asked.gives), asked.gives);
-    return !asked.refuses;
+    return asked.calls <= asked.later ? TLS_CHOICE_LATER
+           : asked.refuses            ? TLS_CHOICE_NONE
+                                      : TLS_CHOICE_MADE;
 }
 
 static void begin_tls(struct end *e)
 {
     e->versions++;
     if (e->sni == NULL) {
-        struct tls_server_want want = {.ctx = ctx,
-                                       .where = STR("the client 192.0.2.1"),
-                                       .alpn = "\x08http/1.1",
-                                       .choose = choose,
-                                       .arg = &asked};
+        struct tls_server_want want = {
+            .ctx = ctx, .where = STR("the client 192.0.2.1"), .choose = choose, .arg = &asked};
         tls_server_push(e->s, &want);
     } else {
         struct tls_peer peer = {.ctx = rule.tls.ctx,
@@ -258,7 +258,6 @@ static void client_is_served(void **state)
     assert_int_equal(asked.calls, 1);
     assert_string_equal(asked.name, "a.test");
     assert_string_equal(asked.alpn, "\x08http/1.1");
-    assert_true(str_eq(tls_wire_alpn(tls_wire_of(server.s, NULL)->ssl), STR("http/1.1")));
     assert_string_equal(tls_wire_version(server.s), "TLSv1.3");
     assert_false(tls_client_is_h2(server.s));
     both_speak();
@@ -291,16 +290,36 @@ static void certificate_is_chosen(void **state)
     both_speak();
 }
 
-static void without_a_name_or_protocol(void **state)
+/* Nothing that the client sends meanwhile, nor its end, makes a turn of the loop. */
+static void certificate_is_chosen_later(void **state)
+{
+    (void)state;
+    asked.later = 2;
+    begin_tls(&server);
+    begin_tls(&client);
+    turns(5);
+    assert_int_equal(asked.calls, 1);
+    assert_false(server.s->rev_armed || server.s->wev_armed);
+    stream_start(server.s);
+    turns(5);
+    assert_int_equal(asked.calls, 2);
+    stream_start(server.s);
+    shake(1);
+    assert_int_equal(asked.calls, 3);
+    assert_int_equal(server.ready, 1);
+    both_speak();
+}
+
+static void context_has_it_all(void **state)
 {
     struct tls_server_want want = {.ctx = ctx, .where = STR("x")};
     (void)state;
-    tls_server_push(server.s, &want); /* chooses nothing, speaks nothing */
+    tls_server_push(server.s, &want); /* chooses nothing */
     stream_start(server.s);
     begin_tls(&client);
     shake(1);
     assert_int_equal(server.ready, 1);
-    assert_int_equal(tls_wire_alpn(tls_wire_of(server.s, NULL)->ssl).len, 0);
+    assert_int_equal(asked.calls, 0);
     both_speak();
 }
 
@@ -367,6 +386,7 @@ static void gone_in_the_handshake(void **state)
     begin_tls(&server);
     turns(1);
     stream_close(client.s);
+    client.s = NULL;
     fails(FAULT_CLIENT_GONE, "the client 192.0.2.1 closed the connection during the TLS handshake");
 }
 
@@ -449,6 +469,7 @@ static void laid_over_a_dead_stream(void **state)
     stream_start(server.s);
     turns(1);
     stream_close(server.s);
+    server.s = NULL;
     turns(1);
     stream_put(client.s, "x", 1);
     begin_tls(&client);
@@ -466,7 +487,9 @@ static void closed_before_it_starts(void **state)
     client_begins_early();
     turns(1);
     stream_linger(server.s);
+    server.s = NULL;
     stream_abort(client.s);
+    client.s = NULL;
     turns(3);
 }
 
@@ -497,6 +520,7 @@ static void close_ends_each_layer(void **state)
     begin_both();
     begin_both();
     stream_close(server.s);
+    server.s = NULL;
     turns(3);
     assert_int_equal(client.eofs, 1);
     assert_true(client.eof_clean);
@@ -593,6 +617,7 @@ static void closed_with_a_half_written_record(void **state)
     turns(3);
     assert_true(stream_pending(server.s) > 0);
     stream_close(server.s);
+    server.s = NULL;
     stream_resume(client.s);
     turns(200);
     assert_int_equal(client.eofs + client.faults, 1);
@@ -606,7 +631,8 @@ int main(void)
         TEST(client_is_served),
         TEST(old_versions_are_served),
         TEST(certificate_is_chosen),
-        TEST(without_a_name_or_protocol),
+        TEST(certificate_is_chosen_later),
+        TEST(context_has_it_all),
         TEST(name_is_refused),
         TEST(certificate_is_refused),
         TEST(old_client_is_refused),
