@@ -86,12 +86,12 @@ ssize_t wire_read_again(struct wire *w, char *p, size_t n)
 
 bool wire_pile_has_buffered(struct wire *w)
 {
-    /* The descriptor at the bottom has none, but for what was put back. */
+    /* The descriptor at the bottom has none. */
     for (; w->below != NULL; w = w->below) {
-        if (w->unread != NULL || w->ops->has_buffered(w))
+        if (w->ops->has_buffered(w))
             return true;
     }
-    return w->unread != NULL;
+    return false;
 }
 
 void wire_close(struct wire *w, bool is_well)

@@ -76,7 +76,7 @@ bool wire_pile_has_buffered(struct wire *w);
 /* True while W, or one beneath, has bytes of which no event tells. */
 static inline bool wire_has_buffered(struct wire *w)
 {
-    return w->below == NULL ? w->unread != NULL : wire_pile_has_buffered(w);
+    return w->line->unread > 0 || (w->below != NULL && wire_pile_has_buffered(w));
 }
 
 /* From the top downwards. */
