@@ -66,6 +66,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     s->line.drained = false;
     if (s->state == STREAM_HANDSHAKE)
         shake_on_event(s);
+    else if (s->input == INPUT_NEW) /* the event was faster than the post */
+        opened(s);
     else if (s->state == STREAM_LINGER || stream_takes_data(s))
         stream_pump(s);
     else
