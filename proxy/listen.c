@@ -28,7 +28,7 @@ bool listen_has(const struct listen_set *s, unsigned id)
 }
 
 /* Port 0 of a proxy listener is not the port 0 of a forward. */
-static bool is_same(const struct place *p, const struct listener *l)
+static bool listen_is_same(const struct place *p, const struct listener *l)
 {
     bool same_kind = p->is_forward == (l->forward != NULL);
     if (p->is_service != l->is_service)
@@ -42,7 +42,7 @@ static const struct place *find_old(const struct listen_set *old, const struct l
                                     const struct listener *l)
 {
     for (unsigned i = 0; i < old->n; i++) {
-        if (is_same(&old->v[i], l) && !listen_has(s, old->v[i].id))
+        if (listen_is_same(&old->v[i], l) && !listen_has(s, old->v[i].id))
             return &old->v[i];
     }
     return NULL;
@@ -132,7 +132,7 @@ static bool open_place(struct place *p, const struct listen_set *old, unsigned n
     return true;
 }
 
-static char *explain(const struct listener *l, int cause)
+static char *listen_explain(const struct listener *l, int cause)
 {
     struct stat st;
     char why[256];
@@ -166,7 +166,7 @@ bool listen_open(struct listen_set *s, const struct listen_set *old, const struc
         p->is_forward = l->forward != NULL;
         p->is_service = l->is_service;
         if (!open_place(p, old, l->is_service ? 1 : n_workers)) {
-            *why = explain(l, errno);
+            *why = listen_explain(l, errno);
             return false;
         }
     }

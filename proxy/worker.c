@@ -181,7 +181,7 @@ void worker_drain(struct worker *w, int64_t grace_ms)
 
 /* ---- from beginning to end */
 
-static void on_turn(void *arg)
+static void worker_on_turn(void *arg)
 {
     struct worker *w = arg;
     log_buf_flush(&w->engine.log);
@@ -213,7 +213,7 @@ struct worker *worker_new(unsigned index, const struct worker_env *env, struct c
     acceptors_init(&w->acceptors, &w->loop, &worker_accepts, w, env->connections);
     deadline_init(&w->look, &w->loop, on_look, w);
     clients_init(&w->clients, &w->engine, env->connections, fds_clients(env->max_connections));
-    loop_add_turn(&w->loop, &w->flush, on_turn, w);
+    loop_add_turn(&w->loop, &w->flush, worker_on_turn, w);
     w->engine.dns = dns_new(&w->loop, c);
     if (w->engine.dns == NULL) {
         int cause = errno;

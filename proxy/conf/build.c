@@ -15,7 +15,7 @@ struct build {
     struct conf_faults *faults;
 };
 
-static const char *keep(struct build *b, const char *text)
+static const char *build_keep(struct build *b, const char *text)
 {
     return arena_dup(b->arena, str_from(text)).p;
 }
@@ -55,7 +55,7 @@ static void set_written(struct build *b, const struct key *k, void *base, const 
 static void note_where(struct build *b, struct rule *r, const char *key, const char *where)
 {
     r->written = arena_grow(b->arena, r->written, r->n_written, sizeof(r->written[0]));
-    r->written[r->n_written++] = (struct written){key, keep(b, where)};
+    r->written[r->n_written++] = (struct written){key, build_keep(b, where)};
 }
 
 static void note_text(struct build *b, struct rule *r, const struct key *k, const struct setting *s)
@@ -83,11 +83,11 @@ static void set_pattern(struct build *b, struct rule *r, const struct section *s
               (port.len == 0 || value_port(port, &r->match_port, err));
     if (!ok)
         conf_fault(b->faults, section->where, "rule \"%s\": %s", section->title, err);
-    r->pattern = keep(b, section->title);
-    r->where = keep(b, section->where);
+    r->pattern = build_keep(b, section->title);
+    r->where = build_keep(b, section->where);
 }
 
-static bool is_set(struct section *section, const char *name)
+static bool build_is_set(struct section *section, const char *name)
 {
     const struct key *k = key_find(section->scope, str_from(name));
     const struct setting *s = section_setting(section, k);
@@ -117,9 +117,9 @@ static void build_rule(struct build *b, struct rule *r, struct section *section)
         note_text(b, r, &keys[i], &section->settings[i]);
     }
     /* "set = only this" holds for the rule's file too: a private CA is not joined by others. */
-    if (is_set(section, "ca_file"))
+    if (build_is_set(section, "ca_file"))
         r->tls.ca_dir = r->tls.ca_extra = "";
-    if (is_set(section, "client_cert") && !is_set(section, "client_key")) {
+    if (build_is_set(section, "client_cert") && !build_is_set(section, "client_key")) {
         r->tls.client_key = r->tls.client_cert;
         note_where(b, r, "client_key", setting_where(section, "client_cert"));
     }
@@ -139,7 +139,7 @@ static void build_rules(struct build *b, struct settings *s)
 static void build_forward(struct build *b, struct forward *f, struct section *section,
                           bool is_partial)
 {
-    *f = (struct forward){.listener = keep(b, section->title), .host = "", .path = ""};
+    *f = (struct forward){.listener = build_keep(b, section->title), .host = "", .path = ""};
     unsigned n;
     const struct key *keys = keys_of(KEY_FORWARD, &n);
     for (unsigned i = 0; i < n; i++) {
@@ -164,7 +164,7 @@ static void add_forward_listener(struct build *b, const struct forward *f,
         return;
     }
     c->listeners[c->n_listeners - 1].forward = f;
-    c->listeners[c->n_listeners - 1].where = keep(b, section->where);
+    c->listeners[c->n_listeners - 1].where = build_keep(b, section->where);
 }
 
 static void build_forwards(struct build *b, struct settings *s)
@@ -194,7 +194,7 @@ static void build_listeners(struct build *b, const struct key *k, const struct s
         before = c->n_listeners;
         set_written(b, k, c, &one);
         if (c->n_listeners > before)
-            c->listeners[before].where = keep(b, s->v[i].where);
+            c->listeners[before].where = build_keep(b, s->v[i].where);
     }
 }
 

@@ -37,7 +37,7 @@ static bool is_bare(const struct key *k)
            (k->type == KEY_CHOICE && k->choices[0].word[0] >= 'a');
 }
 
-static void put_value(FILE *out, const struct key *k, struct str text)
+static void dump_put_value(FILE *out, const struct key *k, struct str text)
 {
     if (k->is_secret)
         put_masked(out, text);
@@ -56,12 +56,12 @@ static void put_list(FILE *out, const struct key *k, const struct setting *s)
     if (s->source == FROM_NOWHERE) {
         for (; str_next_item(&rest, &item); between = ", ") {
             fputs(between, out);
-            put_value(out, k, item);
+            dump_put_value(out, k, item);
         }
     }
     for (unsigned i = 0; i < s->n; i++, between = ", ") {
         fputs(between, out);
-        put_value(out, k, str_from(s->v[i].text));
+        dump_put_value(out, k, str_from(s->v[i].text));
     }
     putc('}', out);
 }
@@ -72,7 +72,7 @@ static void put_setting(FILE *out, const char *name, const struct key *k, const 
     if (key_is_list(k))
         put_list(out, k, s);
     else
-        put_value(out, k, str_from(s->n > 0 ? s->v[0].text : k->def));
+        dump_put_value(out, k, str_from(s->n > 0 ? s->v[0].text : k->def));
     putc('\n', out);
 }
 

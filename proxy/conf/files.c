@@ -12,7 +12,7 @@ enum {
         256 << 20 /* and of one that it names: there are long lists of revoked certificates */
 };
 
-static struct conf_file *find(struct conf_file *files, const char *path)
+static struct conf_file *files_find(struct conf_file *files, const char *path)
 {
     struct conf_file *f = NULL;
     HASH_FIND(hh, files, path, strlen(path), f);
@@ -34,7 +34,7 @@ static char *copy_of(const char *text, size_t len)
     return copy;
 }
 
-static void keep(struct conf_file **files, const char *path, const char *text, size_t len)
+static void files_keep(struct conf_file **files, const char *path, const char *text, size_t len)
 {
     struct conf_file *f = add(files, path);
     f->text = copy_of(text, len);
@@ -44,7 +44,7 @@ static void keep(struct conf_file **files, const char *path, const char *text, s
 /* What it was before the first of several readings counts. */
 void conf_files_note(struct conf_file **files, const char *path)
 {
-    if (find(*files, path) == NULL)
+    if (files_find(*files, path) == NULL)
         add(files, path)->id = file_identify(path);
 }
 
@@ -52,7 +52,7 @@ char *conf_files_read(struct conf_file **files, const char *path, size_t *len)
 {
     conf_files_note(files, path);
     char *text = file_read(path, NAMED_MAX, len);
-    struct conf_file *f = find(*files, path);
+    struct conf_file *f = files_find(*files, path);
     uint64_t digest = text == NULL ? 0 : hash_bytes(text, *len);
     /* Two readers of one snapshot that found different contents are not to be matched by either. */
     f->digest = !f->is_read || f->digest == digest ? digest : 0;
@@ -75,14 +75,14 @@ bool conf_files_is_same(const struct conf_file *f)
 
 char *conf_files_text(struct conf_file **files, const char *path, size_t *len)
 {
-    const struct conf_file *f = find(*files, path);
+    const struct conf_file *f = files_find(*files, path);
     if (f != NULL && f->text != NULL) {
         *len = f->len;
         return copy_of(f->text, f->len);
     }
     char *text = file_read(path, TEXT_MAX, len);
     if (text != NULL)
-        keep(files, path, text, *len);
+        files_keep(files, path, text, *len);
     return text;
 }
 
@@ -90,7 +90,7 @@ void conf_files_keep(struct conf_file **files, const struct conf_file *from)
 {
     for (; from != NULL; from = from->hh.next)
         if (from->text != NULL)
-            keep(files, from->path, from->text, from->len);
+            files_keep(files, from->path, from->text, from->len);
 }
 
 void conf_files_clear(struct conf_file **files)

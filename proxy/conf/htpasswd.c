@@ -230,7 +230,7 @@ static void PRINTF_LIKE(3, 4)
 }
 
 /* Once: what is remembered under a key is lost with it. */
-static bool make_key(void)
+static bool htpasswd_make_key(void)
 {
     if (!memory.has_key)
         memory.has_key =
@@ -243,7 +243,7 @@ struct htpasswd *htpasswd_load(struct conf_file **files, const char *path, const
 {
     unsigned before = faults->n;
     size_t len;
-    if (!make_key()) {
+    if (!htpasswd_make_key()) {
         load_fault(faults, where, "no random numbers: %s", strerror(errno));
         return NULL;
     }

@@ -63,7 +63,7 @@ static struct section *section_of(const cfg_t *cfg)
     return reading->open;
 }
 
-static const struct key *key_of(const cfg_t *cfg, const char *name)
+static const struct key *reader_key_of(const cfg_t *cfg, const char *name)
 {
     if (scope_of(cfg) != KEY_GLOBAL || cfg == reading->top)
         return key_find(scope_of(cfg), str_from(name));
@@ -89,7 +89,7 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt)
 {
     if (reading == NULL)
         return 0;
-    const struct key *k = key_of(cfg, cfg_opt_name(opt));
+    const struct key *k = reader_key_of(cfg, cfg_opt_name(opt));
     char *where = where_of(cfg);
     struct section *section = k == NULL ? NULL : section_of(cfg);
     struct setting *s = section == NULL ? NULL : section_setting(section, k);
@@ -107,7 +107,7 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt)
 static void follow_empty_lists(cfg_t *cfg)
 {
     for (cfg_opt_t *opt = cfg->opts; opt != NULL && opt->name != NULL; opt++) {
-        const struct key *k = opt->type == CFGT_STR ? key_of(cfg, opt->name) : NULL;
+        const struct key *k = opt->type == CFGT_STR ? reader_key_of(cfg, opt->name) : NULL;
         if (k == NULL || !key_is_list(k) || cfg_opt_size(opt) > 0)
             continue;
         struct setting *s = section_setting(section_of(cfg), k);

@@ -25,7 +25,7 @@ struct rule_index {
 };
 
 /* 0 when the name is longer than any that can be written. */
-static unsigned make_key(char *key, struct str name, uint16_t port)
+static unsigned rule_index_make_key(char *key, struct str name, uint16_t port)
 {
     if (name.len > KEY_MAX - 2)
         return 0;
@@ -42,7 +42,7 @@ static struct entry *find_entry(const struct rule_index *index, struct str name,
     if (name.len > KEY_MAX - 2 ||
         (index->lengths[port != 0][name.len / 64] >> name.len % 64 & 1) == 0)
         return NULL;
-    unsigned len = make_key(key, name, port);
+    unsigned len = rule_index_make_key(key, name, port);
     HASH_FIND(hh, index->entries, key, len, e);
     return e;
 }
@@ -55,7 +55,7 @@ static void add_pattern(struct rule_index *index, struct str name, uint16_t port
         return;
     struct entry *e = xcalloc(1, sizeof(*e) + KEY_MAX);
     e->index = at;
-    e->key_len = make_key(e->key, name, port);
+    e->key_len = rule_index_make_key(e->key, name, port);
     if (e->key_len == 0) {
         free(e);
         return;

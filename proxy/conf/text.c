@@ -26,7 +26,7 @@ struct scan {
     bool ok;
 };
 
-static void fail(struct scan *s, unsigned line, const char *reason)
+static void text_fail(struct scan *s, unsigned line, const char *reason)
 {
     char *where = xasprintf("%s:%u", s->name, line);
     conf_fault(s->faults, where, "%s", reason);
@@ -72,7 +72,7 @@ static void skip_block_comment(struct scan *s)
         blank(s);
         return;
     }
-    fail(s, line, "this comment is not closed");
+    text_fail(s, line, "this comment is not closed");
 }
 
 /* ${NAME} or ${NAME:-DEFAULT}, at its '$'. */
@@ -81,7 +81,7 @@ static void check_variable(struct scan *s)
     struct str rest = str_make(s->t->p + s->at + 2, s->t->len - s->at - 2);
     size_t end = str_find(rest, '}');
     if (end == rest.len) {
-        fail(s, s->line, "${ is not closed");
+        text_fail(s, s->line, "${ is not closed");
         s->at = s->t->len;
         return;
     }
@@ -92,7 +92,7 @@ static void check_variable(struct scan *s)
         char shown[128];
         char *reason = xasprintf("the variable %s is not set",
                                  str_escape(shown, sizeof(shown), str_from(name)));
-        fail(s, s->line, reason);
+        text_fail(s, s->line, reason);
         free(reason);
     }
     free(name);
@@ -107,7 +107,7 @@ static void check_escape(struct scan *s)
     /* Numbers could make a NUL byte, and an overlong one would stop the parser inside the string.
      * */
     if ((c >= '0' && c <= '9') || c == 'x')
-        fail(s, s->line, "number escapes are not taken: write the character itself");
+        text_fail(s, s->line, "number escapes are not taken: write the character itself");
     if (s->at < s->t->len)
         step(s);
 }
@@ -116,10 +116,10 @@ static void check_escape(struct scan *s)
 static void check_length(struct scan *s, size_t begin, unsigned line)
 {
     if (s->at - begin > WORD_MAX)
-        fail(s, line, "this text is too long");
+        text_fail(s, line, "this text is too long");
 }
 
-static void skip_string(struct scan *s, char quote)
+static void text_skip_string(struct scan *s, char quote)
 {
     unsigned line = s->line;
     size_t begin = s->at;
@@ -143,13 +143,13 @@ static void skip_string(struct scan *s, char quote)
             step(s);
         }
     }
-    fail(s, line, "this string is not closed");
+    text_fail(s, line, "this string is not closed");
 }
 
 static void open_brace(struct scan *s)
 {
     if (s->depth == DEPTH_MAX) {
-        fail(s, s->line, "sections are nested too deeply");
+        text_fail(s, s->line, "sections are nested too deeply");
         s->at = s->t->len;
         return;
     }
@@ -164,7 +164,7 @@ static void open_brace(struct scan *s)
 static void close_brace(struct scan *s)
 {
     if (s->depth == 0)
-        fail(s, s->line, "} without a section or list that it closes");
+        text_fail(s, s->line, "} without a section or list that it closes");
     else
         s->depth--;
 }
@@ -184,11 +184,11 @@ static void check_token(struct scan *s)
     else if (c == '}')
         close_brace(s);
     else if (c == '*')
-        fail(s, s->line, "* stands outside quotes: write \"*\"");
+        text_fail(s, s->line, "* stands outside quotes: write \"*\"");
     else if (c == '+' && peek(s, 1) != '=')
-        fail(s, s->line, "+ stands outside quotes");
+        text_fail(s, s->line, "+ stands outside quotes");
     else if ((unsigned char)c < ' ' && c != '\n' && c != '\t' && c != '\r')
-        fail(s, s->line, "there is a control byte");
+        text_fail(s, s->line, "there is a control byte");
     if (s->at >= s->t->len)
         return;
     if (c != ' ' && c != '\t' && c != '\n' && c != '\r')
@@ -213,7 +213,7 @@ static void scan_text(struct scan *s)
         } else if (c == '/' && next == '*') {
             skip_block_comment(s);
         } else if (c == '"' || c == '\'') {
-            skip_string(s, c);
+            text_skip_string(s, c);
             s->last = c;
         } else if (c == '$' && next == '{') {
             check_variable(s);
@@ -223,7 +223,7 @@ static void scan_text(struct scan *s)
         }
     }
     if (s->depth > 0 && s->ok)
-        fail(s, s->open[s->depth - 1], "this { is not closed");
+        text_fail(s, s->open[s->depth - 1], "this { is not closed");
 }
 
 bool text_check(struct text *t, char *p, size_t len, const char *name, struct conf_faults *faults)
@@ -231,9 +231,9 @@ bool text_check(struct text *t, char *p, size_t len, const char *name, struct co
     *t = (struct text){.p = p, .len = len};
     struct scan s = {.t = t, .name = name, .faults = faults, .line = 1, .ok = true};
     if (memchr(p, '\0', len) != NULL)
-        fail(&s, 1, "this is no text: there is a NUL byte");
+        text_fail(&s, 1, "this is no text: there is a NUL byte");
     else if (len >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0)
-        fail(&s, 1, "it begins with a byte order mark: save it as UTF-8 without one");
+        text_fail(&s, 1, "it begins with a byte order mark: save it as UTF-8 without one");
     else
         scan_text(&s);
     if (!s.ok)

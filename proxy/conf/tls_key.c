@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void put_value(FILE *out, const struct key *k, const struct rule *r)
+static void tls_key_put_value(FILE *out, const struct key *k, const struct rule *r)
 {
     const void *field = (const char *)r + k->offset;
     switch (k->type) {
@@ -40,7 +40,7 @@ char *tls_key(const struct rule *r, enum key_decides what)
         const struct key *keys = keys_of(scope, &n);
         for (unsigned i = 0; i < n; i++)
             if (keys[i].decides >= what && !keys[i].inherits)
-                put_value(out, &keys[i], r);
+                tls_key_put_value(out, &keys[i], r);
     }
     fclose(out);
     return text;

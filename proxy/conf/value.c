@@ -21,7 +21,7 @@ bool value_fail(char *err, const char *fmt, ...)
 }
 
 /* For messages: what was written, cut and made printable. */
-static bool fail_at(char *err, struct str text, const char *reason)
+static bool value_fail_at(char *err, struct str text, const char *reason)
 {
     char shown[160];
     return value_fail(err, "\"%s\" %s", str_escape(shown, sizeof(shown), text), reason);
@@ -55,7 +55,7 @@ static bool set_bool(const struct assign *a, struct str text)
             return true;
         }
     }
-    return fail_at(a->err, text, "is neither on nor off");
+    return value_fail_at(a->err, text, "is neither on nor off");
 }
 
 static bool set_size(const struct assign *a, struct str text)
@@ -63,11 +63,11 @@ static bool set_size(const struct assign *a, struct str text)
     uint64_t v;
     struct str unit;
     if (!split_number(text, &v, &unit) || unit.len > 1)
-        return fail_at(a->err, text, "is no size: write bytes, or a number with k, m or g");
+        return value_fail_at(a->err, text, "is no size: write bytes, or a number with k, m or g");
     static const char units[] = "kmg";
     const char *at = unit.len == 0 ? NULL : strchr(units, tolower((unsigned char)unit.p[0]));
     if (unit.len == 1 && (at == NULL || *at == '\0'))
-        return fail_at(a->err, text, "is no size: its unit must be k, m or g");
+        return value_fail_at(a->err, text, "is no size: its unit must be k, m or g");
     /* k, m, g: 2 to the 10th, 20th, 30th. */
     unsigned shift = at == NULL ? 0 : 10 * (unsigned)(at - units + 1);
     if (!scale(&v, UINT64_C(1) << shift) || v < (uint64_t)a->key->min ||
@@ -84,15 +84,15 @@ static bool set_duration(const struct assign *a, struct str text)
     uint64_t v;
     struct str unit;
     if (!split_number(text, &v, &unit))
-        return fail_at(a->err, text, "is no duration: write 500ms, 10s, 2m, 1h or 0");
+        return value_fail_at(a->err, text, "is no duration: write 500ms, 10s, 2m, 1h or 0");
     if (unit.len == 0 && v != 0)
-        return fail_at(a->err, text, "lacks a unit: ms, s, m or h");
+        return value_fail_at(a->err, text, "lacks a unit: ms, s, m or h");
     uint64_t factor = unit.len == 0 ? 1 : 0;
     for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
         if (str_eq(unit, str_from(units[i].word)))
             factor = (uint64_t)units[i].value;
     if (factor == 0)
-        return fail_at(a->err, text, "is no duration: its unit must be ms, s, m or h");
+        return value_fail_at(a->err, text, "is no duration: its unit must be ms, s, m or h");
     if (!scale(&v, factor) || v > (uint64_t)a->key->max)
         return value_fail(a->err, "must be at most %lldh", (long long)a->key->max / 3600000);
     *(int64_t *)a->field = (int64_t)v;
@@ -102,7 +102,7 @@ static bool set_duration(const struct assign *a, struct str text)
 static bool parse_number(const struct key *k, struct str text, uint64_t *v, char *err)
 {
     if (!str_to_u64(text, v))
-        return fail_at(err, text, "is no number");
+        return value_fail_at(err, text, "is no number");
     if (*v < (uint64_t)k->min || *v > (uint64_t)k->max)
         return value_fail(err, "must be %lld to %lld", (long long)k->min, (long long)k->max);
     return true;
@@ -199,12 +199,12 @@ static bool value_name(struct arena *arena, struct str text, const char **host, 
     if (name.len > 0 && name.p[name.len - 1] == '.')
         name.len--;
     if (name.len == 0 || name.len > 253 || name.p[0] == '.')
-        return fail_at(err, text, "is no host name");
+        return value_fail_at(err, text, "is no host name");
     for (size_t i = 0; i < name.len; i++) {
         if ((unsigned char)name.p[i] >= 0x80)
-            return fail_at(err, text, "is no host name: write its xn-- form");
+            return value_fail_at(err, text, "is no host name: write its xn-- form");
         if (!is_name_byte(name.p[i]) || (name.p[i] == '.' && name.p[i - 1] == '.'))
-            return fail_at(err, text, "is no host name");
+            return value_fail_at(err, text, "is no host name");
     }
     char *lower = arena_alloc(arena, name.len + 1);
     str_lower(lower, name);
@@ -246,7 +246,7 @@ bool value_port(struct str text, uint16_t *port, char *err)
 {
     uint64_t v;
     if (!str_to_u64(text, &v) || v == 0 || v > 65535)
-        return fail_at(err, text, "is no port: 1 to 65535");
+        return value_fail_at(err, text, "is no port: 1 to 65535");
     *port = (uint16_t)v;
     return true;
 }
@@ -283,9 +283,10 @@ static bool set_nets(const struct assign *a, struct str text)
 {
     if (netset_add(a->field, text))
         return true;
-    return fail_at(a->err, text,
-                   "is no network: write 10.0.0.0/8, fd00::/8, an address, or loopback, private, "
-                   "linklocal, any");
+    return value_fail_at(
+        a->err, text,
+        "is no network: write 10.0.0.0/8, fd00::/8, an address, or loopback, private, "
+        "linklocal, any");
 }
 
 static bool set_ports(const struct assign *a, struct str text)

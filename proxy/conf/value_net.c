@@ -9,7 +9,7 @@
 
 #define OWNER(field, type, member) ((type *)((char *)(field)-offsetof(type, member)))
 
-static bool fail_at(char *err, struct str text, const char *reason)
+static bool net_fail_at(char *err, struct str text, const char *reason)
 {
     char shown[160];
     return value_fail(err, "\"%s\" %s", str_escape(shown, sizeof(shown), text), reason);
@@ -34,9 +34,10 @@ bool value_set_listen(const struct assign *a, struct str text)
     struct conf *c = OWNER(a->field, struct conf, listeners);
     struct listener l = {0};
     if (str_istarts(text, STR("tls:")))
-        return fail_at(a->err, text, "cannot be opened: this version has no tls: listeners");
+        return net_fail_at(a->err, text, "cannot be opened: this version has no tls: listeners");
     if (!addr_parse(&l.addr, text))
-        return fail_at(a->err, text, "is no listener: write ADDR:PORT, [::1]:3128 or unix:/path");
+        return net_fail_at(a->err, text,
+                           "is no listener: write ADDR:PORT, [::1]:3128 or unix:/path");
     l.text = arena_dup(a->arena, text).p;
     c->listeners = arena_grow(a->arena, c->listeners, c->n_listeners, sizeof(l));
     c->listeners[c->n_listeners++] = l;
@@ -50,7 +51,7 @@ bool value_set_service(const struct assign *a, struct str text)
     if (str_eq(text, STR("off")))
         return true;
     if (!addr_parse(&ip, text) || addr_family(&ip) == AF_UNIX)
-        return fail_at(a->err, text, "is no service listener: write ADDR:PORT or off");
+        return net_fail_at(a->err, text, "is no service listener: write ADDR:PORT or off");
     if (!value_set_listen(a, text))
         return false;
     c->listeners[c->n_listeners - 1].is_service = true;
@@ -110,7 +111,7 @@ bool value_set_connect_to(const struct assign *a, struct str text)
     struct str rest = text, host, port, to_host;
     if (!take_host(&rest, &host) || !take_host(&rest, &port) || !take_host(&rest, &to_host) ||
         str_find(rest, ':') != rest.len)
-        return fail_at(a->err, text, "is not HOST:PORT:ADDR:PORT");
+        return net_fail_at(a->err, text, "is not HOST:PORT:ADDR:PORT");
     struct connect_to to = {.to_host = ""};
     if (!port_or_zero(port, &to.port, a->err) || !port_or_zero(rest, &to.to_port, a->err))
         return false;
@@ -133,7 +134,7 @@ bool value_set_connect(const struct assign *a, struct str text)
         return true;
     }
     if (!value_split(text, &host, &port) || port.len == 0)
-        return fail_at(a->err, text, "is not HOST:PORT");
+        return net_fail_at(a->err, text, "is not HOST:PORT");
     return value_port(port, &r->connect_port, a->err) &&
            value_target(a->arena, host, &r->connect_host, a->err);
 }
@@ -145,10 +146,10 @@ bool value_set_bind(const struct assign *a, struct str text)
     while (str_next_item(&rest, &item)) {
         struct addr ip;
         if (!addr_parse_ip(&ip, item, 0))
-            return fail_at(a->err, item, "is no IP address");
+            return net_fail_at(a->err, item, "is no IP address");
         struct addr *to = addr_family(&ip) == AF_INET ? &u->bind4 : &u->bind6;
         if (to->len != 0)
-            return fail_at(a->err, item, "is a second address of its family");
+            return net_fail_at(a->err, item, "is a second address of its family");
         *to = ip;
     }
     return true;
@@ -204,17 +205,17 @@ bool value_set_to(const struct assign *a, struct str text)
     struct forward *f = OWNER(a->field, struct forward, host);
     struct url u;
     if (!split_url(text, &u) || !value_host(a->arena, u.host, &f->host, NULL))
-        return fail_at(a->err, text, "is not http(s)://HOST[:PORT][/PATH]");
+        return net_fail_at(a->err, text, "is not http(s)://HOST[:PORT][/PATH]");
     f->is_rooted = is_rooted(u.host);
     f->tls = u.is_tls;
     f->port = u.port;
     struct str path = u.rest;
     if (str_find(path, '?') != path.len || str_find(path, '#') != path.len)
-        return fail_at(a->err, text, "has a query or a fragment");
+        return net_fail_at(a->err, text, "has a query or a fragment");
     if (path.len > 0 && path.p[path.len - 1] == '/')
         path.len--;
     if (!is_plain_path(path))
-        return fail_at(a->err, text, "has an empty or a dot segment in its path");
+        return net_fail_at(a->err, text, "has an empty or a dot segment in its path");
     f->path = arena_dup(a->arena, path).p;
     return true;
 }
@@ -224,7 +225,7 @@ bool value_set_servers(const struct assign *a, struct str text)
     struct addr ip;
     bool is_server = addr_parse_ip(&ip, text, 53) || (addr_parse(&ip, text) && addr_port(&ip) != 0);
     if (!is_server || addr_family(&ip) == AF_UNIX)
-        return fail_at(a->err, text, "is no address: write ADDR or ADDR:PORT");
+        return net_fail_at(a->err, text, "is no address: write ADDR or ADDR:PORT");
     strings_add(a->arena, a->field, arena_dup(a->arena, text).p);
     return true;
 }
@@ -235,7 +236,7 @@ bool value_set_origins(const struct assign *a, struct str text)
     struct url u;
     if (!split_url(text, &u) || !value_host(a->arena, u.host, &host, NULL) ||
         (u.rest.len > 0 && !str_eq(u.rest, STR("/"))))
-        return fail_at(a->err, text, "is no origin: write http://name or https://name:port");
+        return net_fail_at(a->err, text, "is no origin: write http://name or https://name:port");
     /* As a browser writes it: brackets around IPv6, no port where it is the scheme's. */
     bool is_v6 = strchr(host, ':') != NULL;
     char number[8] = "";

@@ -117,7 +117,7 @@ static void check_take(struct auth_check *c)
     free(place);
 }
 
-static struct auth_place *place_of(const struct addr *peer)
+static struct auth_place *auth_place_of(const struct addr *peer)
 {
     uint8_t key[ADDR_HOST_KEY];
     addr_host_key(peer, key);
@@ -133,7 +133,7 @@ static struct auth_place *place_of(const struct addr *peer)
     return place;
 }
 
-static bool is_same(const struct auth_digest *a, const struct auth_digest *b)
+static bool auth_is_same(const struct auth_digest *a, const struct auth_digest *b)
 {
     return a->low == b->low && a->high == b->high;
 }
@@ -141,7 +141,7 @@ static bool is_same(const struct auth_digest *a, const struct auth_digest *b)
 static struct auth_check *find_check(struct list *checks, const struct auth_digest *d)
 {
     list_foreach (it, checks) {
-        if (is_same(&check_at(it)->digest, d))
+        if (auth_is_same(&check_at(it)->digest, d))
             return check_at(it);
     }
     return NULL;
@@ -172,7 +172,7 @@ static struct auth_place *fullest(void)
 
 /* Room for a check of PLACE with TURN: where there is none, the last in line gives way, in a place
  * to who has less waiting, and in all to a place that has less. */
-static bool make_room(struct auth_place *place, uint64_t turn)
+static bool auth_make_room(struct auth_place *place, uint64_t turn)
 {
     struct auth_check *last = NULL;
     if (place->n >= AUTH_PLACE_MAX) {
@@ -222,12 +222,12 @@ static struct auth_check *find_or_queue(const struct auth_ask *a, const struct a
     struct auth_check *c = find_check(&auth.running, d);
     if (c != NULL)
         return c;
-    struct auth_place *place = place_of(&a->from->peer);
+    struct auth_place *place = auth_place_of(&a->from->peer);
     c = find_check(&place->checks, d);
     if (c != NULL)
         return c;
     uint64_t turn = turn_of(place, a->from->id);
-    if (!make_room(place, turn)) {
+    if (!auth_make_room(place, turn)) {
         if (place->n == 0) { /* it was made for this */
             list_remove(&place->link);
             free(place);

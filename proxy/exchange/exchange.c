@@ -165,7 +165,7 @@ static bool exchange_is_misdirected(struct exchange *x, const struct h1_head *he
     return exchange_retry(x, &what);
 }
 
-static void on_head(void *arg, struct h1_head *head, const struct h1_body *body)
+static void exchange_on_head(void *arg, struct h1_head *head, const struct h1_body *body)
 {
     struct exchange *x = arg;
     if (exchange_is_misdirected(x, head))
@@ -189,14 +189,14 @@ static void on_head(void *arg, struct h1_head *head, const struct h1_body *body)
     x->source->on_head(x, head, framing, body->length);
 }
 
-static void on_body(void *arg, const char *p, size_t n)
+static void exchange_on_body(void *arg, const char *p, size_t n)
 {
     struct exchange *x = arg;
     exchange_arm(x);
     x->source->on_body(x, p, n);
 }
 
-static void on_end(void *arg, const struct fields *trailers)
+static void exchange_on_end(void *arg, const struct fields *trailers)
 {
     struct exchange *x = arg;
     x->us = NULL;
@@ -204,7 +204,7 @@ static void on_end(void *arg, const struct fields *trailers)
     x->source->on_end(x, trailers);
 }
 
-static void on_drain(void *arg)
+static void exchange_on_drain(void *arg)
 {
     struct exchange *x = arg;
     x->body_waits = false;
@@ -212,7 +212,7 @@ static void on_drain(void *arg)
     x->source->on_drain(x);
 }
 
-static void on_fault(void *arg, const struct fault *f, enum up_loss loss)
+static void exchange_on_fault(void *arg, const struct fault *f, enum up_loss loss)
 {
     struct exchange *x = arg;
     x->us = NULL;
@@ -233,11 +233,11 @@ static void on_fault(void *arg, const struct fault *f, enum up_loss loss)
 
 static const struct ustream_events events = {
     .on_info = expect_on_info,
-    .on_head = on_head,
-    .on_body = on_body,
-    .on_end = on_end,
-    .on_fault = on_fault,
-    .on_drain = on_drain,
+    .on_head = exchange_on_head,
+    .on_body = exchange_on_body,
+    .on_end = exchange_on_end,
+    .on_fault = exchange_on_fault,
+    .on_drain = exchange_on_drain,
 };
 
 /* ---- going upstream */

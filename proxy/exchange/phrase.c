@@ -20,7 +20,7 @@ static struct str shown_host(struct str host)
     return host.len == 0 ? STR("the host") : host;
 }
 
-static size_t put(char *dst, size_t at, struct str s)
+static size_t phrase_put(char *dst, size_t at, struct str s)
 {
     size_t n = s.len < PHRASE_MAX - at ? s.len : PHRASE_MAX - at;
     if (n > 0)
@@ -33,10 +33,11 @@ static size_t put_host(char *dst, size_t at, struct str host, size_t room)
 {
     struct str dots = STR("...");
     if (host.len <= room)
-        return put(dst, at, host);
+        return phrase_put(dst, at, host);
     if (room <= dots.len)
         return at;
-    return put(dst, put(dst, at, dots), str_from_byte(host, host.len - (room - dots.len)));
+    return phrase_put(dst, phrase_put(dst, at, dots),
+                      str_from_byte(host, host.len - (room - dots.len)));
 }
 
 static bool is_stop(char c)
@@ -66,10 +67,10 @@ struct str phrase_make(char *dst, const struct fault *f, struct str host)
     struct str before = at == NULL ? text : str_make(text.p, (size_t)(at - text.p));
     struct str after = at == NULL ? STR("") : str_from(at + strlen(slot));
     size_t fixed = before.len + after.len;
-    size_t n = put(dst, 0, before);
+    size_t n = phrase_put(dst, 0, before);
     if (at != NULL)
         n = put_host(dst, n, shown_host(host), fixed < PHRASE_MAX ? PHRASE_MAX - fixed : 0);
-    n = put(dst, n, after);
+    n = phrase_put(dst, n, after);
     if (fixed > PHRASE_MAX)
         n = end_early(dst, n);
     for (size_t i = 0; i < n; i++) {

@@ -82,7 +82,7 @@ static size_t on_data(void *arg, const char *p, size_t n)
     return n;
 }
 
-static void on_drain(void *arg)
+static void tunnel_on_drain(void *arg)
 {
     struct lane *lane = arg;
     if (!lane->other->ended)
@@ -105,7 +105,7 @@ static void on_eof(void *arg, bool clean)
 
 /* The far side must see that this was no proper end; unless the one that has failed had ended
  * properly before, and only refuses what came back: then all that it said is still written. */
-static void on_fault(void *arg, const struct fault *f)
+static void tunnel_on_fault(void *arg, const struct fault *f)
 {
     struct lane *lane = arg;
     struct stream *out = lane->other->in;
@@ -127,8 +127,8 @@ static void on_idle(void *arg)
 static const struct stream_user lane_user = {
     .on_data = on_data,
     .on_eof = on_eof,
-    .on_drain = on_drain,
-    .on_fault = on_fault,
+    .on_drain = tunnel_on_drain,
+    .on_fault = tunnel_on_fault,
 };
 
 struct tunnel *tunnel_open(struct engine *e, const struct tunnel_ends *ends, tunnel_fn fn,

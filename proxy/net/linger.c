@@ -19,7 +19,7 @@ void linger_with(struct stream *s, const char *p, size_t n)
 }
 
 /* Who has not got all of an answer must not take what it has for all of it. */
-static void make_room(void)
+static void linger_make_room(void)
 {
     struct list *least = list_first(&lingering);
     list_foreach (it, &lingering) {
@@ -40,7 +40,7 @@ void linger_join(struct stream *s)
     if (lingering.next == NULL)
         list_init(&lingering);
     if (n_lingering > 0 && n_lingering >= fds_budget()->lingering)
-        make_room();
+        linger_make_room();
     list_push_back(&lingering, &s->lingering);
     n_lingering++;
 }

@@ -18,31 +18,12 @@
 #define TLSFAN_NET_STREAM_H
 
 #include <event2/buffer.h>
-#include <sys/uio.h>
 
 #include "base/addr.h"
-#include "base/fault.h"
 #include "base/loop.h"
-#include "base/mem.h"
-
-/* What read, write, handshake and shutdown give besides a count. */
-enum { STREAM_AGAIN = -1, STREAM_EOF = -2, STREAM_FAIL = -3 };
+#include "net/wire.h"
 
 struct stream;
-
-/* The transport beneath. FAIL: stream_set_fault() or stream_set_errno() has been called. */
-struct stream_ops {
-    /* A count > 0, AGAIN, FAIL, or EOF with s->eof_clean set. While s->drained it must not ask the
-     * kernel; a short read sets it. */
-    ssize_t (*read)(struct stream *s, char *p, size_t n);
-    /* A count > 0 (less than all: the kernel is full), AGAIN or FAIL. */
-    ssize_t (*write)(struct stream *s, const struct iovec *iov, int n);
-    int (*handshake)(struct stream *s);     /* 0 done, AGAIN, FAIL; NULL: nothing to do */
-    int (*shutdown)(struct stream *s);      /* says that no more is written: 0, AGAIN, FAIL */
-    bool (*has_buffered)(struct stream *s); /* left the kernel, but not given to us; NULL: never */
-    void (*close)(struct stream *s);        /* last words before the fd is closed; NULL: none */
-    void (*free)(struct stream *s);         /* from the reaper; NULL: nothing of its own */
-};
 
 /* Who uses it. Each may close the stream. */
 struct stream_user {
@@ -59,33 +40,44 @@ struct stream_user {
 };
 
 enum stream_state {
-    STREAM_HANDSHAKE, /* waits for stream_start() and ops->handshake; may write (queued) */
+    STREAM_HANDSHAKE, /* waits for stream_start() and its wire's handshake; may write (queued) */
     STREAM_OPEN,      /* reads and writes */
     STREAM_LINGER,    /* belongs to itself: flushes, ends its side, drops input, then closes */
     STREAM_CLOSED     /* waits for the reaper */
 };
 
+/* Told to a user are on_ready() on leaving NEW, on_eof() on ENDED and on_fault() on TOLD. */
+enum stream_input {
+    INPUT_NEW,        /* waits for the handshake, or on_ready() is yet to be told */
+    INPUT_READS,      /* `rest` is given in front of what comes next */
+    INPUT_GIVES,      /* and is given again without that, later in this turn: resumed, a new user */
+    INPUT_LOOKS,      /* the same, and the socket is asked then: stream_read_soon() */
+    INPUT_ENDS_GIVES, /* nothing more comes; `rest` is given again first */
+    INPUT_ENDS,       /* nothing more comes; that is told when not paused: an end, or the fault */
+    INPUT_ENDED,      /* on_eof() was told to the present user */
+    INPUT_DEAD,       /* nothing is read or written any more; the fault is yet to be told */
+    INPUT_TOLD        /* and has been, to the present user */
+};
+
+enum stream_output {
+    OUTPUT_OPEN,  /* written at once, or behind what waits in `out` */
+    OUTPUT_ENDS,  /* stream_end() was called: our side is ended when `out` is empty */
+    OUTPUT_ENDED, /* and it has been */
+    OUTPUT_LOST   /* a write has failed: what the peer has sent may still be read, see on_fault() */
+};
+
 struct stream {
     struct loop *loop;
-    const struct stream_ops *ops;
+    struct line line;
+    struct wire plain;              /* over the descriptor */
+    struct wire *wire;              /* the topmost one */
     const struct stream_user *user; /* NULL: like paused; faults wait for stream_set_user() */
     void *arg;
-    int fd;
     enum stream_state state;
-    bool paused;     /* the user wants no data */
-    bool eof;        /* the peer has ended; on_eof() was or will be told when not paused */
-    bool eof_clean;  /* set by ops->read */
-    bool ending;     /* stream_end() was called: shut down when `out` is empty */
-    bool ended;      /* and it has been */
-    bool want_write; /* TLS: the last read needs the socket to be writable */
-    bool want_read;  /* TLS: the last write needs what the peer says next */
-    bool drained;    /* the last read of the socket was short: no use in reading again this turn */
-    bool is_due;     /* stream_read_soon() was called */
-    bool failed;     /* dead: nothing is read or written any more */
-    bool fail_fast;  /* set by the user: a failed write is told at once, not after reading on */
-    bool reads_on;   /* a write failed; `fault` is told when reading ends too */
-    bool ready_told, eof_told, fault_told; /* to the present user */
-    bool offer;                            /* `rest` is given again although nothing came */
+    enum stream_input input;
+    enum stream_output output;
+    bool paused;    /* the user wants no data */
+    bool fail_fast; /* set by the user: a failed write is told at once, not after reading on */
     bool rev_armed, wev_armed;
     struct event rev, wev;
     struct evbuffer *out; /* NULL while nothing waits */
@@ -98,27 +90,23 @@ struct stream {
     struct deadline linger;
     struct list lingering; /* in the thread's list while LINGER */
     struct reap reap;
-    struct fault *fault; /* heap, set once by ops or stream */
     uint64_t bytes_in, bytes_out;
     struct addr peer;
 };
 
 /* A plain stream over FD, which it owns from now on. The user is set before stream_start(). */
 struct stream *stream_new(struct loop *l, int fd, const struct addr *peer);
-/* For other transports: initialises S, the first member of a heap object that the reaper frees. */
-void stream_init(struct stream *s, struct loop *l, int fd, const struct addr *peer,
-                 const struct stream_ops *ops);
-/* For other transports: records why the connection is dead, unless that is known; the second
- * from an errno of the socket. */
-void stream_set_fault(struct stream *s, enum fault_code code, const char *fmt, ...)
-    PRINTF_LIKE(3, 4);
-void stream_copy_fault(struct stream *s, const struct fault *f);
-void stream_set_errno(struct stream *s, int err);
+/* Lays W, on the heap, over the wire of S, which owns it from now on: before stream_start() or, on
+ * an open stream, later, when nothing waits to be written. Then S is as it was before its start,
+ * and is to be started again. What its user has left is for W, the bytes that on_data() leaves
+ * when this is called inside of it, too. The user stays, unless another is set. Where S is dead,
+ * that is what its user will be told. */
+void stream_push(struct stream *s, struct wire *w);
 
 /* Changes who is told. Pending `rest`, eof and fault are told to the new user (posted), the
  * first two not while paused. */
 void stream_set_user(struct stream *s, const struct stream_user *user, void *arg);
-/* Begins: handshake, or reading. */
+/* Begins: handshake, or reading. And goes on with a handshake that waits for its owner. */
 void stream_start(struct stream *s);
 
 /* Writes all of IOV, or keeps copies of what the kernel does not take. Errors come later as

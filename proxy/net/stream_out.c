@@ -27,9 +27,9 @@ void stream_disarm_write(struct stream *s)
  * until when an event would come again and again for nothing. */
 static void await(struct stream *s)
 {
-    if (!s->want_read)
+    if (!s->line.want_read)
         stream_arm_write(s);
-    else if (!s->want_write)
+    else if (!s->line.want_write)
         stream_disarm_write(s);
 }
 
@@ -55,10 +55,14 @@ static void make_out(struct stream *s)
 /* A write has failed. The peer may have answered before it closed: that is read first. */
 static void write_failed(struct stream *s)
 {
-    stream_drop_out(s);
-    stream_disarm_write(s);
-    s->ending = true;
-    s->ended = true;
+    line_settle(&s->line);
+    if (s->line.is_cut) {
+        stream_set_output(s, OUTPUT_LOST);
+        stream_disarm_write(s);
+        stream_drop_out(s);
+    } else {
+        stream_die(s);
+    }
     loop_post(s->loop, &s->later);
 }
 
@@ -88,8 +92,9 @@ static bool write_some(struct stream *s, struct evbuffer *buf, size_t *total)
     n = n < WRITE_PIECES ? n : WRITE_PIECES;
     for (int i = 0; i < n; i++)
         sum += v[i].iov_len;
-    ssize_t done = s->ops->write(s, v, n);
-    if (done == STREAM_FAIL)
+    s->line.want_read = false;
+    ssize_t done = s->wire->ops->write(s->wire, v, n);
+    if (done == WIRE_FAIL)
         write_failed(s);
     if (done <= 0)
         return false;
@@ -101,23 +106,23 @@ static bool write_some(struct stream *s, struct evbuffer *buf, size_t *total)
 
 void stream_end_output(struct stream *s)
 {
-    if (!s->ending || s->ended || s->out != NULL)
+    if (s->output != OUTPUT_ENDS || s->out != NULL)
         return;
-    int r = s->ops->shutdown(s);
-    if (r == STREAM_AGAIN) {
+    int r = s->wire->ops->shutdown(s->wire);
+    if (r == WIRE_AGAIN) {
         stream_arm_write(s);
         return;
     }
-    if (r == STREAM_FAIL) {
+    if (r == WIRE_FAIL) {
         write_failed(s);
         return;
     }
-    s->ended = true;
-    if (!s->want_write)
+    stream_set_output(s, OUTPUT_ENDED);
+    if (!s->line.want_write)
         stream_disarm_write(s);
     if (s->state != STREAM_LINGER)
         return;
-    if (s->eof)
+    if (s->input >= INPUT_ENDS_GIVES)
         stream_close(s);
     else
         deadline_set(&s->linger, STREAM_LINGER_MS);
@@ -132,7 +137,7 @@ void stream_flush(struct stream *s)
         bool more = write_some(s, s->out, &total);
         stream_recount(s);
         /* Then `out` is gone, and the post tells. */
-        if (s->fault != NULL)
+        if (s->line.fault != NULL)
             return;
         if (!more)
             break;
@@ -145,7 +150,7 @@ void stream_flush(struct stream *s)
         return;
     }
     stream_drop_out(s);
-    if (!s->want_write)
+    if (!s->line.want_write)
         stream_disarm_write(s);
     stream_end_output(s);
     /* Last, for the user may close the stream. */
@@ -155,13 +160,14 @@ void stream_flush(struct stream *s)
 
 void stream_write(struct stream *s, const struct iovec *iov, int n)
 {
-    if (s->state > STREAM_OPEN || s->ending || s->failed)
+    if (s->state > STREAM_OPEN || s->output != OUTPUT_OPEN)
         return;
     ssize_t done = 0;
     /* What waits already goes first. */
     if (s->state == STREAM_OPEN && s->out == NULL) {
-        done = s->ops->write(s, iov, n);
-        if (done == STREAM_FAIL) {
+        s->line.want_read = false;
+        done = s->wire->ops->write(s->wire, iov, n);
+        if (done == WIRE_FAIL) {
             write_failed(s);
             return;
         }
@@ -183,13 +189,11 @@ void stream_put(struct stream *s, const char *p, size_t n)
 void stream_write_buffer(struct stream *s, struct evbuffer *buf)
 {
     size_t total = 0;
-    bool dead = s->state > STREAM_OPEN || s->ending || s->failed;
-    while (!dead && s->state == STREAM_OPEN && s->out == NULL && evbuffer_get_length(buf) > 0) {
-        if (!write_some(s, buf, &total))
-            break;
-    }
+    bool tries = s->state == STREAM_OPEN && s->output == OUTPUT_OPEN && s->out == NULL;
+    while (tries && evbuffer_get_length(buf) > 0)
+        tries = write_some(s, buf, &total);
     size_t left = evbuffer_get_length(buf);
-    if (dead || s->ending) {
+    if (s->state > STREAM_OPEN || s->output != OUTPUT_OPEN) {
         evbuffer_drain(buf, left);
         return;
     }
@@ -211,9 +215,9 @@ size_t stream_pending(const struct stream *s)
 
 void stream_end(struct stream *s)
 {
-    if (s->state > STREAM_OPEN || s->ending)
+    if (s->state > STREAM_OPEN || s->output != OUTPUT_OPEN)
         return;
-    s->ending = true;
+    stream_set_output(s, OUTPUT_ENDS);
     if (s->state == STREAM_OPEN)
         stream_end_output(s);
 }

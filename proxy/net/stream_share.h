@@ -16,7 +16,7 @@ static inline void stream_recount(struct stream *s)
     if (s->share.budget == NULL || s->state == STREAM_CLOSED)
         return;
     size_t waits = s->out == NULL ? 0 : evbuffer_get_length(s->out);
-    share_set(&s->share, s->fixed + s->rest_cap + waits);
+    share_set(&s->share, s->fixed + s->rest_cap + s->line.unread + waits);
 }
 
 /* How much S may read at once: less as memory fills, for what is read may have to be kept. */

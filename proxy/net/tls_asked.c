@@ -3,22 +3,25 @@
  * looks at SSL_OP_NO_RENEGOTIATION when a HelloRequest has come: with it, it declines. */
 #include "net/tls_asked.h"
 
+#include "net/tls_wire.h"
+
 /* Gives 0 to break off. */
 static int on_cert(SSL *ssl, void *arg)
 {
     struct tls_asked *a = arg;
     if (!a->is_open || SSL_version(ssl) < TLS1_3_VERSION)
         return 1;
-    a->why = a->by_h2        ? TLS_ASKED_BY_H2
-             : a->is_used    ? TLS_ASKED_TWICE
-             : a->is_writing ? TLS_ASKED_EARLY
-                             : TLS_ASKED_WELL;
+    a->why = a->by_h2         ? TLS_ASKED_BY_H2
+             : a->is_used     ? TLS_ASKED_TWICE
+             : *a->is_writing ? TLS_ASKED_EARLY
+                              : TLS_ASKED_WELL;
     a->is_used = true;
     return a->why == TLS_ASKED_WELL ? 1 : 0;
 }
 
-void tls_asked_init(struct tls_asked *a, SSL *ssl)
+void tls_asked_init(struct tls_asked *a, SSL *ssl, const bool *is_writing)
 {
+    a->is_writing = is_writing;
     a->has_cert = SSL_get_certificate(ssl) != NULL;
     if (!a->has_cert)
         return;
@@ -32,20 +35,12 @@ void tls_asked_clear(struct tls_asked *a)
     a->leaf = NULL;
 }
 
-static bool is_h2(const SSL *ssl)
-{
-    const unsigned char *name = NULL;
-    unsigned len = 0;
-    SSL_get0_alpn_selected(ssl, &name, &len);
-    return len == 2 && memcmp(name, "h2", 2) == 0;
-}
-
 void tls_asked_open(struct tls_asked *a, SSL *ssl)
 {
     if (!a->has_cert)
         return;
     a->is_open = true;
-    a->by_h2 = is_h2(ssl);
+    a->by_h2 = str_eq(tls_wire_alpn(ssl), STR("h2"));
     a->may_renegotiate = !a->by_h2 && SSL_version(ssl) < TLS1_3_VERSION &&
                          SSL_get_secure_renegotiation_support(ssl) == 1;
     if (a->may_renegotiate)
@@ -62,7 +57,7 @@ void tls_asked_allow(struct tls_asked *a, SSL *ssl)
         SSL_clear_options(ssl, SSL_OP_NO_RENEGOTIATION);
 }
 
-static bool is_same(const X509 *a, const X509 *b)
+static bool tls_asked_is_same(const X509 *a, const X509 *b)
 {
     return a == b || (a != NULL && b != NULL && X509_cmp(a, b) == 0);
 }
@@ -82,7 +77,7 @@ enum tls_asked_step tls_asked_look(struct tls_asked *a, SSL *ssl)
     if (!a->is_shaking || pends || SSL_in_init(ssl))
         return TLS_ASKED_NOTHING;
     a->is_shaking = false;
-    if (is_same(a->leaf, SSL_get0_peer_certificate(ssl)))
+    if (tls_asked_is_same(a->leaf, SSL_get0_peer_certificate(ssl)))
         return TLS_ASKED_DONE;
     a->why = TLS_ASKED_ANEW;
     return TLS_ASKED_FAULT;

@@ -26,16 +26,17 @@ struct tls_asked {
     bool is_open;  /* the handshake is done */
     bool by_h2;
     bool may_renegotiate;
-    bool is_used;    /* asked within this request */
-    bool is_writing; /* set by the stream: a record is half written */
+    bool is_used;           /* asked within this request */
+    const bool *is_writing; /* borrowed: a record is half written */
     bool is_shaking; /* renegotiates: nothing may be written, nothing that came is to be used */
     enum tls_asked_why why;
     X509 *leaf;  /* the server's certificate, a reference */
     long rounds; /* renegotiations so far */
 };
 
-/* Before the handshake of SSL, for which A is to stay until tls_asked_clear(). */
-void tls_asked_init(struct tls_asked *a, SSL *ssl);
+/* Before the handshake of SSL, for which A is to stay until tls_asked_clear(). IS_WRITING tells,
+ * until then, whether a record is half written. */
+void tls_asked_init(struct tls_asked *a, SSL *ssl, const bool *is_writing);
 void tls_asked_clear(struct tls_asked *a);
 /* The handshake is done. */
 void tls_asked_open(struct tls_asked *a, SSL *ssl);

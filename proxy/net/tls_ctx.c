@@ -23,6 +23,7 @@
 #include "net/tls_sessions.h"
 #include "net/tls_strength.h"
 #include "net/tls_verify.h"
+#include "net/tls_wire.h"
 
 /* Shared by the rules of one snapshot, which is made and freed by one thread at a time. */
 struct tls_ctx {
@@ -49,7 +50,7 @@ static const unsigned char alpn[] = "\x08http/1.1";
 
 /* ---- faults ---- */
 
-static bool is_set(const char *z)
+static bool ctx_is_set(const char *z)
 {
     return z != NULL && *z != '\0';
 }
@@ -70,7 +71,7 @@ static bool fault(struct maker *m, const char *key, const char *fmt, ...)
     bool is_base = where == rule_where(m->conf, base, key);
     char *name =
         is_base ? xasprintf("tls.%s", key) : xasprintf("rule \"%s\": %s", m->rule->pattern, key);
-    conf_key_fault(m->faults, is_set(where) ? where : "tls", name, text);
+    conf_key_fault(m->faults, ctx_is_set(where) ? where : "tls", name, text);
     free(name);
     return false;
 }
@@ -238,14 +239,14 @@ static bool add_system(struct maker *m, X509_STORE *store)
 /* Goes on after a fault: each key has its own. */
 static bool fill_store(struct maker *m, X509_STORE *store, const struct tls_policy *p)
 {
-    bool ok = is_set(p->ca_file) || is_set(p->ca_dir) || add_system(m, store);
-    if (is_set(p->ca_file) && !add_file(m, store, "ca_file", p->ca_file))
+    bool ok = ctx_is_set(p->ca_file) || ctx_is_set(p->ca_dir) || add_system(m, store);
+    if (ctx_is_set(p->ca_file) && !add_file(m, store, "ca_file", p->ca_file))
         ok = false;
-    if (is_set(p->ca_dir) && !add_dir(m, store, p->ca_dir))
+    if (ctx_is_set(p->ca_dir) && !add_dir(m, store, p->ca_dir))
         ok = false;
-    if (is_set(p->ca_extra) && !add_file(m, store, "ca_extra", p->ca_extra))
+    if (ctx_is_set(p->ca_extra) && !add_file(m, store, "ca_extra", p->ca_extra))
         ok = false;
-    if (is_set(p->crl_file) && !add_crls(m, store, p->crl_file))
+    if (ctx_is_set(p->crl_file) && !add_crls(m, store, p->crl_file))
         ok = false;
     return ok;
 }
@@ -325,9 +326,10 @@ static bool use_key(SSL_CTX *ssl, const struct pem *pem)
 static bool set_client_cert(struct maker *m, SSL_CTX *ssl, const struct tls_policy *p)
 {
     const char *cert = p->client_cert;
-    const char *key = is_set(p->client_key) ? p->client_key : cert;
-    if (!is_set(cert))
-        return !is_set(p->client_key) || fault(m, "client_key", "is set, but client_cert is not");
+    const char *key = ctx_is_set(p->client_key) ? p->client_key : cert;
+    if (!ctx_is_set(cert))
+        return !ctx_is_set(p->client_key) ||
+               fault(m, "client_key", "is set, but client_cert is not");
     struct pem chain = pem_open(m, "client_cert", cert);
     bool ok = chain.text != NULL &&
               (use_chain(ssl, &chain) || fault(m, "client_cert", "%s: %s", cert, reason()));
@@ -348,20 +350,17 @@ static bool set_client_cert(struct maker *m, SSL_CTX *ssl, const struct tls_poli
 
 static bool set_suites(struct maker *m, SSL_CTX *ssl, const struct tls_policy *p)
 {
-    const char *why = is_set(p->ciphers) ? tls_strength_set_ciphers(ssl, p->ciphers) : NULL;
+    const char *why = ctx_is_set(p->ciphers) ? tls_strength_set_ciphers(ssl, p->ciphers) : NULL;
     if (why != NULL)
         return fault(m, "ciphers", "\"%s\": %s", p->ciphers, why);
-    if (is_set(p->ciphersuites) && SSL_CTX_set_ciphersuites(ssl, p->ciphersuites) != 1)
+    if (ctx_is_set(p->ciphersuites) && SSL_CTX_set_ciphersuites(ssl, p->ciphersuites) != 1)
         return fault(m, "ciphersuites", "\"%s\": %s", p->ciphersuites, reason());
     return true;
 }
 
 static void set_modes(SSL_CTX *ssl, bool resumption)
 {
-    SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-    SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                              SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_read_ahead(ssl, 1);
+    tls_wire_init_ctx(ssl);
     SSL_CTX_set_default_passwd_cb(ssl, no_password);
     /* 0 is success here. */
     if (SSL_CTX_set_alpn_protos(ssl, alpn, sizeof(alpn) - 1) != 0)

@@ -78,7 +78,7 @@ static bool is_issuer_unknown(int what)
 
 /* OpenSSL finds no issuer, no names or no purpose where it cannot read the extensions, and may try
  * a list with the key of the last certificate. */
-static int explain(X509_STORE_CTX *c, int what, intptr_t depth)
+static int tls_verify_explain(X509_STORE_CTX *c, int what, intptr_t depth)
 {
     X509 *cert = X509_STORE_CTX_get_current_cert(c);
     switch (what) {
@@ -121,7 +121,7 @@ static int on_verify(int ok, X509_STORE_CTX *c)
         X509_STORE_CTX_set_error(c, X509_V_OK);
         return 1;
     }
-    note_fault(c, explain(c, what, depth), depth);
+    note_fault(c, tls_verify_explain(c, what, depth), depth);
     return 0;
 }
 

@@ -121,8 +121,8 @@ static void on_info(struct exchange *x, struct h1_head *head)
     (void)head;
 }
 
-static void on_head(struct exchange *x, struct h1_head *head, enum h1_framing framing,
-                    uint64_t length)
+static void item_on_head(struct exchange *x, struct h1_head *head, enum h1_framing framing,
+                         uint64_t length)
 {
     struct batch_item *it = item_of(x);
     struct h1_out out = {
@@ -162,7 +162,7 @@ static bool item_is_full(struct batch_item *it, size_t n)
     return false;
 }
 
-static void on_body(struct exchange *x, const char *p, size_t n)
+static void item_on_body(struct exchange *x, const char *p, size_t n)
 {
     struct batch_item *it = item_of(x);
     if (item_is_full(it, n))
@@ -177,7 +177,7 @@ static void on_body(struct exchange *x, const char *p, size_t n)
     item_held_more(it);
 }
 
-static void on_end(struct exchange *x, const struct fields *trailers)
+static void item_on_end(struct exchange *x, const struct fields *trailers)
 {
     struct batch_item *it = item_of(x);
     item_done(it);
@@ -216,7 +216,7 @@ static void on_connect_plain(struct exchange *x)
     on_cut(x);
 }
 
-static void on_drain(struct exchange *x)
+static void item_on_drain(struct exchange *x)
 {
     (void)x; /* the body went up whole */
 }
@@ -228,13 +228,13 @@ static void item_free(struct exchange *x)
 
 static const struct source_ops batch_source = {
     .on_info = on_info,
-    .on_head = on_head,
-    .on_body = on_body,
-    .on_end = on_end,
+    .on_head = item_on_head,
+    .on_body = item_on_body,
+    .on_end = item_on_end,
     .on_cut = on_cut,
     .on_tunnel = on_tunnel,
     .on_connect_plain = on_connect_plain,
-    .on_drain = on_drain,
+    .on_drain = item_on_drain,
     .release = item_free,
 };
 

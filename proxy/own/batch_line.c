@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "own/json_text.h"
 
-static void put(struct evbuffer *out, struct str s)
+static void batch_line_put(struct evbuffer *out, struct str s)
 {
     evbuffer_add(out, s.p, s.len);
 }
@@ -39,7 +39,7 @@ static void put_string(struct evbuffer *out, struct str s)
     text[0] = '"';
     n = 1 + json_escape(text + 1, s);
     text[n++] = '"';
-    put(out, str_make(text, n));
+    batch_line_put(out, str_make(text, n));
     free(text);
     free(latin);
 }
@@ -87,14 +87,14 @@ static void put_values(struct evbuffer *out, const struct named *first)
 {
     bool is_array = first->next != NULL;
     put_string(out, first->field->name);
-    put(out, is_array ? STR(":[") : STR(":"));
+    batch_line_put(out, is_array ? STR(":[") : STR(":"));
     for (const struct named *f = first; f != NULL; f = f->next) {
         put_string(out, f->field->value);
         if (f->next != NULL)
-            put(out, STR(","));
+            batch_line_put(out, STR(","));
     }
     if (is_array)
-        put(out, STR("]"));
+        batch_line_put(out, STR("]"));
 }
 
 static void put_fields(struct evbuffer *out, const struct fields *fields)
@@ -109,7 +109,7 @@ static void put_fields(struct evbuffer *out, const struct fields *fields)
         if (!v[i].is_first)
             continue;
         if (i > 0)
-            put(out, STR(","));
+            batch_line_put(out, STR(","));
         put_values(out, &v[i]);
     }
     free(v);
@@ -125,19 +125,19 @@ void batch_line_begin(struct evbuffer *out, unsigned index, const struct batch_w
                         want->id == NULL ? "null" : want->id, status);
     if (fields != NULL)
         put_fields(out, fields);
-    put(out, STR("},"));
+    batch_line_put(out, STR("},"));
 }
 
 void batch_line_begin_body(struct evbuffer *out, bool is_text)
 {
-    put(out, is_text ? STR("\"body\":\"") : STR("\"body_base64\":\""));
+    batch_line_put(out, is_text ? STR("\"body\":\"") : STR("\"body_base64\":\""));
 }
 
 void batch_line_body(struct evbuffer *out, bool is_text, struct str piece)
 {
     char text[JSON_ESCAPED_MAX * BATCH_LINE_PIECE];
     size_t n = is_text ? json_escape(text, piece) : base64_encode(text, piece);
-    put(out, str_make(text, n));
+    batch_line_put(out, str_make(text, n));
 }
 
 void batch_line_end(struct evbuffer *out, const char *error, int64_t us)

@@ -33,7 +33,7 @@ static void end_string(struct batch_scan *s, struct str whole)
 }
 
 /* Inside a string, up to UNTIL. True when the string ends, S->at being behind it. */
-static bool skip_string(struct batch_scan *s, struct str whole, size_t until)
+static bool batch_scan_skip_string(struct batch_scan *s, struct str whole, size_t until)
 {
     const char *p = whole.p + s->at, *end = whole.p + until;
     if (s->is_escaped)
@@ -80,7 +80,7 @@ bool batch_scan_step(struct batch_scan *s, struct str whole, size_t n)
     bool is_end = false;
     while (s->at < until && !is_end) {
         if (s->is_string)
-            is_end = skip_string(s, whole, until) && s->depth == 0;
+            is_end = batch_scan_skip_string(s, whole, until) && s->depth == 0;
         else
             is_end = take_byte(s, whole.p[s->at]);
     }

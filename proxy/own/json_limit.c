@@ -24,7 +24,7 @@ static void *take(size_t n)
     return p;
 }
 
-static void give(void *p)
+static void json_limit_give(void *p)
 {
     if (left != INT64_MAX && p != NULL)
         left += (int64_t)malloc_usable_size(p);
@@ -33,7 +33,7 @@ static void give(void *p)
 
 void json_limit_install(void)
 {
-    json_set_alloc_funcs(take, give);
+    json_set_alloc_funcs(take, json_limit_give);
 }
 
 void json_limit_set(size_t bytes)
@@ -50,5 +50,5 @@ void json_limit_clear(void)
 
 void json_limit_free(char *text)
 {
-    give(text);
+    json_limit_give(text);
 }

@@ -306,7 +306,7 @@ static void dial_on_tls_fault(void *arg, const struct fault *f)
 {
     struct dial *d = CHECKED(dial, arg);
     struct fault copy = *f;
-    bool had_offered = tls_stream_has_offered(d->stream);
+    bool had_offered = tls_client_has_offered(d->stream);
     stream_close(d->stream);
     d->stream = NULL;
     if (had_offered && copy.code != FAULT_TLS_CERTIFICATE) {
@@ -362,7 +362,8 @@ static void tls_begin(struct dial *d)
         .fresh = d->fresh,
     };
     peer.is_ip = addr_parse_ip(&literal, peer.name, 0);
-    d->stream = tls_stream_new(d->loop, d->fd, &d->race.peer, &peer);
+    d->stream = stream_new(d->loop, d->fd, &d->race.peer);
+    tls_client_push(d->stream, &peer);
     d->fd = -1;
     stream_set_user(d->stream, &tls_user, d);
     stream_start(d->stream);
@@ -372,7 +373,7 @@ static void tls_overdue(const struct dial *d, struct fault *f)
 {
     char text[ADDR_TEXT];
     char where[TARGET_TEXT];
-    tls_stream_spoil(d->stream);
+    tls_client_spoil(d->stream);
     fault_set(f, FAULT_CONNECT_TIMEOUT,
               "the TLS handshake with %s at %s did not end within %lld ms "
               "(upstream.connect_timeout)",

@@ -5,7 +5,7 @@
 #define TLSFAN_UPSTREAM_DIAL_H
 
 #include "net/dns.h"
-#include "net/tls_stream.h"
+#include "net/tls_client.h"
 #include "upstream/want.h"
 
 struct dial; /* a token */

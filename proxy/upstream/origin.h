@@ -6,7 +6,7 @@
 #define TLSFAN_UPSTREAM_ORIGIN_H
 
 #include "base/hash.h"
-#include "net/tls_stream.h"
+#include "net/tls_client.h"
 #include "upstream/carry.h"
 #include "upstream/limit.h"
 #include "upstream/tally.h"

@@ -19,12 +19,12 @@ struct outage {
 
 static _Thread_local struct outage outages[PLACES];
 
-static uint64_t key_of(struct str host, uint16_t port)
+static uint64_t outage_key_of(struct str host, uint16_t port)
 {
     return (hash_bytes(host.p, host.len) ^ port) * UINT64_C(0x9e3779b97f4a7c15);
 }
 
-static struct outage *place_of(uint64_t key)
+static struct outage *outage_place_of(uint64_t key)
 {
     return &outages[(key >> 32) % PLACES];
 }
@@ -32,8 +32,8 @@ static struct outage *place_of(uint64_t key)
 int64_t outage_wait(struct str host, uint16_t port, int64_t *first)
 {
     int64_t now = loop_now();
-    uint64_t key = key_of(host, port);
-    struct outage *o = place_of(key);
+    uint64_t key = outage_key_of(host, port);
+    struct outage *o = outage_place_of(key);
     if (*first == 0)
         *first = now;
     bool is_new = o->key != key || o->since == 0 || now - o->latest > REMEMBERED;
@@ -49,8 +49,8 @@ int64_t outage_wait(struct str host, uint16_t port, int64_t *first)
 
 void outage_end(struct str host, uint16_t port)
 {
-    uint64_t key = key_of(host, port);
-    struct outage *o = place_of(key);
+    uint64_t key = outage_key_of(host, port);
+    struct outage *o = outage_place_of(key);
     if (o->key == key)
         o->since = 0;
 }

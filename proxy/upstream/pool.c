@@ -19,7 +19,7 @@
 /* ---- slots */
 
 /* Another worker has ended a request to the origin of SEAT, that somebody waits for here. */
-static void on_turn(void *arg, struct limit_seat *seat)
+static void pool_on_turn(void *arg, struct limit_seat *seat)
 {
     struct pool *p = arg;
     loop_post(p->loop, &container_of(seat, struct origin, seat)->serve);
@@ -274,7 +274,7 @@ struct pool *pool_new(struct loop *l, struct dns *dns, const struct forward_id *
     p->origins.pool = p;
     p->origins.tally = tally;
     deadline_init(&p->expiry, l, pool_conn_expire, p);
-    limit_join(&p->member, l, on_turn, p);
+    limit_join(&p->member, l, pool_on_turn, p);
     pool_room_init(p);
     return p;
 }

@@ -86,7 +86,7 @@ void pool_conn_refused(struct pool_conn *c);
 static inline enum up_loss pool_conn_refusal(const struct pool_conn *c)
 {
     static const enum up_loss loss[] = {LOSS_FINAL, LOSS_REUSED, LOSS_UNSENT};
-    return loss[tls_stream_refusal(c->stream)];
+    return loss[tls_client_refusal(c->stream)];
 }
 /* C's stream goes its own way and keeps the slot: a token for pool_release_slot(). Then C is as
  * gone. */

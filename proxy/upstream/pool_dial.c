@@ -3,6 +3,7 @@
  * needs a connection adopts it, else its connection becomes idle. */
 #include <stdlib.h>
 
+#include "net/tls_wire.h"
 #include "upstream/pool_impl.h"
 #include "upstream/up_h1.h"
 #include "upstream/up_h2.h"
@@ -90,17 +91,17 @@ static struct pool_conn *make_conn(struct origin *o, const struct dial_result *r
         .stream = r->stream,
         .id = p->id,
         .budget = p->budget,
-        .holds = tls_stream_is_h2(r->stream) ? HOLDS_H2
+        .holds = tls_client_is_h2(r->stream) ? HOLDS_H2
                  : o->tls                    ? HOLDS_TLS
                                              : HOLDS_PLAIN,
         .facts = {.peer = r->peer,
-                  .tls_version = o->tls ? tls_stream_version(r->stream) : "",
+                  .tls_version = o->tls ? tls_wire_version(r->stream) : "",
                   .dns_us = r->dns_us,
                   .connect_us = r->connect_us,
                   .tls_us = r->tls_us,
                   .place = o->place},
     };
-    struct pool_conn *c = tls_stream_is_h2(r->stream) ? up_h2_new(&made) : up_h1_new(&made);
+    struct pool_conn *c = tls_client_is_h2(r->stream) ? up_h2_new(&made) : up_h1_new(&made);
     o->conns++;
     if (c->is_settling)
         o->n_settling++;
@@ -152,7 +153,7 @@ static void on_dialled(void *arg, const struct dial_result *r)
         fail_dial(o, wait, r);
         return;
     }
-    origin_connected(&p->origins, o, tls_stream_expiry(r->stream));
+    origin_connected(&p->origins, o, tls_client_expiry(r->stream));
     struct pool_conn *c = make_conn(o, r);
     if (offers_h2)
         o->speaks = c->is_shared ? ORIGIN_SPEAKS_H2 : ORIGIN_SPEAKS_H1;

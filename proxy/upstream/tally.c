@@ -33,7 +33,7 @@ static unsigned add_name(const char *text)
     return n;
 }
 
-static unsigned find(struct str host, uint16_t port, bool may_add)
+static unsigned tally_find_name(struct str host, uint16_t port, bool may_add)
 {
     struct name *name;
     unsigned place = TALLY_OTHER;
@@ -52,12 +52,12 @@ static unsigned find(struct str host, uint16_t port, bool may_add)
 
 unsigned tally_find(struct str host, uint16_t port)
 {
-    return find(host, port, false);
+    return tally_find_name(host, port, false);
 }
 
 unsigned tally_register(struct str host, uint16_t port)
 {
-    return find(host, port, true);
+    return tally_find_name(host, port, true);
 }
 
 unsigned tally_names(void)

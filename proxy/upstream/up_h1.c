@@ -121,7 +121,7 @@ static void up_h1_begin(struct up_h1 *c, const struct up_request *rq, bool end)
     c->infos = 0;
     c->scanned = 0;
     c->sent_before = c->conn.stream->bytes_out;
-    tls_stream_begin_request(c->conn.stream);
+    tls_client_begin_request(c->conn.stream);
 }
 
 static void up_h1_op_start(struct ustream *us, const struct up_request *rq, struct str body,

@@ -74,7 +74,8 @@ static bool up_h2_write_out(struct up_h2 *c)
     size_t n = 0;
     uint64_t most = c->out + OUT_AT_ONCE;
     claim_take(&c->parsing, parsing);
-    while (stream_pending(c->conn.stream) == 0 && c->conn.stream->fault == NULL && c->out < most) {
+    while (stream_pending(c->conn.stream) == 0 && c->conn.stream->line.fault == NULL &&
+           c->out < most) {
         const uint8_t *p;
         ssize_t len = nghttp2_session_mem_send(c->session, &p);
         if (len <= 0)

@@ -71,7 +71,7 @@ void up_h2_window_answered(struct up_h2_stream *s)
 static void up_h2_window_ask_kernel(struct up_h2 *c)
 {
     struct up_h2_path *p = &c->path;
-    int64_t trip = round_trip_of(c->conn.stream->fd);
+    int64_t trip = round_trip_of(c->conn.stream->line.fd);
     p->is_sure = true;
     if (trip >= 0 && p->trip - trip < PROGRAM)
         p->trip = trip;

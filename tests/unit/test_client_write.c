@@ -20,7 +20,7 @@ static void nothing_follows_a_cut(void **state)
     int fd = rig_connect(&rig), small = 4096;
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     struct client *c = rig_client(&rig);
-    setsockopt(c->stream->fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+    setsockopt(c->stream->line.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
     rig_send(&rig, fd, GET("/a") GET("/b"));
     int a = rig_accept(&rig, "\r\n\r\n"), b = rig_accept(&rig, "\r\n\r\n");
     fixture_write(a, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -44,7 +44,7 @@ static void nothing_follows_a_cut(void **state)
         loop_turn(&rig.f.loop, false);
     assert_true(c->state >= CLIENT_TO_CLOSE);
     assert_int_equal(c->order.n, 0);
-    widen(fd, c->stream->fd);
+    widen(fd, c->stream->line.fd);
     close(a);
     close(b);
     const char *text = rig_read(&rig, fd, NULL, NULL);
@@ -96,7 +96,7 @@ static void answers_that_nobody_reads(void **state)
     int fd = rig_connect(&rig), small = 4096;
     struct client *c = rig_client(&rig);
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
-    setsockopt(c->stream->fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+    setsockopt(c->stream->line.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
     while (!c->blocked && sent < 1000 * sizeof(many)) {
         size_t at = sent % sizeof(many);
         ssize_t n = send(fd, many + at, sizeof(many) - at, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -105,7 +105,7 @@ static void answers_that_nobody_reads(void **state)
     }
     assert_true(c->blocked);
     assert_true(stream_pending(c->stream) < 4 * rig.conf->client.buffer);
-    widen(fd, c->stream->fd);
+    widen(fd, c->stream->line.fd);
     shutdown(fd, SHUT_WR);
     size_t answers = 0;
     char before = '\n';

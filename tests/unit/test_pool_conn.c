@@ -156,7 +156,7 @@ static void one_that_is_at_rest(void **state)
     assert_true(o->is_restless);
     struct fake_conn *b = make_idle(false);
     fixture_write(b->peer, "x");
-    loop_turn(&fix.loop, false);
+    fixture_settle(&fix);
     is_on(try(&any), b);
 }
 

@@ -63,7 +63,7 @@ static void on_ready(void *arg)
 static void have_read(struct stream *s)
 {
     event_callback_fn on_readable = event_get_callback(&s->rev);
-    on_readable(s->fd, EV_READ, s);
+    on_readable(s->line.fd, EV_READ, s);
 }
 
 static size_t on_data(void *arg, const char *p, size_t n)
@@ -658,6 +658,136 @@ static void closes_in_every_callback(void **state)
     }
 }
 
+/* What a user may do at any time, in any order: each byte is given in its place, and each end is
+ * told once. An illegal move of a state ends the process. */
+static struct {
+    struct stream *s; /* NULL: closed */
+    int told;         /* on_eof() and on_fault() since the user was set */
+    size_t n_got, n_sent;
+} any;
+
+static size_t any_data(void *arg, const char *p, size_t n)
+{
+    (void)arg;
+    assert_int_equal(any.told, 0);
+    size_t used = (size_t)rand() % (n + 1);
+    for (size_t i = 0; i < used; i++)
+        assert_int_equal((unsigned char)p[i], (any.n_got + i) % 251);
+    any.n_got += used;
+    if (rand() % 3 == 0)
+        stream_pause(any.s);
+    if (rand() % 6 == 0)
+        stream_resume(any.s);
+    if (rand() % 6 == 0)
+        stream_put(any.s, p, used);
+    return used;
+}
+
+static void any_eof(void *arg, bool clean)
+{
+    (void)arg;
+    assert_true(clean);
+    assert_int_equal(any.told++, 0);
+    if (rand() % 4 == 0)
+        stream_read_soon(any.s);
+}
+
+static void any_fault(void *arg, const struct fault *f)
+{
+    (void)arg;
+    (void)f;
+    assert_true(any.told++ < 2); /* a write may fail behind the end */
+}
+
+static const struct stream_user any_user = {
+    .on_data = any_data, .on_eof = any_eof, .on_fault = any_fault};
+
+static void any_step(int peer, char *bytes)
+{
+    size_t n = 1 + (size_t)rand() % 30000;
+    ssize_t done;
+    switch (rand() % 20) {
+    case 0:
+        stream_set_user(any.s, NULL, NULL);
+        break;
+    case 1:
+    case 2:
+        any.told = 0;
+        stream_set_user(any.s, &any_user, NULL);
+        break;
+    case 3:
+        stream_pause(any.s);
+        break;
+    case 4:
+    case 5:
+    case 6:
+        stream_resume(any.s);
+        break;
+    case 7:
+        stream_read_soon(any.s);
+        break;
+    case 8:
+        stream_put(any.s, bytes, n * 10);
+        break;
+    case 9:
+        if (rand() % 8 == 0)
+            stream_end(any.s);
+        break;
+    case 10:
+        if (rand() % 8 == 0)
+            shutdown(peer, SHUT_WR);
+        break;
+    case 11:
+        if (rand() % 8 == 0)
+            shutdown(peer, SHUT_RD);
+        break;
+    case 12:
+        (void)stream_is_quiet(any.s, true);
+        break;
+    case 13:
+        while (recv(peer, bytes + 300000, 65536, MSG_DONTWAIT) > 0)
+            continue;
+        break;
+    default:
+        done = send(peer, bytes + any.n_sent % 251, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+        any.n_sent += done > 0 ? (size_t)done : 0;
+        turns(1);
+    }
+}
+
+static void calls_in_any_order(void **state)
+{
+    (void)state;
+    char *bytes = xmalloc(400000);
+    for (unsigned seed = 0; seed < 400; seed++) {
+        int fd[2];
+        srand(seed);
+        for (size_t i = 0; i < 400000; i++)
+            bytes[i] = (char)(i % 251);
+        make_pair(fd);
+        memset(&any, 0, sizeof(any));
+        any.s = stream_new(&loop, fd[0], NULL);
+        stream_set_user(any.s, &any_user, NULL);
+        stream_start(any.s);
+        for (int i = 0; i < 200; i++)
+            any_step(fd[1], bytes);
+        if (seed % 3 == 0)
+            sock_set_reset(fd[1]);
+        if (seed % 2 == 0)
+            close(fd[1]);
+        turns(2);
+        if (seed % 5 == 0)
+            stream_linger(any.s);
+        else
+            stream_close(any.s);
+        turns(2);
+        if (seed % 2 != 0)
+            close(fd[1]);
+        turns(2);
+    }
+    free(bytes);
+}
+
 static void close_is_idempotent(void **state)
 {
     (void)state;
@@ -697,6 +827,7 @@ int main(void)
         TEST(reading_inside_a_callback_is_the_end),
         TEST(reads_soon),
         TEST(closes_in_every_callback),
+        TEST(calls_in_any_order),
         TEST(close_is_idempotent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

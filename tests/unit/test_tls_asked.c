@@ -14,7 +14,7 @@
 #include "conf/files.h"
 #include "net/linger.h"
 #include "net/sock.h"
-#include "net/tls_stream.h"
+#include "net/tls_client.h"
 #include "tls_fixture.h"
 
 enum { BIG = 200000, HUGE_BODY = 16 * 1024 * 1024, FRAGMENT = 512, BUSY_TURNS = 20 };
@@ -218,7 +218,8 @@ static void open_both(int version)
     SSL_set_accept_state(srv.ssl);
     struct tls_peer to = {
         .ctx = rule.tls.ctx, .name = STR("a.test"), .verify = true, .sessions = &sessions};
-    u.s = tls_stream_new(&loop, fd, &bound, &to);
+    u.s = stream_new(&loop, fd, &bound);
+    tls_client_push(u.s, &to);
     stream_set_user(u.s, &user, &u);
     stream_start(u.s);
     for (int i = 0; i < 100000 && u.ready + u.faults == 0; i++)
@@ -240,7 +241,7 @@ static void send_request(size_t n)
     size_t want = srv.n_got + n;
     char *p = xcalloc(1, n);
     p[n - 1] = 'z';
-    tls_stream_begin_request(u.s);
+    tls_client_begin_request(u.s);
     stream_put(u.s, p, n);
     free(p);
     if (!srv.deaf)

@@ -163,7 +163,7 @@ static void a_bad_handshake_forgets_all(void **state)
     tls_resume_fail(&resume);
 }
 
-/* Only of a resumed connection; which ones are sure is in test_tls_stream. */
+/* Only of a resumed connection; which ones are sure is in test_tls_client. */
 static void a_full_handshake_was_not_refused(void **state)
 {
     unsigned long alert = ERR_PACK(ERR_LIB_SSL, 0, SSL_AD_DECRYPT_ERROR + SSL_AD_REASON_OFFSET);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* net/tls_stream.c and net/tls_verify.c against a server in the same thread: what verifies and
+/* net/tls_client.c and net/tls_verify.c against a server in the same thread: what verifies and
  * what the fault says, resumption, large bodies, ends, and closing in every callback. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +13,8 @@
 #include "conf/files.h"
 #include "net/linger.h"
 #include "net/sock.h"
-#include "net/tls_stream.h"
+#include "net/tls_client.h"
+#include "net/tls_wire.h"
 #include "tls_fixture.h"
 
 enum callback { NOWHERE, IN_READY, IN_DATA, IN_EOF, IN_DRAIN, IN_FAULT };
@@ -115,7 +116,7 @@ static void use_rule(const char *crl)
 static int set_up_group(void **state)
 {
     (void)state;
-    snprintf(dir, sizeof(dir), "/tmp/test_tls_stream.XXXXXX");
+    snprintf(dir, sizeof(dir), "/tmp/test_tls_client.XXXXXX");
     if (mkdtemp(dir) == NULL)
         return -1;
     ca = make_cert(NULL, &(struct cert_want){.cn = "Test CA", .is_ca = true});
@@ -225,7 +226,8 @@ static void dial(const char *name, bool is_ip)
                           .is_ip = is_ip,
                           .verify = rule.tls.verify,
                           .sessions = &sessions};
-    u.s = tls_stream_new(&loop, fd, &bound, &to);
+    u.s = stream_new(&loop, fd, &bound);
+    tls_client_push(u.s, &to);
     stream_set_user(u.s, &user, &u);
 }
 
@@ -317,7 +319,7 @@ static void names_that_verify(void **state)
             assert_null(sni);
         else
             assert_string_equal(sni, table[i].name);
-        assert_string_equal(tls_stream_version(u.s), "TLSv1.3");
+        assert_string_equal(tls_wire_version(u.s), "TLSv1.3");
         close_client();
         stop_server();
         tls_sessions_clear(&sessions);
@@ -525,7 +527,7 @@ static void old_server_is_taken_where_a_rule_says_so(void **state)
     dial("a.test", false);
     shake();
     assert_int_equal(u.ready, 1);
-    assert_string_equal(tls_stream_version(u.s), "TLSv1.1");
+    assert_string_equal(tls_wire_version(u.s), "TLSv1.1");
 }
 
 /* ---- strength ---- */
@@ -660,7 +662,7 @@ static void old_versions_alone_are_weak(void **state)
     for (int small_dh = 0; small_dh < 2; small_dh++) {
         connect_to_old(TLS1_VERSION, small_dh, NULL);
         assert_int_equal(u.ready, 1);
-        assert_string_equal(tls_stream_version(u.s), "TLSv1");
+        assert_string_equal(tls_wire_version(u.s), "TLSv1");
         end_old();
         connect_to_old(TLS1_1_VERSION, small_dh, NULL);
         assert_int_equal(u.ready, 1);
@@ -891,7 +893,7 @@ static void sessions_are_resumed(void **state)
             shake();
             turns(3);
             assert_int_equal(u.ready, 1);
-            assert_int_equal(tls_stream_is_resumed(u.s), k > 0);
+            assert_int_equal(tls_client_is_resumed(u.s), k > 0);
             assert_true(stream_is_quiet(u.s, true));
             assert_true(sessions.n > 0);
             close_client();
@@ -918,7 +920,7 @@ static void expect_until(bool resumed, int64_t until)
     shake();
     turns(3);
     assert_int_equal(u.ready, 1);
-    assert_int_equal(tls_stream_is_resumed(u.s), resumed);
+    assert_int_equal(tls_client_is_resumed(u.s), resumed);
     assert_true(stream_is_quiet(u.s, true));
     assert_true(sessions.n > 0);
     for (unsigned i = 0; i < sessions.n; i++)
@@ -1010,7 +1012,7 @@ static void tickets_leave_it_quiet(void **state)
     dial("a.test", false);
     shake();
     server_reads();
-    assert_true(sock_has_input(u.s->fd));
+    assert_true(sock_has_input(u.s->line.fd));
     assert_false(stream_is_quiet(u.s, true));
     event_del(&u.s->rev); /* it is not the event that tells */
     stream_read_soon(u.s);

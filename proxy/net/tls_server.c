@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The server's side of TLS, and its sentences: see tls_server.h. An SSL finds its tls_server in its
+ * app data. */
+#include "net/tls_server.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdlib.h>
+
+#include "net/tls_wire.h"
+
+struct tls_server {
+    struct tls_wire t; /* first */
+    char *where;       /* terminated, owned */
+    enum tls_choice (*choose)(void *arg, SSL *ssl, const struct tls_hello *hello);
+    void *arg;
+    bool was_refused; /* by choose() */
+};
+
+static struct tls_server *server_of(const struct tls_wire *t)
+{
+    return container_of(t, struct tls_server, t);
+}
+
+/* ---- what a client asks for ---- */
+
+static size_t two_bytes(const unsigned char *p)
+{
+    return (size_t)p[0] << 8 | p[1];
+}
+
+/* The body of extension TYPE behind its own length of two bytes, which must be all of it. */
+static struct str hello_list(SSL *ssl, unsigned type)
+{
+    const unsigned char *p;
+    size_t n;
+    if (SSL_client_hello_get0_ext(ssl, type, &p, &n) != 1 || n < 2 || two_bytes(p) != n - 2)
+        return STR("");
+    return str_make((const char *)p + 2, n - 2);
+}
+
+/* The first of a list: type host_name, length, name. */
+static struct str hello_name(SSL *ssl)
+{
+    struct str list = hello_list(ssl, TLSEXT_TYPE_server_name);
+    const unsigned char *p = (const unsigned char *)list.p;
+    if (list.len < 3 || p[0] != TLSEXT_NAMETYPE_host_name || two_bytes(p + 1) > list.len - 3)
+        return STR("");
+    return str_make(list.p + 3, two_bytes(p + 1));
+}
+
+static int on_hello(SSL *ssl, int *alert, void *arg)
+{
+    struct tls_server *v = SSL_get_app_data(ssl);
+    (void)arg;
+    if (v->choose == NULL)
+        return SSL_CLIENT_HELLO_SUCCESS;
+    struct tls_hello hello = {
+        .name = hello_name(ssl),
+        .alpn = hello_list(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation),
+    };
+    switch (v->choose(v->arg, ssl, &hello)) {
+    case TLS_CHOICE_MADE:
+        return SSL_CLIENT_HELLO_SUCCESS;
+    case TLS_CHOICE_LATER:
+        return SSL_CLIENT_HELLO_RETRY;
+    case TLS_CHOICE_NONE:
+        break;
+    }
+    v->was_refused = true;
+    *alert = SSL_AD_UNRECOGNIZED_NAME;
+    return SSL_CLIENT_HELLO_ERROR;
+}
+
+/* ---- faults ---- */
+
+/* What a client says of a certificate that it does not like: by RFC 8446 section 6.2, and what is
+ * seen of libraries that have no better word. */
+static bool is_about_certificate(int alert)
+{
+    return (alert >= SSL_AD_BAD_CERTIFICATE && alert <= SSL_AD_CERTIFICATE_UNKNOWN) ||
+           alert == SSL_AD_UNKNOWN_CA;
+}
+
+static void server_protocol_fault(struct tls_server *v, unsigned long err)
+{
+    struct line *l = v->t.wire.line;
+    int reason = ERR_GET_LIB(err) == ERR_LIB_SSL ? ERR_GET_REASON(err) : 0;
+    const char *alert = tls_wire_alert(err);
+    const char *text = ERR_reason_error_string(err);
+    if (v->was_refused)
+        line_set_fault(l, FAULT_TLS_PROTOCOL, "%s asked by TLS for a name that is not served",
+                       v->where);
+    else if (alert != NULL)
+        line_set_fault(l, FAULT_TLS_ALERT, "%s refused %s with the alert \"%s\"", v->where,
+                       is_about_certificate(tls_wire_alert_number(err)) ? "the certificate" : "TLS",
+                       alert);
+    else if (reason == SSL_R_HTTP_REQUEST || reason == SSL_R_HTTPS_PROXY_REQUEST)
+        line_set_fault(l, FAULT_TLS_PROTOCOL, "%s speaks plain HTTP, not TLS", v->where);
+    else if (reason == SSL_R_UNSUPPORTED_PROTOCOL || reason == SSL_R_VERSION_TOO_LOW)
+        line_set_fault(l, FAULT_TLS_PROTOCOL, "%s speaks no version of TLS that is allowed",
+                       v->where);
+    else
+        line_set_fault(l, FAULT_TLS_PROTOCOL, "TLS with %s failed: %s", v->where,
+                       text == NULL ? "unknown reason" : text);
+}
+
+static void server_failed(struct tls_wire *t, int ssl_error, unsigned long err)
+{
+    struct tls_server *v = server_of(t);
+    if (ssl_error == SSL_ERROR_SSL && err != 0)
+        server_protocol_fault(v, err);
+    else if (t->state == TLS_WIRE_SHAKES)
+        line_set_fault(t->wire.line, FAULT_CLIENT_GONE,
+                       "%s closed the connection during the TLS handshake", v->where);
+}
+
+/* ---- the role ---- */
+
+static void server_freed(struct tls_wire *t)
+{
+    struct tls_server *v = server_of(t);
+    free(v->where);
+    free(v);
+}
+
+static const struct tls_role server_role = {
+    .failed = server_failed,
+    .freed = server_freed,
+};
+
+/* ---- public ---- */
+
+void tls_server_init_ctx(struct ssl_ctx_st *ctx)
+{
+    SSL_CTX_set_client_hello_cb(ctx, on_hello, NULL);
+    tls_wire_init_ctx(ctx);
+}
+
+void tls_server_push(struct stream *s, const struct tls_server_want *want)
+{
+    struct tls_server *v = xcalloc(1, sizeof(*v));
+    v->where = xstrndup(want->where.p, want->where.len);
+    v->choose = want->choose;
+    v->arg = want->arg;
+    tls_wire_init(&v->t, want->ctx, &server_role);
+    SSL_set_accept_state(v->t.ssl);
+    SSL_set_app_data(v->t.ssl, v);
+    stream_push(s, &v->t.wire);
+}

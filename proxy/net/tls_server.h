@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* TLS as a server: what a client asks for, before a certificate is chosen, and what is said of a
+ * client with which it fails. */
+#ifndef TLSFAN_NET_TLS_SERVER_H
+#define TLSFAN_NET_TLS_SERVER_H
+
+#include "net/stream.h"
+
+struct ssl_st;     /* SSL */
+struct ssl_ctx_st; /* SSL_CTX */
+
+/* As the client wrote it, any bytes; borrowed for the call. */
+struct tls_hello {
+    struct str name; /* SNI (RFC 6066 section 3); empty: none */
+    struct str alpn; /* ProtocolNameList (RFC 7301 section 3.1) without its length; empty: none */
+};
+
+enum tls_choice {
+    TLS_CHOICE_MADE,
+    TLS_CHOICE_LATER, /* stream_start() is to be called once more, and then choose() is, too */
+    TLS_CHOICE_NONE   /* the client is refused with the alert unrecognized_name */
+};
+
+struct tls_server_want {
+    /* With a certificate, unless choose() gives one; tls_server_init_ctx() has been called. The
+     * wire has a reference of its own. */
+    struct ssl_ctx_st *ctx;
+    struct str where; /* who the client is in a sentence: "the client 192.0.2.1"; copied */
+    /* The ClientHello is there: may give SSL a certificate, or another context. Called by OpenSSL,
+     * before on_ready(): it must not touch the stream. NULL: CTX has all. */
+    enum tls_choice (*choose)(void *arg, struct ssl_st *ssl, const struct tls_hello *hello);
+    void *arg; /* borrowed, until the handshake is over */
+};
+
+/* Once for each context with which tls_server_push() is called, or that choose() gives. */
+void tls_server_init_ctx(struct ssl_ctx_st *ctx);
+
+/* Lays TLS towards a client over S (stream_push()). on_ready() when the handshake is done;
+ * on_fault() when it fails, with
+ *     FAULT_TLS_ALERT     the client refused, and its reason; a certificate that it does not trust
+ *                         is told apart
+ *     FAULT_TLS_PROTOCOL  anything else; of a client that speaks plain HTTP it says so
+ *     FAULT_CLIENT_GONE   the connection ended */
+void tls_server_push(struct stream *s, const struct tls_server_want *want);
+
+#endif
