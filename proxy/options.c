@@ -13,18 +13,26 @@
 static const char short_options[] = "+:c:l:f:s:o:w:tTVh";
 
 static const struct option long_options[] = {
-    {"config", required_argument, NULL, 'c'},  {"listen", required_argument, NULL, 'l'},
-    {"forward", required_argument, NULL, 'f'}, {"option", required_argument, NULL, 'o'},
-    {"service", required_argument, NULL, 's'}, {"check-health", optional_argument, NULL, 'H'},
-    {"workers", required_argument, NULL, 'w'}, {"test", no_argument, NULL, 't'},
-    {"dump", no_argument, NULL, 'T'},          {"version", no_argument, NULL, 'V'},
-    {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+    {"config", required_argument, NULL, 'c'},
+    {"listen", required_argument, NULL, 'l'},
+    {"forward", required_argument, NULL, 'f'},
+    {"option", required_argument, NULL, 'o'},
+    {"service", required_argument, NULL, 's'},
+    {"check-health", optional_argument, NULL, 'H'},
+    {"workers", required_argument, NULL, 'w'},
+    {"test", no_argument, NULL, 't'},
+    {"dump", no_argument, NULL, 'T'},
+    {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},
+    {"make-ca", required_argument, NULL, 'M'},
+    {NULL, 0, NULL, 0},
 };
 
 static const char help_text[] =
     "Usage: tlsfan [OPTION]...\n"
     "       tlsfan [OPTION]... run -- COMMAND [ARGUMENT...]\n"
     "       tlsfan [OPTION]... --check-health [ADDR:PORT]\n"
+    "       tlsfan --make-ca DIR [NAME...]\n"
     "\n"
     "An HTTPS forward proxy: takes plain http:// requests, makes them as verified TLS requests,\n"
     "many at once, and gives the responses back in order.\n"
@@ -41,6 +49,9 @@ static const char help_text[] =
     "  -t, --test                  check the configuration and exit\n"
     "  -T, --dump                  the same, and print it as it applies, secrets masked\n"
     "      --check-health [ADDR:PORT]  ask the service listener: exit 0 if it is well, 1 if not\n"
+    "      --make-ca DIR [NAME...] write a CA for interception to DIR, which may sign for any "
+    "host,\n"
+    "                              or for the hosts and addresses named\n"
     "  -V, --version               print the version and exit\n"
     "  -h, --help                  print this and exit\n"
     "\n"
@@ -121,6 +132,10 @@ static void take(struct options *o, int c, char **argv)
         o->action = ACTION_HEALTH;
         o->address = optarg;
         break;
+    case 'M':
+        o->action = ACTION_MAKE_CA;
+        o->address = optarg;
+        break;
     case 'w':
         add_option(o, xasprintf("workers=%s", optarg));
         break;
@@ -185,6 +200,8 @@ enum exit_status options_parse(struct options *o, int argc, char **argv)
     take_options(o, argc, argv);
     if (!is_final(o) && optind < argc && strcmp(argv[optind], "run") == 0)
         take_run(o, argc, argv);
+    else if (o->action == ACTION_MAKE_CA)
+        o->command = argv + optind;
     else if (o->action == ACTION_HEALTH && o->address == NULL && optind == argc - 1)
         o->address = argv[optind];
     else if (!is_final(o) && optind < argc)
