@@ -94,7 +94,7 @@ static enum exit_status write_ca(const char *dir, char *const *names)
     char *cert = xasprintf("%s/ca.pem", dir);
     char *key = xasprintf("%s/ca.key", dir);
     enum exit_status status = write_both(ca, cert, key);
-    tls_ca_free(ca);
+    tls_ca_unref(ca);
     free(cert);
     free(key);
     return status;

@@ -33,6 +33,8 @@ struct conf {
     struct rewrite_conf rewrite;
     struct destination_conf destination;
     struct batch_conf batch;
+    size_t readahead_memory; /* bytes */
+    struct intercept_conf intercept;
     struct log_conf log;
     /* rules[0] matches when no other does and holds the upstream/tls values; then as written */
     struct rule *rules;
@@ -50,6 +52,11 @@ char *conf_dump(const struct conf *c);
 struct conf *conf_ref(struct conf *c);
 /* Drops a reference and sets *C to NULL. */
 void conf_unref(struct conf **c);
+
+/* CONNECT to HOST, lower case, for which R holds is answered by tlsfan and read. */
+bool conf_intercepts(const struct conf *c, const struct rule *r, struct str host);
+/* Some rule may have it so. */
+bool conf_may_intercept(const struct conf *c);
 
 /* The first connect_to that matches; NULL when none does. HOST is lower case. */
 const struct connect_to *conf_connect_to(const struct conf *c, struct str host, uint16_t port);

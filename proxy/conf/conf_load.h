@@ -6,6 +6,13 @@
 #include "conf/conf.h"
 #include "conf/conf_fault.h"
 
+/* What the flags of `tlsfan run` ask for, for all rules that do not write otherwise. */
+struct conf_run {
+    const char *intercept; /* patterns of hosts, divided by commas; "": all; NULL: none */
+    struct tls_ca *ca;     /* and the CA that signs; borrowed */
+    unsigned readahead;    /* pages; 0 = none */
+};
+
 /* Where configuration comes from, in the order in which it applies. */
 struct conf_source {
     const char *file; /* NULL: none */
@@ -18,6 +25,7 @@ struct conf_source {
     /* `tlsfan run`: only the listeners of options are opened; loopback may come, and without -l no
      * credentials are asked; access log off and level warning unless set */
     bool is_run;
+    struct conf_run run;
     /* NULL, or the last check of what was read to its end: tls_ctx_make_all() */
     bool (*check)(struct conf *c, struct conf_faults *faults);
 };

@@ -12,6 +12,7 @@
 #include <openssl/rsa.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -26,6 +27,7 @@ enum {
 };
 
 struct tls_ca {
+    atomic_uint refs;
     X509 *cert;
     EVP_PKEY *key;
     STACK_OF(X509) * above; /* what leads to the root, without it */
@@ -179,14 +181,21 @@ static bool ca_limit(X509 *cert, const char *const *names, unsigned n, char **wh
 
 /* ---- a new CA */
 
-struct tls_ca *tls_ca_make(const char *const *names, unsigned n_names, int days, char **why)
+static struct tls_ca *ca_new(void)
 {
     struct tls_ca *ca = xcalloc(1, sizeof(*ca));
+    atomic_init(&ca->refs, 1);
+    return ca;
+}
+
+struct tls_ca *tls_ca_make(const char *const *names, unsigned n_names, int days, char **why)
+{
+    struct tls_ca *ca = ca_new();
     int64_t now = time(NULL);
     ca->cert = X509_new();
     must(ca->cert != NULL && X509_set_version(ca->cert, X509_VERSION_3) == 1);
     if (!ca_limit(ca->cert, names, n_names, why)) {
-        tls_ca_free(ca);
+        tls_ca_unref(ca);
         return NULL;
     }
     ca->key = tls_ca_new_key(true);
@@ -205,9 +214,15 @@ struct tls_ca *tls_ca_make(const char *const *names, unsigned n_names, int days,
     return ca;
 }
 
-void tls_ca_free(struct tls_ca *ca)
+struct tls_ca *tls_ca_ref(struct tls_ca *ca)
 {
-    if (ca == NULL)
+    atomic_fetch_add(&ca->refs, 1);
+    return ca;
+}
+
+void tls_ca_unref(struct tls_ca *ca)
+{
+    if (ca == NULL || atomic_fetch_sub(&ca->refs, 1) != 1)
         return;
     X509_free(ca->cert);
     EVP_PKEY_free(ca->key);
@@ -291,14 +306,14 @@ static bool ca_read_key(struct tls_ca *ca, const char *path, char **why)
 
 struct tls_ca *tls_ca_load(const char *cert, const char *key, char **why, bool *key_fault)
 {
-    struct tls_ca *ca = xcalloc(1, sizeof(*ca));
+    struct tls_ca *ca = ca_new();
     *key_fault = false;
     if (ca_read_certs(ca, cert, why)) {
         *key_fault = !ca_read_key(ca, key, why);
         if (!*key_fault)
             return ca;
     }
-    tls_ca_free(ca);
+    tls_ca_unref(ca);
     return NULL;
 }
 

@@ -12,7 +12,7 @@
 struct evp_pkey_st; /* EVP_PKEY */
 struct ssl_st;      /* SSL */
 struct x509_st;     /* X509 */
-struct tls_ca;      /* immutable once it is made; any thread may use it */
+struct tls_ca;      /* immutable once it is made; counted; any thread may use it */
 
 /* Reads CERT (PEM: the CA, then what leads from it to a root) and KEY (PEM, which others must not
  * be able to read). NULL with a sentence about one of them in WHY: heap, caller-owned; KEY_FAULT
@@ -21,7 +21,9 @@ struct tls_ca *tls_ca_load(const char *cert, const char *key, char **why, bool *
 /* A new one, valid for DAYS. NAMES: hosts and addresses that it may sign for, a host with all below
  * it; none = any. NULL with a sentence in WHY: a name that is neither. */
 struct tls_ca *tls_ca_make(const char *const *names, unsigned n_names, int days, char **why);
-void tls_ca_free(struct tls_ca *ca);
+struct tls_ca *tls_ca_ref(struct tls_ca *ca);
+/* The last one frees it. NULL is harmless. */
+void tls_ca_unref(struct tls_ca *ca);
 
 /* PEM, terminated. Heap, caller-owned; the key's is to be wiped. */
 char *tls_ca_cert_pem(const struct tls_ca *ca);

@@ -12,6 +12,8 @@
 
 #include "base/hash.h"
 #include "base/log_limit.h"
+#include "conf/files.h"
+#include "conf/rule.h"
 
 enum { KEY_EC, KEY_RSA, KEYS };
 
@@ -119,7 +121,7 @@ void tls_mint_unref(struct tls_mint *mint)
         mint_drop(mint, leaf);
     for (unsigned i = 0; i < KEYS; i++)
         EVP_PKEY_free(mint->keys[i]);
-    tls_ca_free(mint->ca);
+    tls_ca_unref(mint->ca);
     SSL_CTX_free(mint->ssl);
     free(mint);
 }
@@ -127,6 +129,31 @@ void tls_mint_unref(struct tls_mint *mint)
 SSL_CTX *tls_mint_ssl(const struct tls_mint *mint)
 {
     return mint->ssl;
+}
+
+bool tls_mint_make(struct conf *c, struct conf_faults *faults)
+{
+    const struct intercept_conf *i = &c->intercept;
+    char *why = NULL;
+    bool key_fault;
+    struct tls_ca *ca = i->run_ca;
+    if (ca != NULL) {
+        ca = tls_ca_ref(ca);
+    } else if (i->ca_cert[0] == '\0' || i->ca_key[0] == '\0') {
+        return true;
+    } else {
+        conf_files_note(&c->files, i->ca_cert);
+        conf_files_note(&c->files, i->ca_key);
+        ca = tls_ca_load(i->ca_cert, i->ca_key, &why, &key_fault);
+    }
+    if (ca == NULL) {
+        const char *key = key_fault ? "intercept.ca_key" : "intercept.ca_cert";
+        conf_key_fault(faults, rule_where(c, &c->rules[0], key), key, why);
+        free(why);
+        return false;
+    }
+    c->intercept.mint = tls_mint_new(ca, i->min_version);
+    return true;
 }
 
 /* ---- what a client can verify */

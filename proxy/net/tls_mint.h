@@ -6,6 +6,8 @@
 #define TLSFAN_NET_TLS_MINT_H
 
 #include "base/loop.h"
+#include "conf/conf.h"
+#include "conf/conf_fault.h"
 #include "net/tls_ca.h"
 
 struct ssl_ctx_st; /* SSL_CTX */
@@ -26,6 +28,10 @@ struct tls_mint *tls_mint_new(struct tls_ca *ca, int min_version);
 struct tls_mint *tls_mint_ref(struct tls_mint *mint);
 /* The last one frees it, on whichever thread. NULL is harmless. */
 void tls_mint_unref(struct tls_mint *mint);
+
+/* Makes C's mint, where it has a CA: that of the run, or from files; then conf->on_free gives it
+ * back. False with faults about the files. */
+MUST_CHECK bool tls_mint_make(struct conf *c, struct conf_faults *faults);
 
 /* The server's context: versions, tickets, ALPN for http/1.1 (RFC 7301). Borrowed. */
 struct ssl_ctx_st *tls_mint_ssl(const struct tls_mint *mint);

@@ -100,7 +100,7 @@ static void test_leaf_names_its_host(void **state)
     assert_true(X509_cmp_time(X509_get0_notBefore(leaf), &then) < 0);
     X509_free(leaf);
     EVP_PKEY_free(key);
-    tls_ca_free(ca);
+    tls_ca_unref(ca);
 }
 
 static void test_leaf_for_an_address(void **state)
@@ -116,7 +116,7 @@ static void test_leaf_for_an_address(void **state)
         X509_free(leaf);
     }
     EVP_PKEY_free(key);
-    tls_ca_free(ca);
+    tls_ca_unref(ca);
 }
 
 /* A common name has 64 characters at most: a longer host stands in the SAN alone. */
@@ -135,7 +135,7 @@ static void test_leaf_for_a_long_name(void **state)
     assert_int_equal(X509_check_host(leaf, name, 0, 0, NULL), 1);
     X509_free(leaf);
     EVP_PKEY_free(key);
-    tls_ca_free(ca);
+    tls_ca_unref(ca);
 }
 
 static void test_names_bind_the_ca(void **state)
@@ -150,11 +150,11 @@ static void test_names_bind_the_ca(void **state)
     assert_int_equal(sign_and_verify(ca, "example.org"), X509_V_ERR_PERMITTED_VIOLATION);
     assert_int_equal(sign_and_verify(ca, "10.0.0.2"), X509_V_ERR_PERMITTED_VIOLATION);
     assert_int_equal(sign_and_verify(ca, "2001:db8::1"), X509_V_ERR_PERMITTED_VIOLATION);
-    tls_ca_free(ca);
+    tls_ca_unref(ca);
     ca = make(addresses, 1);
     assert_int_equal(sign_and_verify(ca, "2001:db8::1"), X509_V_OK);
     assert_int_equal(sign_and_verify(ca, "example.com"), X509_V_ERR_EXCLUDED_VIOLATION);
-    tls_ca_free(ca);
+    tls_ca_unref(ca);
 }
 
 static void test_bad_names(void **state)
@@ -202,7 +202,7 @@ static const char *load(bool *key_fault)
     if (ca == NULL)
         return text;
     assert_int_equal(sign_and_verify(ca, "example.com"), X509_V_OK);
-    tls_ca_free(ca);
+    tls_ca_unref(ca);
     return NULL;
 }
 
@@ -227,8 +227,8 @@ static void test_files(void **state)
     write_file(cert_path, "nothing", 0644);
     assert_non_null(strstr(load(&key_fault), "no certificate"));
     assert_false(key_fault);
-    tls_ca_free(one);
-    tls_ca_free(other);
+    tls_ca_unref(one);
+    tls_ca_unref(other);
 }
 
 /* A leaf is no CA. */
@@ -247,7 +247,7 @@ static void test_leaf_as_ca(void **state)
     assert_non_null(strstr(load(&key_fault), "not that of a CA"));
     X509_free(leaf);
     EVP_PKEY_free(key);
-    tls_ca_free(ca);
+    tls_ca_unref(ca);
 }
 
 int main(void)
