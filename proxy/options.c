@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+enum { READAHEAD_PAGES = 16, READAHEAD_MAX = 1000 };
+
 /* The leading + stops at the first word that is no option, the : tells a missing argument from an
  * unknown option. */
 static const char short_options[] = "+:c:l:f:s:o:w:tTVh";
@@ -25,12 +27,15 @@ static const struct option long_options[] = {
     {"version", no_argument, NULL, 'V'},
     {"help", no_argument, NULL, 'h'},
     {"make-ca", required_argument, NULL, 'M'},
+    {"intercept", optional_argument, NULL, 'I'},
+    {"read-ahead", optional_argument, NULL, 'R'},
     {NULL, 0, NULL, 0},
 };
 
 static const char help_text[] =
     "Usage: tlsfan [OPTION]...\n"
-    "       tlsfan [OPTION]... run -- COMMAND [ARGUMENT...]\n"
+    "       tlsfan [OPTION]... run [--intercept[=PATTERN,...]] [--read-ahead[=N]] --\n"
+    "              COMMAND [ARGUMENT...]\n"
     "       tlsfan [OPTION]... --check-health [ADDR:PORT]\n"
     "       tlsfan --make-ca DIR [NAME...]\n"
     "\n"
@@ -57,6 +62,13 @@ static const char help_text[] =
     "\n"
     "run -- COMMAND starts COMMAND with http_proxy set to a proxy of its own, and exits with its\n"
     "status.\n"
+    "\n"
+    "      --intercept[=PATTERN,...]  reads what COMMAND sends to https:// URLs, too, with a CA "
+    "made\n"
+    "                              for this run alone: for programs whose own TLS is old or slow\n"
+    "      --read-ahead[=N]        fetches up to N pages (16) ahead of a COMMAND that walks "
+    "?page=1,\n"
+    "                              ?page=2, ... one by one\n"
     "\n"
     "Signals: TERM and INT drain and end (a second one ends at once), HUP reloads the\n"
     "configuration, USR1 reopens log files.\n"
@@ -110,6 +122,33 @@ static void take_unknown(struct options *o, char **argv, bool is_missing)
         fail(o, "option %s is not known, ambiguous, or takes no argument", name);
 }
 
+/* A flag that only `run` has, NAME. */
+static bool is_for_run(struct options *o, const char *name)
+{
+    if (!o->source.is_run)
+        fail(o, "%s is a flag of run: tlsfan run %s -- COMMAND", name, name);
+    return o->source.is_run;
+}
+
+static void take_intercept(struct options *o, const char *patterns)
+{
+    if (!is_for_run(o, "--intercept"))
+        return;
+    o->source.run.intercept = patterns == NULL ? "" : patterns;
+    if (patterns != NULL && *patterns == '\0')
+        fail(o, "--intercept= takes hosts, divided by commas; without the = it is all of them");
+}
+
+static void take_readahead(struct options *o, const char *pages)
+{
+    uint64_t n = READAHEAD_PAGES;
+    if (!is_for_run(o, "--read-ahead"))
+        return;
+    if (pages != NULL && (!str_to_u64(str_from(pages), &n) || n == 0 || n > READAHEAD_MAX))
+        fail(o, "--read-ahead takes a number of pages from 1 to %d, not %s", READAHEAD_MAX, pages);
+    o->source.run.readahead = (unsigned)n;
+}
+
 static void take(struct options *o, int c, char **argv)
 {
     switch (c) {
@@ -135,6 +174,12 @@ static void take(struct options *o, int c, char **argv)
     case 'M':
         o->action = ACTION_MAKE_CA;
         o->address = optarg;
+        break;
+    case 'I':
+        take_intercept(o, optarg);
+        break;
+    case 'R':
+        take_readahead(o, optarg);
         break;
     case 'w':
         add_option(o, xasprintf("workers=%s", optarg));
