@@ -7,6 +7,7 @@
 
 #include "base/hash.h"
 #include "health.h"
+#include "make_ca.h"
 #include "options.h"
 #include "run.h"
 #include "server.h"
@@ -74,6 +75,8 @@ static int act(const struct options *o)
         return test(&o->source, o->action == ACTION_DUMP);
     case ACTION_HEALTH:
         return health_check(&o->source, o->address);
+    case ACTION_MAKE_CA:
+        return (int)make_ca(o->address, o->command);
     case ACTION_VERSION:
         puts("tlsfan " TLSFAN_VERSION);
         return STATUS_OK;

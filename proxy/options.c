@@ -8,23 +8,36 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+enum { READAHEAD_PAGES = 16, READAHEAD_MAX = 1000 };
+
 /* The leading + stops at the first word that is no option, the : tells a missing argument from an
  * unknown option. */
 static const char short_options[] = "+:c:l:f:s:o:w:tTVh";
 
 static const struct option long_options[] = {
-    {"config", required_argument, NULL, 'c'},  {"listen", required_argument, NULL, 'l'},
-    {"forward", required_argument, NULL, 'f'}, {"option", required_argument, NULL, 'o'},
-    {"service", required_argument, NULL, 's'}, {"check-health", optional_argument, NULL, 'H'},
-    {"workers", required_argument, NULL, 'w'}, {"test", no_argument, NULL, 't'},
-    {"dump", no_argument, NULL, 'T'},          {"version", no_argument, NULL, 'V'},
-    {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+    {"config", required_argument, NULL, 'c'},
+    {"listen", required_argument, NULL, 'l'},
+    {"forward", required_argument, NULL, 'f'},
+    {"option", required_argument, NULL, 'o'},
+    {"service", required_argument, NULL, 's'},
+    {"check-health", optional_argument, NULL, 'H'},
+    {"workers", required_argument, NULL, 'w'},
+    {"test", no_argument, NULL, 't'},
+    {"dump", no_argument, NULL, 'T'},
+    {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},
+    {"make-ca", required_argument, NULL, 'M'},
+    {"intercept", optional_argument, NULL, 'I'},
+    {"read-ahead", optional_argument, NULL, 'R'},
+    {NULL, 0, NULL, 0},
 };
 
 static const char help_text[] =
     "Usage: tlsfan [OPTION]...\n"
-    "       tlsfan [OPTION]... run -- COMMAND [ARGUMENT...]\n"
+    "       tlsfan [OPTION]... run [--intercept[=PATTERN,...]] [--read-ahead[=N]] --\n"
+    "              COMMAND [ARGUMENT...]\n"
     "       tlsfan [OPTION]... --check-health [ADDR:PORT]\n"
+    "       tlsfan --make-ca DIR [NAME...]\n"
     "\n"
     "An HTTPS forward proxy: takes plain http:// requests, makes them as verified TLS requests,\n"
     "many at once, and gives the responses back in order.\n"
@@ -41,11 +54,21 @@ static const char help_text[] =
     "  -t, --test                  check the configuration and exit\n"
     "  -T, --dump                  the same, and print it as it applies, secrets masked\n"
     "      --check-health [ADDR:PORT]  ask the service listener: exit 0 if it is well, 1 if not\n"
+    "      --make-ca DIR [NAME...] write a CA for interception to DIR, which may sign for any "
+    "host,\n"
+    "                              or for the hosts and addresses named\n"
     "  -V, --version               print the version and exit\n"
     "  -h, --help                  print this and exit\n"
     "\n"
     "run -- COMMAND starts COMMAND with http_proxy set to a proxy of its own, and exits with its\n"
     "status.\n"
+    "\n"
+    "      --intercept[=PATTERN,...]  reads what COMMAND sends to https:// URLs, too, with a CA "
+    "made\n"
+    "                              for this run alone: for programs whose own TLS is old or slow\n"
+    "      --read-ahead[=N]        fetches up to N pages (16) ahead of a COMMAND that walks "
+    "?page=1,\n"
+    "                              ?page=2, ... one by one\n"
     "\n"
     "Signals: TERM and INT drain and end (a second one ends at once), HUP reloads the\n"
     "configuration, USR1 reopens log files.\n"
@@ -99,6 +122,33 @@ static void take_unknown(struct options *o, char **argv, bool is_missing)
         fail(o, "option %s is not known, ambiguous, or takes no argument", name);
 }
 
+/* A flag that only `run` has, NAME. */
+static bool is_for_run(struct options *o, const char *name)
+{
+    if (!o->source.is_run)
+        fail(o, "%s is a flag of run: tlsfan run %s -- COMMAND", name, name);
+    return o->source.is_run;
+}
+
+static void take_intercept(struct options *o, const char *patterns)
+{
+    if (!is_for_run(o, "--intercept"))
+        return;
+    o->source.run.intercept = patterns == NULL ? "" : patterns;
+    if (patterns != NULL && *patterns == '\0')
+        fail(o, "--intercept= takes hosts, divided by commas; without the = it is all of them");
+}
+
+static void take_readahead(struct options *o, const char *pages)
+{
+    uint64_t n = READAHEAD_PAGES;
+    if (!is_for_run(o, "--read-ahead"))
+        return;
+    if (pages != NULL && (!str_to_u64(str_from(pages), &n) || n == 0 || n > READAHEAD_MAX))
+        fail(o, "--read-ahead takes a number of pages from 1 to %d, not %s", READAHEAD_MAX, pages);
+    o->source.run.readahead = (unsigned)n;
+}
+
 static void options_take(struct options *o, int c, char **argv)
 {
     switch (c) {
@@ -120,6 +170,16 @@ static void options_take(struct options *o, int c, char **argv)
     case 'H':
         o->action = ACTION_HEALTH;
         o->address = optarg;
+        break;
+    case 'M':
+        o->action = ACTION_MAKE_CA;
+        o->address = optarg;
+        break;
+    case 'I':
+        take_intercept(o, optarg);
+        break;
+    case 'R':
+        take_readahead(o, optarg);
         break;
     case 'w':
         add_option(o, xasprintf("workers=%s", optarg));
@@ -185,6 +245,8 @@ enum exit_status options_parse(struct options *o, int argc, char **argv)
     take_options(o, argc, argv);
     if (!is_final(o) && optind < argc && strcmp(argv[optind], "run") == 0)
         take_run(o, argc, argv);
+    else if (o->action == ACTION_MAKE_CA)
+        o->command = argv + optind;
     else if (o->action == ACTION_HEALTH && o->address == NULL && optind == argc - 1)
         o->address = argv[optind];
     else if (!is_final(o) && optind < argc)

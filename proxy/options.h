@@ -9,10 +9,11 @@
 
 enum action {
     ACTION_SERVE,
-    ACTION_RUN,    /* `run -- COMMAND` */
-    ACTION_TEST,   /* -t */
-    ACTION_DUMP,   /* -T */
-    ACTION_HEALTH, /* --check-health */
+    ACTION_RUN,     /* `run -- COMMAND` */
+    ACTION_TEST,    /* -t */
+    ACTION_DUMP,    /* -T */
+    ACTION_HEALTH,  /* --check-health */
+    ACTION_MAKE_CA, /* --make-ca */
     ACTION_VERSION,
     ACTION_HELP
 };
@@ -32,9 +33,9 @@ enum exit_status {
 struct options {
     enum action action;
     struct conf_source source; /* points into argv and into `texts` */
-    const char *address;       /* of --check-health; NULL: that of the configuration */
-    char **command;            /* of `run`: the rest of argv, NULL at its end */
-    char **texts;              /* heap: the texts of source.options */
+    const char *address;       /* of --check-health, NULL: that of the configuration; or DIR */
+    char **command; /* of `run`, or the names of a CA: the rest of argv, NULL at its end */
+    char **texts;   /* heap: the texts of source.options */
     unsigned n_texts;
     char *fault; /* heap: one sentence, when the command line is wrong */
 };

@@ -12,34 +12,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "run_env.h"
 #include "server.h"
+
+enum { RUN_CA_DAYS = 3650 }; /* no run is longer; the key goes with it */
 
 /* One command. Lives on run_command()'s stack. */
 struct run {
     struct server *server;
-    pid_t pid;      /* 0: it has ended and was waited for */
-    int status;     /* what tlsfan exits with */
-    sigset_t early; /* came before COMMAND could hear them, and wait to be read */
+    struct run_env *env;
+    struct conf_source source; /* with the CA of --intercept, which we own */
+    pid_t pid;                 /* 0: it has ended and was waited for */
+    int status;                /* what tlsfan exits with */
+    sigset_t early;            /* came before COMMAND could hear them, and wait to be read */
 };
-
-/* Our environment with the two variables in place of whatever they were. Heap; the entries are
- * borrowed. */
-static char **make_environment(char *lower, char *upper)
-{
-    size_t n = 0;
-    size_t kept = 0;
-    while (environ[n] != NULL)
-        n++;
-    char **entries = xcalloc(n + 3, sizeof(*entries));
-    for (size_t i = 0; i < n; i++) {
-        struct str entry = str_from(environ[i]);
-        if (!str_starts(entry, STR("http_proxy=")) && !str_starts(entry, STR("HTTP_PROXY=")))
-            entries[kept++] = environ[i];
-    }
-    entries[kept++] = lower;
-    entries[kept] = upper;
-    return entries;
-}
 
 /* The mask and SIGPIPE as they were before signals_take(). */
 static void set_attributes(posix_spawnattr_t *attr, const struct signals_before *before)
@@ -60,20 +46,14 @@ static int spawn(struct run *r, char **command, const struct signals_before *bef
 {
     posix_spawnattr_t attr;
     struct rlimit raised;
-    char *lower = xasprintf("http_proxy=http://127.0.0.1:%u", server_port(r->server));
-    char *upper = xasprintf("HTTP_PROXY=http://127.0.0.1:%u", server_port(r->server));
-    char **environment = make_environment(lower, upper);
     set_attributes(&attr, before);
     /* Programs that close every possible descriptor, or use select(2), would suffer from our limit.
      * Nobody is connected yet, so the workers do not miss it for the moment. */
     bool swap = getrlimit(RLIMIT_NOFILE, &raised) == 0 && setrlimit(RLIMIT_NOFILE, limit) == 0;
-    int cause = posix_spawnp(&r->pid, command[0], NULL, &attr, command, environment);
+    int cause = posix_spawnp(&r->pid, command[0], NULL, &attr, command, run_env_list(r->env));
     if (swap)
         setrlimit(RLIMIT_NOFILE, &raised);
     posix_spawnattr_destroy(&attr);
-    free(environment);
-    free(lower);
-    free(upper);
     return cause;
 }
 
@@ -199,19 +179,36 @@ static void on_signal(void *arg, const struct signalfd_siginfo *info)
         log_warning("signal %d cannot be passed on to the command: %s", number, strerror(errno));
 }
 
+/* Starts the proxy, and makes what COMMAND is told of it. False after a line on stderr. */
+static bool run_start(struct run *r, const struct options *o)
+{
+    enum exit_status status = STATUS_OK;
+    char *why = NULL;
+    r->source = o->source;
+    if (r->source.run.intercept != NULL)
+        r->source.run.ca = tls_ca_make(NULL, 0, RUN_CA_DAYS, &why);
+    r->server = server_start(&r->source, &status);
+    if (r->server == NULL)
+        return false;
+    r->env = run_env_new(server_port(r->server), server_intercepts(r->server), r->source.run.ca);
+    if (r->env == NULL)
+        server_stop(r->server);
+    return r->env != NULL;
+}
+
 int run_command(const struct options *o)
 {
     struct run r = {0};
     struct signals_before before;
     struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
-    enum exit_status status = STATUS_OK;
     getrlimit(RLIMIT_NOFILE, &limit);
     /* Ignored, as some parents leave it, there would be no status to wait for. */
     signal(SIGCHLD, SIG_DFL);
     signals_take(true, &before);
-    r.server = server_start(&o->source, &status);
-    if (r.server == NULL)
+    if (!run_start(&r, o)) {
+        tls_ca_unref(r.source.run.ca);
         return STATUS_RUN_FAILED;
+    }
     int cause = spawn(&r, o->command, &before, &limit);
     /* What has come since COMMAND began is told twice, which does no harm: it could do nothing
      * about it yet but what the system does. What came just before is not lost. */
@@ -221,5 +218,7 @@ int run_command(const struct options *o)
     else
         r.status = spawn_failed(o->command[0], cause);
     server_stop(r.server);
+    run_env_free(r.env);
+    tls_ca_unref(r.source.run.ca);
     return r.status;
 }

@@ -439,6 +439,11 @@ struct server *server_start(const struct conf_source *source, enum exit_status *
     return s;
 }
 
+bool server_intercepts(const struct server *s)
+{
+    return conf_may_intercept(s->conf);
+}
+
 uint16_t server_port(const struct server *s)
 {
     for (unsigned i = 0; i < s->places.n; i++) {

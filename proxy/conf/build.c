@@ -242,13 +242,34 @@ static void build_globals(struct build *b, struct settings *s)
     c->client.allow_is_set = section_setting(s->global, allow)->source > FROM_IMPLIED;
 }
 
-void build_conf(struct conf *c, struct settings *s, struct conf_faults *faults)
+/* The flags of `tlsfan run` are what rules begin with. */
+static void build_run(struct build *b, const struct conf_run *run)
+{
+    static const struct key only = {.name = "run --intercept",
+                                    .type = KEY_HOSTS,
+                                    .offset = offsetof(struct conf, intercept.only)};
+    struct conf *c = b->conf;
+    struct str rest = str_from(run->intercept), item;
+    char err[VALUE_ERR];
+    c->rules[0].readahead = run->readahead;
+    c->rules[0].intercept = run->intercept != NULL;
+    c->intercept.run_ca = run->ca;
+    while (run->intercept != NULL && str_next_item(&rest, &item))
+        if (!value_set(b->arena, &only, c, item, err))
+            conf_fault(b->faults, only.name, "%s", err);
+    if (c->intercept.only.n > 0)
+        c->intercept.only_index = rule_index_of(&c->intercept.only);
+}
+
+void build_conf(struct conf *c, struct settings *s, const struct conf_run *run,
+                struct conf_faults *faults)
 {
     struct build b = {.conf = c, .arena = &c->arena, .faults = faults};
     c->rules = arena_alloc(b.arena, (s->n_rules + 1) * sizeof(c->rules[0]));
     c->n_rules = 1;
     build_base(&b, &c->rules[0]);
     build_globals(&b, s);
+    build_run(&b, run);
     build_rules(&b, s);
     build_forwards(&b, s);
     load_users(&b, s);

@@ -7,8 +7,9 @@
 #include "conf/conf.h"
 #include "conf/settings.h"
 
-/* Fills C, which is zeroed, from S. Every fault there is adds to FAULTS; C may be freed in any
- * case. */
-void build_conf(struct conf *c, struct settings *s, struct conf_faults *faults);
+/* Fills C, which is zeroed, from S and what RUN asks for. Every fault there is adds to FAULTS; C
+ * may be freed in any case. */
+void build_conf(struct conf *c, struct settings *s, const struct conf_run *run,
+                struct conf_faults *faults);
 
 #endif

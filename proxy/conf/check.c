@@ -117,6 +117,26 @@ static void check_rules(const struct conf *c, struct conf_faults *faults)
     free(sorted);
 }
 
+/* Each rule by itself, for each is an operator's line. */
+static void check_intercept(const struct conf *c, struct conf_faults *faults)
+{
+    const struct intercept_conf *i = &c->intercept;
+    const struct rule *base = &c->rules[0];
+    if (i->ca_cert[0] == '\0' && i->ca_key[0] != '\0')
+        conf_key_fault(faults, rule_where(c, base, "intercept.ca_key"), "intercept.ca_key",
+                       "is set, but intercept.ca_cert is not");
+    if (i->ca_cert[0] != '\0' && i->ca_key[0] == '\0')
+        conf_key_fault(faults, rule_where(c, base, "intercept.ca_cert"), "intercept.ca_cert",
+                       "is set, but intercept.ca_key is not");
+    for (unsigned n = 1; n < c->n_rules && i->ca_cert[0] == '\0' && i->run_ca == NULL; n++)
+        if (c->rules[n].intercept)
+            conf_fault(
+                faults, c->rules[n].where,
+                "rule \"%s\": intercept is on, but there is no CA: set intercept.ca_cert and "
+                "intercept.ca_key; tlsfan --make-ca DIR makes them",
+                c->rules[n].pattern);
+}
+
 void check_conf(const struct conf *c, struct conf_faults *faults)
 {
     unsigned n_proxy = 0;
@@ -129,4 +149,5 @@ void check_conf(const struct conf *c, struct conf_faults *faults)
         conf_fault(faults, "listen", "there is no listener");
     check_access_log(c, faults);
     check_rules(c, faults);
+    check_intercept(c, faults);
 }

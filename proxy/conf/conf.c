@@ -20,6 +20,7 @@ static void conf_free(struct conf *c)
     rule_index_free(c->index);
     rule_index_free(c->destination.allow_index);
     rule_index_free(c->destination.deny_index);
+    rule_index_free(c->intercept.only_index);
     netset_clear(&c->client.allow);
     netset_clear(&c->destination.deny);
     netset_clear(&c->destination.allow);
@@ -42,6 +43,20 @@ void conf_unref(struct conf **c)
     *c = NULL;
     if (gone != NULL && atomic_fetch_sub_explicit(&gone->refs, 1, memory_order_acq_rel) == 1)
         conf_free(gone);
+}
+
+bool conf_intercepts(const struct conf *c, const struct rule *r, struct str host)
+{
+    const struct intercept_conf *i = &c->intercept;
+    return r->intercept && (i->only_index == NULL || rule_index_has(i->only_index, host));
+}
+
+bool conf_may_intercept(const struct conf *c)
+{
+    bool may = false;
+    for (unsigned i = 0; i < c->n_rules; i++)
+        may |= c->rules[i].intercept;
+    return may;
 }
 
 const struct connect_to *conf_connect_to(const struct conf *c, struct str host, uint16_t port)

@@ -12,6 +12,13 @@ struct htpasswd;   /* conf/htpasswd.h */
 struct rule_index; /* conf/rule_index.h */
 struct conf_file;  /* conf/files.h */
 
+/* What the flags of `tlsfan run` ask for, for all rules that do not write otherwise. */
+struct conf_run {
+    const char *intercept; /* patterns of hosts, divided by commas; "": all; NULL: none */
+    struct tls_ca *ca;     /* and the CA that signs; borrowed */
+    unsigned readahead;    /* pages; 0 = none */
+};
+
 struct conf {
     _Atomic unsigned refs;
     struct arena arena;  /* texts and lists, which only grow while the snapshot is made */
@@ -33,6 +40,8 @@ struct conf {
     struct rewrite_conf rewrite;
     struct destination_conf destination;
     struct batch_conf batch;
+    size_t readahead_memory; /* bytes */
+    struct intercept_conf intercept;
     struct log_conf log;
     /* rules[0] matches when no other does and holds the upstream/tls values; then as written */
     struct rule *rules;
@@ -50,6 +59,11 @@ char *conf_dump(const struct conf *c);
 struct conf *conf_ref(struct conf *c);
 /* Drops a reference and sets *C to NULL. */
 void conf_unref(struct conf **c);
+
+/* CONNECT to HOST, lower case, for which R holds is answered by tlsfan and read. */
+bool conf_intercepts(const struct conf *c, const struct rule *r, struct str host);
+/* Some rule may have it so. */
+bool conf_may_intercept(const struct conf *c);
 
 /* The first connect_to that matches; NULL when none does. HOST is lower case. */
 const struct connect_to *conf_connect_to(const struct conf *c, struct str host, uint16_t port);

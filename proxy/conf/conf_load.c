@@ -74,7 +74,7 @@ struct conf *conf_load(const struct conf_source *src, struct conf_faults *faults
         sources_add_option(&s, src->options[i], faults);
     imply_all(&s, src->is_run);
 
-    build_conf(c, &s, faults);
+    build_conf(c, &s, &src->run, faults);
     if (src->check != NULL && !s.is_partial)
         (void)src->check(c, faults);
     settings_clear(&s);

@@ -18,6 +18,7 @@ struct conf_source {
     /* `tlsfan run`: only the listeners of options are opened; loopback may come, and without -l no
      * credentials are asked; access log off and level warning unless set */
     bool is_run;
+    struct conf_run run;
     /* NULL, or the last check of what was read to its end: tls_ctx_make_all() */
     bool (*check)(struct conf *c, struct conf_faults *faults);
 };

@@ -176,6 +176,15 @@ static const struct key global_keys[] = {
     {"batch.max_item_response", SIZE(KIB, GIB), IN_CONF(batch.max_item_response), .def = "16m",
      .help = "one body in an NDJSON answer; multipart streams"},
 
+    {"readahead_memory", SIZE(MIB, 1024 * GIB), IN_CONF(readahead_memory), .def = "64m",
+     .help = "what is fetched ahead and was not asked for yet, in all"},
+    {"intercept.ca_cert", TEXT, IN_CONF(intercept.ca_cert), .def = "",
+     .help = "the CA that signs what intercepted clients see; tlsfan --make-ca makes one"},
+    {"intercept.ca_key", TEXT, IN_CONF(intercept.ca_key), .def = "",
+     .help = "its key, which others must not be able to read"},
+    {"intercept.min_version", .type = KEY_CHOICE, IN_CONF(intercept.min_version), .def = "1.0",
+     .choices = versions, .help = "of intercepted clients: 1.0, 1.1, 1.2 or 1.3"},
+
     {"log.level", .type = KEY_CHOICE, IN_CONF(log.level), .def = "info", .choices = levels,
      .help = "error, warning, info, debug"},
     {"log.access", TEXT, IN_CONF(log.access), .def = "stderr",
@@ -218,6 +227,10 @@ static const struct key rule_keys[] = {
      .help = "as in client"},
     {"lenient", BOOL, IN_RULE(lenient), .def = "off",
      .help = "on: bare LF, folded lines and the like in answers of old origins"},
+    {"readahead", NUMBER(0, 1000), IN_RULE(readahead), .def = "0",
+     .help = "pages fetched ahead of a client that walks them one by one; 0: none"},
+    {"intercept", BOOL, IN_RULE(intercept), .def = "off",
+     .help = "on: CONNECT is answered with a certificate of intercept.ca_cert, and read"},
     {"request_header", .type = KEY_EDITS, IN_RULE(edits), .is_secret = true, .def = "",
      .help = "\"Name: value\" replaces the client's, \"Name:\" removes it"},
 };

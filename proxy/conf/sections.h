@@ -7,6 +7,10 @@
 #include "base/addr.h"
 #include "base/log.h"
 
+struct rule_index; /* conf/rule_index.h */
+struct tls_ca;     /* net/tls_ca.h */
+struct tls_mint;   /* net/tls_mint.h */
+
 /* A list of strings. */
 struct strings {
     const char **v; /* terminated strings */
@@ -85,6 +89,17 @@ struct batch_conf {
     size_t max_size, max_item_response; /* bytes */
 };
 
+/* CONNECT that is answered and read instead of passed on. */
+struct intercept_conf {
+    const char *ca_cert, *ca_key; /* "" = none */
+    int min_version;              /* of clients; 0x0301 .. 0x0304 */
+    /* of `run --intercept`: */
+    struct tls_ca *run_ca;         /* borrowed: signs instead of ca_cert; NULL = none */
+    struct strings only;           /* hosts, lower case; none = all that rules leave on */
+    struct rule_index *only_index; /* NULL: all */
+    struct tls_mint *mint;         /* made by net/tls_ctx.c where a rule intercepts */
+};
+
 struct log_conf {
     enum log_level level;
     const char *access;
@@ -126,8 +141,10 @@ struct rule {
     uint16_t connect_port;
     const char *sni; /* "" = the host */
     unsigned max_per_host;
-    bool http2;                                             /* offered in ALPN */
-    bool lenient;                                           /* to the framing of HTTP/1 answers */
+    bool http2;         /* offered in ALPN */
+    bool lenient;       /* to the framing of HTTP/1 answers */
+    bool intercept;     /* CONNECT to it is read; see conf_intercepts() */
+    unsigned readahead; /* pages; 0 = none */
     int64_t response_timeout, read_timeout, tunnel_timeout; /* ms */
     struct header_edit *edits;
     unsigned n_edits;

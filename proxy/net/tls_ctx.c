@@ -20,6 +20,7 @@
 #include "conf/files.h"
 #include "conf/rule.h"
 #include "conf/tls_key.h"
+#include "net/tls_mint.h"
 #include "net/tls_sessions.h"
 #include "net/tls_strength.h"
 #include "net/tls_verify.h"
@@ -437,6 +438,7 @@ static void free_all(struct conf *c)
         SSL_CTX_free(ctx->ssl);
         free(ctx);
     }
+    tls_mint_unref(c->intercept.mint);
 }
 
 bool tls_ctx_make_all(struct conf *c, struct conf_faults *faults)
@@ -448,7 +450,7 @@ bool tls_ctx_make_all(struct conf *c, struct conf_faults *faults)
         ok = make_one(&m, &c->rules[i]) && ok;
     clear_made(&m.ctxs);
     clear_made(&m.stores);
-    return ok;
+    return tls_mint_make(c, faults) && ok;
 }
 
 struct ssl_ctx_st *tls_ctx_ssl(const struct tls_ctx *ctx)

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Our own environment with a table of variables in place of whatever they were. */
+#include "run_env.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "net/tls_bundle.h"
+
+enum { ENV_FILE_MAX = 16 << 20 }; /* bytes of certificates, or of a wgetrc */
+
+/* What a variable is set to. */
+enum env_kind {
+    ENV_PROXY,       /* the proxy's URL */
+    ENV_HTTPS_PROXY, /* the same, where https:// is for it, too */
+    ENV_BUNDLE,      /* the certificates as PEM; what it named before is among them */
+    ENV_SWITCH,      /* "1" where there is a CA */
+    ENV_WGETRC,      /* a file of wget's with our certificates behind the user's own settings */
+    ENV_JAVA         /* behind what it was: key store and proxy as Java's properties */
+};
+
+/* A row, and a test by the real program where there is one (test_51_run_intercept.py). */
+static const struct {
+    const char *name;
+    enum env_kind kind;
+} variables[] = {
+    {"http_proxy", ENV_PROXY},
+    {"HTTP_PROXY", ENV_PROXY},
+    {"https_proxy", ENV_HTTPS_PROXY},
+    {"HTTPS_PROXY", ENV_HTTPS_PROXY},
+    {"SSL_CERT_FILE", ENV_BUNDLE}, /* OpenSSL: Python, Ruby, Go, Rust, Perl */
+    {"CURL_CA_BUNDLE", ENV_BUNDLE},
+    {"REQUESTS_CA_BUNDLE", ENV_BUNDLE},
+    {"PIP_CERT", ENV_BUNDLE},
+    {"HTTPLIB2_CA_CERTS", ENV_BUNDLE},
+    {"AWS_CA_BUNDLE", ENV_BUNDLE},
+    {"CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", ENV_BUNDLE},
+    {"GIT_SSL_CAINFO", ENV_BUNDLE},
+    {"NODE_EXTRA_CA_CERTS", ENV_BUNDLE},
+    {"DENO_CERT", ENV_BUNDLE},
+    {"CARGO_HTTP_CAINFO", ENV_BUNDLE},
+    {"PERL_LWP_SSL_CA_FILE", ENV_BUNDLE},
+    {"BUNDLE_SSL_CA_CERT", ENV_BUNDLE},
+    {"HEX_CACERTS_PATH", ENV_BUNDLE},
+    {"NIX_SSL_CERT_FILE", ENV_BUNDLE},
+    {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", ENV_BUNDLE},
+    {"NODE_USE_ENV_PROXY", ENV_SWITCH}, /* without it Node's own clients know no proxy */
+    {"PERL_LWP_ENV_PROXY", ENV_SWITCH}, /* nor does LWP */
+    {"UV_NATIVE_TLS", ENV_SWITCH},      /* uv looks at SSL_CERT_FILE */
+    {"WGETRC", ENV_WGETRC},             /* GnuTLS has no variable */
+    {"JAVA_TOOL_OPTIONS", ENV_JAVA},
+};
+
+enum { VARIABLES = sizeof(variables) / sizeof(variables[0]) };
+
+struct run_env {
+    unsigned port;
+    bool https;
+    char *dir;                   /* NULL: there is no CA */
+    char *bundle, *jks, *wgetrc; /* paths in it */
+    char *made[VARIABLES];
+    char **list;
+};
+
+static const char java_password[] = "changeit"; /* as everybody's; what it guards is public */
+
+/* ---- files */
+
+/* Whole, for anybody to read: COMMAND may change its user. */
+static bool env_write(const char *path, const char *p, size_t n)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    ssize_t done = 1;
+    errno = 0;
+    while (fd >= 0 && n > 0 && (done = write(fd, p, n)) > 0) {
+        p += done;
+        n -= (size_t)done;
+    }
+    bool ok = fd >= 0 && n == 0;
+    int cause = errno;
+    if (fd >= 0 && close(fd) != 0)
+        ok = false;
+    if (!ok)
+        fprintf(stderr, "tlsfan: %s: %s\n", path, strerror(cause == 0 ? EIO : cause));
+    return ok;
+}
+
+/* Appends the file PATH, which may be NULL or missing, to the stream. */
+static void env_copy(FILE *to, const char *path)
+{
+    size_t n;
+    char *text = path == NULL ? NULL : file_read(path, ENV_FILE_MAX, &n);
+    if (text == NULL)
+        return;
+    fwrite(text, 1, n, to);
+    fputc('\n', to);
+    free(text);
+}
+
+/* True for the first variable that names this file. */
+static bool env_is_first(const char *path, unsigned at)
+{
+    const char *system = tls_bundle_system();
+    if (system != NULL && strcmp(system, path) == 0)
+        return false;
+    for (unsigned i = 0; i < at; i++) {
+        const char *value = variables[i].kind == ENV_BUNDLE ? getenv(variables[i].name) : NULL;
+        if (value != NULL && strcmp(value, path) == 0)
+            return false;
+    }
+    return true;
+}
+
+/* What this machine trusts, what the variables named, and CA. Heap. */
+static char *env_certificates(const struct tls_ca *ca, size_t *n)
+{
+    char *text = NULL;
+    char *own = tls_ca_cert_pem(ca);
+    FILE *f = open_memstream(&text, n);
+    if (f == NULL)
+        abort();
+    env_copy(f, tls_bundle_system());
+    for (unsigned i = 0; i < VARIABLES; i++) {
+        const char *value = variables[i].kind == ENV_BUNDLE ? getenv(variables[i].name) : NULL;
+        if (value != NULL && env_is_first(value, i))
+            env_copy(f, value);
+    }
+    fputs(own, f);
+    fclose(f);
+    free(own);
+    return text;
+}
+
+/* What wget would have read, and where our certificates are. Heap. */
+static char *env_wgetrc(const struct run_env *e, size_t *n)
+{
+    const char *set = getenv("WGETRC");
+    const char *home = getenv("HOME");
+    char *path = xasprintf("%s/.wgetrc", home == NULL ? "" : home);
+    char *text = NULL;
+    FILE *f = open_memstream(&text, n);
+    if (f == NULL)
+        abort();
+    env_copy(f, set != NULL && *set != '\0' ? set : path);
+    fprintf(f, "ca_certificate = %s\n", e->bundle);
+    fclose(f);
+    free(path);
+    return text;
+}
+
+static bool env_make_files(struct run_env *e, const struct tls_ca *ca)
+{
+    size_t n, jks_len, rc_len;
+    const char *tmp = getenv("TMPDIR");
+    e->dir = xasprintf("%s/tlsfan-XXXXXX", tmp != NULL && *tmp == '/' ? tmp : "/tmp");
+    if (mkdtemp(e->dir) == NULL || chmod(e->dir, 0755) != 0) {
+        fprintf(stderr, "tlsfan: %s: %s\n", e->dir, strerror(errno));
+        return false;
+    }
+    e->bundle = xasprintf("%s/ca.pem", e->dir);
+    e->jks = xasprintf("%s/ca.jks", e->dir);
+    e->wgetrc = xasprintf("%s/wgetrc", e->dir);
+    char *pem = env_certificates(ca, &n);
+    char *jks = tls_bundle_jks(pem, n, java_password, &jks_len);
+    char *rc = env_wgetrc(e, &rc_len);
+    bool ok = env_write(e->bundle, pem, n) && env_write(e->jks, jks, jks_len) &&
+              env_write(e->wgetrc, rc, rc_len);
+    free(pem);
+    free(jks);
+    free(rc);
+    return ok;
+}
+
+/* ---- variables */
+
+static char *env_java(const struct run_env *e, const char *before)
+{
+    return xasprintf("JAVA_TOOL_OPTIONS=%s%s-Djavax.net.ssl.trustStore=%s "
+                     "-Djavax.net.ssl.trustStorePassword=%s -Djavax.net.ssl.trustStoreType=JKS "
+                     "-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=%u "
+                     "-Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=%u",
+                     before == NULL ? "" : before, before == NULL ? "" : " ", e->jks, java_password,
+                     e->port, e->port);
+}
+
+/* "NAME=VALUE", or NULL where the variable stays as it is. */
+static char *env_value(const struct run_env *e, const char *name, enum env_kind kind)
+{
+    bool is_proxy = kind == ENV_PROXY || (kind == ENV_HTTPS_PROXY && e->https);
+    if (is_proxy)
+        return xasprintf("%s=http://127.0.0.1:%u", name, e->port);
+    if (e->dir == NULL)
+        return NULL;
+    switch (kind) {
+    case ENV_BUNDLE:
+        return xasprintf("%s=%s", name, e->bundle);
+    case ENV_SWITCH:
+        return xasprintf("%s=1", name);
+    case ENV_WGETRC:
+        return xasprintf("%s=%s", name, e->wgetrc);
+    case ENV_JAVA:
+        return env_java(e, getenv(name));
+    default:
+        return NULL;
+    }
+}
+
+/* True when ENTRY, "NAME=VALUE", is one of ours. */
+static bool env_is_replaced(const struct run_env *e, const char *entry)
+{
+    for (unsigned i = 0; i < VARIABLES; i++) {
+        size_t n = strlen(variables[i].name);
+        if (e->made[i] != NULL && strncmp(entry, variables[i].name, n) == 0 && entry[n] == '=')
+            return true;
+    }
+    return false;
+}
+
+static void env_make_list(struct run_env *e)
+{
+    size_t n = 0;
+    size_t kept = 0;
+    while (environ[n] != NULL)
+        n++;
+    e->list = xcalloc(n + VARIABLES + 1, sizeof(*e->list));
+    for (unsigned i = 0; i < VARIABLES; i++)
+        e->made[i] = env_value(e, variables[i].name, variables[i].kind);
+    for (size_t i = 0; i < n; i++)
+        if (!env_is_replaced(e, environ[i]))
+            e->list[kept++] = environ[i];
+    for (unsigned i = 0; i < VARIABLES; i++)
+        if (e->made[i] != NULL)
+            e->list[kept++] = e->made[i];
+}
+
+struct run_env *run_env_new(unsigned port, bool https, const struct tls_ca *ca)
+{
+    struct run_env *e = xcalloc(1, sizeof(*e));
+    e->port = port;
+    e->https = https;
+    if (ca != NULL && !env_make_files(e, ca)) {
+        run_env_free(e);
+        return NULL;
+    }
+    env_make_list(e);
+    return e;
+}
+
+char **run_env_list(const struct run_env *e)
+{
+    return e->list;
+}
+
+static void env_remove(char *path)
+{
+    if (path != NULL)
+        unlink(path);
+    free(path);
+}
+
+void run_env_free(struct run_env *e)
+{
+    if (e == NULL)
+        return;
+    env_remove(e->bundle);
+    env_remove(e->jks);
+    env_remove(e->wgetrc);
+    if (e->dir != NULL)
+        rmdir(e->dir);
+    free(e->dir);
+    for (unsigned i = 0; i < VARIABLES; i++)
+        free(e->made[i]);
+    free(e->list);
+    free(e);
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The environment of COMMAND in `tlsfan run`: where the proxy is, and where it intercepts what
+ * programs must be told to trust its CA. */
+#ifndef TLSFAN_RUN_ENV_H
+#define TLSFAN_RUN_ENV_H
+
+#include "net/tls_ca.h"
+
+struct run_env;
+
+/* PORT: the proxy on 127.0.0.1. HTTPS: https:// URLs are for it, too. CA, which may be NULL: made
+ * for this run; then files of certificates are written to a new directory for temporary files, with
+ * those that COMMAND trusts already. NULL, with a line on stderr, where that cannot be. */
+struct run_env *run_env_new(unsigned port, bool https, const struct tls_ca *ca);
+/* NULL at its end. Borrowed. */
+char **run_env_list(const struct run_env *e);
+/* The files go, too. NULL is harmless. */
+void run_env_free(struct run_env *e);
+
+#endif
