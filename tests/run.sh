@@ -276,6 +276,7 @@ if build dev; then
     pytests integration 1800 "$builds/dev/tlsfan" "not soak"
     if "$soak"; then
         pytests soak 7200 "$builds/dev/tlsfan" soak
+        one schedules 1800 "$builds/dev/schedules" 1000000
     fi
 fi
 if "$machines"; then

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An origin that speaks TLS, by OpenSSL over a faked socket; HTTP/2 inside by nghttp2. */
+#ifndef TLSFAN_TESTS_PEER_TLS_H
+#define TLSFAN_TESTS_PEER_TLS_H
+
+#include "fake.h"
+
+struct peer_tls;
+
+struct peer_tls *peer_tls_new(struct fake_sock *s, bool is_h2);
+void peer_tls_free(struct peer_tls *t); /* NULL is harmless */
+/* By HTTP/2, TEXT is an answer as HTTP/1.1 has it: to the oldest request that has none. */
+void peer_tls_send(struct peer_tls *t, const char *text, size_t n);
+void peer_tls_end(struct peer_tls *t);
+struct str peer_tls_got(struct peer_tls *t);
+void peer_tls_take(struct peer_tls *t, size_t n);
+bool peer_tls_plays(struct peer_tls *t, const char *verb, const char *rest);
+/* True where something had come. */
+bool peer_tls_turn(struct peer_tls *t);
+
+#endif
