@@ -233,8 +233,12 @@ static bool read_claimed(struct stream *s, size_t *total)
         stream_recount(s);
     if (s->line.want_write)
         stream_arm_write(s);
-    if (n == WIRE_AGAIN)
+    if (n == WIRE_AGAIN) {
+        /* It has taken enough of what is nothing for us (tickets), and left some on its wires. */
+        if (!s->line.want_write && wire_has_buffered(s->wire))
+            loop_post_next(s->loop, &s->later);
         return false;
+    }
     if (n < 0) {
         read_ended(s, n);
         return false;

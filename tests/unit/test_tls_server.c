@@ -556,6 +556,23 @@ static void early_bytes_within_tls(void **state)
     both_speak();
 }
 
+/* More than one read takes, and nothing of it for us: what the outer TLS has of it is no event. */
+static void tickets_within_tls(void **state)
+{
+    int large = 1 << 20;
+    (void)state;
+    setsockopt(server.s->line.fd, SOL_SOCKET, SO_SNDBUF, &large, sizeof(large));
+    begin_both();
+    begin_both();
+    for (int n = 300; n < 340; n += 3) {
+        for (int i = 0; i < n; i++)
+            assert_int_equal(SSL_new_session_ticket(tls_wire_of(server.s, NULL)->ssl), 1);
+        send_some(&server, 100);
+        turns(20);
+        assert_int_equal(client.n_got, server.n_sent);
+    }
+}
+
 static void inner_fault_is_the_inner_peers(void **state)
 {
     (void)state;
@@ -666,6 +683,7 @@ int main(void)
         TEST(ends_of_tls_in_tls),
         TEST(close_ends_each_layer),
         TEST(early_bytes_within_tls),
+        TEST(tickets_within_tls),
         TEST(inner_fault_is_the_inner_peers),
         TEST(much_both_ways),
         TEST(much_both_ways_in_tls),
