@@ -72,7 +72,7 @@ void pool_cancel(struct pool_wait *wait);
 /* Ends the slot of a connection that was taken; NULL: it had none. */
 void pool_release_slot(void *slot);
 
-/* How many connections are idle / in use, for tests and the log. */
+/* How many connections are idle / in use, for tests. */
 void pool_count(const struct pool *p, unsigned *idle, unsigned *busy);
 
 #endif
