@@ -37,8 +37,8 @@ struct pool_wait {
     enum wait_state state;    /* pool_wait_set_state() */
     struct deadline deadline; /* the end of `state` */
     bool had_dial;            /* one was made for it, or adopted */
-    bool is_held;             /* UNDIALLED: the plan has had it wait for another's, or for ... */
-    bool is_hungry;           /* ... a descriptor: since then `deadline` is of that */
+    bool is_held;             /* UNDIALLED: by the plan, for a dial of another or a descriptor */
+    bool is_hungry;           /* for a descriptor, once at least: `deadline` is of that */
     bool is_apart;            /* one that it counted on has failed: it gets one of its own */
     int64_t since;            /* µs */
     struct up_facts failed; /* of the dial whose fault is told; `place` after pool_cancel(), too */
