@@ -126,7 +126,8 @@ void stream_end(struct stream *s);
 void stream_pause(struct stream *s);
 void stream_resume(struct stream *s);
 
-/* Bytes kept for the user (a message that was not complete at eof). Empty inside on_data(). */
+/* Bytes kept for the user (a message that was not complete at eof), for tests. Empty inside
+ * on_data(). */
 struct str stream_rest(const struct stream *s);
 
 /* True for an open stream without input, end, fault or pending output: fit to be kept in a pool
