@@ -59,8 +59,8 @@ static void imply_all(struct settings *s, bool is_run)
         imply(s, "client.allow", "any");
 }
 
-/* At start whoever writes to the FIFO PATH is waited for; a reload waits for nobody, and then it has
- * nothing in it. -1, or a descriptor that keeps it open while it is read. */
+/* At start whoever writes to the FIFO PATH is waited for; a reload waits for nobody, and then it
+ * has nothing in it. -1, or a descriptor that keeps it open while it is read. */
 static int wait_for_writer(const char *path)
 {
     struct stat st;
