@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What does not keep a rule of tests/lint yet, and which tests hold files that have none of their own.
+"""Circles of includes that are left, and which tests hold files that have none of their own.
 
-The first four lists may only shrink: an entry that is not needed any more is a fault.
+An entry that is not needed any more is a fault.
 """
-
-# Files over the soft limit of lines.
-LONG = {}
 
 # A .c file whose includes close a circle in its folder -> why it may. A circle is a.c including
 # b.h while b comes back to a; without these files' includes there is none.
@@ -21,12 +18,6 @@ CLOSES_CIRCLE = {
     "proxy/upstream/pool_conn.c": "a connection is embedded in a transport, and the pool has lists of them",
     "proxy/upstream/up_h2_window.c": "a window is embedded in the stream that it needs",
 }
-
-# Files that assign a state outside of a function x_set_state() -> how often.
-STATES = {}
-
-# Names that static functions of several files share.
-SAME_NAME = {}
 
 # A .c file without a tests/unit/test_NAME.c -> the test that fails when it is broken.
 TESTED_BY = {

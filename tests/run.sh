@@ -122,13 +122,20 @@ folder()
         "$(($(number_of skipped) + $(number_of xfailed)))"
 }
 
-# pytests NAME SECONDS BINARY MARKS: the integration tests against one binary.
+# pytests NAME SECONDS BINARY MARKS ARGUMENT...: the integration tests against one binary.
 pytests()
 {
     export TLSFAN_BIN="$3"
-    folder "$1" "$2" integration -m "$4"
+    marks=$4
+    name=$1
+    limit=$2
+    shift 4
+    folder "$name" "$limit" integration -m "$marks" "$@"
     unset TLSFAN_BIN
 }
+
+# Most of a test's time is waiting: two files at a time.
+in_pairs="-n 2 --dist loadfile"
 
 # The packages are made from the release build.
 packages()
@@ -231,11 +238,15 @@ sanitized_steps()
     if build asan; then
         export ASAN_OPTIONS=detect_leaks=1:exitcode=99 UBSAN_OPTIONS=print_stacktrace=1
         ctests unit-asan 600 asan
-        pytests asan 1800 "$builds/asan/tlsfan" "not load and not bench and not soak and $apart"
+        # shellcheck disable=SC2086 # words
+        pytests asan 1800 "$builds/asan/tlsfan" "not load and not bench and not soak and $apart" \
+            $in_pairs
     fi
     if build tsan; then
         export TSAN_OPTIONS=halt_on_error=0:exitcode=66:second_deadlock_stack=1
-        pytests tsan 1500 "$builds/tsan/tlsfan" "concurrent and not load and not bench and not soak and $apart"
+        # shellcheck disable=SC2086 # words
+        pytests tsan 1500 "$builds/tsan/tlsfan" \
+            "concurrent and not load and not bench and not soak and $apart" $in_pairs
     fi
     unset TLSFAN_SANITIZED
     if build fuzz; then
@@ -255,6 +266,7 @@ run_began=$(date +%s)
 # shellcheck disable=SC2086 # a list
 set -- $BUILD_PACKAGES nginx haproxy apache2 openssl curl wget git clang clang-format \
     libclang-rt-14-dev libcmocka-dev dpkg-dev apache2-utils nghttp2-server python3 python3-pytest \
+    python3-pytest-xdist \
     python3-httpbin gunicorn python3-gevent python3-h2 python3-requests python3-urllib3 \
     python3-openssl python3-selenium chromium chromium-driver prometheus valgrind file lintian rpm \
     cpio systemd apparmor logrotate bash-completion zsh strace iproute2 \
@@ -273,7 +285,9 @@ export PATH
 one lint 60 "$src/tests/lint"
 if build dev; then
     ctests unit 600 dev
-    pytests integration 1800 "$builds/dev/tlsfan" "not soak"
+    # shellcheck disable=SC2086 # words
+    pytests integration 1800 "$builds/dev/tlsfan" "not load and not bench and not soak" $in_pairs
+    pytests alone 600 "$builds/dev/tlsfan" "(load or bench) and not soak"
     if "$soak"; then
         pytests soak 7200 "$builds/dev/tlsfan" soak
         one schedules 1800 "$builds/dev/schedules" 1000000

@@ -310,6 +310,7 @@ void client_become(struct client *c, enum source_kind kind, const struct uri_hos
 {
     char *old = c->texts;
     struct str host = fixed->name;
+    c->texts = NULL;
     if (host.p != NULL || user.len > 0)
         c->texts = xmalloc(host.len + user.len + 1);
     c->from.kind = kind;

@@ -3,6 +3,10 @@
  * it, and then come the values that follow from others. */
 #include "conf/conf_load.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "conf/build.h"
 #include "conf/files.h"
 #include "conf/reader.h"
@@ -55,9 +59,20 @@ static void imply_all(struct settings *s, bool is_run)
         imply(s, "client.allow", "any");
 }
 
+/* At start whoever writes to the FIFO PATH is waited for; a reload waits for nobody, and then it
+ * has nothing in it. -1, or a descriptor that keeps it open while it is read. */
+static int wait_for_writer(const char *path)
+{
+    struct stat st;
+    if (path == NULL || stat(path, &st) != 0 || !S_ISFIFO(st.st_mode))
+        return -1;
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
 struct conf *conf_load(const struct conf_source *src, struct conf_faults *faults)
 {
     static unsigned generation;
+    int fifo = generation == 0 ? wait_for_writer(src->file) : -1;
     unsigned before = faults->n;
     struct settings s;
     struct conf *c = xcalloc(1, sizeof(*c));
@@ -67,6 +82,8 @@ struct conf *conf_load(const struct conf_source *src, struct conf_faults *faults
         conf_files_keep(&c->files, src->running->files);
     if (src->file != NULL)
         reader_add_file(&s, &c->files, src->file, faults);
+    if (fifo >= 0)
+        close(fifo);
     if (src->is_run)
         drop_listeners(&s);
     sources_add_environment(&s, src->environment, src->is_run, faults);

@@ -68,7 +68,7 @@ struct key {
     const char *def;  /* as text; elements of a list divided by ", " */
     int64_t min, max; /* of KEY_SIZE, KEY_DURATION (ms), KEY_NUMBER, KEY_PORT */
     const struct choice *choices;
-    const char *help; /* one line */
+    const char *help; /* one line, for who reads the table */
 };
 
 /* The keys of SCOPE, in the order of the example file; N gets their number. */

@@ -226,7 +226,9 @@ static void scan_text(struct scan *s)
         text_fail(s, s->open[s->depth - 1], "this { is not closed");
 }
 
-bool text_check(struct text *t, char *p, size_t len, const char *name, struct conf_faults *faults)
+/* LEN bytes at P, which T owns; NAME stands in faults. */
+static bool text_check(struct text *t, char *p, size_t len, const char *name,
+                       struct conf_faults *faults)
 {
     *t = (struct text){.p = p, .len = len};
     struct scan s = {.t = t, .name = name, .faults = faults, .line = 1, .ok = true};

@@ -16,13 +16,10 @@ struct text {
     unsigned n_opens;
 };
 
-/* Reads the file PATH, or takes it from FILES. False with faults, and T cleared. */
+/* Reads the file PATH, or takes it from FILES; checks it, and T owns it then. WHERE is the place of
+ * a fault of reading it. False with faults, and T cleared. */
 MUST_CHECK bool text_read(struct text *t, struct conf_file **files, const char *path,
                           const char *where, struct conf_faults *faults);
-/* Checks LEN bytes at P, which the text then owns. NAME stands in faults. False with faults, and T
- * cleared. */
-MUST_CHECK bool text_check(struct text *t, char *p, size_t len, const char *name,
-                           struct conf_faults *faults);
 void text_clear(struct text *t);
 
 /* The line on which the section around LINE opens; LINE itself where there is none. */

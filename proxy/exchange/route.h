@@ -20,7 +20,8 @@ enum route {
 /* Decides. Pure but for X: no I/O. */
 enum route route_request(struct exchange *x, struct fault *f);
 
-/* Fills x->target from the request line, for the log too. False with F. */
+/* The part of it that fills x->target from the request line, for the log too; for tests. False with
+ * F. */
 MUST_CHECK bool route_target(struct exchange *x, struct fault *f);
 
 #endif

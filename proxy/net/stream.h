@@ -52,7 +52,7 @@ enum stream_input {
     INPUT_READS,      /* `rest` is given in front of what comes next */
     INPUT_GIVES,      /* and is given again without that, later in this turn: resumed, a new user */
     INPUT_LOOKS,      /* the same, and the socket is asked then: stream_read_soon() */
-    INPUT_ENDS_GIVES, /* nothing more comes; `rest` is given again first */
+    INPUT_ENDS_GIVES, /* nothing more comes; `rest`, if any, is given again first */
     INPUT_ENDS,       /* nothing more comes; that is told when not paused: an end, or the fault */
     INPUT_ENDED,      /* on_eof() was told to the present user */
     INPUT_DEAD,       /* nothing is read or written any more; the fault is yet to be told */
@@ -126,7 +126,8 @@ void stream_end(struct stream *s);
 void stream_pause(struct stream *s);
 void stream_resume(struct stream *s);
 
-/* Bytes kept for the user (a message that was not complete at eof). Empty inside on_data(). */
+/* Bytes kept for the user (a message that was not complete at eof), for tests. Empty inside
+ * on_data(). */
 struct str stream_rest(const struct stream *s);
 
 /* True for an open stream without input, end, fault or pending output: fit to be kept in a pool

@@ -70,13 +70,13 @@ static void keep_rest(struct stream *s, struct str left)
 
 void stream_hand_rest(struct stream *s, struct wire *to)
 {
-    if (s->rest_len > 0) {
-        wire_put_back(to, s->rest, s->rest_len);
-        s->rest = NULL;
-        s->rest_cap = 0;
-        stream_recount(s);
-    }
-    drop_rest(s);
+    if (s->rest_len == 0)
+        return; /* or else on_data() is on the stack, with what lies in `rest` */
+    wire_put_back(to, s->rest, s->rest_len);
+    s->rest = NULL;
+    s->rest_len = 0;
+    s->rest_cap = 0;
+    stream_recount(s);
 }
 
 /* ---- faults and ends ---- */
@@ -233,8 +233,12 @@ static bool read_claimed(struct stream *s, size_t *total)
         stream_recount(s);
     if (s->line.want_write)
         stream_arm_write(s);
-    if (n == WIRE_AGAIN)
+    if (n == WIRE_AGAIN) {
+        /* It has taken enough of what is nothing for us (tickets), and left some on its wires. */
+        if (!s->line.want_write && wire_has_buffered(s->wire))
+            loop_post_next(s->loop, &s->later);
         return false;
+    }
     if (n < 0) {
         read_ended(s, n);
         return false;
@@ -297,7 +301,8 @@ void stream_catch_up(struct stream *s)
         s->line.drained = !looks;
         stream_pump(s);
     }
-    if (s->input == INPUT_ENDS && stream_takes_data(s))
+    bool has_ended = s->input == INPUT_ENDS || s->input == INPUT_ENDS_GIVES;
+    if (has_ended && !owes_rest(s) && stream_takes_data(s))
         end_input(s);
 }
 

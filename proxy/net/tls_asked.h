@@ -20,7 +20,7 @@ enum tls_asked_why {
     TLS_ASKED_ANEW   /* and showed another certificate itself */
 };
 
-/* Of one connection. Embedded in its stream; zero-initialised. */
+/* Of one connection. Embedded in its wire; zero-initialised. */
 struct tls_asked {
     bool has_cert; /* else all of this is nothing */
     bool is_open;  /* the handshake is done */

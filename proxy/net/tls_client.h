@@ -34,6 +34,7 @@ void tls_client_push(struct stream *s, const struct tls_peer *peer);
 void tls_client_begin_request(struct stream *s);
 /* True when the peer has chosen HTTP/2 (RFC 7301). */
 bool tls_client_is_h2(const struct stream *s);
+/* True when a session was resumed, for tests. */
 bool tls_client_is_resumed(const struct stream *s);
 /* True when the handshake offers a session, which may be why it fails: once it has, those sessions
  * are gone. */

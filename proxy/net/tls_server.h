@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* TLS as a server: what a client asks for, before a certificate is chosen, and what is said of a
- * client with which it fails. */
+ * client with which it fails. No listener speaks TLS yet: tests alone use it. */
 #ifndef TLSFAN_NET_TLS_SERVER_H
 #define TLSFAN_NET_TLS_SERVER_H
 

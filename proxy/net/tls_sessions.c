@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An SSL finds the tls_resume of its stream in its app data. */
+/* An SSL finds the tls_resume of its wire in its app data. */
 #include "net/tls_sessions.h"
 
 #include <openssl/err.h>

@@ -29,7 +29,7 @@ void tls_sessions_clear(struct tls_sessions *t);
 /* Keeps S, whose reference is taken over, in place of the oldest when full. */
 void tls_sessions_put(struct tls_sessions *t, struct tls_session s);
 
-/* What one connection has to do with sessions. Embedded in its stream. */
+/* What one connection has to do with sessions. Embedded in its wire. */
 struct tls_resume {
     struct tls_sessions *kept; /* borrowed; NULL: none are offered nor kept */
     bool verify;               /* kept sessions are bound by the certificates */

@@ -134,7 +134,7 @@ void line_copy_fault(struct line *l, const struct fault *f)
     *l->fault = *f;
 }
 
-void line_set_errno(struct line *l, int err)
+static void line_set_errno(struct line *l, int err)
 {
     l->is_cut = err == EPIPE || err == ECONNRESET;
     line_set_fault(l, FAULT_UP_CLOSED, "%s",

@@ -83,11 +83,9 @@ static inline bool wire_has_buffered(struct wire *w)
 void wire_close(struct wire *w, bool is_well);
 void wire_free(struct wire *w);
 
-/* Records why the connection is dead, unless that is known; the last two from an errno, and from
- * line->err. */
+/* Records why the connection is dead, unless that is known; the last one from line->err. */
 void line_set_fault(struct line *l, enum fault_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void line_copy_fault(struct line *l, const struct fault *f);
-void line_set_errno(struct line *l, int err);
 void line_settle(struct line *l);
 
 #endif

@@ -60,7 +60,7 @@ void limit_wait(struct limit *l, struct limit_seat *seat, struct limit_member *m
 /* Idempotent. A turn that came too late for SEAT goes on to the next member. */
 void limit_leave(struct limit_seat *seat);
 
-/* Requests under way, for tests and the log. */
+/* Requests under way, for tests. */
 unsigned limit_in_use(const struct limit *l);
 
 #endif

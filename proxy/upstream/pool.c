@@ -60,6 +60,7 @@ void pool_wait_set_state(struct pool_wait *wait, enum wait_state to)
     };
     state_check("wait", (uintptr_t)wait, states, wait->state, to);
     deadline_close(&wait->deadline);
+    wait->is_held = wait->is_hungry = false;
     wait->state = to;
 }
 

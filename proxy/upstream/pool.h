@@ -37,6 +37,8 @@ struct pool_wait {
     enum wait_state state;    /* pool_wait_set_state() */
     struct deadline deadline; /* the end of `state` */
     bool had_dial;            /* one was made for it, or adopted */
+    bool is_held;             /* UNDIALLED: by the plan, for a dial of another or a descriptor */
+    bool is_hungry;           /* for a descriptor, once at least: `deadline` is of that */
     bool is_apart;            /* one that it counted on has failed: it gets one of its own */
     int64_t since;            /* µs */
     struct up_facts failed; /* of the dial whose fault is told; `place` after pool_cancel(), too */
@@ -70,7 +72,7 @@ void pool_cancel(struct pool_wait *wait);
 /* Ends the slot of a connection that was taken; NULL: it had none. */
 void pool_release_slot(void *slot);
 
-/* How many connections are idle / in use, for tests and the log. */
+/* How many connections are idle / in use, for tests. */
 void pool_count(const struct pool *p, unsigned *idle, unsigned *busy);
 
 #endif

@@ -59,21 +59,26 @@ static bool is_definite(enum fault_code code)
 
 /* Those who counted on a dial that failed as R says. What is definite holds for them as well. When
  * time has run out, the next one's dial is started for the others; else each has its own, for what
- * happened to one connection need not happen to the next. */
+ * happened to one connection need not happen to the next. Who has come since the last plan counted
+ * on nothing, and may find a place on a connection that is there. */
 static void tell_others(struct origin *o, const struct dial_result *r)
 {
     struct list told;
-    struct list *it;
+    struct list *it, *next;
     enum fault_code code = r->fault->code;
     if (code == FAULT_CONNECT_TIMEOUT || code == FAULT_DNS_TIMEOUT || pool_dial_room(o) > 0)
         return;
-    if (!is_definite(code)) {
-        list_foreach (each, &o->undialled)
-            container_of(each, struct pool_wait, link)->is_apart = true;
-        return;
-    }
     list_init(&told);
-    list_move(&told, &o->undialled);
+    for (it = o->undialled.next; it != &o->undialled; it = next) {
+        struct pool_wait *wait = container_of(it, struct pool_wait, link);
+        next = it->next;
+        if (wait->is_held && is_definite(code)) {
+            list_remove(it);
+            list_push_back(&told, it);
+        } else if (wait->is_held) {
+            wait->is_apart = true;
+        }
+    }
     while ((it = list_first(&told)) != NULL) {
         struct pool_wait *wait = container_of(it, struct pool_wait, link);
         wait->failed = (struct up_facts){.peer = r->peer};

@@ -110,7 +110,7 @@ bool pool_room_is_starving(const struct pool *p);
 void pool_room_wait(struct pool_wait *wait);
 /* Some at O lack a descriptor, or none does. */
 void pool_room_set(struct origin *o, bool is_hungry);
-/* A dial of O has just found none: not while O's callers may not be called back. */
+/* A dial of O has just found none. Calls nobody back. */
 void pool_room_starve(struct origin *o);
 /* A descriptor may have come free. */
 void pool_room_feed(struct pool *p);

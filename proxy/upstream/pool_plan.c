@@ -31,6 +31,14 @@ static bool plan_place(struct origin *o, const struct list *waits)
     return false;
 }
 
+/* WAIT counts on a connection that is being made: as long as its own dial might take. */
+static void plan_hold(struct pool_wait *wait)
+{
+    if (!wait->is_held)
+        deadline_set(&wait->deadline, wait->where.conf->upstream.connect_timeout);
+    wait->is_held = true;
+}
+
 /* Who waits on which dial: a connection in the making that will carry others as well is waited for
  * as long as one's own might take; one that nobody waits for any more is adopted; and N_MOST at
  * most are begun. */
@@ -46,8 +54,7 @@ static void plan_dials(struct origin *o, unsigned n_most)
         next = it->next;
         if (suits && n_held < room) {
             n_held++;
-            if (!deadline_is_set(&wait->deadline))
-                deadline_set(&wait->deadline, wait->where.conf->upstream.connect_timeout);
+            plan_hold(wait);
             continue;
         }
         bool is_adopted = pool_dial_adopt(o, wait);

@@ -192,8 +192,12 @@ bool pool_room_is_starving(const struct pool *p)
     return !list_is_empty(&p->starved);
 }
 
+/* Once: set anew by each plan, the deadline would be pushed away by plans in quick succession. */
 void pool_room_wait(struct pool_wait *wait)
 {
+    if (wait->is_hungry)
+        return;
+    wait->is_held = wait->is_hungry = true;
     int64_t ms = wait->how.is_patient ? 0 : wait->where.conf->upstream.queue_timeout;
     if (ms > 0) {
         ms -= (loop_now() - wait->since) / 1000;

@@ -112,12 +112,6 @@ static void up_h2_shut(struct up_h2 *c, uint32_t code)
     loop_reap(c->loop, &c->reap, up_h2_free, c);
 }
 
-void up_h2_close(struct up_h2 *c)
-{
-    if (c->state != UP_H2_CLOSED)
-        up_h2_shut(c, NGHTTP2_NO_ERROR);
-}
-
 /* The connection is lost, and with it all that it carries. */
 static void up_h2_fail(struct up_h2 *c, uint32_t code, const struct fault *f)
 {
@@ -415,7 +409,9 @@ static struct ustream *up_h2_conn_open(struct pool_conn *conn)
 
 static void up_h2_conn_close(struct pool_conn *conn)
 {
-    up_h2_close(up_h2_of(conn));
+    struct up_h2 *c = up_h2_of(conn);
+    if (c->state != UP_H2_CLOSED)
+        up_h2_shut(c, NGHTTP2_NO_ERROR);
 }
 
 static const struct pool_conn_ops up_h2_conn_ops = {

@@ -10,8 +10,7 @@
 
 enum {
     FIELD_OVERHEAD = 32, /* bytes that a field counts besides name and value, §6.5.2 */
-    LENGTH_TEXT = 24,
-    NAME_SAID = 60, /* bytes of a field's name in an error */
+    NAME_SAID = 60,      /* bytes of a field's name in an error */
     REQUEST_PSEUDO = 4,
     REQUEST_EXTRA = 2 /* content-length and te */
 };

@@ -39,7 +39,7 @@ enum up_h2_state {
     UP_H2_CLOSED /* waits for the reaper */
 };
 
-/* Owner: see struct pool_conn. Closed by up_h2_close(). */
+/* Owner: see struct pool_conn. Closed by up_h2_shut(). */
 struct up_h2 {
     struct pool_conn conn;
     struct loop *loop;
@@ -80,8 +80,6 @@ struct up_h2 {
 void up_h2_want_flush(struct up_h2 *c);
 /* N bytes of a stream that was given up may still come. */
 void up_h2_excuse(struct up_h2 *c, size_t n);
-/* Closes C at once; streams on it are told nothing. */
-void up_h2_close(struct up_h2 *c);
 
 /* ---- up_h2_session.c */
 

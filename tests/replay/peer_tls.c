@@ -16,7 +16,7 @@ struct request {
     int32_t id;
     char method[16], path[1024];
     struct fake_bytes fields, body; /* the rest of the head, as HTTP/1.1 has it */
-    bool is_whole, is_answered;
+    bool is_whole, is_answered, is_shed;
     char *answer; /* heap */
     size_t answer_len, answer_at;
 };
@@ -252,10 +252,24 @@ static void h2_answer(struct peer_tls *t, struct str answer)
     h2_flush(t);
 }
 
-/* The oldest request that was not shown yet becomes the text. */
+/* Who would be answered next is refused. */
+static void h2_shed(struct peer_tls *t)
+{
+    struct request *q = next_unanswered(t);
+    t->picked = 0;
+    if (q == NULL)
+        abort();
+    q->is_answered = q->is_shed = true;
+    nghttp2_submit_rst_stream(t->session, NGHTTP2_FLAG_NONE, q->id, NGHTTP2_REFUSED_STREAM);
+}
+
+/* The oldest request that was not shown yet becomes the text; not one that was refused before all
+ * of it had come. */
 static void h2_show(struct peer_tls *t)
 {
     char line[1200];
+    while (t->taken < t->n && t->requests[t->taken].is_shed && !t->requests[t->taken].is_whole)
+        t->taken++;
     struct request *q = &t->requests[t->taken];
     if (t->text.from < t->text.len || t->taken == t->n || !q->is_whole)
         return;
@@ -285,8 +299,7 @@ bool peer_tls_plays(struct peer_tls *t, const char *verb, const char *rest)
         nghttp2_submit_goaway(t->session, NGHTTP2_FLAG_NONE, (int32_t)n, 0,
                               (const uint8_t *)text + 1, strlen(text + 1));
     else if (strcmp(verb, "sheds") == 0)
-        nghttp2_submit_rst_stream(t->session, NGHTTP2_FLAG_NONE, next_unanswered(t)->id,
-                                  NGHTTP2_REFUSED_STREAM);
+        h2_shed(t);
     else
         return false;
     h2_flush(t);

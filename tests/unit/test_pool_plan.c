@@ -400,6 +400,51 @@ static void nobody_finds_a_descriptor(void **state)
     finish();
 }
 
+/* A certificate that is bad ends those who counted on the dial that has found it, and not who has
+ * come since and may ride the connection that is there. */
+static void what_came_later_is_not_told(void **state)
+{
+    (void)state;
+    open_calm_round(BY_H2);
+    ask(&probes[0]);
+    check();
+    fake_dial_succeed(fake_dial(0), true);
+    settle(fake_conn(0));
+    struct up_how how = {.client = 1, .h1_only = true};
+    probes[1] = (struct probe){.wait = {.on_ready = on_ready, .on_fault = on_wait_fault}};
+    probes[1].wait.arg = &probes[1];
+    probes[1].is_waiting = true;
+    assert_null(pool_get(pool, &wheres[0], &how, &probes[1].wait));
+    check();
+    ask(&probes[2]);
+    assert_true(probes[2].is_waiting);
+    fake_dial_fail(fake_dial(0), FAULT_TLS_CERTIFICATE);
+    assert_int_equal(probes[1].told, 1);
+    assert_int_equal(probes[2].told, 0);
+    check();
+    assert_non_null(probes[2].request);
+    finish();
+}
+
+/* Who lacks a descriptor waits for queue_timeout, however often the plan is made meanwhile. */
+static void plans_do_not_put_off_the_end(void **state)
+{
+    (void)state;
+    open_calm_round(BY_H1);
+    fix.conf.upstream.queue_timeout = 20;
+    ask(&probes[0]);
+    check();
+    fake_dial_fail(fake_dial(0), FAULT_DESCRIPTORS);
+    pool_plan(origin(0), 0);
+    int64_t end = probes[0].wait.deadline.at;
+    assert_true(end != 0);
+    while (loop_now() < end)
+        usleep(1000);
+    pool_plan(origin(0), 0);
+    assert_int_equal(probes[0].wait.deadline.at, end);
+    finish();
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -420,8 +465,13 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(random_schedules),     CASE(nobody_overtakes),          CASE(each_its_own),
-        CASE(the_first_one_leaves), CASE(nobody_finds_a_descriptor),
+        CASE(random_schedules),
+        CASE(nobody_overtakes),
+        CASE(each_its_own),
+        CASE(the_first_one_leaves),
+        CASE(nobody_finds_a_descriptor),
+        CASE(what_came_later_is_not_told),
+        CASE(plans_do_not_put_off_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -445,6 +445,24 @@ static void begins_inside_on_data(void **state)
     both_speak();
 }
 
+/* The same of bytes that have been kept, and are given again. */
+static void begins_inside_on_data_given_again(void **state)
+{
+    (void)state;
+    server.takes_line_only = true;
+    server.n_got = LINE; /* leaves all */
+    client_begins_early();
+    turns(2);
+    assert_true(stream_rest(server.s).len > LINE);
+    server.takes_line_only = false;
+    server.n_got = 0;
+    server.begins_in_line = true;
+    stream_set_user(server.s, &user, &server);
+    shake(2);
+    assert_int_equal(server.ready, 2);
+    both_speak();
+}
+
 /* All of it and the end have come before TLS begins. */
 static void end_behind_early_bytes(void **state)
 {
@@ -536,6 +554,114 @@ static void early_bytes_within_tls(void **state)
     shake(2);
     assert_int_equal(server.ready, 2);
     both_speak();
+}
+
+/* More than one read takes, and nothing of it for us: what the outer TLS has of it is no event. */
+static void tickets_within_tls(void **state)
+{
+    int large = 1 << 20;
+    (void)state;
+    setsockopt(server.s->line.fd, SOL_SOCKET, SO_SNDBUF, &large, sizeof(large));
+    begin_both();
+    begin_both();
+    for (int n = 300; n < 340; n += 3) {
+        for (int i = 0; i < n; i++)
+            assert_int_equal(SSL_new_session_ticket(tls_wire_of(server.s, NULL)->ssl), 1);
+        send_some(&server, 100);
+        turns(20);
+        assert_int_equal(client.n_got, server.n_sent);
+    }
+}
+
+/* What users may do, in any order. */
+static bool leaves; /* on_data() leaves some */
+
+static size_t any_data(void *arg, const char *p, size_t n)
+{
+    struct end *e = arg;
+    assert_int_equal(e->eofs + e->faults, 0);
+    size_t used = leaves ? (size_t)rand() % (n + 1) : n;
+    for (size_t i = 0; i < used; i++)
+        assert_int_equal(p[i], byte_at(e->n_got + i));
+    e->n_got += used;
+    if (leaves && rand() % 4 == 0)
+        stream_pause(e->s);
+    if (leaves && rand() % 6 == 0)
+        stream_resume(e->s);
+    if (leaves && rand() % 9 == 0)
+        stream_read_soon(e->s);
+    return used;
+}
+
+static const struct stream_user any_user = {on_ready, any_data, on_eof, on_drain, on_fault};
+
+static void any_step(struct end *e)
+{
+    switch (rand() % 12) {
+    case 0:
+        stream_set_user(e->s, NULL, NULL);
+        break;
+    case 1:
+    case 2:
+        e->eofs = e->faults = 0;
+        stream_set_user(e->s, &any_user, e);
+        break;
+    case 3:
+        stream_pause(e->s);
+        break;
+    case 4:
+    case 5:
+        stream_resume(e->s);
+        break;
+    case 6:
+        stream_read_soon(e->s);
+        break;
+    case 7:
+        if (rand() % 10 == 0)
+            stream_end(e->s);
+        break;
+    default:
+        if (e->s->output == OUTPUT_OPEN && stream_pending(e->s) < 300000)
+            send_some(e, 1 + (size_t)rand() % 40000);
+        turns(rand() % 3);
+    }
+}
+
+/* All that was sent is taken, then the end is told. */
+static void any_ends(struct end *e, const struct end *peer)
+{
+    leaves = false;
+    e->eofs = e->faults = 0;
+    stream_set_user(e->s, &any_user, e);
+    for (int i = 0; i < 2000 && e->eofs + e->faults == 0; i++) {
+        stream_resume(e->s);
+        turns(1);
+    }
+    assert_int_equal(e->eofs, 1);
+    assert_int_equal(e->n_got, peer->n_sent);
+}
+
+static void calls_in_any_order(void **state)
+{
+    for (unsigned seed = 0; seed < 150; seed++) {
+        int small = 5000;
+        srand(seed);
+        leaves = true;
+        if (seed % 3 == 0) {
+            setsockopt(client.s->line.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+            setsockopt(server.s->line.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+        }
+        for (unsigned layers = seed % 3 + 1; layers > 0; layers--)
+            begin_both();
+        for (int i = 0; i < 300; i++)
+            any_step(rand() % 2 == 0 ? &client : &server);
+        stream_end(client.s);
+        stream_end(server.s);
+        any_ends(&client, &server);
+        any_ends(&server, &client);
+        tear_down(state);
+        assert_int_equal(set_up(state), 0);
+    }
 }
 
 static void inner_fault_is_the_inner_peers(void **state)
@@ -641,12 +767,15 @@ int main(void)
         TEST(cut_is_no_clean_end),
         TEST(early_bytes_are_handed_over),
         TEST(begins_inside_on_data),
+        TEST(begins_inside_on_data_given_again),
         TEST(end_behind_early_bytes),
         TEST(laid_over_a_dead_stream),
         TEST(closed_before_it_starts),
         TEST(ends_of_tls_in_tls),
         TEST(close_ends_each_layer),
         TEST(early_bytes_within_tls),
+        TEST(tickets_within_tls),
+        TEST(calls_in_any_order),
         TEST(inner_fault_is_the_inner_peers),
         TEST(much_both_ways),
         TEST(much_both_ways_in_tls),
