@@ -297,7 +297,8 @@ void stream_catch_up(struct stream *s)
         s->line.drained = !looks;
         stream_pump(s);
     }
-    if (s->input == INPUT_ENDS && stream_takes_data(s))
+    bool has_ended = s->input == INPUT_ENDS || s->input == INPUT_ENDS_GIVES;
+    if (has_ended && !owes_rest(s) && stream_takes_data(s))
         end_input(s);
 }
 
