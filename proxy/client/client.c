@@ -423,6 +423,8 @@ void clients_drain(struct clients *cs, int64_t grace_ms)
         struct client *c = container_of(it, struct client, link);
         if (c->timer_is == TIMER_IDLE)
             deadline_set(&c->timer, grace_ms + n++ / CLOSED_A_MS);
+        else if (c->state == CLIENT_SHAKES)
+            intercept_drain(c, grace_ms);
     }
 }
 

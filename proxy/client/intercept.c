@@ -104,10 +104,14 @@ static enum tls_choice intercept_choose(void *arg, struct ssl_st *ssl,
 /* ---- what is said of failures */
 
 /* What the operator may do about it. */
-static const char *intercept_advice(const struct intercept *i, enum tls_failure failure)
+static const char *intercept_advice(const struct client *c, enum tls_failure failure)
 {
+    const struct intercept *i = c->intercept;
     switch (failure) {
     case TLS_FAILURE_TRUST:
+        if (c->cs->engine->use->conf->intercept.run_ca != NULL)
+            return "it reads none of the variables that name the CA of this run, or pins another "
+                   "certificate: then leave this host alone";
         return "it does not trust the CA of intercept.ca_cert, or pins another certificate: "
                "install the CA where it looks for trusted ones, or leave this host alone";
     case TLS_FAILURE_PROTOCOL:
@@ -119,8 +123,8 @@ static const char *intercept_advice(const struct intercept *i, enum tls_failure 
     case TLS_FAILURE_TIMEOUT:
         return "what is not TLS passes where this host is left alone";
     default:
-        return "if that is for the certificate, install the CA of intercept.ca_cert, or leave this "
-               "host alone";
+        return "if that is for the certificate, see that it trusts the CA, or leave this host "
+               "alone";
     }
 }
 
@@ -132,7 +136,7 @@ static void intercept_tell(const struct client *c, enum tls_failure failure, con
     bool is_quiet = failure == TLS_FAILURE_GONE && c->intercept != NULL && !c->intercept->has_hello;
     log_limited(is_quiet ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
                 "CONNECT to %.*s:%u, intercepted: %s; %s (rule \"%.*s\" { intercept = off })",
-                STR_ARG(host->name), host->port, what, intercept_advice(c->intercept, failure),
+                STR_ARG(host->name), host->port, what, intercept_advice(c, failure),
                 STR_ARG(host->name));
 }
 
@@ -159,11 +163,19 @@ void intercept_left(const struct client *c)
 static void intercept_on_timer(void *arg)
 {
     struct client *c = arg;
-    intercept_tell(c, TLS_FAILURE_TIMEOUT,
-                   c->intercept->has_hello
-                       ? "the TLS handshake took longer than client.header_timeout"
-                       : "the client sent no TLS hello within client.header_timeout");
+    if (c->cs->grace_ms == 0)
+        intercept_tell(c, TLS_FAILURE_TIMEOUT,
+                       c->intercept->has_hello
+                           ? "the TLS handshake took longer than client.header_timeout"
+                           : "the client sent no TLS hello within client.header_timeout");
     client_close(c);
+}
+
+/* Who has begun nothing is as idle as one between two requests. */
+void intercept_drain(struct client *c, int64_t grace_ms)
+{
+    if (c->intercept->is_laid && !c->intercept->has_hello)
+        deadline_set(&c->intercept->timer, grace_ms);
 }
 
 /* ---- the stream meanwhile */
@@ -175,7 +187,7 @@ static void intercept_lay(struct client *c)
     if (i->is_laid || stream_pending(c->stream) > 0)
         return;
     i->is_laid = true;
-    deadline_set(&i->timer, client_conf(c)->header_timeout);
+    deadline_set(&i->timer, c->cs->grace_ms > 0 ? c->cs->grace_ms : client_conf(c)->header_timeout);
     char where[ADDR_TEXT + 16];
     snprintf(where, sizeof where, "the client %s", c->from.peer_text);
     struct tls_server_want want = {.ctx = tls_mint_ssl(i->mint),

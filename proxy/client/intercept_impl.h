@@ -16,6 +16,8 @@ enum { INTERCEPT_NAME = 256 }; /* bytes of a host, terminated */
  * a leaf of MINT. Then it is in CLIENT_HEAD; or closed, with a line in the log. Calls nobody back.
  */
 void intercept_begin(struct client *c, struct tls_mint *mint);
+/* A drain: C, in CLIENT_SHAKES, gets GRACE_MS to begin its handshake. */
+void intercept_drain(struct client *c, int64_t grace_ms);
 /* C has reached the end of the handshake or its own. Idempotent. */
 void intercept_end(struct client *c);
 /* TLS with C, which has sent no request inside, has failed with F: says so, counts it, and tells

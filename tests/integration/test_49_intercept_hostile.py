@@ -278,8 +278,11 @@ def test_slow_reader_and_large_answers(start, own):
 
 
 def test_drain(start, own, origin):
-    """Who is inside gets his answer, and is told that it is the last one."""
-    proxy = start()
+    """Who is inside gets his answer, and is told that it is the last one; who has begun nothing is not waited for."""
+    proxy = start("drain_timeout = 60s\n")
+    silent = proxy.client()
+    silent.send(CONNECT)
+    assert silent.head().status == 200
     idle = Inside(proxy.port, own.context())
     assert idle.get("/a").status == 200
     with Inside(proxy.port, own.context()) as c:
@@ -289,7 +292,10 @@ def test_drain(start, own, origin):
         answer = c.response()
         assert answer.text == "/slow" and c.ends()[1] == "close_notify"
     assert idle.ends()[1] == "close_notify"
+    assert silent.closed()
+    proxy.process.wait(5 * SLOW)
     idle.close()
+    silent.close()
 
 
 @pytest.mark.concurrent
