@@ -71,17 +71,17 @@ static const char java_password[] = "changeit"; /* as everybody's; what it guard
 
 /* ---- files */
 
-/* Whole, for anybody to read: COMMAND may change its user. */
-static bool env_write(const char *path, const char *p, size_t n)
+/* Whole, with MODE whatever the umask says: COMMAND may change its user. */
+static bool env_write(const char *path, const char *p, size_t n, mode_t mode)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     ssize_t done = 1;
     errno = 0;
     while (fd >= 0 && n > 0 && (done = write(fd, p, n)) > 0) {
         p += done;
         n -= (size_t)done;
     }
-    bool ok = fd >= 0 && n == 0;
+    bool ok = fd >= 0 && n == 0 && fchmod(fd, mode) == 0;
     int cause = errno;
     if (fd >= 0 && close(fd) != 0)
         ok = false;
@@ -90,15 +90,16 @@ static bool env_write(const char *path, const char *p, size_t n)
     return ok;
 }
 
-/* Appends the file PATH, which may be NULL or missing, to the stream. */
+/* Appends the certificates of the file PATH, which may be NULL or missing. A key that stands there,
+ * too, is for its reader alone. */
 static void env_copy(FILE *to, const char *path)
 {
     size_t n;
     char *text = path == NULL ? NULL : file_read(path, ENV_FILE_MAX, &n);
     if (text == NULL)
         return;
-    fwrite(text, 1, n, to);
-    fputc('\n', to);
+    tls_bundle_copy(to, text, n);
+    explicit_bzero(text, n);
     free(text);
 }
 
@@ -136,42 +137,61 @@ static char *env_certificates(const struct tls_ca *ca, size_t *n)
     return text;
 }
 
+/* Who may read the user's own settings may read what has a copy of them, with the passwords in it.
+ */
+static mode_t env_mode_of(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? st.st_mode & 0644 : 0644;
+}
+
 /* What wget would have read, and where our certificates are. Heap. */
-static char *env_wgetrc(const struct run_env *e, size_t *n)
+static char *env_wgetrc(const struct run_env *e, size_t *n, mode_t *mode)
 {
     const char *set = getenv("WGETRC");
     const char *home = getenv("HOME");
-    char *path = xasprintf("%s/.wgetrc", home == NULL ? "" : home);
-    char *text = NULL;
-    FILE *f = open_memstream(&text, n);
-    if (f == NULL)
-        abort();
-    env_copy(f, set != NULL && *set != '\0' ? set : path);
-    fprintf(f, "ca_certificate = %s\n", e->bundle);
-    fclose(f);
+    char *path = set != NULL && *set != '\0' ? xstrdup(set)
+                                             : xasprintf("%s/.wgetrc", home == NULL ? "" : home);
+    *mode = env_mode_of(path);
+    size_t before;
+    char *own = file_read(path, ENV_FILE_MAX, &before);
+    char *text = xasprintf("%s\nca_certificate = %s\n", own == NULL ? "" : own, e->bundle);
+    *n = strlen(text);
+    free(own);
     free(path);
     return text;
+}
+
+/* Nobody else can put anything into it. False with a line on stderr. */
+static bool env_make_dir(struct run_env *e)
+{
+    const char *tmp = getenv("TMPDIR");
+    e->dir = xasprintf("%s/tlsfan-XXXXXX", tmp != NULL && *tmp == '/' ? tmp : "/tmp");
+    if (mkdtemp(e->dir) != NULL && chmod(e->dir, 0755) == 0)
+        return true;
+    fprintf(stderr,
+            "tlsfan: --intercept: no directory for certificates: %s: %s (TMPDIR says where)\n",
+            e->dir, strerror(errno));
+    return false;
 }
 
 static bool env_make_files(struct run_env *e, const struct tls_ca *ca)
 {
     size_t n, jks_len, rc_len;
-    const char *tmp = getenv("TMPDIR");
-    e->dir = xasprintf("%s/tlsfan-XXXXXX", tmp != NULL && *tmp == '/' ? tmp : "/tmp");
-    if (mkdtemp(e->dir) == NULL || chmod(e->dir, 0755) != 0) {
-        fprintf(stderr, "tlsfan: %s: %s\n", e->dir, strerror(errno));
+    mode_t rc_mode;
+    if (!env_make_dir(e))
         return false;
-    }
     e->bundle = xasprintf("%s/ca.pem", e->dir);
     e->jks = xasprintf("%s/ca.jks", e->dir);
     e->wgetrc = xasprintf("%s/wgetrc", e->dir);
     char *pem = env_certificates(ca, &n);
     char *jks = tls_bundle_jks(pem, n, java_password, &jks_len);
-    char *rc = env_wgetrc(e, &rc_len);
-    bool ok = env_write(e->bundle, pem, n) && env_write(e->jks, jks, jks_len) &&
-              env_write(e->wgetrc, rc, rc_len);
+    char *rc = env_wgetrc(e, &rc_len, &rc_mode);
+    bool ok = env_write(e->bundle, pem, n, 0644) && env_write(e->jks, jks, jks_len, 0644) &&
+              env_write(e->wgetrc, rc, rc_len, rc_mode);
     free(pem);
     free(jks);
+    explicit_bzero(rc, rc_len);
     free(rc);
     return ok;
 }
