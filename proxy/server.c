@@ -13,6 +13,7 @@
 #include "base/state.h"
 #include "conf/policy.h"
 #include "net/tls_ctx.h"
+#include "net/tls_mint.h"
 #include "exchange/auth.h"
 #include "listen.h"
 #include "manager.h"
@@ -459,8 +460,10 @@ static void stop_workers(struct server *s)
         worker_stop(s->workers[i]);
     for (unsigned i = 0; i < s->n_made; i++)
         worker_join(s->workers[i]);
-    /* The thread that checks credentials sends to the loops, which therefore go last. */
+    /* The threads that check credentials and make leaves send to the loops, which therefore go
+     * last. */
     auth_stop();
+    tls_mint_stop();
     for (unsigned i = 0; i < s->n_made; i++)
         worker_free(s->workers[i]);
     free(s->workers);

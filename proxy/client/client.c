@@ -8,9 +8,11 @@
 #include "base/log_limit.h"
 #include "base/state.h"
 #include "client/client_impl.h"
+#include "client/intercept.h"
 #include "exchange/expect.h"
 #include "exchange/hold.h"
 #include "net/stream_share.h"
+#include "net/tls_wire.h"
 
 enum {
     SPARE_REQUESTS = 256,
@@ -57,7 +59,9 @@ void client_set_state(struct client *c, enum client_state to)
 {
     enum { ENDS = TO(TO_LINGER) | TO(TO_RESET) | TO(CLOSED) };
     static const struct state_row states[] = {
-        [CLIENT_HEAD] = {"HEAD", TO(HEAD) | TO(BODY) | TO(TUNNEL) | TO(LAST) | TO(STOPPED) | ENDS},
+        [CLIENT_HEAD] = {"HEAD", TO(HEAD) | TO(BODY) | TO(SHAKES) | TO(TUNNEL) | TO(LAST) |
+                                     TO(STOPPED) | ENDS},
+        [CLIENT_SHAKES] = {"SHAKES", TO(HEAD) | TO(CLOSED)},
         [CLIENT_BODY] = {"BODY", TO(HEAD) | TO(TUNNEL) | TO(LAST) | TO(STOPPED) | ENDS},
         [CLIENT_TUNNEL] = {"TUNNEL", TO(CLOSED)},
         [CLIENT_LAST] = {"LAST", TO(STOPPED) | TO(TO_CLOSE) | TO(TO_RESET) | TO(CLOSED)},
@@ -115,6 +119,8 @@ static bool client_retire(struct client *c)
         if (c->reading == r && (!ends || r->is_told))
             break; /* the rest of its body is read first, or some of it */
         bool is_cut = r->cut && r->out.framing == H1_FRAMING_CLOSE;
+        if (r->cut)
+            tls_wire_mute(c->stream);
         request_close(r, FAULT_NONE);
         if (ends) {
             client_finish(c, is_cut);
@@ -208,10 +214,12 @@ static void client_on_fault(void *arg, const struct fault *f)
 {
     struct client *c = arg;
     log_limited(LOG_LEVEL_DEBUG, "%s: %s", c->from.peer_text, f->text);
+    if (c->from.kind == SOURCE_INTERCEPTED && !c->seen_request)
+        intercept_failed(c, f);
     client_close(c);
 }
 
-static const struct stream_user client_user = {
+const struct stream_user client_user = {
     .on_data = client_on_data,
     .on_eof = client_on_eof,
     .on_drain = client_on_drain,
@@ -290,6 +298,7 @@ void client_close(struct client *c)
     }
     client_drop_requests(c);
     client_wait_end(c);
+    intercept_end(c);
     if (cut) /* a FIN could be taken for the end of the answer */
         stream_abort(c->stream);
     else

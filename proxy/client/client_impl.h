@@ -25,15 +25,16 @@ struct client {
     enum client_state state;
     struct conf *conf; /* the listener's snapshot: keeps from.forward */
     struct source_side from;
-    char *texts;               /* heap: what from.fixed and from.user point to; NULL: nothing */
-    struct order order;        /* of struct request */
-    struct request *reading;   /* whose body comes now: set exactly in CLIENT_BODY, else NULL */
-    struct request *switching; /* CONNECT or Upgrade: its answer says what comes next; or NULL */
-    unsigned heads;            /* taken since on_data() was called */
-    struct post rested;        /* more of them, in the next turn */
-    struct str in;             /* what on_data() has not used up yet; empty outside it */
-    size_t scanned;            /* of an incomplete head */
-    bool has_partial;          /* on_data() left bytes: a head has begun */
+    char *texts;                 /* heap: what from.fixed and from.user point to; NULL: nothing */
+    struct intercept *intercept; /* owned; NULL: but in CLIENT_SHAKES */
+    struct order order;          /* of struct request */
+    struct request *reading;     /* whose body comes now: set exactly in CLIENT_BODY, else NULL */
+    struct request *switching;   /* CONNECT or Upgrade: its answer says what comes next; or NULL */
+    unsigned heads;              /* taken since on_data() was called */
+    struct post rested;          /* more of them, in the next turn */
+    struct str in;               /* what on_data() has not used up yet; empty outside it */
+    size_t scanned;              /* of an incomplete head */
+    bool has_partial;            /* on_data() left bytes: a head has begun */
     bool seen_request;
     bool running, again; /* client_run() is on the stack, and must look once more */
     bool blocked;        /* the stream is paused */
@@ -87,6 +88,8 @@ static inline const struct client_conf *client_conf(const struct client *c)
 /* What C sends from now on is another thing: FIXED and USER (copied) as in struct source_side. */
 void client_become(struct client *c, enum source_kind kind, const struct uri_host *fixed,
                    struct str user);
+/* What the stream of a client tells. */
+extern const struct stream_user client_user;
 /* Writes what is due, begins what may begin, reads on: when anything has changed. May close. */
 void client_run(struct client *c);
 /* Which timeout runs now. HAS_READ: something has just come, which moves that of a body. */

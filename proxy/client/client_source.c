@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "client/intercept.h"
 #include "exchange/expect.h"
 #include "exchange/hold.h"
 #include "exchange/trust.h"
@@ -198,16 +199,29 @@ static struct stream *request_on_tunnel(struct exchange *x, struct h1_head *head
     return stream;
 }
 
-/* From here on the connection speaks plain HTTP for one host. */
-static void request_on_connect_plain(struct exchange *x)
+/* From here on the connection speaks for one host. */
+static void request_enter(struct request *r, enum source_kind kind)
 {
-    struct request *r = request_of(x);
-    struct client *c = r->c;
+    struct exchange *x = &r->x;
     request_write_established(r);
     r->out.keep_alive = x->req == HALF_DONE;
     r->item.done = true;
-    client_become(c, SOURCE_INSIDE, &x->target.host, trust_user(x));
-    c->seen_request = false;
+    client_become(r->c, kind, &x->target.host, trust_user(x));
+    r->c->seen_request = false;
+}
+
+static void request_on_connect_plain(struct exchange *x)
+{
+    struct client *c = request_of(x)->c;
+    request_enter(request_of(x), SOURCE_INSIDE);
+    client_run(c);
+}
+
+static void request_on_connect_tls(struct exchange *x)
+{
+    struct client *c = request_of(x)->c;
+    request_enter(request_of(x), SOURCE_INTERCEPTED);
+    intercept_begin(c, x->conf->intercept.mint);
     client_run(c);
 }
 
@@ -224,6 +238,7 @@ const struct source_ops client_source = {
     .on_cut = request_on_cut,
     .on_tunnel = request_on_tunnel,
     .on_connect_plain = request_on_connect_plain,
+    .on_connect_tls = request_on_connect_tls,
     .on_drain = request_on_drain,
     .release = request_on_release,
 };

@@ -318,6 +318,12 @@ static void exchange_route(struct exchange *x)
         exchange_done(x);
         x->source->on_connect_plain(x);
         break;
+    case ROUTE_TLS:
+        x->status = 200;
+        counter_add(&x->engine->stats->intercepted, 1);
+        exchange_done(x);
+        x->source->on_connect_tls(x);
+        break;
     case ROUTE_OPTIONS:
         exchange_done(x);
         answer_options(x);

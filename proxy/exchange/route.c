@@ -250,6 +250,38 @@ static bool route_absolute(struct exchange *x, const struct uri_host *host_field
     return true;
 }
 
+/* ASKED, as a request inside CONNECT wrote it, is HOST. Who writes no port means none: there are
+ * clients that leave it out of Host whatever it is. */
+static bool route_is_same(const struct uri_host *asked, const struct uri_host *host)
+{
+    return asked->name.p == NULL ||
+           (str_eq(asked->name, host->name) && (asked->port == 0 || asked->port == host->port));
+}
+
+/* Inside TLS that was asked for by one name nothing is for another (RFC 9110 §7.4). */
+static bool route_intercepted(struct exchange *x, const struct uri_host *host_field,
+                              struct fault *f)
+{
+    const struct uri_host *host = &x->from->fixed;
+    bool is_absolute = x->target.form == TARGET_ABSOLUTE;
+    if (x->target.form == TARGET_AUTHORITY)
+        return refuse(f, FAULT_BAD_REQUEST, "CONNECT inside CONNECT is not spoken here");
+    route_url(x, host, true);
+    x->rq.target = route_path(x);
+    if (is_absolute && x->target.scheme != SCHEME_HTTPS)
+        return refuse(f, FAULT_MISDIRECTED,
+                      "inside an intercepted CONNECT all URLs are https://, and the request names "
+                      "another scheme");
+    if (route_is_same(host_field, host) && (!is_absolute || route_is_same(&x->target.host, host)))
+        return true;
+    fault_set(f, FAULT_MISDIRECTED,
+              "the request names another host than the CONNECT that it is in, which was for %.*s: "
+              "nothing inside goes elsewhere",
+              STR_ARG(uri_authority(&x->arena, host->name, host->port, 0)));
+    f->phrase = "Host is not that of the CONNECT around it";
+    return false;
+}
+
 /* Inside CONNECT. An absolute target may only name its host. */
 static bool route_inside(struct exchange *x, const struct uri_host *host_field, struct fault *f)
 {
@@ -260,7 +292,7 @@ static bool route_inside(struct exchange *x, const struct uri_host *host_field, 
     if (x->target.form == TARGET_ABSOLUTE && !str_eq(x->target.host.name, host->name))
         return refuse(f, FAULT_MISDIRECTED,
                       "the request names another host than the CONNECT that it is in");
-    route_url(x, host, source_rules[x->from->kind].is_https);
+    route_url(x, host, false);
     x->rq.target = route_path(x);
     return true;
 }
@@ -301,8 +333,8 @@ static bool route_forward(struct exchange *x, const struct uri_host *host_field,
     return true;
 }
 
-/* CONNECT host:443 is a blind tunnel; host:80 is read as plain HTTP where that would be upgraded.
- */
+/* CONNECT host:443 is a blind tunnel, or TLS that we answer; host:80 is read as plain HTTP where
+ * that would be upgraded. */
 static enum route route_connect(struct exchange *x, struct fault *f)
 {
     const struct uri_host *host = &x->target.host;
@@ -318,6 +350,8 @@ static enum route route_connect(struct exchange *x, struct fault *f)
     if (is_plain)
         return ROUTE_PLAIN;
     x->rule = route_rule(x, host, host->port);
+    if (host->port != 80 && conf_intercepts(x->conf, x->rule, host->name))
+        return ROUTE_TLS;
     route_want(x, host, host->port, false);
     x->where.rule_port = host->port;
     x->performer = &performer_dial;
@@ -336,7 +370,7 @@ static void route_request_head(struct exchange *x)
 static bool route_is_self(const struct exchange *x)
 {
     const struct uri_host *host = &x->from->fixed;
-    if (source_rules[x->from->kind].is_exempt)
+    if (source_rules[x->from->kind].is_exempt || source_rules[x->from->kind].is_https)
         return false;
     if (host->name.p == NULL) {
         host = &x->target.host;
@@ -385,6 +419,7 @@ const struct source_rules source_rules[SOURCE_KINDS] = {
     [SOURCE_PROXY] = {route_absolute, .is_proxy = true, .asks_credentials = true},
     [SOURCE_FORWARD] = {route_forward, .is_exempt = true},
     [SOURCE_INSIDE] = {route_inside}, /* credentials came with its CONNECT */
+    [SOURCE_INTERCEPTED] = {route_intercepted, .is_https = true},            /* the same */
     [SOURCE_BATCH] = {route_absolute, .is_proxy = true, .is_patient = true}, /* with the call */
 };
 

@@ -13,6 +13,7 @@ enum route {
     ROUTE_UPSTREAM, /* x->performer performs it; what that needs of x->where, x->rq and x->rewrite
                        is set */
     ROUTE_PLAIN,    /* CONNECT host:80 that is read as plain HTTP */
+    ROUTE_TLS,      /* CONNECT that is intercepted */
     ROUTE_OPTIONS,  /* tlsfan answers OPTIONS itself (RFC 9110 §9.3.7, §7.6.2) */
     ROUTE_TRACE     /* tlsfan is the final recipient of a TRACE (§9.3.8) */
 };

@@ -32,6 +32,9 @@ struct source_ops {
     struct stream *(*on_tunnel)(struct exchange *x, struct h1_head *head);
     /* CONNECT host:80: what follows on this connection is plain HTTP for x->target.host. */
     void (*on_connect_plain)(struct exchange *x);
+    /* CONNECT that is intercepted: what follows is TLS, which is ours to answer with a leaf of
+     * x->conf->intercept.mint, and inside it requests for x->target.host. */
+    void (*on_connect_tls)(struct exchange *x);
     /* The request body may go on. */
     void (*on_drain)(struct exchange *x);
     /* From the reaper: the memory X lives in. */
@@ -40,10 +43,11 @@ struct source_ops {
 
 /* What a source is; each has a row of source_rules[]. */
 enum source_kind {
-    SOURCE_PROXY,   /* a client of a proxy listener */
-    SOURCE_FORWARD, /* a client of a listener that speaks for one origin */
-    SOURCE_INSIDE,  /* what is read inside CONNECT host:80 */
-    SOURCE_BATCH,   /* the requests of a batch call */
+    SOURCE_PROXY,       /* a client of a proxy listener */
+    SOURCE_FORWARD,     /* a client of a listener that speaks for one origin */
+    SOURCE_INSIDE,      /* what is read inside CONNECT host:80 */
+    SOURCE_INTERCEPTED, /* what is read inside the TLS of a CONNECT that is intercepted */
+    SOURCE_BATCH,       /* the requests of a batch call */
     SOURCE_KINDS
 };
 

@@ -127,6 +127,10 @@ void stats_add(struct stats_sum *sum, const struct stats *s)
     sum->h2 += counter_get(&s->h2);
     sum->tunnels += counter_get(&s->tunnels);
     sum->turned_away += counter_get(&s->turned_away);
+    /* Of the clients whose CONNECT was intercepted. */
+    sum->intercepted += counter_get(&s->intercepted);
+    for (unsigned i = 0; i < TLS_FAILURES; i++)
+        sum->unshaken[i] += counter_get(&s->unshaken[i]);
     for (unsigned i = 0; i < PHASE_COUNT; i++)
         add_histogram(&sum->phases[i], &s->phases[i]);
 }

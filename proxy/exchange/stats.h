@@ -6,6 +6,7 @@
 
 #include "base/fault.h"
 #include "exchange/ring.h"
+#include "net/tls_server.h"
 #include "upstream/tally.h"
 
 struct exchange;
@@ -39,11 +40,13 @@ struct stats {
     struct counter faults[FAULT_COUNT];
     struct counter bytes_in, bytes_out; /* from and to clients */
     struct counter retries;
-    struct counter unverified;  /* requests sent upstream under verify = off */
-    struct counter plain;       /* and without TLS */
-    struct counter h1, h2;      /* requests that got a connection, by what it speaks */
-    struct counter tunnels;     /* opened */
-    struct counter turned_away; /* connections of clients that got no place */
+    struct counter unverified;             /* requests sent upstream under verify = off */
+    struct counter plain;                  /* and without TLS */
+    struct counter h1, h2;                 /* requests that got a connection, by what it speaks */
+    struct counter tunnels;                /* opened */
+    struct counter intercepted;            /* CONNECTs */
+    struct counter unshaken[TLS_FAILURES]; /* of those: the client did not get through TLS */
+    struct counter turned_away;            /* connections of clients that got no place */
     struct histogram phases[PHASE_COUNT];
     struct tally tally;
     struct ring *records;   /* struct record of record.h */
@@ -56,6 +59,7 @@ struct stats_sum {
     uint64_t classes[STATS_CLASSES];
     uint64_t faults[FAULT_COUNT];
     uint64_t bytes_in, bytes_out, retries, unverified, plain, h1, h2, tunnels, turned_away;
+    uint64_t intercepted, unshaken[TLS_FAILURES];
     struct phase_sum {
         uint64_t in[STATS_BOUNDS + 1];
         uint64_t count, sum; /* µs */

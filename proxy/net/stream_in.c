@@ -70,13 +70,13 @@ static void keep_rest(struct stream *s, struct str left)
 
 void stream_hand_rest(struct stream *s, struct wire *to)
 {
-    if (s->rest_len > 0) {
-        wire_put_back(to, s->rest, s->rest_len);
-        s->rest = NULL;
-        s->rest_cap = 0;
-        stream_recount(s);
-    }
-    drop_rest(s);
+    if (s->rest_len == 0)
+        return; /* or else on_data() is on the stack, with what lies in `rest` */
+    wire_put_back(to, s->rest, s->rest_len);
+    s->rest = NULL;
+    s->rest_len = 0;
+    s->rest_cap = 0;
+    stream_recount(s);
 }
 
 /* ---- faults and ends ---- */
@@ -297,7 +297,8 @@ void stream_catch_up(struct stream *s)
         s->line.drained = !looks;
         stream_pump(s);
     }
-    if (s->input == INPUT_ENDS && stream_takes_data(s))
+    bool has_ended = s->input == INPUT_ENDS || s->input == INPUT_ENDS_GIVES;
+    if (has_ended && !owes_rest(s) && stream_takes_data(s))
         end_input(s);
 }
 

@@ -14,8 +14,10 @@
 #include "base/log_limit.h"
 #include "conf/files.h"
 #include "conf/rule.h"
+#include "net/tls_server.h"
 
 enum { KEY_EC, KEY_RSA, KEYS };
+enum { MINT_SESSIONS = 4096 }; /* kept for clients that take no tickets */
 
 struct leaf {
     UT_hash_handle hh; /* in the order of their last use */
@@ -79,11 +81,9 @@ static SSL_CTX *mint_context(int min_version)
     if (min_version < TLS1_2_VERSION)
         SSL_CTX_set_security_level(ssl, 0);
     SSL_CTX_set_min_proto_version(ssl, min_version);
-    SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-    SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                              SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_read_ahead(ssl, 1);
+    tls_server_init_ctx(ssl);
     SSL_CTX_set_dh_auto(ssl, 1);
+    SSL_CTX_sess_set_cache_size(ssl, MINT_SESSIONS);
     SSL_CTX_set_session_id_context(ssl, id, sizeof(id) - 1);
     SSL_CTX_set_alpn_select_cb(ssl, mint_choose_alpn, NULL);
     return ssl;

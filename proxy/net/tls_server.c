@@ -15,6 +15,7 @@ struct tls_server {
     enum tls_choice (*choose)(void *arg, SSL *ssl, const struct tls_hello *hello);
     void *arg;
     bool was_refused; /* by choose() */
+    enum tls_failure failure;
 };
 
 static struct tls_server *server_of(const struct tls_wire *t)
@@ -82,23 +83,46 @@ static bool is_about_certificate(int alert)
            alert == SSL_AD_UNKNOWN_CA;
 }
 
+/* The client's first byte is of no record of TLS, nor of a hello in the format of SSL 2. */
+static bool server_is_foreign(const struct tls_server *v)
+{
+    enum { ALERT = 21, HANDSHAKE = 22 };
+    unsigned char first = (unsigned char)v->t.first[0];
+    return v->t.n_first > 0 && first != ALERT && first != HANDSHAKE && first < 0x80;
+}
+
+static enum tls_failure server_cause(const struct tls_server *v, unsigned long err)
+{
+    int alert = tls_wire_alert_number(err);
+    if (v->was_refused || (alert < 0 && !server_is_foreign(v)))
+        return TLS_FAILURE_PROTOCOL;
+    return alert < 0                     ? TLS_FAILURE_FOREIGN
+           : is_about_certificate(alert) ? TLS_FAILURE_TRUST
+                                         : TLS_FAILURE_ALERT;
+}
+
 static void server_protocol_fault(struct tls_server *v, unsigned long err)
 {
     struct line *l = v->t.wire.line;
     int reason = ERR_GET_LIB(err) == ERR_LIB_SSL ? ERR_GET_REASON(err) : 0;
     const char *alert = tls_wire_alert(err);
     const char *text = ERR_reason_error_string(err);
+    v->failure = server_cause(v, err);
     if (v->was_refused)
         line_set_fault(l, FAULT_TLS_PROTOCOL, "%s asked by TLS for a name that is not served",
                        v->where);
     else if (alert != NULL)
         line_set_fault(l, FAULT_TLS_ALERT, "%s refused %s with the alert \"%s\"", v->where,
-                       is_about_certificate(tls_wire_alert_number(err)) ? "the certificate" : "TLS",
-                       alert);
+                       v->failure == TLS_FAILURE_TRUST ? "the certificate" : "TLS", alert);
     else if (reason == SSL_R_HTTP_REQUEST || reason == SSL_R_HTTPS_PROXY_REQUEST)
         line_set_fault(l, FAULT_TLS_PROTOCOL, "%s speaks plain HTTP, not TLS", v->where);
     else if (reason == SSL_R_UNSUPPORTED_PROTOCOL || reason == SSL_R_VERSION_TOO_LOW)
         line_set_fault(l, FAULT_TLS_PROTOCOL, "%s speaks no version of TLS that is allowed",
+                       v->where);
+    else if (v->failure == TLS_FAILURE_FOREIGN)
+        line_set_fault(l, FAULT_TLS_PROTOCOL, "%s speaks something else than TLS", v->where);
+    else if (reason == SSL_R_NO_SHARED_CIPHER)
+        line_set_fault(l, FAULT_TLS_PROTOCOL, "%s has no cipher of TLS that is spoken here",
                        v->where);
     else
         line_set_fault(l, FAULT_TLS_PROTOCOL, "TLS with %s failed: %s", v->where,
@@ -141,10 +165,27 @@ void tls_server_push(struct stream *s, const struct tls_server_want *want)
 {
     struct tls_server *v = xcalloc(1, sizeof(*v));
     v->where = xstrndup(want->where.p, want->where.len);
+    v->failure = TLS_FAILURE_GONE;
     v->choose = want->choose;
     v->arg = want->arg;
     tls_wire_init(&v->t, want->ctx, &server_role);
     SSL_set_accept_state(v->t.ssl);
     SSL_set_app_data(v->t.ssl, v);
     stream_push(s, &v->t.wire);
+}
+
+enum tls_failure tls_server_failure(const struct stream *s)
+{
+    const struct tls_wire *t = tls_wire_of(s, &server_role);
+    return t == NULL ? TLS_FAILURE_GONE : server_of(t)->failure;
+}
+
+const char *tls_failure_name(enum tls_failure failure)
+{
+    static const char *const names[TLS_FAILURES] = {
+        [TLS_FAILURE_TRUST] = "trust",       [TLS_FAILURE_ALERT] = "alert",
+        [TLS_FAILURE_PROTOCOL] = "protocol", [TLS_FAILURE_FOREIGN] = "no_tls",
+        [TLS_FAILURE_GONE] = "gone",         [TLS_FAILURE_TIMEOUT] = "timeout",
+    };
+    return names[failure];
 }

@@ -32,6 +32,17 @@ struct tls_server_want {
     void *arg; /* borrowed, until the handshake is over */
 };
 
+/* Why TLS with a client failed: for who counts, and for advice. */
+enum tls_failure {
+    TLS_FAILURE_TRUST,    /* the client's alert: it does not like the certificate */
+    TLS_FAILURE_ALERT,    /* another one */
+    TLS_FAILURE_PROTOCOL, /* no common version or cipher, or what it sent was no good */
+    TLS_FAILURE_FOREIGN,  /* its first byte was none of TLS */
+    TLS_FAILURE_GONE,     /* the connection ended */
+    TLS_FAILURE_TIMEOUT,  /* for users: none is made here */
+    TLS_FAILURES
+};
+
 /* Once for each context with which tls_server_push() is called, or that choose() gives. */
 void tls_server_init_ctx(struct ssl_ctx_st *ctx);
 
@@ -42,5 +53,10 @@ void tls_server_init_ctx(struct ssl_ctx_st *ctx);
  *     FAULT_TLS_PROTOCOL  anything else; of a client that speaks plain HTTP it says so
  *     FAULT_CLIENT_GONE   the connection ended */
 void tls_server_push(struct stream *s, const struct tls_server_want *want);
+
+/* Of S, whose topmost wire tls_server_push() has laid, after on_fault(). */
+enum tls_failure tls_server_failure(const struct stream *s);
+/* "trust", "alert"... */
+const char *tls_failure_name(enum tls_failure failure);
 
 #endif

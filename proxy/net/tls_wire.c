@@ -403,6 +403,13 @@ const char *tls_wire_version(const struct stream *s)
     return t == NULL ? "" : SSL_get_version(t->ssl);
 }
 
+void tls_wire_mute(const struct stream *s)
+{
+    struct tls_wire *t = tls_wire_of(s, NULL);
+    if (t != NULL)
+        t->has_ended = true;
+}
+
 struct str tls_wire_alpn(const struct ssl_st *ssl)
 {
     const unsigned char *name = NULL;

@@ -67,6 +67,9 @@ void tls_wire_set_state(struct tls_wire *t, enum tls_wire_state to);
 struct tls_wire *tls_wire_of(const struct stream *s, const struct tls_role *role);
 /* "TLSv1.3"; static. "" for a plain stream. */
 const char *tls_wire_version(const struct stream *s);
+/* When S ends, that is no proper end: its peer gets no close_notify of the topmost wire. Harmless
+ * for a plain stream. */
+void tls_wire_mute(const struct stream *s);
 /* What was agreed by ALPN (RFC 7301); empty: nothing. Borrowed from SSL. */
 struct str tls_wire_alpn(const struct ssl_st *ssl);
 

@@ -210,7 +210,7 @@ static struct stream *on_tunnel(struct exchange *x, struct h1_head *head)
     return NULL;
 }
 
-static void on_connect_plain(struct exchange *x)
+static void item_on_connect(struct exchange *x)
 {
     x->fault = FAULT_BAD_REQUEST;
     on_cut(x);
@@ -233,7 +233,8 @@ static const struct source_ops batch_source = {
     .on_end = item_on_end,
     .on_cut = on_cut,
     .on_tunnel = on_tunnel,
-    .on_connect_plain = on_connect_plain,
+    .on_connect_plain = item_on_connect,
+    .on_connect_tls = item_on_connect,
     .on_drain = item_on_drain,
     .release = item_free,
 };

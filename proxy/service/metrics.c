@@ -166,6 +166,13 @@ static void print_exchange_totals(const struct sheet *s)
                 "Requests under a rule with verify = off.");
     put_counter(s, "tlsfan_plain_requests_total", sum->plain, "Requests that went on without TLS.");
     put_counter(s, "tlsfan_tunnels_total", sum->tunnels, "Tunnels opened: CONNECT and Upgrade.");
+    put_counter(s, "tlsfan_intercepted_total", sum->intercepted,
+                "CONNECTs whose TLS was answered here.");
+    put_family(s, "tlsfan_intercept_failures_total", "counter",
+               "Of those: clients that did not get through the TLS handshake, and why.");
+    for (unsigned i = 0; i < TLS_FAILURES; i++)
+        put_labelled(s, "tlsfan_intercept_failures_total", "cause", tls_failure_name(i),
+                     sum->unshaken[i]);
     put_counter(s, "tlsfan_turned_away_clients_total", sum->turned_away,
                 "Connections refused as they came: client.allow, or too many.");
     put_counter(s, "tlsfan_log_dropped_lines_total", log_dropped(), "Log lines that no sink took.");

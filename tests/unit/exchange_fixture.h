@@ -87,6 +87,11 @@ static inline void probe_on_plain(struct exchange *x)
     probe_over((struct probe *)x, "|plain");
 }
 
+static inline void probe_on_tls(struct exchange *x)
+{
+    probe_over((struct probe *)x, "|tls");
+}
+
 static inline void probe_on_drain(struct exchange *x)
 {
     ((struct probe *)x)->drains++;
@@ -105,6 +110,7 @@ static const struct source_ops probe_ops = {
     .on_cut = probe_on_cut,
     .on_tunnel = probe_on_tunnel,
     .on_connect_plain = probe_on_plain,
+    .on_connect_tls = probe_on_tls,
     .on_drain = probe_on_drain,
     .release = probe_release,
 };

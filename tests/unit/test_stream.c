@@ -321,6 +321,38 @@ static void new_user_is_told(void **state)
     assert_memory_equal(u.got, "abc", 3);
 }
 
+/* The end is told again although nothing is left to be given before it. */
+static void new_user_is_told_a_bare_end(void **state)
+{
+    (void)state;
+    start();
+    shutdown(u.peer, SHUT_WR);
+    turns(2);
+    assert_int_equal(u.eof, 1);
+    stream_set_user(u.s, &user, &u);
+    turns(2);
+    assert_int_equal(u.eof, 2);
+}
+
+/* What was kept is taken when the end is known, and that is what pauses. */
+static void end_waits_for_another_resume(void **state)
+{
+    (void)state;
+    start();
+    u.leave = 2;
+    u.pause_in_data = true;
+    send_peer("abcd");
+    shutdown(u.peer, SHUT_WR);
+    u.leave = 0;
+    stream_resume(u.s);
+    turns(2); /* paused again, with nothing kept */
+    assert_int_equal(u.n_got, 4);
+    assert_int_equal(u.eof, 0);
+    stream_resume(u.s);
+    turns(2);
+    assert_int_equal(u.eof, 1);
+}
+
 /* Reads all that the peer has, taking turns with the loop. Gives the bytes. */
 static size_t drain_peer(size_t want)
 {
@@ -659,7 +691,7 @@ static void closes_in_every_callback(void **state)
 }
 
 /* What a user may do at any time, in any order: each byte is given in its place, and each end is
- * told once. An illegal move of a state ends the process. */
+ * told, once. An illegal move of a state ends the process. */
 static struct {
     struct stream *s; /* NULL: closed */
     int told;         /* on_eof() and on_fault() since the user was set */
@@ -755,6 +787,18 @@ static void any_step(int peer, char *bytes)
     }
 }
 
+/* The peer has gone: whoever takes all that is given hears of it. */
+static void any_ends(void)
+{
+    any.told = 0;
+    stream_set_user(any.s, &any_user, NULL);
+    for (int i = 0; i < 1000 && any.told == 0; i++) {
+        stream_resume(any.s);
+        turns(1);
+    }
+    assert_true(any.told > 0);
+}
+
 static void calls_in_any_order(void **state)
 {
     (void)state;
@@ -776,6 +820,8 @@ static void calls_in_any_order(void **state)
         if (seed % 2 == 0)
             close(fd[1]);
         turns(2);
+        if (seed % 4 == 0)
+            any_ends();
         if (seed % 5 == 0)
             stream_linger(any.s);
         else
@@ -813,6 +859,8 @@ int main(void)
         TEST(short_pause_keeps_the_event),
         TEST(eof_waits_for_resume),
         TEST(new_user_is_told),
+        TEST(new_user_is_told_a_bare_end),
+        TEST(end_waits_for_another_resume),
         TEST(writes_more_than_the_kernel_takes),
         TEST(queued_before_start_is_written),
         TEST(reset_is_a_fault),

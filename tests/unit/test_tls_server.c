@@ -445,6 +445,24 @@ static void begins_inside_on_data(void **state)
     both_speak();
 }
 
+/* The same of bytes that have been kept, and are given again. */
+static void begins_inside_on_data_given_again(void **state)
+{
+    (void)state;
+    server.takes_line_only = true;
+    server.n_got = LINE; /* leaves all */
+    client_begins_early();
+    turns(2);
+    assert_true(stream_rest(server.s).len > LINE);
+    server.takes_line_only = false;
+    server.n_got = 0;
+    server.begins_in_line = true;
+    stream_set_user(server.s, &user, &server);
+    shake(2);
+    assert_int_equal(server.ready, 2);
+    both_speak();
+}
+
 /* All of it and the end have come before TLS begins. */
 static void end_behind_early_bytes(void **state)
 {
@@ -641,6 +659,7 @@ int main(void)
         TEST(cut_is_no_clean_end),
         TEST(early_bytes_are_handed_over),
         TEST(begins_inside_on_data),
+        TEST(begins_inside_on_data_given_again),
         TEST(end_behind_early_bytes),
         TEST(laid_over_a_dead_stream),
         TEST(closed_before_it_starts),

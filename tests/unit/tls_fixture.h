@@ -217,6 +217,7 @@ static inline void remake_tls(struct conf *conf)
     if (conf->on_free != NULL)
         conf->on_free(conf);
     conf_files_clear(&conf->files);
+    conf->intercept.ca_cert = conf->intercept.ca_key = "";
     assert_true(tls_ctx_make_all(conf, &faults));
 }
 

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The handshake with a client that is intercepted: see intercept.h. Its stream is paused until that
+ * is over, and tells another user, so that nothing on the ordinary path knows of it. */
+#include "client/intercept.h"
+
+#include <stdlib.h>
+
+#include "base/log_limit.h"
+#include "client/client_impl.h"
+#include "exchange/stats.h"
+#include "net/stream_share.h"
+#include "net/tls_mint.h"
+#include "net/tls_server.h"
+
+enum {
+    HOLDS_TLS = 22 * 1024, /* bytes that TLS costs an idle client, about */
+    MINT_TRIES = 3,        /* a leaf that was made may have given way to others before it is used */
+    LABEL_MAX = 63,        /* RFC 1035 section 2.3.4 */
+    NAME_MAX_DNS = 253
+};
+
+/* Owner: its client. Closed by intercept_end(). */
+struct intercept {
+    struct tls_mint *mint; /* a reference */
+    struct mint_job *job;  /* token */
+    struct mint_want want; /* .name: in NAME */
+    bool is_laid;
+    bool has_hello; /* WANT is known */
+    bool is_unmade; /* there is no leaf for it */
+    unsigned tries; /* jobs begun */
+    struct deadline timer;
+    struct reap reap;
+    char name[INTERCEPT_NAME];
+};
+
+/* ---- the name */
+
+/* What a host may be called, in lower case. Not what is an address to someone: SNI has none. */
+static bool intercept_is_host(const char *name, size_t len)
+{
+    size_t label = 0;
+    bool is_number = true;
+    for (size_t i = 0; i < len; i++) {
+        char c = name[i];
+        bool is_digit = c >= '0' && c <= '9';
+        if (c == '.' && label == 0)
+            return false;
+        if (c != '.' && c != '-' && c != '_' && !is_digit && !(c >= 'a' && c <= 'z'))
+            return false;
+        label = c == '.' ? 0 : label + 1;
+        is_number = label == 0 || ((label == 1 || is_number) && is_digit);
+        if (label > LABEL_MAX)
+            return false;
+    }
+    return label > 0 && !is_number;
+}
+
+void intercept_name(char *dst, struct str sni, struct str host)
+{
+    if (sni.len > 0 && sni.p[sni.len - 1] == '.')
+        sni.len--;
+    struct str name = host;
+    char lower[NAME_MAX_DNS];
+    if (sni.len <= sizeof lower && intercept_is_host(lower, str_lower(lower, sni).len))
+        name = str_make(lower, sni.len);
+    size_t n = name.len < INTERCEPT_NAME ? name.len : INTERCEPT_NAME - 1;
+    memcpy(dst, name.p, n);
+    dst[n] = '\0';
+}
+
+/* ---- the leaf */
+
+/* It is there, or nowhere. */
+static void intercept_on_minted(void *arg)
+{
+    struct client *c = arg;
+    c->intercept->job = NULL;
+    stream_start(c->stream);
+}
+
+static enum tls_choice intercept_choose(void *arg, struct ssl_st *ssl,
+                                        const struct tls_hello *hello)
+{
+    struct client *c = arg;
+    struct intercept *i = c->intercept;
+    if (i == NULL)
+        return TLS_CHOICE_NONE;
+    if (!i->has_hello) {
+        i->has_hello = true;
+        intercept_name(i->name, hello->name, c->from.fixed.name);
+        i->want = (struct mint_want){i->name, tls_mint_takes_ecdsa(ssl)};
+    }
+    if (tls_mint_use(i->mint, ssl, &i->want))
+        return TLS_CHOICE_MADE;
+    if (i->job == NULL && i->tries++ < MINT_TRIES)
+        i->job = tls_mint_start(i->mint, c->cs->engine->loop, &i->want, intercept_on_minted, c);
+    if (i->job != NULL)
+        return TLS_CHOICE_LATER;
+    i->is_unmade = true;
+    return TLS_CHOICE_NONE;
+}
+
+/* ---- what is said of failures */
+
+/* What the operator may do about it. */
+static const char *intercept_advice(const struct intercept *i, enum tls_failure failure)
+{
+    switch (failure) {
+    case TLS_FAILURE_TRUST:
+        return "it does not trust the CA of intercept.ca_cert, or pins another certificate: "
+               "install the CA where it looks for trusted ones, or leave this host alone";
+    case TLS_FAILURE_PROTOCOL:
+        return i != NULL && i->is_unmade
+                   ? "no certificate could be made for it"
+                   : "intercept.min_version is the oldest version that is spoken with clients";
+    case TLS_FAILURE_FOREIGN:
+    case TLS_FAILURE_TIMEOUT:
+        return "what is not TLS passes where this host is left alone";
+    default:
+        return "if that is for the certificate, install the CA of intercept.ca_cert, or leave this "
+               "host alone";
+    }
+}
+
+static void intercept_tell(const struct client *c, enum tls_failure failure, const char *what)
+{
+    const struct uri_host *host = &c->from.fixed;
+    counter_add(&c->cs->engine->stats->unshaken[failure], 1);
+    /* Who leaves before a word of TLS may only have looked whether somebody is there. */
+    bool is_quiet = failure == TLS_FAILURE_GONE && c->intercept != NULL && !c->intercept->has_hello;
+    log_limited(is_quiet ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
+                "CONNECT to %.*s:%u, intercepted: %s; %s (rule \"%.*s\" { intercept = off })",
+                STR_ARG(host->name), host->port, what, intercept_advice(c->intercept, failure),
+                STR_ARG(host->name));
+}
+
+void intercept_failed(const struct client *c, const struct fault *f)
+{
+    enum tls_failure failure = c->stream == NULL ? TLS_FAILURE_GONE : tls_server_failure(c->stream);
+    /* Behind the handshake an end is no news, but a client's word about the certificate is. */
+    if (c->intercept != NULL || failure == TLS_FAILURE_TRUST)
+        intercept_tell(c, failure, f->text);
+}
+
+static void intercept_on_timer(void *arg)
+{
+    struct client *c = arg;
+    intercept_tell(c, TLS_FAILURE_TIMEOUT,
+                   c->intercept->has_hello
+                       ? "the TLS handshake took longer than client.header_timeout"
+                       : "the client sent no TLS hello within client.header_timeout");
+    client_close(c);
+}
+
+/* ---- the stream meanwhile */
+
+/* A wire is laid where nothing waits to be written. */
+static void intercept_lay(struct client *c)
+{
+    struct intercept *i = c->intercept;
+    if (i->is_laid || stream_pending(c->stream) > 0)
+        return;
+    i->is_laid = true;
+    char where[ADDR_TEXT + 16];
+    snprintf(where, sizeof where, "the client %s", c->from.peer_text);
+    struct tls_server_want want = {.ctx = tls_mint_ssl(i->mint),
+                                   .where = str_from(where),
+                                   .choose = intercept_choose,
+                                   .arg = c};
+    tls_server_push(c->stream, &want);
+    stream_count_in(c->stream, c->cs->engine->budget, sizeof *c + sizeof *c->stream + HOLDS_TLS);
+    stream_start(c->stream);
+}
+
+static void intercept_on_ready(void *arg)
+{
+    struct client *c = arg;
+    intercept_end(c);
+    client_set_state(c, CLIENT_HEAD);
+    c->has_partial = false;
+    stream_set_user(c->stream, &client_user, c);
+    client_run(c);
+}
+
+static size_t intercept_on_data(void *arg, const char *p, size_t n)
+{
+    (void)arg; /* paused: this does not come */
+    (void)p;
+    (void)n;
+    return 0;
+}
+
+static void intercept_on_eof(void *arg, bool clean)
+{
+    (void)clean;
+    client_close(arg);
+}
+
+static void intercept_on_drain(void *arg)
+{
+    struct client *c = arg;
+    deadline_clear(&c->write_timer);
+    intercept_lay(c);
+}
+
+static void intercept_on_fault(void *arg, const struct fault *f)
+{
+    intercept_failed(arg, f);
+    client_close(arg);
+}
+
+static const struct stream_user intercept_user = {
+    .on_ready = intercept_on_ready,
+    .on_data = intercept_on_data,
+    .on_eof = intercept_on_eof,
+    .on_drain = intercept_on_drain,
+    .on_fault = intercept_on_fault,
+};
+
+/* ---- life */
+
+static void intercept_free(void *object)
+{
+    struct intercept *i = object;
+    tls_mint_unref(i->mint);
+    free(i);
+}
+
+void intercept_begin(struct client *c, struct tls_mint *mint)
+{
+    struct intercept *i = xcalloc(1, sizeof *i);
+    i->mint = tls_mint_ref(mint);
+    deadline_init(&i->timer, c->cs->engine->loop, intercept_on_timer, c);
+    deadline_set(&i->timer, client_conf(c)->header_timeout);
+    c->intercept = i;
+    client_set_state(c, CLIENT_SHAKES);
+    clients_flush(c->cs);
+    client_set_flow(c);
+    stream_set_user(c->stream, &intercept_user, c);
+    intercept_lay(c);
+}
+
+void intercept_end(struct client *c)
+{
+    struct intercept *i = c->intercept;
+    if (i == NULL)
+        return;
+    c->intercept = NULL;
+    tls_mint_cancel(i->job);
+    deadline_close(&i->timer);
+    loop_reap(c->cs->engine->loop, &i->reap, intercept_free, i);
+}
