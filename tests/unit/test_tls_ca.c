@@ -264,9 +264,11 @@ static void add_ext(X509 *cert, X509 *issuer, int nid, const char *value)
 
 /* A CA's certificate of KEY that ended DAYS from now; by ISSUER with BY, or by itself. HAS_ID: it
  * says which key it is. */
-static X509 *authority(const char *cn, EVP_PKEY *key, X509 *issuer, EVP_PKEY *by, int days,
-                       bool has_id)
+static X509 *authority(EVP_PKEY *key, X509 *issuer, EVP_PKEY *by, int days, bool has_id)
 {
+    static unsigned made;
+    char cn[16];
+    snprintf(cn, sizeof(cn), "ca %u", ++made);
     X509 *cert = X509_new();
     X509_set_version(cert, X509_VERSION_3);
     ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
@@ -316,7 +318,7 @@ static void write_key(EVP_PKEY *key, enum format format)
 static const char *try_key(EVP_PKEY *key, enum format format)
 {
     bool key_fault;
-    X509 *cert = authority("root", key, NULL, key, 10, true);
+    X509 *cert = authority(key, NULL, key, 10, true);
     write_certs(&cert, 1);
     write_key(key, format);
     X509_free(cert);
@@ -350,8 +352,8 @@ static void test_key_that_cannot_sign(void **state)
 {
     EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "X25519");
     EVP_PKEY *by = tls_ca_new_key(false);
-    X509 *root = authority("root", by, NULL, by, 10, true);
-    X509 *cert = authority("odd", key, root, by, 10, true);
+    X509 *root = authority(by, NULL, by, 10, true);
+    X509 *cert = authority(key, root, by, 10, true);
     bool key_fault;
     (void)state;
     write_certs(&cert, 1);
@@ -371,7 +373,7 @@ static void test_old_authorities(void **state)
     bool key_fault;
     char *why = NULL;
     (void)state;
-    X509 *cert = authority("root", key, NULL, key, -1, false);
+    X509 *cert = authority(key, NULL, key, -1, false);
     write_certs(&cert, 1);
     write_key(key, PKCS8);
     struct tls_ca *ca = tls_ca_load(cert_path, key_path, &why, &key_fault);
@@ -390,9 +392,9 @@ static void test_old_authorities(void **state)
 static void test_chain(void **state)
 {
     EVP_PKEY *key = tls_ca_new_key(false);
-    X509 *root = authority("root", key, NULL, key, 10, true);
-    X509 *middle = authority("middle", key, root, key, 10, true);
-    X509 *last = authority("last", key, middle, key, 10, true);
+    X509 *root = authority(key, NULL, key, 10, true);
+    X509 *middle = authority(key, root, key, 10, true);
+    X509 *last = authority(key, middle, key, 10, true);
     X509 *const certs[] = {last, middle, root};
     bool key_fault;
     char *why = NULL;
