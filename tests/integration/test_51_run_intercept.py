@@ -8,12 +8,14 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 
 import pytest
 
 from test_06_clients import python2
+from test_07_founding import FAN10
 from testenv import SLOW
 from testenv.proxy import binary, clean_env
 from testenv.scripted import Server, answering, ok
@@ -89,8 +91,8 @@ def run(ca, server, tmp_path):
     (tmp_path / "home").mkdir()
 
     def go(*command, how=("run", "--intercept"), options=(), env=None, status=0, start=False):
-        line = [binary(), "-o", "tls.ca_file=" + ca.root, "-o", "connect_to=origin.test:443:127.0.0.1:%d" % server.port,
-                *options, *how, "--", *command]
+        to = () if "connect_to" in str(options) else ("-o", "connect_to=origin.test:443:127.0.0.1:%d" % server.port)
+        line = [binary(), "-o", "tls.ca_file=" + ca.root, *to, *options, *how, "--", *command]
         where = clean_env({"TMPDIR": str(tmp_path / "t"), "HOME": str(tmp_path / "home"), **(env or {})})
         for name in CA_NAMES:
             if name not in (env or {}):
@@ -289,13 +291,45 @@ def test_uv(run, server, tmp_path):
     check_read(server, "/simple/demo/")
 
 
+class Held:
+    """An origin that takes some time for an answer, and knows how many it was asked for at once."""
+
+    def __init__(self):
+        self.now = self.most = self.all = 0
+        self.lock, self.never = threading.Lock(), threading.Event()
+
+    def answer(self, request, conn):
+        with self.lock:
+            self.now, self.all = self.now + 1, self.all + 1
+            self.most = max(self.most, self.now)
+        self.never.wait(0.1)
+        with self.lock:
+            self.now -= 1
+        return ok(PAGE)
+
+
+@pytest.mark.parametrize("url, most", [("https://origin.test/", 1), ("http://origin.test/", 10)])
+def test_founding_client(run, ca, url, most):
+    """It works unchanged, but its own TLS holds up its loop while an answer is waited for: one at a time is asked."""
+    for module in ("gevent", "requests", "OpenSSL"):
+        pytest.importorskip(module)
+    held = Held()
+    server = Server(answering(held.answer), ca.server_context())
+    try:
+        out = run(sys.executable, FAN10, url, options=("-o", "connect_to=origin.test:443:127.0.0.1:%d" % server.port))
+    finally:
+        server.stop()
+    assert "10 pages" in out and held.all == 10
+    assert held.most == 1 if most == 1 else held.most > 1
+
+
 # --- old TLS
 
 @pytest.mark.parametrize("flag", ["-tls1", "-tls1_1", "-tls1_2", "-tls1_3"])
 def test_versions_of_tls(run, server, flag):
     line = "printf 'GET /page?n=1 HTTP/1.1\\r\\nHost: origin.test\\r\\nConnection: close\\r\\n\\r\\n' | " \
-           "openssl s_client -quiet -verify_quiet -verify_return_error -ign_eof %s %s -CAfile $SSL_CERT_FILE -verify_hostname " \
-           "origin.test -proxy ${https_proxy#http://} -connect origin.test:443"
+           "openssl s_client -quiet -verify_quiet -verify_return_error -ign_eof %s %s -CAfile $SSL_CERT_FILE " \
+           "-verify_hostname origin.test -proxy ${https_proxy#http://} -connect origin.test:443"
     weak = "-cipher DEFAULT@SECLEVEL=0" if flag in ("-tls1", "-tls1_1") else ""
     assert run("sh", "-c", line % (flag, weak)).encode().endswith(PAGE)
     check_read(server)
