@@ -8,7 +8,7 @@
 #include "base/log_limit.h"
 #include "base/state.h"
 #include "client/client_impl.h"
-#include "client/intercept.h"
+#include "client/intercept_impl.h"
 #include "exchange/expect.h"
 #include "exchange/hold.h"
 #include "net/stream_share.h"

@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-#include "client/intercept.h"
+#include "client/intercept_impl.h"
 #include "exchange/expect.h"
 #include "exchange/hold.h"
 #include "exchange/trust.h"

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The handshake with a client that is intercepted: see intercept.h. Its stream is paused until that
- * is over, and tells another user, so that nothing on the ordinary path knows of it. */
-#include "client/intercept.h"
+/* CONNECT that is intercepted: the handshake, in which the client gets a leaf for the name that it
+ * asks for (SNI) or else the host of its CONNECT. Its stream is paused until that is over, and
+ * tells another user, so that nothing on the ordinary path knows of it. */
+#include "client/client_impl.h"
 
 #include <stdlib.h>
 
 #include "base/log_limit.h"
-#include "client/client_impl.h"
+#include "client/intercept_impl.h"
 #include "exchange/stats.h"
 #include "net/stream_share.h"
 #include "net/tls_mint.h"
@@ -112,7 +113,8 @@ static const char *intercept_advice(const struct intercept *i, enum tls_failure 
     case TLS_FAILURE_PROTOCOL:
         return i != NULL && i->is_unmade
                    ? "no certificate could be made for it"
-                   : "intercept.min_version is the oldest version that is spoken with clients";
+                   : "it must speak TLS, of intercept.min_version or newer, or this host be left "
+                     "alone";
     case TLS_FAILURE_FOREIGN:
     case TLS_FAILURE_TIMEOUT:
         return "what is not TLS passes where this host is left alone";
@@ -161,6 +163,7 @@ static void intercept_lay(struct client *c)
     if (i->is_laid || stream_pending(c->stream) > 0)
         return;
     i->is_laid = true;
+    deadline_set(&i->timer, client_conf(c)->header_timeout);
     char where[ADDR_TEXT + 16];
     snprintf(where, sizeof where, "the client %s", c->from.peer_text);
     struct tls_server_want want = {.ctx = tls_mint_ssl(i->mint),
@@ -231,7 +234,6 @@ void intercept_begin(struct client *c, struct tls_mint *mint)
     struct intercept *i = xcalloc(1, sizeof *i);
     i->mint = tls_mint_ref(mint);
     deadline_init(&i->timer, c->cs->engine->loop, intercept_on_timer, c);
-    deadline_set(&i->timer, client_conf(c)->header_timeout);
     c->intercept = i;
     client_set_state(c, CLIENT_SHAKES);
     clients_flush(c->cs);
