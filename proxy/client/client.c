@@ -189,6 +189,8 @@ static void client_on_eof(void *arg, bool clean)
 {
     struct client *c = arg;
     (void)clean;
+    if (c->from.kind == SOURCE_INTERCEPTED && !c->seen_request)
+        intercept_left(c);
     clients_flush(c->cs);
     if (c->stream != NULL && stream_pending(c->stream) > 0 && !client_is_mid_answer(c))
         client_finish(c, false);

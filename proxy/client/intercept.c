@@ -144,6 +144,18 @@ void intercept_failed(const struct client *c, const struct fault *f)
         intercept_tell(c, failure, f->text);
 }
 
+/* A program that pins may look at the certificate only when the handshake is done. */
+void intercept_left(const struct client *c)
+{
+    log_limited(
+        LOG_LEVEL_INFO,
+        "CONNECT to %.*s:%u, intercepted: the client %s left right behind the TLS handshake, "
+        "without a request; if it pins another certificate, leave this host alone (rule "
+        "\"%.*s\" { intercept = off })",
+        STR_ARG(c->from.fixed.name), c->from.fixed.port, c->from.peer_text,
+        STR_ARG(c->from.fixed.name));
+}
+
 static void intercept_on_timer(void *arg)
 {
     struct client *c = arg;

@@ -21,6 +21,8 @@ void intercept_end(struct client *c);
 /* TLS with C, which has sent no request inside, has failed with F: says so, counts it, and tells
  * the operator the way out. */
 void intercept_failed(const struct client *c, const struct fault *f);
+/* C has ended the connection without having sent a request inside. */
+void intercept_left(const struct client *c);
 /* The name of the leaf, terminated in DST, of INTERCEPT_NAME bytes: SNI (RFC 6066 section 3) in
  * lower case and without a dot at its end, where it is what a host may be called; else HOST. */
 void intercept_name(char *dst, struct str sni, struct str host);

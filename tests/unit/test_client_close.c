@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client/: somebody closes somebody inside each callback that an exchange makes: a table of
  * callbacks and victims, for the address sanitizer to look at. */
+#include "net/tls_mint.h"
 #include "rig_fixture.h"
 
 /* ---- every callback times every victim */
@@ -13,6 +14,7 @@ enum callback {
     ON_CUT,
     ON_TUNNEL,
     ON_PLAIN,
+    ON_TLS,
     ON_DRAIN,
     CALLBACKS
 };
@@ -91,6 +93,10 @@ static void trap_plain(struct exchange *x)
 {
     TRAP(ON_PLAIN, on_connect_plain(x));
 }
+static void trap_tls(struct exchange *x)
+{
+    TRAP(ON_TLS, on_connect_tls(x));
+}
 static void trap_drain(struct exchange *x)
 {
     TRAP(ON_DRAIN, on_drain(x));
@@ -118,6 +124,7 @@ static const struct source_ops trapped = {
     .on_cut = trap_cut,
     .on_tunnel = trap_tunnel,
     .on_connect_plain = trap_plain,
+    .on_connect_tls = trap_tls,
     .on_drain = trap_drain,
 };
 
@@ -161,6 +168,9 @@ static const struct path {
     [ON_PLAIN] = {"GET http://%P/a HTTP/1.1\r\nHost: h\r\n\r\nCONNECT h.test:80 HTTP/1.1\r\nHost: "
                   "h\r\n\r\n",
                   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", false},
+    [ON_TLS] = {"GET http://%P/a HTTP/1.1\r\nHost: h\r\n\r\nCONNECT h.test:443 HTTP/1.1\r\nHost: "
+                "h\r\n\r\n\x16\x03\x01",
+                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", false},
     [ON_DRAIN] = {"POST http://%P/a HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n", NULL, false},
 };
 
@@ -215,10 +225,27 @@ static void close_in_every_callback(void **state)
     }
 }
 
+static int set_up_mint(void **state)
+{
+    char *why = NULL;
+    set_up(state);
+    rig.conf->intercept.mint = tls_mint_new(tls_ca_make(NULL, 0, 1, &why), 0x0301);
+    rig.conf->rules[0].intercept = true;
+    return 0;
+}
+
+static int tear_down_mint(void **state)
+{
+    struct tls_mint *mint = rig.conf->intercept.mint;
+    tear_down(state);
+    tls_mint_unref(mint);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(close_in_every_callback, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(close_in_every_callback, set_up_mint, tear_down_mint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

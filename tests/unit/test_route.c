@@ -16,11 +16,15 @@ static const char *const options[] = {
     "destination.ports=443",
     "destination.ports=8080",
     "destination.ports=8443",
+    "rule[tls.test].intercept=on",
+    "intercept.ca_cert=x",
+    "intercept.ca_key=x",
     NULL,
 };
 
 #define PROXY   SOURCE_PROXY
 #define INSIDE  SOURCE_INSIDE
+#define TLS     SOURCE_INTERCEPTED
 #define FORWARD SOURCE_FORWARD
 
 /* What a refused request's text must hold, or "tls host:port target Host" of the one that goes up,
@@ -109,6 +113,38 @@ static const struct route_case {
     {PROXY, "GET http://a.test:25/ HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_DENIED, "port 25"},
     {PROXY, "CONNECT a.test:443 HTTP/1.1\r\nHost: a\r\n", ROUTE_UPSTREAM, FAULT_NONE, NULL},
     {PROXY, "CONNECT a.test:80 HTTP/1.1\r\nHost: a\r\n", ROUTE_PLAIN, FAULT_NONE, NULL},
+    {PROXY, "CONNECT TLS.test.:443 HTTP/1.1\r\nHost: a\r\n", ROUTE_TLS, FAULT_NONE, NULL},
+    {PROXY, "CONNECT tls.test:80 HTTP/1.1\r\nHost: a\r\n", ROUTE_PLAIN, FAULT_NONE, NULL},
+    {PROXY, "CONNECT tls.test:22 HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_DENIED, ""},
+    {PROXY, "CONNECT tls.test:443 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n", ROUTE_REFUSE,
+     FAULT_BAD_REQUEST, "has no body"},
+    {TLS, "GET /x HTTP/1.0\r\n", ROUTE_UPSTREAM, FAULT_NONE, "tls in.test:8443 /x in.test:8443"},
+    {TLS, "GET /x HTTP/1.1\r\nHost: In.Test.:8443\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls in.test:8443 /x in.test:8443"},
+    {TLS, "GET /x HTTP/1.1\r\nHost: in.test\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls in.test:8443 /x in.test:8443"},
+    {TLS, "GET https://in.test:8443/x HTTP/1.1\r\nHost: in.test\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls in.test:8443 /x in.test:8443"},
+    {TLS, "GET wss://in.test:8443/x HTTP/1.1\r\nHost: in.test\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls in.test:8443 /x in.test:8443"},
+    {TLS, "OPTIONS * HTTP/1.1\r\nHost: in.test:8443\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+     "tls in.test:8443 * in.test:8443"},
+    {TLS, "GET /x HTTP/1.1\r\nHost: in.test:443\r\n", ROUTE_REFUSE, FAULT_MISDIRECTED,
+     "was for in.test:8443"},
+    {TLS, "GET /x HTTP/1.1\r\nHost: b.in.test\r\n", ROUTE_REFUSE, FAULT_MISDIRECTED,
+     "another host"},
+    {TLS, "GET https://in.test:8443/x HTTP/1.1\r\nHost: b\r\n", ROUTE_REFUSE, FAULT_MISDIRECTED,
+     "another host"},
+    {TLS, "GET https://b/x HTTP/1.1\r\nHost: in.test\r\n", ROUTE_REFUSE, FAULT_MISDIRECTED,
+     "another host"},
+    {TLS, "GET http://in.test/x HTTP/1.1\r\nHost: in.test\r\n", ROUTE_REFUSE, FAULT_MISDIRECTED,
+     "another scheme"},
+    {TLS, "GET ftp://in.test/x HTTP/1.1\r\nHost: in.test\r\n", ROUTE_REFUSE, FAULT_MISDIRECTED,
+     "another scheme"},
+    {TLS, "GET http://tlsfan.localhost/batch HTTP/1.1\r\nHost: tlsfan.localhost\r\n", ROUTE_REFUSE,
+     FAULT_MISDIRECTED, ""},
+    {TLS, "CONNECT in.test:8443 HTTP/1.1\r\nHost: in.test:8443\r\n", ROUTE_REFUSE,
+     FAULT_BAD_REQUEST, "inside CONNECT"},
     {PROXY, "CONNECT plain.test:80 HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_DENIED,
      "connect_ports"},
     {PROXY, "CONNECT a.test:22 HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_DENIED,
@@ -167,6 +203,8 @@ static void check(const struct route_case *c)
     p.side.kind = c->kind;
     if (c->kind == SOURCE_INSIDE)
         p.side.fixed = (struct uri_host){.name = STR("in.test"), .port = 80};
+    if (c->kind == SOURCE_INTERCEPTED)
+        p.side.fixed = (struct uri_host){.name = STR("in.test"), .port = 8443};
     if (c->kind == SOURCE_FORWARD) {
         p.side.forward = &rig.conf->forwards[0];
         p.side.fixed = (struct uri_host){.name = STR("api.test"), .port = 443};

@@ -342,6 +342,7 @@ static void name_is_refused(void **state)
     begin_tls(&server);
     begin_tls(&client);
     fails(FAULT_TLS_PROTOCOL, "the client 192.0.2.1 asked by TLS for a name that is not served");
+    assert_int_equal(tls_server_failure(server.s), TLS_FAILURE_PROTOCOL);
     assert_int_equal(client.faults, 1);
     assert_non_null(strstr(client.fault.text, "unrecognized name"));
 }
@@ -356,6 +357,7 @@ static void certificate_is_refused(void **state)
     begin_tls(&client);
     fails(FAULT_TLS_ALERT,
           "the client 192.0.2.1 refused the certificate with the alert \"unknown CA\"");
+    assert_int_equal(tls_server_failure(server.s), TLS_FAILURE_TRUST);
     assert_int_equal(client.fault.code, FAULT_TLS_CERTIFICATE);
     free_pair(&stranger);
 }
@@ -378,6 +380,7 @@ static void plain_client_is_told_apart(void **state)
     stream_start(client.s);
     stream_put(client.s, "GET / HTTP/1.1\r\n\r\n", 18);
     fails(FAULT_TLS_PROTOCOL, "the client 192.0.2.1 speaks plain HTTP, not TLS");
+    assert_int_equal(tls_server_failure(server.s), TLS_FAILURE_FOREIGN);
 }
 
 static void gone_in_the_handshake(void **state)
@@ -388,6 +391,29 @@ static void gone_in_the_handshake(void **state)
     stream_close(client.s);
     client.s = NULL;
     fails(FAULT_CLIENT_GONE, "the client 192.0.2.1 closed the connection during the TLS handshake");
+    assert_int_equal(tls_server_failure(server.s), TLS_FAILURE_GONE);
+}
+
+static void something_else_is_told_apart(void **state)
+{
+    (void)state;
+    begin_tls(&server);
+    stream_start(client.s);
+    stream_put(client.s, "SSH-2.0-x\r\n", 11);
+    fails(FAULT_TLS_PROTOCOL, "the client 192.0.2.1 speaks something else than TLS");
+    assert_int_equal(tls_server_failure(server.s), TLS_FAILURE_FOREIGN);
+}
+
+static void muted_end_is_no_clean_one(void **state)
+{
+    (void)state;
+    begin_both();
+    both_speak();
+    tls_wire_mute(server.s);
+    stream_end(server.s);
+    turns(3);
+    assert_int_equal(client.eofs, 1);
+    assert_false(client.eof_clean);
 }
 
 static void cut_is_no_clean_end(void **state)
@@ -657,6 +683,8 @@ int main(void)
         TEST(plain_client_is_told_apart),
         TEST(gone_in_the_handshake),
         TEST(cut_is_no_clean_end),
+        TEST(something_else_is_told_apart),
+        TEST(muted_end_is_no_clean_one),
         TEST(early_bytes_are_handed_over),
         TEST(begins_inside_on_data),
         TEST(begins_inside_on_data_given_again),
