@@ -17,7 +17,8 @@ enum { MAKE_CA_DAYS = 3650 };
 static const char install_text[] =
     "made %1$s/ca.pem, the certificate, and %1$s/ca.key, which nobody else may see: whoever has "
     "it\n"
-    "can be any server to all who trust the certificate.\n"
+    "can be any server to all who trust the certificate. A tlsfan of another user gets it by its\n"
+    "group: chgrp tlsfan %1$s/ca.key; chmod 640 %1$s/ca.key\n"
     "\n"
     "tlsfan.conf:\n"
     "    intercept { ca_cert = \"%1$s/ca.pem\"  ca_key = \"%1$s/ca.key\" }\n"

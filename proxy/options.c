@@ -243,10 +243,10 @@ enum exit_status options_parse(struct options *o, int argc, char **argv)
     optind = 0; /* GNU: begin anew, for a program that parses more than once */
     opterr = 0;
     take_options(o, argc, argv);
-    if (!is_final(o) && optind < argc && strcmp(argv[optind], "run") == 0)
-        take_run(o, argc, argv);
-    else if (o->action == ACTION_MAKE_CA)
+    if (o->action == ACTION_MAKE_CA)
         o->command = argv + optind;
+    else if (!is_final(o) && optind < argc && strcmp(argv[optind], "run") == 0)
+        take_run(o, argc, argv);
     else if (o->action == ACTION_HEALTH && o->address == NULL && optind == argc - 1)
         o->address = argv[optind];
     else if (!is_final(o) && optind < argc)

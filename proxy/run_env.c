@@ -2,6 +2,7 @@
 /* Our own environment with a table of variables in place of whatever they were. */
 #include "run_env.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -71,17 +72,17 @@ static const char java_password[] = "changeit"; /* as everybody's; what it guard
 
 /* ---- files */
 
-/* Whole, for anybody to read: COMMAND may change its user. */
-static bool env_write(const char *path, const char *p, size_t n)
+/* Whole, with MODE whatever the umask says: COMMAND may change its user. */
+static bool env_write(const char *path, const char *p, size_t n, mode_t mode)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     ssize_t done = 1;
     errno = 0;
     while (fd >= 0 && n > 0 && (done = write(fd, p, n)) > 0) {
         p += done;
         n -= (size_t)done;
     }
-    bool ok = fd >= 0 && n == 0;
+    bool ok = fd >= 0 && n == 0 && fchmod(fd, mode) == 0;
     int cause = errno;
     if (fd >= 0 && close(fd) != 0)
         ok = false;
@@ -90,16 +91,44 @@ static bool env_write(const char *path, const char *p, size_t n)
     return ok;
 }
 
-/* Appends the file PATH, which may be NULL or missing, to the stream. */
+/* Appends the certificates of the file PATH, if it can be read. A key that stands there, too, is
+ * for its reader alone. */
 static void env_copy(FILE *to, const char *path)
 {
     size_t n;
-    char *text = path == NULL ? NULL : file_read(path, ENV_FILE_MAX, &n);
+    char *text = file_read(path, ENV_FILE_MAX, &n);
     if (text == NULL)
         return;
-    fwrite(text, 1, n, to);
-    fputc('\n', to);
+    tls_bundle_copy(to, text, n);
+    explicit_bzero(text, n);
     free(text);
+}
+
+/* What OpenSSL looks for in a directory of certificates: the hash of a name, and a number. */
+static int env_is_hashed(const struct dirent *entry)
+{
+    enum { HASH_DIGITS = 8 };
+    const char *name = entry->d_name;
+    return strspn(name, "0123456789abcdef") == HASH_DIGITS && name[HASH_DIGITS] == '.' &&
+           strspn(name + HASH_DIGITS + 1, "0123456789") == strlen(name + HASH_DIGITS + 1);
+}
+
+/* The same of what a variable names: a file, or for some programs such a directory. */
+static void env_copy_all(FILE *to, const char *path)
+{
+    struct dirent **found;
+    int n = scandir(path, &found, env_is_hashed, alphasort);
+    if (n < 0) {
+        env_copy(to, path);
+        return;
+    }
+    for (int i = 0; i < n; i++) {
+        char *file = xasprintf("%s/%s", path, found[i]->d_name);
+        env_copy(to, file);
+        free(file);
+        free(found[i]);
+    }
+    free(found);
 }
 
 /* True for the first variable that names this file. */
@@ -124,11 +153,12 @@ static char *env_certificates(const struct tls_ca *ca, size_t *n)
     FILE *f = open_memstream(&text, n);
     if (f == NULL)
         abort();
-    env_copy(f, tls_bundle_system());
+    if (tls_bundle_system() != NULL)
+        env_copy(f, tls_bundle_system());
     for (unsigned i = 0; i < VARIABLES; i++) {
         const char *value = variables[i].kind == ENV_BUNDLE ? getenv(variables[i].name) : NULL;
         if (value != NULL && env_is_first(value, i))
-            env_copy(f, value);
+            env_copy_all(f, value);
     }
     fputs(own, f);
     fclose(f);
@@ -136,42 +166,61 @@ static char *env_certificates(const struct tls_ca *ca, size_t *n)
     return text;
 }
 
+/* Who may read the user's own settings may read what has a copy of them, with the passwords in it.
+ */
+static mode_t env_mode_of(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? st.st_mode & 0644 : 0644;
+}
+
 /* What wget would have read, and where our certificates are. Heap. */
-static char *env_wgetrc(const struct run_env *e, size_t *n)
+static char *env_wgetrc(const struct run_env *e, size_t *n, mode_t *mode)
 {
     const char *set = getenv("WGETRC");
     const char *home = getenv("HOME");
-    char *path = xasprintf("%s/.wgetrc", home == NULL ? "" : home);
-    char *text = NULL;
-    FILE *f = open_memstream(&text, n);
-    if (f == NULL)
-        abort();
-    env_copy(f, set != NULL && *set != '\0' ? set : path);
-    fprintf(f, "ca_certificate = %s\n", e->bundle);
-    fclose(f);
+    char *path = set != NULL && *set != '\0' ? xstrdup(set)
+                                             : xasprintf("%s/.wgetrc", home == NULL ? "" : home);
+    *mode = env_mode_of(path);
+    size_t before;
+    char *own = file_read(path, ENV_FILE_MAX, &before);
+    char *text = xasprintf("%s\nca_certificate = %s\n", own == NULL ? "" : own, e->bundle);
+    *n = strlen(text);
+    free(own);
     free(path);
     return text;
+}
+
+/* Nobody else can put anything into it. False with a line on stderr. */
+static bool env_make_dir(struct run_env *e)
+{
+    const char *tmp = getenv("TMPDIR");
+    e->dir = xasprintf("%s/tlsfan-XXXXXX", tmp != NULL && *tmp == '/' ? tmp : "/tmp");
+    if (mkdtemp(e->dir) != NULL && chmod(e->dir, 0755) == 0)
+        return true;
+    fprintf(stderr,
+            "tlsfan: --intercept: no directory for certificates: %s: %s (TMPDIR says where)\n",
+            e->dir, strerror(errno));
+    return false;
 }
 
 static bool env_make_files(struct run_env *e, const struct tls_ca *ca)
 {
     size_t n, jks_len, rc_len;
-    const char *tmp = getenv("TMPDIR");
-    e->dir = xasprintf("%s/tlsfan-XXXXXX", tmp != NULL && *tmp == '/' ? tmp : "/tmp");
-    if (mkdtemp(e->dir) == NULL || chmod(e->dir, 0755) != 0) {
-        fprintf(stderr, "tlsfan: %s: %s\n", e->dir, strerror(errno));
+    mode_t rc_mode;
+    if (!env_make_dir(e))
         return false;
-    }
     e->bundle = xasprintf("%s/ca.pem", e->dir);
     e->jks = xasprintf("%s/ca.jks", e->dir);
     e->wgetrc = xasprintf("%s/wgetrc", e->dir);
     char *pem = env_certificates(ca, &n);
     char *jks = tls_bundle_jks(pem, n, java_password, &jks_len);
-    char *rc = env_wgetrc(e, &rc_len);
-    bool ok = env_write(e->bundle, pem, n) && env_write(e->jks, jks, jks_len) &&
-              env_write(e->wgetrc, rc, rc_len);
+    char *rc = env_wgetrc(e, &rc_len, &rc_mode);
+    bool ok = env_write(e->bundle, pem, n, 0644) && env_write(e->jks, jks, jks_len, 0644) &&
+              env_write(e->wgetrc, rc, rc_len, rc_mode);
     free(pem);
     free(jks);
+    explicit_bzero(rc, rc_len);
     free(rc);
     return ok;
 }

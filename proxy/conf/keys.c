@@ -67,6 +67,8 @@ static const struct key global_keys[] = {
      .help = "\"HOST:PORT:ADDR:PORT\"; an empty HOST or PORT matches any"},
     {"via", BOOL, IN_CONF(via), .def = "on",
      .help = "add Via; some origins stop compressing when they see it"},
+    {"readahead_memory", SIZE(MIB, 1024 * GIB), IN_CONF(readahead_memory), .def = "64m",
+     .help = "what is fetched ahead and was not asked for yet, in all"},
 
     {"client.allow", .type = KEY_NETS, IN_CONF(client.allow), .def = "loopback",
      .help = "networks that may connect; also loopback, private, linklocal, any"},
@@ -176,8 +178,6 @@ static const struct key global_keys[] = {
     {"batch.max_item_response", SIZE(KIB, GIB), IN_CONF(batch.max_item_response), .def = "16m",
      .help = "one body in an NDJSON answer; multipart streams"},
 
-    {"readahead_memory", SIZE(MIB, 1024 * GIB), IN_CONF(readahead_memory), .def = "64m",
-     .help = "what is fetched ahead and was not asked for yet, in all"},
     {"intercept.ca_cert", TEXT, IN_CONF(intercept.ca_cert), .def = "",
      .help = "the CA that signs what intercepted clients see; tlsfan --make-ca makes one"},
     {"intercept.ca_key", TEXT, IN_CONF(intercept.ca_key), .def = "",

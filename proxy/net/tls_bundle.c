@@ -4,10 +4,12 @@
 #include "net/tls_bundle.h"
 
 #include <event2/buffer.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,6 +32,34 @@ const char *tls_bundle_system(void)
         if (access(places[i], R_OK) == 0)
             return places[i];
     return NULL;
+}
+
+/* True when BLOCK, what stands behind BEGIN, is a certificate. */
+static bool bundle_is_cert(const char *block)
+{
+    return strcmp(block, PEM_STRING_X509) == 0 || strcmp(block, PEM_STRING_X509_OLD) == 0 ||
+           strcmp(block, PEM_STRING_X509_TRUSTED) == 0;
+}
+
+/* The next block: CERT is NULL where it is another thing, or broken. False at the end. No password
+ * is asked for. */
+static bool bundle_next(BIO *bio, X509 **cert)
+{
+    char *name = NULL, *header = NULL;
+    unsigned char *der = NULL;
+    long n = 0;
+    *cert = NULL;
+    ERR_clear_error();
+    bool found = PEM_read_bio(bio, &name, &header, &der, &n) == 1;
+    bool is_end = !found && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+    const unsigned char *p = der;
+    if (found && *header == '\0' && bundle_is_cert(name))
+        *cert = d2i_X509(NULL, &p, n);
+    OPENSSL_free(name);
+    OPENSSL_free(header);
+    OPENSSL_clear_free(der, (size_t)n);
+    ERR_clear_error();
+    return !is_end;
 }
 
 static void jks_number(struct evbuffer *b, uint64_t n, unsigned bytes)
@@ -92,10 +122,11 @@ char *tls_bundle_jks(const char *pem, size_t len, const char *password, size_t *
     X509 *cert;
     if (certs == NULL || all == NULL || bio == NULL)
         abort();
-    while ((cert = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
-        jks_cert(certs, cert, ++n);
-        X509_free(cert);
-    }
+    while (bundle_next(bio, &cert))
+        if (cert != NULL) {
+            jks_cert(certs, cert, ++n);
+            X509_free(cert);
+        }
     jks_number(all, JKS_MAGIC, 4);
     jks_number(all, JKS_VERSION, 4);
     jks_number(all, n, 4);
@@ -108,4 +139,18 @@ char *tls_bundle_jks(const char *pem, size_t len, const char *password, size_t *
     evbuffer_free(certs);
     BIO_free(bio);
     return out;
+}
+
+void tls_bundle_copy(FILE *to, const char *pem, size_t len)
+{
+    BIO *bio = BIO_new_mem_buf(pem, (int)len);
+    X509 *cert;
+    if (bio == NULL)
+        abort();
+    while (bundle_next(bio, &cert))
+        if (cert != NULL) {
+            PEM_write_X509(to, cert);
+            X509_free(cert);
+        }
+    BIO_free(bio);
 }

@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/bn.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
@@ -16,14 +17,16 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
-#include "base/addr.h"
+#include "base/file.h"
 
 enum {
     CA_RSA_BITS = 2048,
     CA_SERIAL_BITS = 159, /* positive, and 20 bytes (RFC 5280, section 4.1.2.2) */
     CA_BACK_DATED = 3600, /* seconds */
-    CA_CN_MAX = 64        /* ub-common-name */
+    CA_CN_MAX = 64,       /* ub-common-name */
+    CA_FILE_MAX = 1 << 20
 };
 
 struct tls_ca {
@@ -84,10 +87,31 @@ static GENERAL_NAME *ca_general_name(int type, const void *p, size_t n)
 /* What KEY signs over; NULL for those that hash by themselves, such as Ed25519. */
 static const EVP_MD *ca_digest(EVP_PKEY *key)
 {
-    char name[32];
-    bool needs = EVP_PKEY_get_default_digest_name(key, name, sizeof(name)) <= 0 ||
-                 strcmp(name, "UNDEF") != 0;
-    return needs ? EVP_sha256() : NULL;
+    enum { MANDATORY = 2 };
+    char name[32] = "";
+    int found = EVP_PKEY_get_default_digest_name(key, name, sizeof(name));
+    if (found > 0 && strcmp(name, "UNDEF") == 0)
+        return NULL;
+    return found == MANDATORY ? EVP_get_digestbyname(name) : EVP_sha256();
+}
+
+/* There are keys that cannot: of X25519, or of RSA with too few bits. */
+static bool ca_can_sign(EVP_PKEY *key)
+{
+    static const unsigned char text[] = "tlsfan";
+    unsigned char *signature = NULL;
+    size_t n = 0;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    must(ctx != NULL);
+    bool ok = EVP_DigestSignInit(ctx, NULL, ca_digest(key), NULL, key) == 1 &&
+              EVP_DigestSign(ctx, NULL, &n, text, sizeof(text)) == 1;
+    if (ok) {
+        signature = xmalloc(n);
+        ok = EVP_DigestSign(ctx, signature, &n, text, sizeof(text)) == 1;
+    }
+    free(signature);
+    EVP_MD_CTX_free(ctx);
+    return ok;
 }
 
 EVP_PKEY *tls_ca_new_key(bool is_rsa)
@@ -238,6 +262,15 @@ static const char *ca_reason(void)
     return text == NULL ? "unknown reason" : text;
 }
 
+/* Why no key was read. */
+static const char *ca_key_reason(void)
+{
+    int reason = ERR_GET_REASON(ERR_peek_last_error());
+    if (reason == PEM_R_BAD_PASSWORD_READ || reason == PEM_R_PROBLEMS_GETTING_PASSWORD)
+        return "it is encrypted: openssl pkey -in FILE writes it without a password";
+    return "no private key in it";
+}
+
 /* A key that wants a password is a fault, not a question on the terminal. */
 static int ca_no_password(char *buf, int size, int rwflag, void *arg)
 {
@@ -257,10 +290,13 @@ static bool ca_fault(char **why, const char *path, const char *reason)
 
 static bool ca_read_certs(struct tls_ca *ca, const char *path, char **why)
 {
-    errno = 0;
-    BIO *bio = BIO_new_file(path, "r");
-    if (bio == NULL)
-        return ca_fault(why, path, errno == 0 ? ca_reason() : strerror(errno));
+    size_t n;
+    char *text = file_read(path, CA_FILE_MAX, &n);
+    if (text == NULL)
+        return ca_fault(why, path, strerror(errno));
+    BIO *bio = BIO_new_mem_buf(text, (int)n);
+    must(bio != NULL);
+    ERR_clear_error();
     ca->cert = PEM_read_bio_X509(bio, NULL, ca_no_password, NULL);
     ca->above = sk_X509_new_null();
     X509 *next = ca->cert;
@@ -271,36 +307,67 @@ static bool ca_read_certs(struct tls_ca *ca, const char *path, char **why)
             must(sk_X509_push(ca->above, next) > 0);
     }
     BIO_free(bio);
-    if (ca->cert == NULL)
-        return ca_fault(why, path, "no certificate in it");
+    free(text);
     if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
         return ca_fault(why, path, ca_reason());
+    if (ca->cert == NULL)
+        return ca_fault(why, path, "no certificate in it");
     ERR_clear_error();
     if (X509_check_ca(ca->cert) <= 0)
         return ca_fault(why, path, "its first certificate is not that of a CA");
     return true;
 }
 
-/* Those who can read the key can be any server to every client that trusts the CA. A group may:
- * that is how a container is given a secret. */
-static bool ca_read_key(struct tls_ca *ca, const char *path, char **why)
+/* Why the file FD is none for the key of a CA, or NULL. Those who can read it can be any server to
+ * every client that trusts the CA. A group may: that is how a container is given a secret. */
+static const char *ca_judge_key(int fd, size_t *size)
 {
     struct stat st;
-    errno = 0;
-    BIO *bio = BIO_new_file(path, "r");
-    if (bio == NULL || stat(path, &st) != 0) {
-        BIO_free(bio);
-        return ca_fault(why, path, errno == 0 ? ca_reason() : strerror(errno));
-    }
-    if ((st.st_mode & (S_IRWXO | S_IWGRP)) == 0)
-        ca->key = PEM_read_bio_PrivateKey(bio, NULL, ca_no_password, NULL);
-    BIO_free(bio);
+    if (fd < 0 || fstat(fd, &st) != 0)
+        return strerror(errno);
+    if (!S_ISREG(st.st_mode))
+        return "is no regular file";
     if ((st.st_mode & (S_IRWXO | S_IWGRP)) != 0)
-        return ca_fault(why, path, "others can read or write this key of a CA: chmod 600 it");
+        return "others can read or write this key of a CA: chmod 600 it";
+    if (st.st_size >= CA_FILE_MAX)
+        return strerror(EFBIG);
+    *size = (size_t)st.st_size;
+    return NULL;
+}
+
+/* The key in the file FD of SIZE bytes, of which no copy is left. NULL with OpenSSL's reason. */
+static EVP_PKEY *ca_parse_key(int fd, size_t size)
+{
+    char *text = xmalloc(size + 1);
+    ssize_t n = read(fd, text, size);
+    BIO *bio = BIO_new_mem_buf(text, n > 0 ? (int)n : 0);
+    must(bio != NULL);
+    ERR_clear_error();
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, ca_no_password, NULL);
+    BIO_free(bio);
+    explicit_bzero(text, size);
+    free(text);
+    return key;
+}
+
+/* What is judged is what is read: the file may be replaced meanwhile. */
+static bool ca_read_key(struct tls_ca *ca, const char *path, char **why)
+{
+    size_t size = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const char *fault = ca_judge_key(fd, &size);
+    if (fault == NULL)
+        ca->key = ca_parse_key(fd, size);
+    if (fd >= 0)
+        close(fd);
+    if (fault != NULL)
+        return ca_fault(why, path, fault);
     if (ca->key == NULL)
-        return ca_fault(why, path, ca_reason());
+        return ca_fault(why, path, ca_key_reason());
     if (X509_check_private_key(ca->cert, ca->key) != 1)
         return ca_fault(why, path, "it is not the key of the CA's certificate");
+    if (!ca_can_sign(ca->key))
+        return ca_fault(why, path, "a key of this kind or size cannot sign certificates");
     return true;
 }
 
@@ -352,12 +419,19 @@ char *tls_ca_key_pem(const struct tls_ca *ca)
 
 /* ---- leaves */
 
+static bool ca_has(const struct tls_ca *ca, int extension)
+{
+    return X509_get_ext_by_NID(ca->cert, extension, -1) >= 0;
+}
+
 /* Old clients look at the common name alone, which has a bound; and where CA is limited to some
- * names OpenSSL takes an address there for a host that it may not sign. */
+ * names OpenSSL takes an address there for a host that it may not sign. What a client has written
+ * for a name may be anything. */
 static bool ca_fits_cn(const struct tls_ca *ca, const char *name, bool is_address)
 {
-    return strlen(name) <= CA_CN_MAX &&
-           !(is_address && X509_get_ext_by_NID(ca->cert, NID_name_constraints, -1) >= 0);
+    if (is_address)
+        return !ca_has(ca, NID_name_constraints);
+    return strlen(name) <= CA_CN_MAX && ca_is_host(name);
 }
 
 static void ca_add_names(const struct tls_ca *ca, X509 *leaf, const char *name)
@@ -390,7 +464,8 @@ X509 *tls_ca_sign(const struct tls_ca *ca, EVP_PKEY *key, const char *name, int6
            is_rsa ? "critical,digitalSignature,keyEncipherment" : "critical,digitalSignature");
     ca_add(leaf, ca->cert, NID_ext_key_usage, "serverAuth");
     ca_add(leaf, ca->cert, NID_subject_key_identifier, "hash");
-    ca_add(leaf, ca->cert, NID_authority_key_identifier, "keyid");
+    if (ca_has(ca, NID_subject_key_identifier)) /* old CAs have none to point to */
+        ca_add(leaf, ca->cert, NID_authority_key_identifier, "keyid");
     ca_add_names(ca, leaf, name);
     must(X509_sign(leaf, ca->key, ca_digest(ca->key)) > 0);
     return leaf;

@@ -131,29 +131,72 @@ SSL_CTX *tls_mint_ssl(const struct tls_mint *mint)
     return mint->ssl;
 }
 
-bool tls_mint_make(struct conf *c, struct conf_faults *faults)
+/* Why OpenSSL would not show what CA signs, heap; or NULL. */
+static char *mint_try(struct tls_mint *mint, const char *path)
+{
+    EVP_PKEY *key = tls_ca_new_key(false);
+    X509 *leaf = tls_ca_sign(mint->ca, key, "localhost", tls_ca_not_after(mint->ca));
+    SSL *ssl = SSL_new(mint->ssl);
+    if (ssl == NULL)
+        abort();
+    bool ok = tls_ca_use(mint->ca, ssl, leaf, key);
+    SSL_free(ssl);
+    X509_free(leaf);
+    EVP_PKEY_free(key);
+    return ok ? NULL
+              : xasprintf("%s: a certificate in it is too weak for intercept.min_version of 1.2 or "
+                          "more",
+                          path);
+}
+
+/* So that a change of it is seen, and one that changes nothing is not. */
+static void mint_watch(struct conf *c, const char *path)
+{
+    size_t n;
+    char *text = conf_files_read(&c->files, path, &n);
+    if (text != NULL)
+        explicit_bzero(text, n);
+    free(text);
+}
+
+/* From files. NULL with faults. */
+static struct tls_mint *mint_load(struct conf *c, struct conf_faults *faults)
 {
     const struct intercept_conf *i = &c->intercept;
+    struct tls_mint *mint = NULL;
     char *why = NULL;
-    bool key_fault;
-    struct tls_ca *ca = i->run_ca;
+    bool key_fault = false;
+    mint_watch(c, i->ca_cert);
+    mint_watch(c, i->ca_key);
+    struct tls_ca *ca = tls_ca_load(i->ca_cert, i->ca_key, &why, &key_fault);
     if (ca != NULL) {
-        ca = tls_ca_ref(ca);
-    } else if (i->ca_cert[0] == '\0' || i->ca_key[0] == '\0') {
+        mint = tls_mint_new(ca, i->min_version);
+        why = mint_try(mint, i->ca_cert);
+    }
+    if (why == NULL) {
+        if (tls_ca_not_after(ca) <= time(NULL))
+            log_limited(LOG_LEVEL_WARNING,
+                        "%s: this CA has expired: no intercepted client takes what it signs",
+                        i->ca_cert);
+        return mint;
+    }
+    const char *key = key_fault ? "intercept.ca_key" : "intercept.ca_cert";
+    conf_key_fault(faults, rule_where(c, &c->rules[0], key), key, why);
+    free(why);
+    tls_mint_unref(mint);
+    return NULL;
+}
+
+bool tls_mint_make(struct conf *c, struct conf_faults *faults)
+{
+    struct intercept_conf *i = &c->intercept;
+    if (i->run_ca != NULL)
+        i->mint = tls_mint_new(tls_ca_ref(i->run_ca), i->min_version);
+    else if (i->ca_cert[0] == '\0' || i->ca_key[0] == '\0')
         return true;
-    } else {
-        conf_files_note(&c->files, i->ca_cert);
-        conf_files_note(&c->files, i->ca_key);
-        ca = tls_ca_load(i->ca_cert, i->ca_key, &why, &key_fault);
-    }
-    if (ca == NULL) {
-        const char *key = key_fault ? "intercept.ca_key" : "intercept.ca_cert";
-        conf_key_fault(faults, rule_where(c, &c->rules[0], key), key, why);
-        free(why);
-        return false;
-    }
-    c->intercept.mint = tls_mint_new(ca, i->min_version);
-    return true;
+    else
+        i->mint = mint_load(c, faults);
+    return i->mint != NULL;
 }
 
 /* ---- what a client can verify */

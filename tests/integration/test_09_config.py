@@ -77,9 +77,12 @@ BAD = [  # text, line of the fault
        ('forward "127.0.0.1:1" {\n to = "https://u:p@x/"\n}\n', 2),
        ('forward "127.0.0.1:1" {\n to = "https://x"\n host = both\n}\n', 3),
     ("destination {\n ports = {0}\n}\n", 2), ("destination {\n deny = {\"x\"}\n}\n", 2),
-       ("client { max_pipeline = 0 }\n", 1), ('readahead_memory = 64m\n', 1),
+       ("client { max_pipeline = 0 }\n", 1), ('readahead_memory = 64\n', 1),
        ('upstream { proxy = "http://x" }\n', 1),
-    ('rule "a" { readahead = 3 }\n', 1), ("= 1\n", 1), ("via on\n", 1), ('client { auth_file = "/nonexistent" }\n', 1),
+    ('rule "a" { readahead = 1001 }\n', 1), ('via = on\nrule "a" { intercept = on }\n', 2),
+       ('intercept { ca_cert = "/etc/passwd" }\n', 1), ('intercept {\n ca_key = "/etc/passwd"\n}\n', 2),
+       ('intercept { min_version = "0.9" }\n', 1),
+    ("= 1\n", 1), ("via on\n", 1), ('client { auth_file = "/nonexistent" }\n', 1),
 ]
 
 

@@ -54,9 +54,18 @@ def test_bash_knows_the_function(root):
 
 
 def test_bash_offers_every_flag(complete, flags):
-    assert complete("-") == flags
-    assert complete("") == flags | {"run"}
+    of_run = {"--intercept", "--read-ahead"}
+    assert complete("-") == flags - of_run
+    assert complete("") == flags - of_run | {"run"}
     assert complete("run", "-") == flags | {"--"}
+    assert complete("run", "--intercept", "--r") == {"--read-ahead"}
+    assert complete("run", "--intercept", "=", "") == set()
+
+
+def test_bash_offers_directories(complete, tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "only.pem").touch()
+    assert complete("--make-ca", str(tmp_path / "on")) == {str(tmp_path / "one")}
 
 
 @pytest.mark.parametrize("before", [("-o",), ("--option",), ("--option", "=")])

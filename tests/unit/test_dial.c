@@ -242,6 +242,7 @@ static void test_tls_cut(void **state)
     t->ciphers = t->ciphersuites = fixture_empty;
     t->min_version = 0x0303;
     t->verify = true;
+    fix.conf.intercept.ca_cert = fix.conf.intercept.ca_key = "";
     assert_true(tls_ctx_make_all(&fix.conf, &faults));
     struct up_where where = fixture_where(&fix, "127.0.0.1", port);
     where.tls = true;

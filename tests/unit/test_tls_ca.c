@@ -250,6 +250,217 @@ static void test_leaf_as_ca(void **state)
     tls_ca_unref(ca);
 }
 
+/* ---- CAs of others */
+
+static void add_ext(X509 *cert, X509 *issuer, int nid, const char *value)
+{
+    X509V3_CTX ctx;
+    X509V3_set_ctx_nodb(&ctx);
+    X509V3_set_ctx(&ctx, issuer, cert, NULL, NULL, 0);
+    X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
+    assert_int_equal(X509_add_ext(cert, e, -1), 1);
+    X509_EXTENSION_free(e);
+}
+
+/* A CA's certificate of KEY that ended DAYS from now; by ISSUER with BY, or by itself. HAS_ID: it
+ * says which key it is. */
+static X509 *authority(EVP_PKEY *key, X509 *issuer, EVP_PKEY *by, int days, bool has_id)
+{
+    static unsigned made;
+    char cn[16];
+    snprintf(cn, sizeof(cn), "ca %u", ++made);
+    X509 *cert = X509_new();
+    X509_set_version(cert, X509_VERSION_3);
+    ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_ASC,
+                               (const unsigned char *)cn, -1, -1, 0);
+    X509_set_issuer_name(cert, X509_get_subject_name(issuer == NULL ? cert : issuer));
+    X509_gmtime_adj(X509_getm_notBefore(cert), -100L * 86400);
+    X509_gmtime_adj(X509_getm_notAfter(cert), (long)days * 86400);
+    X509_set_pubkey(cert, key);
+    add_ext(cert, issuer == NULL ? cert : issuer, NID_basic_constraints, "critical,CA:TRUE");
+    add_ext(cert, issuer == NULL ? cert : issuer, NID_key_usage, "critical,keyCertSign");
+    if (has_id)
+        add_ext(cert, issuer == NULL ? cert : issuer, NID_subject_key_identifier, "hash");
+    int kind = EVP_PKEY_get_base_id(by);
+    assert_true(X509_sign(cert, by, kind == EVP_PKEY_ED25519 ? NULL : EVP_sha256()) > 0);
+    return cert;
+}
+
+static void write_certs(X509 *const *certs, unsigned n)
+{
+    FILE *f = fopen(cert_path, "w");
+    assert_non_null(f);
+    for (unsigned i = 0; i < n; i++)
+        assert_int_equal(PEM_write_X509(f, certs[i]), 1);
+    fclose(f);
+}
+
+enum format { PKCS8, OF_ITS_KIND, ENCRYPTED };
+
+static void write_key(EVP_PKEY *key, enum format format)
+{
+    char password[] = "secret";
+    unlink(key_path);
+    FILE *f = fopen(key_path, "w");
+    assert_true(f != NULL && fchmod(fileno(f), 0600) == 0);
+    if (format == ENCRYPTED)
+        assert_int_equal(
+            PEM_write_PKCS8PrivateKey(f, key, EVP_aes_128_cbc(), password, 6, NULL, NULL), 1);
+    else if (format == PKCS8)
+        assert_int_equal(PEM_write_PKCS8PrivateKey(f, key, NULL, NULL, 0, NULL, NULL), 1);
+    else
+        assert_int_equal(PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL), 1);
+    fclose(f);
+}
+
+/* Takes over KEY, of a root; what is said of it, NULL when it signs. */
+static const char *try_key(EVP_PKEY *key, enum format format)
+{
+    bool key_fault;
+    X509 *cert = authority(key, NULL, key, 10, true);
+    write_certs(&cert, 1);
+    write_key(key, format);
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    return load(&key_fault);
+}
+
+static EVP_PKEY *pss_key(void)
+{
+    EVP_PKEY *key = NULL;
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_id(EVP_PKEY_RSA_PSS, NULL);
+    assert_int_equal(EVP_PKEY_keygen_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_keygen(ctx, &key), 1);
+    EVP_PKEY_CTX_free(ctx);
+    return key;
+}
+
+static void test_kinds_of_keys(void **state)
+{
+    (void)state;
+    assert_null(try_key(EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"), PKCS8));
+    assert_null(try_key(EVP_EC_gen("P-384"), PKCS8));
+    assert_null(try_key(EVP_EC_gen("P-256"), OF_ITS_KIND));
+    assert_null(try_key(EVP_RSA_gen(3072), OF_ITS_KIND));
+    assert_null(try_key(pss_key(), PKCS8));
+    assert_non_null(strstr(try_key(EVP_EC_gen("P-256"), ENCRYPTED), "openssl pkey"));
+}
+
+/* It would be found out with the first client otherwise, and end the process. */
+static void test_key_that_cannot_sign(void **state)
+{
+    EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "X25519");
+    EVP_PKEY *by = tls_ca_new_key(false);
+    X509 *root = authority(by, NULL, by, 10, true);
+    X509 *cert = authority(key, root, by, 10, true);
+    bool key_fault;
+    (void)state;
+    write_certs(&cert, 1);
+    write_key(key, PKCS8);
+    assert_non_null(strstr(load(&key_fault), "cannot sign"));
+    assert_true(key_fault);
+    X509_free(cert);
+    X509_free(root);
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(by);
+}
+
+/* Old CAs do not say which key they are; one that has ended is no fault of the files. */
+static void test_old_authorities(void **state)
+{
+    EVP_PKEY *key = tls_ca_new_key(false);
+    bool key_fault;
+    char *why = NULL;
+    (void)state;
+    X509 *cert = authority(key, NULL, key, -1, false);
+    write_certs(&cert, 1);
+    write_key(key, PKCS8);
+    struct tls_ca *ca = tls_ca_load(cert_path, key_path, &why, &key_fault);
+    assert_non_null(ca);
+    assert_true(tls_ca_not_after(ca) < time(NULL));
+    X509 *leaf = tls_ca_sign(ca, key, "example.com", tls_ca_not_after(ca));
+    assert_int_equal(X509_verify(leaf, key), 1);
+    assert_true(X509_cmp_current_time(X509_get0_notAfter(leaf)) < 0);
+    X509_free(leaf);
+    tls_ca_unref(ca);
+    X509_free(cert);
+    EVP_PKEY_free(key);
+}
+
+/* What leads to the root is shown, the root is not. */
+static void test_chain(void **state)
+{
+    EVP_PKEY *key = tls_ca_new_key(false);
+    X509 *root = authority(key, NULL, key, 10, true);
+    X509 *middle = authority(key, root, key, 10, true);
+    X509 *last = authority(key, middle, key, 10, true);
+    X509 *const certs[] = {last, middle, root};
+    bool key_fault;
+    char *why = NULL;
+    STACK_OF(X509) * chain;
+    (void)state;
+    write_certs(certs, 3);
+    write_key(key, PKCS8);
+    struct tls_ca *ca = tls_ca_load(cert_path, key_path, &why, &key_fault);
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    SSL *ssl = SSL_new(ctx);
+    X509 *leaf = tls_ca_sign(ca, key, "example.com", time(NULL) + 3600);
+    assert_true(tls_ca_use(ca, ssl, leaf, key));
+    assert_int_equal(SSL_get0_chain_certs(ssl, &chain), 1);
+    assert_int_equal(sk_X509_num(chain), 2);
+    assert_int_equal(X509_cmp(sk_X509_value(chain, 0), last), 0);
+    assert_int_equal(X509_cmp(sk_X509_value(chain, 1), middle), 0);
+    X509_free(leaf);
+    SSL_free(ssl);
+    SSL_CTX_free(ctx);
+    tls_ca_unref(ca);
+    for (unsigned i = 0; i < 3; i++)
+        X509_free(certs[i]);
+    EVP_PKEY_free(key);
+}
+
+/* A file that is broken behind its first certificate is not half of a chain. */
+static void test_broken_files(void **state)
+{
+    struct tls_ca *ca = make(NULL, 0);
+    bool key_fault;
+    (void)state;
+    write_ca(ca, ca, 0600);
+    FILE *f = fopen(cert_path, "a");
+    assert_non_null(f);
+    fputs("-----BEGIN CERTIFICATE-----\nbm8=\n-----END CERTIFICATE-----\n", f);
+    fclose(f);
+    assert_non_null(load(&key_fault));
+    assert_false(key_fault);
+    write_ca(ca, ca, 0600);
+    write_file(key_path, "nothing", 0600);
+    assert_non_null(strstr(load(&key_fault), "no private key"));
+    unlink(key_path);
+    assert_int_equal(mkfifo(key_path, 0600), 0);
+    assert_non_null(strstr(load(&key_fault), "no regular file"));
+    unlink(key_path);
+    tls_ca_unref(ca);
+}
+
+/* A client may write anything into its hello. */
+static void test_leaves_for_what_is_no_name(void **state)
+{
+    static const char *const names[] = {"", "\xff\xfe", "a b", "*.example.com", "fe80::1%eth0",
+                                        "."};
+    struct tls_ca *ca = make(NULL, 0);
+    EVP_PKEY *key = tls_ca_new_key(false);
+    (void)state;
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        X509 *leaf = tls_ca_sign(ca, key, names[i], time(NULL) + 3600);
+        assert_non_null(leaf);
+        assert_int_equal(X509_NAME_entry_count(X509_get_subject_name(leaf)), 0);
+        X509_free(leaf);
+    }
+    EVP_PKEY_free(key);
+    tls_ca_unref(ca);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -260,6 +471,12 @@ int main(void)
         cmocka_unit_test(test_bad_names),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_leaf_as_ca),
+        cmocka_unit_test(test_kinds_of_keys),
+        cmocka_unit_test(test_key_that_cannot_sign),
+        cmocka_unit_test(test_old_authorities),
+        cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_broken_files),
+        cmocka_unit_test(test_leaves_for_what_is_no_name),
     };
     return cmocka_run_group_tests(tests, set_up_all, tear_down_all);
 }

@@ -65,6 +65,7 @@ static char *make(struct conf *c, struct rule *rules, unsigned n)
 {
     struct conf_faults faults = {0};
     memset(c, 0, sizeof(*c));
+    c->intercept.ca_cert = c->intercept.ca_key = "";
     c->rules = rules;
     c->n_rules = n;
     bool ok = tls_ctx_make_all(c, &faults);
