@@ -52,7 +52,7 @@ class _Process:
 
 class Httpbin(_Process):
     def __init__(self, directory, leaf, protocol="h1", threads=32):
-        os.makedirs(str(directory))
+        os.makedirs(str(directory), exist_ok=True)
         self.port, self.front = free_port(), None
         tls = ["--certfile", leaf.cert, "--keyfile", leaf.key] if protocol == "h1" else []
         super().__init__([sys.executable, "-m", "gunicorn", *tls,
@@ -70,7 +70,7 @@ class Httpbin(_Process):
 
 class NodeOrigin(_Process):
     def __init__(self, directory, leaf, protocol="h1"):
-        os.makedirs(str(directory))
+        os.makedirs(str(directory), exist_ok=True)
         self.port = free_port()
         script = os.path.join(str(directory), "origin.js")
         with open(script, "w") as f:
