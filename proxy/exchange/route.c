@@ -416,11 +416,14 @@ static void route_head(struct exchange *x)
 }
 
 const struct source_rules source_rules[SOURCE_KINDS] = {
-    [SOURCE_PROXY] = {route_absolute, .is_proxy = true, .asks_credentials = true},
-    [SOURCE_FORWARD] = {route_forward, .is_exempt = true},
-    [SOURCE_INSIDE] = {route_inside}, /* credentials came with its CONNECT */
-    [SOURCE_INTERCEPTED] = {route_intercepted, .is_https = true},            /* the same */
-    [SOURCE_BATCH] = {route_absolute, .is_proxy = true, .is_patient = true}, /* with the call */
+    [SOURCE_PROXY] = {.destination = route_absolute, .is_proxy = true, .asks_credentials = true},
+    [SOURCE_FORWARD] = {.destination = route_forward, .is_exempt = true},
+    [SOURCE_INSIDE] = {.destination = route_inside}, /* credentials came with its CONNECT */
+    /* the same; its client speaks of https:// */
+    [SOURCE_INTERCEPTED] = {.destination = route_intercepted, .is_https = true},
+    [SOURCE_BATCH] = {.destination = route_absolute,
+                      .is_proxy = true,
+                      .is_patient = true}, /* with the call */
 };
 
 /* Form and destination, for all but CONNECT on a proxy listener. */

@@ -319,7 +319,9 @@ def test_a_storm_on_a_socket_that_workers_share(make_proxy, many, tmp_path):
     assert b" 200 " in well(p.service_port)
     p.signal(signal.SIGHUP)
     p.wait_log("configuration reloaded")
-    assert any(b"RLIMIT_NOFILE" in received(s) for s in storm if not s.setblocking(False) and readable(s))
+    for s in storm:
+        s.setblocking(False)
+    wait_until(lambda: any(b"RLIMIT_NOFILE" in received(s) for s in storm if readable(s)), 20, "a sentence")
     for s in storm:
         s.close()
     assert "no connection is accepted for a moment" not in p.log()
