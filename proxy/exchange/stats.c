@@ -127,6 +127,10 @@ void stats_add(struct stats_sum *sum, const struct stats *s)
     sum->h2 += counter_get(&s->h2);
     sum->tunnels += counter_get(&s->tunnels);
     sum->turned_away += counter_get(&s->turned_away);
+    /* Those that nobody has asked for yet are in neither of the other two. */
+    sum->ahead_issued += counter_get(&s->ahead_issued);
+    sum->ahead_used += counter_get(&s->ahead_used);
+    sum->ahead_wasted += counter_get(&s->ahead_wasted);
     for (unsigned i = 0; i < PHASE_COUNT; i++)
         add_histogram(&sum->phases[i], &s->phases[i]);
 }

@@ -44,6 +44,7 @@ struct stats {
     struct counter h1, h2;      /* requests that got a connection, by what it speaks */
     struct counter tunnels;     /* opened */
     struct counter turned_away; /* connections of clients that got no place */
+    struct counter ahead_issued, ahead_used, ahead_wasted; /* requests made ahead */
     struct histogram phases[PHASE_COUNT];
     struct tally tally;
     struct ring *records;   /* struct record of record.h */
@@ -56,6 +57,7 @@ struct stats_sum {
     uint64_t classes[STATS_CLASSES];
     uint64_t faults[FAULT_COUNT];
     uint64_t bytes_in, bytes_out, retries, unverified, plain, h1, h2, tunnels, turned_away;
+    uint64_t ahead_issued, ahead_used, ahead_wasted;
     struct phase_sum {
         uint64_t in[STATS_BOUNDS + 1];
         uint64_t count, sum; /* µs */
