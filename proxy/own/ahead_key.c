@@ -61,8 +61,10 @@ struct str ahead_key(struct exchange *x, const struct fetch_like *like, struct s
     char text[AHEAD_KEY_MAX];
     struct key_pen w = {text, 0, sizeof text};
     const struct fields *fields = like->rq.fields;
+    const char te = like->rq.te_trailers;
     key_who(&w, x);
     key_where(&w, x, like);
+    key_part(&w, str_make(&te, 1));
     for (unsigned i = 0; i < fields->n && w.n <= w.cap; i++) {
         const struct field *f = &fields->v[i];
         if (f->name.p == NULL || f->id == FIELD_VIA || f->id == FIELD_HOST) /* rq.host is sent */
@@ -72,6 +74,15 @@ struct str ahead_key(struct exchange *x, const struct fetch_like *like, struct s
     }
     if (w.n <= w.cap)
         key_part(&w, last);
+    return w.n > w.cap ? str_make(NULL, 0) : arena_dup(&x->arena, str_make(text, w.n));
+}
+
+struct str ahead_key_begin(struct exchange *x, const struct fetch_like *like)
+{
+    char text[AHEAD_KEY_MAX];
+    struct key_pen w = {text, 0, sizeof text};
+    key_who(&w, x);
+    key_where(&w, x, like);
     return w.n > w.cap ? str_make(NULL, 0) : arena_dup(&x->arena, str_make(text, w.n));
 }
 

@@ -20,6 +20,9 @@ struct fetch_like ahead_like(const struct exchange *x);
  * it would be too long. */
 struct str ahead_key(struct exchange *x, const struct fetch_like *like, struct str last);
 
+/* What the keys of all that X's client asks of this origin begin with; len 0 as above. */
+struct str ahead_key_begin(struct exchange *x, const struct fetch_like *like);
+
 /* KEY, whose last part has OLD bytes, with LAST instead, at DST; gives its length, at most that of
  * both. */
 size_t ahead_key_with(char *dst, struct str key, size_t old, struct str last);

@@ -219,12 +219,14 @@ struct ustream *fetch_take(struct fetch *f, struct exchange *x)
 
 /* ---- what its upstream tells */
 
+/* It may be another one for the same request, or for one that is not made ahead. */
 static bool fetch_varies(const struct fields *fields)
 {
     for (unsigned i = 0; i < fields->n; i++) {
         const struct field *field = &fields->v[i];
         if (field->name.p != NULL && str_ieq(field->name, STR("Vary")) &&
-            str_has_token(field->value, STR("*")))
+            (str_has_token(field->value, STR("*")) ||
+             str_has_token(field->value, STR("Sec-Purpose"))))
             return true;
     }
     return false;

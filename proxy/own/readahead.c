@@ -348,9 +348,33 @@ static struct fetch *ahead_find(struct readahead *r, struct str key)
     return NULL;
 }
 
+/* X may change what its client would get: what was fetched for that from this origin is of before
+ * (RFC 9111 §4.4 is the like for caches). */
+static void ahead_invalidate(struct readahead *r, struct exchange *x)
+{
+    struct fetch_like like = ahead_like(x);
+    struct str begin = ahead_key_begin(x, &like);
+    struct fetch *f;
+    struct fetch *tmp;
+    for (struct list *it = r->by_age.next; it != &r->by_age;) {
+        struct walk_group *g = container_of(it, struct walk_group, link);
+        it = it->next;
+        if (begin.len > 0 && str_starts(g->key, begin))
+            ahead_forget(r, g);
+    }
+    HASH_ITER (hh, r->fetches, f, tmp) {
+        if (begin.len == 0 || !str_starts(f->key, begin))
+            continue;
+        ahead_cut(r, f, ahead_walk(r, f->walk));
+        fetch_close(f);
+    }
+}
+
 static struct ustream *ahead_start(struct exchange *x)
 {
     struct readahead *r = x->engine->ahead;
+    if (!x->head.method.is_safe && !r->is_closed)
+        ahead_invalidate(r, x);
     if (x->looks_ahead || r->is_closed || !ahead_may(x))
         return performer_pool.start(x);
     struct fetch_like like = ahead_like(x);
@@ -460,11 +484,6 @@ void readahead_drop(struct readahead *r)
     deadline_clear(&r->look);
 }
 
-static void readahead_free(void *object)
-{
-    xfree(object);
-}
-
 void readahead_close(struct readahead *r)
 {
     if (r == NULL || r->is_closed)
@@ -473,5 +492,5 @@ void readahead_close(struct readahead *r)
     r->is_closed = true;
     loop_unpost(&r->run);
     deadline_close(&r->look);
-    loop_reap(r->engine->loop, &r->reap, readahead_free, r);
+    loop_reap(r->engine->loop, &r->reap, xfree, r);
 }

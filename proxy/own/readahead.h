@@ -6,7 +6,8 @@
  *
  * A walk ends at an answer that is no 2xx or 3xx, at a Set-Cookie, when its connection is asked for
  * something else of the same shape, at Vary: *, and at an answer for which there is no memory left.
- * What was fetched and not asked for within 10 s is dropped. One thread; the connections of one
+ * What was fetched and not asked for within 10 s is dropped, and when its client asks that origin
+ * by a method that may change something. One thread; the connections of one
  * client's address must all come to it (worker.c). */
 #ifndef TLSFAN_OWN_READAHEAD_H
 #define TLSFAN_OWN_READAHEAD_H

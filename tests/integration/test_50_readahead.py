@@ -16,7 +16,7 @@ import time
 import pytest
 
 from test_06_clients import python2
-from testenv import SOON
+from testenv import SANITIZED, SOON
 from testenv.proxy import binary, clean_env
 from testenv.scripted import answering, ok
 from testenv.wait import wait_until
@@ -144,6 +144,7 @@ def test_a_blocking_loop(make_proxy, pages, interpreter, text, more):
     assert used >= 90 and issued - used <= 16 and wasted <= 16
 
 
+@pytest.mark.h1_only("that nothing is asked ahead does not depend on what the origin speaks")
 @pytest.mark.bench
 def test_without_it_nothing_changes(make_proxy, pages):
     origin = pages(delay=DELAY)
@@ -363,11 +364,9 @@ def test_a_cookie_ends_it(make_proxy, pages):
     p = make_proxy(SIXTEEN, service=True)
     with p.client() as c:
         walk(c, origin, range(1, 6))
-        wait_until(lambda: origin.now == 0, what="what was asked ahead")
-        ahead = origin.ahead()
         walk(c, origin, [6, 7])
-        assert origin.ahead() == ahead
-    assert max(int(t.split("=")[1]) for t in ahead) <= 8
+        wait_until(lambda: origin.now == 0, what="what was asked ahead")
+    assert max(int(t.split("=")[1]) for t in origin.ahead()) <= 8
     assert origin.hits["/page?n=5"] == 1 and metrics(p)[1] == 2
 
 
@@ -395,7 +394,27 @@ def test_the_end_is_asked_again(make_proxy, pages):
     assert all(origin.hits["/page?n=%d" % n] == 1 for n in range(1, 11))
 
 
-@pytest.mark.parametrize("field, status", [("Vary: *", "200 OK"), ("A: b", "500 No"), ("A: b", "206 Partial Content")])
+def test_an_unsafe_request_ends_it(make_proxy, pages):
+    """What was fetched before it may not be what the client would get behind it."""
+    state = []
+
+    def answer(request, hit):
+        if request.method == "POST":
+            state.append(1)
+        return ok("after" if state else "before")
+    origin = pages(answer=answer)
+    p = make_proxy(SIXTEEN, service=True)
+    with p.client() as c, p.client() as other:
+        for n in range(1, 4):
+            assert c.get(origin.url("/page?n=%d" % n)).text == "before"
+        settled(origin, 2)
+        other.exchange("POST", origin.url("/page"), body=b"x")
+        assert c.get(origin.url("/page?n=4")).text == "after"
+    assert metrics(p) == [2, 0, 2]
+
+
+@pytest.mark.parametrize("field, status", [("Vary: *", "200 OK"), ("Vary: Accept, sec-purpose", "200 OK"),
+                                           ("A: b", "500 No"), ("A: b", "206 Partial Content")])
 def test_answers_that_are_not_handed_out(make_proxy, pages, field, status):
     origin = pages(answer=lambda request, hit: ok("bad", field, status=status) if request.get("Sec-Purpose") else None)
     p = make_proxy(SIXTEEN, service=True)
@@ -459,20 +478,6 @@ def test_a_miss_ends_it(make_proxy, pages):
     issued, used, wasted = metrics(p)
     assert issued == before and used == 1 and wasted == issued - 1
     assert origin.hits["/page?n=5"] == 2
-
-
-def test_ten_seconds(make_proxy, pages):
-    """What nobody has asked for by then is dropped."""
-    origin = pages()
-    p = make_proxy(SIXTEEN, service=True)
-    with p.client(timeout=30) as c:
-        walk(c, origin, range(1, 4))
-        settled(origin, 2)
-        begun = time.monotonic()
-        wait_until(lambda: metrics(p) == [2, 0, 2], 15, "what was fetched to be dropped")
-        assert time.monotonic() - begun > 8
-        walk(c, origin, [4])
-    assert origin.hits["/page?n=4"] == 2
 
 
 def test_memory(make_proxy, pages):
@@ -625,7 +630,7 @@ def test_thousands_of_walks(make_proxy, pages):
             for n in range(1, 4):
                 c.request("GET", origin.url("/%s?n=%d" % ("abcdefghij"[k % 10] * (k // 10 + 1), n)))
                 assert c.response().text.endswith("n=%d" % n)
-    assert p.rss() < 200 * 1024
+    assert SANITIZED or p.rss() < 200 * 1024
 
 
 def test_numbers_at_the_edge(make_proxy, pages):
