@@ -110,12 +110,15 @@ for n in range(1, int(sys.argv[2]) + 1):
 """
 
 
+def timed(text):
+    """TEXT, that also says how long its loop took, without the start of its interpreter."""
+    text = text.replace("for n in", "begun = time.time()\nfor n in")
+    return "import time\n%s\nprint(time.time() - begun)\n" % text
+
+
 def loop(command, env):
-    """Runs it; the seconds of its loop, without the start of its interpreter."""
-    timed = list(command)
-    timed[2] = "import time; import_done = time.time()\n" + command[2].replace(
-        "for n in", "begun = time.time()\nfor n in") + "\nprint(time.time() - begun)\n"
-    done = subprocess.run(timed, env=env, capture_output=True, text=True, timeout=60)
+    """Runs it; the seconds that it says."""
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return float(done.stdout)
 
@@ -134,7 +137,7 @@ def test_a_blocking_loop(make_proxy, pages, interpreter, text, more):
         pytest.importorskip("requests")
     origin = pages(delay=DELAY)
     p = make_proxy(SIXTEEN, service=True)
-    took = loop([interpreter, "-c", text, origin.url(""),
+    took = loop([interpreter, "-c", timed(text), origin.url(""),
                  "100", *more], p.environ())
     print("100 pages of 0.1 s: %.2f s" % took)
     assert took < 100 * DELAY / 3
@@ -149,7 +152,7 @@ def test_a_blocking_loop(make_proxy, pages, interpreter, text, more):
 def test_without_it_nothing_changes(make_proxy, pages):
     origin = pages(delay=DELAY)
     p = make_proxy(service=True)
-    took = loop([sys.executable, "-c", LOOP, origin.url(""), "20"], p.environ())
+    took = loop([sys.executable, "-c", timed(LOOP), origin.url(""), "20"], p.environ())
     print("20 pages of 0.1 s without read-ahead: %.2f s" % took)
     assert took >= 20 * DELAY
     assert origin.ahead() == [] and sum(origin.hits.values()) == 20 and metrics(p) == [0, 0, 0]
@@ -160,12 +163,29 @@ def test_run_read_ahead(ca, pages):
     if binary() is None:
         pytest.skip("no tlsfan: build it, or set TLSFAN_BIN")
     origin = pages(delay=DELAY)
-    begun = time.monotonic()
-    done = subprocess.run([binary(), "-o", "tls.ca_file=" + ca.root, "run", "--read-ahead", "--", sys.executable, "-c",
-                           LOOP, origin.url(""), "100"], env=clean_env({"no_proxy": "", "NO_PROXY": ""}),
-                          capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert time.monotonic() - begun < SOON / 2
+    took = loop([binary(), "-o", "tls.ca_file=" + ca.root, "run", "--read-ahead", "--", sys.executable, "-c",
+                 timed(LOOP), origin.url(""), "100"], clean_env({"no_proxy": "", "NO_PROXY": ""}))
+    print("run --read-ahead, 100 pages of 0.1 s: %.2f s" % took)
+    assert took < 100 * DELAY / 3
+    assert all(origin.hits["/page?n=%d" % n] == 1 for n in range(1, 101)) and sum(origin.hits.values()) <= 116
+
+
+@pytest.mark.bench
+@pytest.mark.parametrize("text, more", [(LOOP, []), (REQUESTS, []), (REQUESTS, ["session"])],
+                         ids=["urllib", "requests", "session"])
+def test_run_intercepted(ca, pages, text, more):
+    """The same with https:// URLs. A connection for each page costs Python 20 ms: it reads all CAs for each."""
+    if binary() is None:
+        pytest.skip("no tlsfan: build it, or set TLSFAN_BIN")
+    pytest.importorskip("testenv.intercept")
+    if text is REQUESTS:
+        pytest.importorskip("requests")
+    origin = pages(delay=DELAY)
+    took = loop([binary(), "-o", "tls.ca_file=" + ca.root, "-o", "destination.connect_ports=%d" % origin.server.port,
+                 "run", "--intercept", "--read-ahead", "--", sys.executable, "-c", timed(text),
+                 origin.url("").replace("http:", "https:"), "100", *more], clean_env({"no_proxy": "", "NO_PROXY": ""}))
+    print("run --intercept --read-ahead, 100 pages of 0.1 s: %.2f s" % took)
+    assert took < 100 * DELAY / 3
     assert all(origin.hits["/page?n=%d" % n] == 1 for n in range(1, 101)) and sum(origin.hits.values()) <= 116
 
 
