@@ -355,6 +355,8 @@ static bool make_workers(struct server *s, struct conf *c)
                                     .since = loop_now(),
                                     .since_wall = loop_wall()};
     s->workers = xcalloc(c->workers + 1, sizeof(*s->workers));
+    s->env.workers = s->workers;
+    s->env.n_workers = s->n_workers;
     shared_init(&s->shared, &s->loop, s->workers, s->n_workers, &s->connections);
     while (s->n_made <= s->n_workers) {
         struct worker *w = worker_new(s->n_made, &s->env, c, s->n_made == s->n_workers);

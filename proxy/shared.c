@@ -25,7 +25,8 @@ static void shared_on_judged(void *arg)
 static bool shared_deal(void *arg, int fd, const struct addr *peer, const struct client_listener *l)
 {
     struct shared *s = arg;
-    struct worker *w = s->workers[s->turn++ % s->n_workers];
+    unsigned to = s->deals_by_client ? worker_for(peer, s->n_workers) : s->turn++ % s->n_workers;
+    struct worker *w = s->workers[to];
     bool is_kept = fds_is_kept(fd);
     worker_serve(w, fd, peer, l);
     if (is_kept)
@@ -53,6 +54,7 @@ void shared_update(struct shared *s, struct listen_set *places, struct conf *c)
 {
     struct accept_place *shared = xcalloc(places->n + 1, sizeof *shared);
     unsigned n = 0;
+    s->deals_by_client = conf_may_read_ahead(c);
     for (unsigned i = 0; i < places->n; i++) {
         const struct place *p = &places->v[i];
         if (p->is_shared)

@@ -2,8 +2,8 @@
 /* Listening sockets that are one for all workers: unix: ones, for which there is no SO_REUSEPORT,
  * and those that the service manager has passed. If every worker waited at them, each connection
  * would wake them all. So the main thread alone accepts there, and deals what comes out to the
- * workers in turn. It sends in order: who was dealt out comes before the drain that follows. Main
- * thread only. */
+ * workers in turn, or by their clients' addresses while some rule has read-ahead. It sends in
+ * order: who was dealt out comes before the drain that follows. Main thread only. */
 #ifndef TLSFAN_SHARED_H
 #define TLSFAN_SHARED_H
 
@@ -15,7 +15,8 @@ struct shared {
     struct acceptors acceptors;
     struct worker **workers; /* borrowed */
     unsigned n_workers;
-    unsigned turn; /* whose is the next connection */
+    bool deals_by_client; /* some rule has read-ahead: worker_for() */
+    unsigned turn;        /* whose is the next connection */
 };
 
 /* Deals out to N WORKERS, which serve proxy clients, from L, the main thread's loop. CONNECTIONS

@@ -10,12 +10,14 @@
 #include <stdlib.h>
 
 #include "base/fds.h"
+#include "base/hash.h"
 #include "base/log_limit.h"
 #include "net/dns.h"
 #include "net/linger.h"
 #include "upstream/pool_room.h"
 #include "exchange/stats.h"
 #include "own/batch.h"
+#include "own/readahead.h"
 
 enum {
     LOOK_MS = 20,      /* between two looks at what is left in a drain */
@@ -32,6 +34,7 @@ struct worker {
     struct service *service;      /* NULL: this worker serves proxy clients */
     const struct worker_env *env; /* borrowed */
     unsigned index;
+    bool deals; /* a connection may be another worker's: worker_for() */
     int64_t grace_ms;
     pthread_t thread;
     bool has_thread;
@@ -39,11 +42,25 @@ struct worker {
 
 /* ---- listeners */
 
+unsigned worker_for(const struct addr *peer, unsigned n)
+{
+    uint8_t key[ADDR_HOST_KEY];
+    addr_host_key(peer, key);
+    return (unsigned)(hash_bytes(key, sizeof key) % n);
+}
+
+/* Who drains gives nothing away: the other may have reported that it has nothing left to do. Nor
+ * are descriptors sent round that are kept for others. */
 static bool worker_accepted(void *arg, int fd, const struct addr *peer,
                             const struct client_listener *l)
 {
     struct worker *w = arg;
-    client_open(&w->clients, fd, peer, l);
+    bool deals = w->deals && !w->engine.draining && !fds_is_kept(fd);
+    unsigned to = deals ? worker_for(peer, w->env->n_workers) : w->index;
+    if (to != w->index)
+        worker_serve(w->env->workers[to], fd, peer, l);
+    else
+        client_open(&w->clients, fd, peer, l);
     return true;
 }
 
@@ -72,6 +89,7 @@ static void set_service(struct worker *w, const struct worker_update *u)
 /* Frees U. */
 static void take_places(struct worker *w, struct worker_update *u)
 {
+    w->deals = w->env->n_workers > 1 && conf_may_read_ahead(u->conf);
     if (w->service != NULL)
         set_service(w, u);
     else
@@ -87,6 +105,7 @@ static void apply_update(void *arg)
     engine_set_conf(&w->engine, conf_ref(u->conf));
     dns_configure(w->engine.dns, u->conf);
     pool_retire(w->engine.pool, u->conf->generation);
+    readahead_drop(w->engine.ahead); /* under the old snapshot, which no new request asks */
     take_places(w, u);
 }
 
@@ -166,6 +185,7 @@ static void drain(void *arg)
 {
     struct worker *w = arg;
     w->engine.draining = true;
+    readahead_drop(w->engine.ahead);
     acceptors_close(&w->acceptors, true);
     clients_drain(&w->clients, w->grace_ms);
     if (w->service != NULL)
@@ -225,6 +245,8 @@ struct worker *worker_new(unsigned index, const struct worker_env *env, struct c
         pool_new(&w->loop, w->engine.dns, env->id, env->budget, &w->engine.stats->tally);
     pool_retire(w->engine.pool, c->generation);
     w->engine.batch = &performer_batch;
+    w->engine.reads_ahead = &performer_readahead;
+    w->engine.ahead = readahead_new(&w->engine);
     if (is_service)
         w->service = service_new(&w->engine, env->view, env->connections);
     return w;
@@ -246,6 +268,9 @@ static void close_all(struct worker *w)
         loop_turn(&w->loop, false);
     if (w->engine.open_exchanges > 0)
         log_error("%u exchanges did not end with their worker", w->engine.open_exchanges);
+    readahead_close(w->engine.ahead);
+    w->engine.ahead = NULL;
+    w->engine.reads_ahead = NULL;
     if (w->engine.pool != NULL)
         pool_close(w->engine.pool);
     w->engine.pool = NULL;

@@ -13,6 +13,8 @@ struct worker_env {
     struct budget *budget;
     _Atomic unsigned *connections; /* open ones of all workers */
     unsigned max_connections;
+    struct worker *const *workers; /* that serve proxy clients; read once threads run */
+    unsigned n_workers;
     struct stats **stats;            /* one a worker, filled in by worker_new(); the worker's */
     const struct service_view *view; /* what the service tells of */
     struct loop *server;             /* the main thread's loop */
@@ -43,6 +45,11 @@ void worker_call(struct worker *w, void (*fn)(void *arg), void *arg);
 
 /* Gives up an idle connection to an origin, soon: whoever calls lacks a descriptor. */
 void worker_make_room(struct worker *w);
+
+/* Which of N workers a client is served by while some rule has read-ahead: what is known of one
+ * that walks, and what was fetched for it, stays with one thread, whatever connection it asks on.
+ * All clients of unix: count as one. */
+unsigned worker_for(const struct addr *peer, unsigned n);
 
 /* Serves FD, which it owns from now on, accepted elsewhere from PEER on what L says (copied). */
 void worker_serve(struct worker *w, int fd, const struct addr *peer,

@@ -59,6 +59,14 @@ bool conf_may_intercept(const struct conf *c)
     return may;
 }
 
+bool conf_may_read_ahead(const struct conf *c)
+{
+    bool may = false;
+    for (unsigned i = 0; i < c->n_rules; i++)
+        may |= c->rules[i].readahead > 0;
+    return may;
+}
+
 const struct connect_to *conf_connect_to(const struct conf *c, struct str host, uint16_t port)
 {
     for (unsigned i = 0; i < c->n_connect_to; i++) {

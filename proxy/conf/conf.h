@@ -65,6 +65,9 @@ bool conf_intercepts(const struct conf *c, const struct rule *r, struct str host
 /* Some rule may have it so. */
 bool conf_may_intercept(const struct conf *c);
 
+/* Some rule has read-ahead. */
+bool conf_may_read_ahead(const struct conf *c);
+
 /* The first connect_to that matches; NULL when none does. HOST is lower case. */
 const struct connect_to *conf_connect_to(const struct conf *c, struct str host, uint16_t port);
 

@@ -10,6 +10,7 @@
 
 struct dns;
 struct performer;
+struct readahead;
 struct stats;
 
 /* A snapshot in use by one worker. Counted without atomics, so that no request writes to memory
@@ -25,16 +26,18 @@ struct engine {
     struct sweep sweep;   /* response and read timeouts */
     struct dns *dns;
     struct pool *pool;
-    const struct forward_id *id;   /* Via */
-    struct budget *budget;         /* max_memory, of the process */
-    struct stats *stats;           /* what this worker counts */
-    struct log_buf log;            /* access lines of this turn */
-    struct slab requests;          /* struct request of client/client.c */
-    const struct performer *batch; /* who performs a batch call; NULL: nobody */
-    uint64_t next_id;              /* request id: the worker in the top 16 bits */
-    unsigned open_exchanges;       /* begun and not yet freed */
-    bool draining;                 /* answers carry Connection: close */
-    bool ending;                   /* what is still under way is cut */
+    const struct forward_id *id;         /* Via */
+    struct budget *budget;               /* max_memory, of the process */
+    struct stats *stats;                 /* what this worker counts */
+    struct log_buf log;                  /* access lines of this turn */
+    struct slab requests;                /* struct request of client/client.c */
+    const struct performer *batch;       /* who performs a batch call; NULL: nobody */
+    const struct performer *reads_ahead; /* who performs under a rule with `readahead`; or NULL */
+    struct readahead *ahead;             /* and what that one knows; the worker's */
+    uint64_t next_id;                    /* request id: the worker in the top 16 bits */
+    unsigned open_exchanges;             /* begun and not yet freed */
+    bool draining;                       /* answers carry Connection: close */
+    bool ending;                         /* what is still under way is cut */
 };
 
 /* Makes C (whose reference the engine takes over) the newest snapshot, or none with NULL. */

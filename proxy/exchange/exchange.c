@@ -173,6 +173,8 @@ static void exchange_on_head(void *arg, struct h1_head *head, const struct h1_bo
     x->t.head = loop_now();
     x->status = head->status;
     redirect_watch(x, head);
+    if (x->looks_ahead)
+        x->performer->on_head(x, head);
     if (x->rewrite.is_upgraded || x->rewrite.forward != NULL)
         rewrite_response(&head->fields, &x->rewrite);
     if (head->status == 101) {
@@ -333,6 +335,15 @@ static void exchange_route(struct exchange *x)
         answer_trace(x);
         break;
     }
+}
+
+void exchange_anew(struct exchange *x)
+{
+    x->us = NULL;
+    x->is_ahead = false;
+    timeout_clear(&x->timeout);
+    rbody_again(&x->rbody);
+    exchange_perform(x);
 }
 
 void exchange_resume(struct exchange *x)

@@ -64,6 +64,9 @@ struct exchange {
     const struct rule *rule;           /* NULL: none, as nobody is asked; no timeouts then */
     struct rewrite rewrite;
     bool res_is_bare; /* HEAD or 304 */
+    bool looks_ahead; /* its performer is told of the head: what it fetches ahead follows from it */
+    bool is_ahead;    /* its answer was fetched ahead */
+    uint64_t walk;    /* of own/readahead.c; 0: none */
     bool must_close;  /* the source should not read another request behind this one */
 
     /* Upstream; at most one of us, wait, dial and tunnel. */

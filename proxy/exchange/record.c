@@ -164,6 +164,8 @@ static void record_upstream(struct pen *w, const struct exchange *x)
     pen_text(w, x->facts.tls_version == NULL ? "" : x->facts.tls_version);
     pen_text(w, "\",\"reused\":");
     pen_text(w, x->facts.is_reused ? "true" : "false");
+    if (x->is_ahead)
+        pen_text(w, ",\"readahead\":true");
     pen_text(w, ",\"retries\":");
     pen_number(w, x->retry.tries);
 }
@@ -303,6 +305,7 @@ void record_keep(const struct exchange *x)
     r.peer_len = peer->len <= sizeof r.peer ? (uint8_t)peer->len : 0;
     r.fault = (uint8_t)x->fault;
     r.is_reused = x->facts.is_reused;
+    r.is_ahead = x->is_ahead;
     r.status = (uint16_t)x->status;
     r.retries = (uint16_t)x->retry.tries;
     r.client_len = keep_text(&p, str_from(x->from->peer_text), RECORD_CLIENT);

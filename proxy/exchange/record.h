@@ -25,6 +25,7 @@ struct record {
     uint8_t peer_len;           /* 0: none */
     uint8_t fault;              /* enum fault_code */
     bool is_reused;
+    bool is_ahead;                           /* fetched ahead */
     uint8_t client_len, method_len, url_len; /* bytes */
     uint16_t status;
     uint16_t retries;

@@ -426,6 +426,13 @@ const struct source_rules source_rules[SOURCE_KINDS] = {
                       .is_patient = true}, /* with the call */
 };
 
+/* Under a rule with `readahead`. A batch asks for all at once anyway. */
+static const struct performer *route_ahead(const struct exchange *x)
+{
+    bool is_batch = x->from->kind == SOURCE_BATCH;
+    return is_batch || x->engine->reads_ahead == NULL ? &performer_pool : x->engine->reads_ahead;
+}
+
 /* Form and destination, for all but CONNECT on a proxy listener. */
 static bool route_destination(struct exchange *x, const struct uri_host *host_field,
                               struct fault *f)
@@ -496,6 +503,6 @@ enum route route_request(struct exchange *x, struct fault *f)
         return ROUTE_REFUSE;
     }
     route_head(x);
-    x->performer = &performer_pool;
+    x->performer = x->rule->readahead == 0 ? &performer_pool : route_ahead(x);
     return ROUTE_UPSTREAM;
 }

@@ -131,6 +131,10 @@ void stats_add(struct stats_sum *sum, const struct stats *s)
     sum->intercepted += counter_get(&s->intercepted);
     for (unsigned i = 0; i < TLS_FAILURES; i++)
         sum->unshaken[i] += counter_get(&s->unshaken[i]);
+    /* Those that nobody has asked for yet are in neither of the other two. */
+    sum->ahead_issued += counter_get(&s->ahead_issued);
+    sum->ahead_used += counter_get(&s->ahead_used);
+    sum->ahead_wasted += counter_get(&s->ahead_wasted);
     for (unsigned i = 0; i < PHASE_COUNT; i++)
         add_histogram(&sum->phases[i], &s->phases[i]);
 }

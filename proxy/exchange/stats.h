@@ -47,6 +47,7 @@ struct stats {
     struct counter intercepted;            /* CONNECTs */
     struct counter unshaken[TLS_FAILURES]; /* of those: the client did not get through TLS */
     struct counter turned_away;            /* connections of clients that got no place */
+    struct counter ahead_issued, ahead_used, ahead_wasted; /* requests made ahead */
     struct histogram phases[PHASE_COUNT];
     struct tally tally;
     struct ring *records;   /* struct record of record.h */
@@ -60,6 +61,7 @@ struct stats_sum {
     uint64_t faults[FAULT_COUNT];
     uint64_t bytes_in, bytes_out, retries, unverified, plain, h1, h2, tunnels, turned_away;
     uint64_t intercepted, unshaken[TLS_FAILURES];
+    uint64_t ahead_issued, ahead_used, ahead_wasted;
     struct phase_sum {
         uint64_t in[STATS_BOUNDS + 1];
         uint64_t count, sum; /* µs */

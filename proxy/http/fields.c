@@ -129,6 +129,19 @@ void fields_set(struct fields *f, enum field_id id, struct str name, struct str 
         fields_drop(x);
 }
 
+void fields_copy(struct arena *arena, struct fields *dst, const struct fields *src)
+{
+    fields_init(dst, arena, NULL, 0);
+    for (unsigned i = 0; i < src->n; i++) {
+        struct field field = src->v[i];
+        if (field.name.p == NULL)
+            continue;
+        field.name = arena_dup(arena, field.name);
+        field.value = arena_dup(arena, field.value);
+        fields_add(dst, field);
+    }
+}
+
 enum field_id field_lookup(struct str name)
 {
     if (name.len >= sizeof(known_fields) / sizeof(known_fields[0]))

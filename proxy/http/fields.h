@@ -91,6 +91,8 @@ void fields_remove(struct fields *f, enum field_id id);
 void fields_remove_known(struct fields *f);
 /* Removes every field called NAME, in any case. */
 void fields_remove_name(struct fields *f, struct str name);
+/* DST, which was not initialised, becomes a copy of SRC, bytes too, in ARENA. */
+void fields_copy(struct arena *arena, struct fields *dst, const struct fields *src);
 /* The first field of ID gets VALUE, further ones go; when there was none NAME is added. */
 void fields_set(struct fields *f, enum field_id id, struct str name, struct str value);
 

@@ -175,6 +175,11 @@ static void print_exchange_totals(const struct sheet *s)
                      sum->unshaken[i]);
     put_counter(s, "tlsfan_turned_away_clients_total", sum->turned_away,
                 "Connections refused as they came: client.allow, or too many.");
+    put_counter(s, "tlsfan_readahead_issued_total", sum->ahead_issued, "Requests made ahead.");
+    put_counter(s, "tlsfan_readahead_used_total", sum->ahead_used,
+                "Of these, those whose answer a client got.");
+    put_counter(s, "tlsfan_readahead_wasted_total", sum->ahead_wasted,
+                "And those that nobody asked for in time, or whose answer could not be used.");
     put_counter(s, "tlsfan_log_dropped_lines_total", log_dropped(), "Log lines that no sink took.");
 }
 

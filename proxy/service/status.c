@@ -202,6 +202,7 @@ static void set_origin(json_t *x, const struct record *r)
     set_word(x, "tls", r->tls);
     set_word(x, "upstream", text);
     json_object_set_new(x, "reused", json_boolean(r->is_reused));
+    json_object_set_new(x, "readahead", json_boolean(r->is_ahead));
     status_set_number(x, "retries", r->retries);
 }
 

@@ -212,6 +212,11 @@ void limit_leave(struct limit_seat *seat)
         (void)wake_next(l, NULL);
 }
 
+bool limit_is_waited_for(const struct limit *l)
+{
+    return atomic_load(&l->waiting) != 0;
+}
+
 unsigned limit_in_use(const struct limit *l)
 {
     return atomic_load(&l->in_use);

@@ -143,12 +143,21 @@ static void on_hold_timeout(void *arg)
     pool_wait_fail(wait, &f);
 }
 
+void pool_wait_push(struct list *waits, struct pool_wait *wait)
+{
+    struct list *at = waits;
+    while (!wait->how.is_ahead && at->prev != waits &&
+           container_of(at->prev, struct pool_wait, link)->how.is_ahead)
+        at = at->prev;
+    list_push_back(at, &wait->link);
+}
+
 void pool_wait_undial(struct pool_wait *wait)
 {
     pool_wait_set_state(wait, WAIT_UNDIALLED);
     deadline_init(&wait->deadline, wait->origin->pool->loop, on_hold_timeout, wait);
     list_remove(&wait->link);
-    list_push_back(&wait->origin->undialled, &wait->link);
+    pool_wait_push(&wait->origin->undialled, wait);
 }
 
 struct pool_wait *pool_wait_next(struct origin *o)
@@ -198,7 +207,9 @@ struct ustream *pool_get(struct pool *p, const struct up_where *where, const str
     struct origin *o = origins_get(&p->origins, where);
     bool is_retry = how->not_before != 0 || how->is_alone;
     wait->queued_us = 0;
-    bool has_slot = (is_retry || list_is_empty(&o->groups)) && pool_slot_take(o);
+    bool is_behind = !is_retry && (!list_is_empty(&o->groups) ||
+                                   (how->is_ahead && limit_is_waited_for(o->limit)));
+    bool has_slot = !is_behind && pool_slot_take(o);
     if (has_slot && (is_retry || !origin_is_waited_for(o))) {
         struct ustream *us = pool_conn_find(o, how);
         if (us != NULL)

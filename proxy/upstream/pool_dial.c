@@ -186,7 +186,7 @@ static struct pool_dial *find_orphan(const struct origin *o, const struct up_how
 static void dial_join(struct origin *o, struct pool_dial *d, struct pool_wait *wait)
 {
     list_remove(&wait->link);
-    list_push_back(&o->dialled, &wait->link);
+    pool_wait_push(&o->dialled, wait);
     pool_wait_set_state(wait, WAIT_DIALLED);
     wait->had_dial = true;
     wait->dial = d;

@@ -49,6 +49,8 @@ void pool_wait_set_state(struct pool_wait *wait, enum wait_state state);
 struct pool_wait *pool_wait_next(struct origin *o);
 /* WAIT has a slot and no dial: it waits for the plan, behind those who do. */
 void pool_wait_undial(struct pool_wait *wait);
+/* WAIT waits in WAITS from now on: at its end, but before those that nobody has asked for yet. */
+void pool_wait_push(struct list *waits, struct pool_wait *wait);
 /* WAIT gets US, or fails with F. */
 void pool_wait_serve(struct pool_wait *wait, struct ustream *us);
 void pool_wait_fail(struct pool_wait *wait, const struct fault *f);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONFS = 5, OPTIONS = 6, TRACE = 64 << 10, DAY = 86400, SETTLED = 3 * 3600 };
+enum { AHEAD = 5, CONFS = 6, OPTIONS = 6, TRACE = 64 << 10, DAY = 86400, SETTLED = 3 * 3600 };
 
 static struct schedule s;
 static char trace[TRACE];
@@ -21,6 +21,8 @@ static const char *const options[CONFS][OPTIONS] = {
     {"client.max_connections=2", "client.body_timeout=3s", "upstream.response_timeout=3s",
      "upstream.idle_timeout=1s"},
     {"max_memory=1m", "client.buffer=64k", "client.write_timeout=10s"},
+    [AHEAD] = {"rule[*.test].readahead=4", "rule[*.test].max_per_host=6", "readahead_memory=1m",
+               "client.buffer=4k"},
 };
 
 void schedule_say(const char *fmt, ...)
@@ -40,7 +42,7 @@ unsigned schedule_pick(unsigned n)
 
 const char *schedule_body(unsigned id)
 {
-    static char *bodies[REQUESTS];
+    static char *bodies[REQUESTS + AHEAD_MAX];
     if (bodies[id] != NULL)
         return bodies[id];
     char text[16];
@@ -80,10 +82,12 @@ static void make_request(struct side *c, unsigned id)
     struct req *r = &s.reqs[id];
     r->client = (unsigned)(c - s.sides);
     r->method = schedule_pick(METHODS);
+    if (s.walks && schedule_pick(4) > 0)
+        r->method = M_GET;
     r->body = r->method >= M_PUT ? sizes[schedule_pick(4)] : 0;
     bool is_chunked = r->body > 0 && schedule_pick(3) == 0;
     bool expects = r->body > 0 && schedule_pick(4) == 0;
-    const char *host = hosts[schedule_pick(3)];
+    const char *host = hosts[s.walks ? 0 : schedule_pick(3)];
     int n = snprintf(head, sizeof(head), "%s http://%s/%u HTTP/1.1\r\nHost: %s\r\n%s",
                      methods[r->method], host, id, host, expects ? "Expect: 100-continue\r\n" : "");
     if (is_chunked)
@@ -188,9 +192,9 @@ static void make_answer(struct conn *o)
                       kind == 3 ? "Connection: close\r\n" : "");
     o->closes = kind == 2 || kind == 3;
     o->until_end = kind == 2;
-    r->is_any = false;
+    r->is_any = r->is_ahead && r->answer > 0; /* which of several is told is left open */
     r->answer = size;
-    bool is_bare = r->method == M_HEAD;
+    bool is_bare = r->method == M_HEAD && !o->is_ahead;
     if (kind == 1 && !is_bare)
         n += snprintf(head + n, sizeof(head) - (size_t)n, "\r\n%zx\r\n", size);
     else
@@ -300,6 +304,7 @@ static void play_rare(void)
     } else if (n < 4 && !s.is_draining) {
         unsigned k = schedule_pick(CONFS);
         schedule_say("reload %u\n", k);
+        s.walks = k == AHEAD;
         world_reload(&s.world, conf_ref(confs[k]));
     } else {
         const char *answer = answers[schedule_pick(3)];
@@ -391,6 +396,7 @@ const char *schedule_play(const uint8_t *p, size_t n)
     fake_now += DAY * INT64_C(1000000);
     unsigned k = schedule_pick(CONFS);
     schedule_say("# configuration %u\n", k);
+    s.walks = k == AHEAD;
     world_open(&s.world, conf_ref(confs[k]), idle);
     fake_on_dial = on_dial;
     fake_name("a.test", "192.0.2.1");

@@ -31,13 +31,20 @@ static void look_at_head(struct schedule *s, struct conn *o, const struct messag
 {
     const char *slash = memchr(m->start.p, '/', m->start.len);
     unsigned id = slash == NULL ? REQUESTS : (unsigned)strtoul(slash + 1, NULL, 10);
-    if (id >= s->n_reqs) {
+    bool is_ahead = message_field(m->head, "Sec-Purpose").len > 0;
+    if (id >= (is_ahead ? REQUESTS + AHEAD_MAX : s->n_reqs)) {
         blame(s, "an origin is asked what no client has asked");
         return;
     }
     struct req *r = &s->reqs[id];
     o->id = id;
     o->has_head = o->is_used = true;
+    o->is_ahead = is_ahead;
+    if (is_ahead && !str_starts(m->start, STR("GET ")))
+        blame(s, "another method than GET is asked ahead");
+    r->is_ahead |= is_ahead;
+    if (is_ahead)
+        return;
     r->seen++;
     if (r->method == M_POST && r->seen > 1)
         blame(s, "an unsafe request is asked twice");
@@ -62,7 +69,7 @@ static void look_at(struct schedule *s, struct fake_sock *sock)
     if (s->fault != NULL || !m.is_whole)
         return;
     struct str body = plain_body(&m);
-    if (body.len != s->reqs[o->id].body || !is_of(body, o->id))
+    if (body.len != (o->is_ahead ? 0 : s->reqs[o->id].body) || !is_of(body, o->id))
         blame(s, "the body of a request is not what was sent");
     free((char *)body.p);
     o->is_whole = true;
@@ -74,7 +81,7 @@ static const struct req *in_flight(const struct schedule *s, unsigned dial)
 {
     const struct conn *o = &s->conns[dial];
     bool is_open = !o->is_over && fake_dial(dial)->state == FAKE_OPEN;
-    return is_open && o->has_head && !o->is_answered ? &s->reqs[o->id] : NULL;
+    return is_open && o->has_head && !o->is_answered && !o->is_ahead ? &s->reqs[o->id] : NULL;
 }
 
 static bool may_be_together(const struct req *a, const struct req *b)
@@ -129,7 +136,7 @@ static void judge_answer(struct schedule *s, const struct message *m, unsigned i
         if (m->is_whole && r->method != M_HEAD && m->status == 200 && !r->is_any &&
             body.len != r->answer)
             blame(s, "a part of an answer is taken for all of it");
-        if (r->seen == 0)
+        if (r->seen == 0 && !(r->is_ahead && r->method == M_GET))
             blame(s, "an answer comes to what nobody was asked");
     }
     free((char *)body.p);

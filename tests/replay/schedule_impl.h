@@ -8,8 +8,9 @@
 
 enum {
     CLIENTS = 4,
-    ASKS = 8,      /* of one client */
-    REQUESTS = 40, /* in all */
+    ASKS = 8,       /* of one client */
+    REQUESTS = 40,  /* in all */
+    AHEAD_MAX = 64, /* numbers behind them that read-ahead may come to */
     DIALS = 128,
     BODY_MAX = 60000, /* bytes */
     TUNNEL_PORT = 8443,
@@ -25,6 +26,7 @@ struct req {
     size_t body;     /* bytes */
     unsigned seen;   /* by origins */
     size_t answer;   /* bytes of the body of the last answer that was begun */
+    bool is_ahead;   /* an origin was asked ahead of the client */
     bool is_any;     /* its end is that of the connection, which has come early */
     bool was_sent;   /* all of it, by the client */
 };
@@ -41,6 +43,7 @@ struct side {
 struct conn {
     unsigned id; /* of the request that it has */
     bool has_head, is_whole, is_answered;
+    bool is_ahead; /* nobody had asked for it yet, or so it says */
     bool is_used, is_over;
     char *unsent; /* heap: the rest of an answer, behind `sent` */
     size_t sent, len;
@@ -60,10 +63,11 @@ struct schedule {
     size_t n, at;
     struct world world;
     struct side sides[CLIENTS];
-    struct req reqs[REQUESTS];
+    struct req reqs[REQUESTS + AHEAD_MAX];
     unsigned n_reqs;
     struct conn conns[DIALS + 1];
     struct tunnel tunnel;
+    bool walks; /* a rule has read-ahead */
     bool is_draining, has_ended, is_settled;
     int64_t until;
     unsigned probed, dials; /* steps of schedule_probe(); dials before it */

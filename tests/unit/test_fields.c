@@ -153,6 +153,32 @@ static void test_methods(void **state)
     }
 }
 
+/* What it was made of may go. */
+static void test_copy(void **state)
+{
+    struct arena arena;
+    struct fields from;
+    struct fields to;
+    struct field room[4];
+    char bytes[] = "Set-CookieaX1";
+    (void)state;
+    arena_init(&arena, NULL, 0);
+    fields_init(&from, &arena, room, 4);
+    fields_put(&from, str_make(bytes, 10), str_make(bytes + 10, 1));
+    fields_put(&from, STR("Via"), STR("gone"));
+    fields_put(&from, str_make(bytes + 11, 1), str_make(bytes + 12, 1));
+    fields_remove(&from, FIELD_VIA);
+    from.v[2].is_secret = true;
+    fields_copy(&arena, &to, &from);
+    memset(bytes, '-', sizeof bytes);
+    assert_int_equal(to.n, 2);
+    assert_true(fields_has(&to, FIELD_SET_COOKIE) && !fields_has(&to, FIELD_VIA));
+    assert_true(str_eq(to.v[0].name, STR("Set-Cookie")) && str_eq(to.v[0].value, STR("a")));
+    assert_true(str_eq(to.v[1].name, STR("X")) && str_eq(to.v[1].value, STR("1")));
+    assert_true(to.v[1].is_secret && !to.v[0].is_secret);
+    arena_clear(&arena);
+}
+
 static void test_chars(void **state)
 {
     (void)state;
@@ -172,10 +198,8 @@ static void test_chars(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lookup),
-        cmocka_unit_test(test_list),
-        cmocka_unit_test(test_methods),
-        cmocka_unit_test(test_chars),
+        cmocka_unit_test(test_lookup), cmocka_unit_test(test_list),  cmocka_unit_test(test_methods),
+        cmocka_unit_test(test_copy),   cmocka_unit_test(test_chars),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -185,6 +185,38 @@ static void test_queue(void **state)
     close(fd);
 }
 
+/* What nobody has asked for yet has a slot at once or waits for one, be it behind who waits in
+ * another worker. */
+static void test_ahead_is_last(void **state)
+{
+    (void)state;
+    struct probe a, b, c;
+    struct wanted want = want_of(1);
+    struct wanted ahead = want_of(1);
+    ahead.how.is_ahead = true;
+    fix.rule.max_per_host = 1;
+    begin(&a, &ahead);
+    assert_int_equal(a.wait.state, WAIT_UNDIALLED);
+    struct pool *first = pool;
+    struct tally other = {0};
+    struct pool *second = pool_new(&fix.loop, fix.dns, &id, NULL, &other);
+    pool = second;
+    begin(&b, &want);
+    pool = first;
+    begin(&c, &ahead);
+    assert_int_equal(b.wait.state, WAIT_QUEUED);
+    assert_int_equal(c.wait.state, WAIT_QUEUED);
+    pool_cancel(&c.wait);
+    pool_cancel(&a.wait);
+    begin(&c, &ahead); /* there is a slot, but it is not for this one */
+    assert_int_equal(c.wait.state, WAIT_QUEUED);
+    pool_cancel(&c.wait);
+    fixture_until(&fix, &b.ready);
+    b.us->ops->cancel(b.us);
+    fixture_settle(&fix);
+    pool_close(second);
+}
+
 /* A second try, begun where the first one failed, keeps its slot although others wait. */
 static void test_retry_goes_first(void **state)
 {
@@ -401,6 +433,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_most_recent_first, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_dead_one_is_skipped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_queue, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_ahead_is_last, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_retry_goes_first, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_queue_timeout, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_dial_fault, set_up, tear_down),

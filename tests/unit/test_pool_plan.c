@@ -88,6 +88,7 @@ static void begin(struct probe *p)
     unsigned kind = pick(12);
     struct up_how how = {.client = pick(3),
                          .is_patient = pick(2),
+                         .is_ahead = pick(4) == 0,
                          .h1_only = kind == 0,
                          .is_alone = kind == 1,
                          .not_before = kind == 2 ? loop_now() : 0};
@@ -460,6 +461,24 @@ static int tear_down(void **state)
     return 0;
 }
 
+/* Behind each other, but before those that nobody has asked for yet. */
+static void asked_goes_before_ahead(void **state)
+{
+    static struct pool_wait waits[5];
+    static const bool ahead[] = {true, false, true, false, true};
+    static const int order[] = {1, 3, 0, 2, 4};
+    struct list all;
+    (void)state;
+    list_init(&all);
+    for (int i = 0; i < 5; i++) {
+        waits[i].how.is_ahead = ahead[i];
+        pool_wait_push(&all, &waits[i]);
+    }
+    const struct list *it = all.next;
+    for (int i = 0; i < 5; i++, it = it->next)
+        assert_ptr_equal(it, &waits[order[i]].link);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -472,6 +491,7 @@ int main(void)
         CASE(nobody_finds_a_descriptor),
         CASE(what_came_later_is_not_told),
         CASE(plans_do_not_put_off_the_end),
+        CASE(asked_goes_before_ahead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

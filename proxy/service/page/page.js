@@ -48,7 +48,7 @@ function duration(seconds) {
 // ---- rows
 
 function makeRow(x) {
-  const row = element("li", x.error ? "failed" : "");
+  const row = element("li", x.error ? "failed" : x.readahead ? "ahead" : "");
   const span = element("div", "span");
   row.dataset.id = x.id;
   row.dataset.host = x.host;
@@ -130,7 +130,7 @@ function pick(x) {
   if (!x) return;
   x.row.classList.add("picked");
   const facts = [["request", x.method + " " + x.url], ["status", (x.status || "none") + (x.error ? " " + x.error : "")], ["error", x.sentence],
-    ["client", x.client], ["upstream", [x.upstream, x.protocol, x.tls, x.reused ? "reused" : ""].filter(Boolean).join(", ")],
+    ["client", x.client], ["upstream", [x.upstream, x.protocol, x.tls, x.reused ? "reused" : "", x.readahead ? "fetched ahead" : ""].filter(Boolean).join(", ")],
     ["retries", x.retries || ""], ["bytes", bytes(x.bytes_in) + " in, " + bytes(x.bytes_out) + " out"],
     ["phases", PHASES.map((p) => p + " " + ms(x.ms[p])).join(", ") + ", total " + ms(x.ms.total)], ["id", x.id]];
   list.replaceChildren();
