@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The route of a request: see route.h. Everything that may be refused is refused here, before a
+/* The route of a request: see route.h; what of it lies in its target and Host alone stands in
+ * route_target.c. Everything that may be refused is refused here, before a
  * byte goes upstream; the steps stand in route_request() in the order in which they are taken. */
 #include "exchange/route.h"
 
@@ -7,103 +8,7 @@
 #include "conf/rule.h"
 #include "exchange/name.h"
 #include "exchange/performer.h"
-#include "http/userinfo.h"
-
-static bool refuse(struct fault *f, enum fault_code code, const char *text)
-{
-    fault_say(f, code, text);
-    return false;
-}
-
-/* WHAT, which is a literal, says it in a few words: WHY may name what is in the request. */
-static bool refuse_part(struct fault *f, const char *what, const char *why)
-{
-    fault_set(f, FAULT_BAD_REQUEST, "%s", why);
-    f->phrase = what;
-    return false;
-}
-
-/* Credentials that the client wrote into the target go on as Authorization, where it sent none. The
- * target is as if they had never been there, for who routes, answers or logs it. A TRACE carries
- * none, as they would come back in the answer (RFC 9110 §9.3.8). */
-static void route_userinfo(struct exchange *x)
-{
-    const struct target *t = &x->target;
-    struct fields *fields = &x->head.fields;
-    struct str rest = str_from_byte(x->head.target, t->scheme_name.len + 3 + t->userinfo.len + 1);
-    x->head.target = arena_printf(&x->arena, "%.*s://%.*s", STR_ARG(t->scheme_name), STR_ARG(rest));
-    struct str basic = userinfo_basic(&x->arena, t->userinfo);
-    if (basic.p != NULL && x->head.method.id != METHOD_TRACE &&
-        fields_find(fields, FIELD_AUTHORIZATION, NULL) == NULL)
-        fields_put(fields, STR("Authorization"), basic);
-}
-
-bool route_target(struct exchange *x, struct fault *f)
-{
-    const char *why = NULL;
-    if (!uri_parse_target(&x->target, &x->arena, x->head.target,
-                          x->head.method.id == METHOD_CONNECT, &why))
-        return refuse_part(f, "Malformed request target", why);
-    x->has_target = true;
-    if (x->target.userinfo.p != NULL)
-        route_userinfo(x);
-    /* Cut off, it could leave another resource than the client means: "DELETE /notes/#7". */
-    if (x->target.has_fragment && !x->head.method.is_safe)
-        return refuse_part(f, "Fragment in the target of a method that may change something",
-                           "the target of a method that may change something has a fragment, which "
-                           "is never sent: write a # that belongs to the path as %23");
-    if (x->target.form == TARGET_ASTERISK && x->head.method.id != METHOD_OPTIONS)
-        return refuse(f, FAULT_BAD_REQUEST, "the target \"*\" is for OPTIONS alone");
-    return true;
-}
-
-/* A Host that repeats the user information of the target (urllib, zsync) loses it. */
-static bool route_host_userinfo(struct exchange *x, struct field *field, struct fault *f)
-{
-    struct str host = field->value;
-    struct str userinfo = userinfo_take(&host);
-    if (userinfo.p == NULL)
-        return true;
-    if (!userinfo_is_same(&x->arena, x->target.userinfo, userinfo))
-        return refuse(f, FAULT_BAD_REQUEST,
-                      "the Host field is malformed: it has other user information than the target");
-    field->value = host;
-    return true;
-}
-
-/* RFC 9112 §3.2: exactly one well-formed Host in HTTP/1.1, whatever form the target has. */
-static bool route_host_field(struct exchange *x, struct uri_host *host, struct fault *f)
-{
-    struct field *field = fields_find(&x->head.fields, FIELD_HOST, NULL);
-    memset(host, 0, sizeof *host);
-    if (field == NULL) {
-        if (x->head.minor == 0)
-            return true;
-        return refuse(f, FAULT_BAD_REQUEST, "an HTTP/1.1 request must have a Host field");
-    }
-    if (fields_find(&x->head.fields, FIELD_HOST, field) != NULL)
-        return refuse(f, FAULT_BAD_REQUEST, "the request has more than one Host field");
-    if (x->target.userinfo.p != NULL && !route_host_userinfo(x, field, f))
-        return false;
-    const char *why = NULL;
-    if (uri_parse_host(host, &x->arena, field->value, &why))
-        return true;
-    fault_set(f, FAULT_BAD_REQUEST, "the Host field is malformed: %s", why);
-    f->phrase = "Malformed Host field";
-    return false;
-}
-
-/* Credentials in the URL of the page that led here are for nobody to see (RFC 9110 §10.1.3), and a
- * Destination is held against the URL that is left of the target. */
-static void route_hide_userinfo(struct exchange *x)
-{
-    static const enum field_id ids[] = {FIELD_REFERER, FIELD_ORIGIN, FIELD_DESTINATION};
-    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
-        struct field *f = NULL;
-        while ((f = fields_find(&x->head.fields, ids[i], f)) != NULL)
-            f->value = uri_without_userinfo(&x->arena, f->value);
-    }
-}
+#include "exchange/route_impl.h"
 
 /* The first value; p NULL: there is none. */
 static struct str route_field(const struct exchange *x, enum field_id id)
@@ -239,10 +144,10 @@ static bool route_absolute(struct exchange *x, const struct uri_host *host_field
 {
     (void)host_field;
     if (x->target.form != TARGET_ABSOLUTE)
-        return refuse(f, FAULT_BAD_REQUEST,
-                      "this is a proxy: send the whole URL (GET http://host/path), or set "
-                      "http_proxy to this address; "
-                      "a listener for one origin is made with --forward");
+        return route_refuse(f, FAULT_BAD_REQUEST,
+                            "this is a proxy: send the whole URL (GET http://host/path), or set "
+                            "http_proxy to this address; "
+                            "a listener for one origin is made with --forward");
     if (!route_is_spoken(&x->target, f))
         return false;
     route_url(x, &x->target.host, x->target.scheme == SCHEME_HTTPS);
@@ -265,13 +170,14 @@ static bool route_intercepted(struct exchange *x, const struct uri_host *host_fi
     const struct uri_host *host = &x->from->fixed;
     bool is_absolute = x->target.form == TARGET_ABSOLUTE;
     if (x->target.form == TARGET_AUTHORITY)
-        return refuse(f, FAULT_BAD_REQUEST, "CONNECT inside CONNECT is not spoken here");
+        return route_refuse(f, FAULT_BAD_REQUEST, "CONNECT inside CONNECT is not spoken here");
     route_url(x, host, true);
     x->rq.target = route_path(x);
     if (is_absolute && x->target.scheme != SCHEME_HTTPS)
-        return refuse(f, FAULT_MISDIRECTED,
-                      "inside an intercepted CONNECT all URLs are https://, and the request names "
-                      "another scheme");
+        return route_refuse(
+            f, FAULT_MISDIRECTED,
+            "inside an intercepted CONNECT all URLs are https://, and the request names "
+            "another scheme");
     if (route_is_same(host_field, host) && (!is_absolute || route_is_same(&x->target.host, host)))
         return true;
     fault_set(f, FAULT_MISDIRECTED,
@@ -288,10 +194,10 @@ static bool route_inside(struct exchange *x, const struct uri_host *host_field, 
     const struct uri_host *host = &x->from->fixed;
     (void)host_field;
     if (x->target.form == TARGET_AUTHORITY)
-        return refuse(f, FAULT_BAD_REQUEST, "CONNECT inside CONNECT is not spoken here");
+        return route_refuse(f, FAULT_BAD_REQUEST, "CONNECT inside CONNECT is not spoken here");
     if (x->target.form == TARGET_ABSOLUTE && !str_eq(x->target.host.name, host->name))
-        return refuse(f, FAULT_MISDIRECTED,
-                      "the request names another host than the CONNECT that it is in");
+        return route_refuse(f, FAULT_MISDIRECTED,
+                            "the request names another host than the CONNECT that it is in");
     route_url(x, host, false);
     x->rq.target = route_path(x);
     return true;
@@ -301,7 +207,8 @@ static bool route_forward(struct exchange *x, const struct uri_host *host_field,
 {
     const struct forward *fwd = x->from->forward;
     if (x->head.method.id == METHOD_CONNECT)
-        return refuse(f, FAULT_METHOD, "this listener speaks for one origin and takes no CONNECT");
+        return route_refuse(f, FAULT_METHOD,
+                            "this listener speaks for one origin and takes no CONNECT");
     if (!route_is_spoken(&x->target, f))
         return false;
     const struct uri_host *asked = x->target.form == TARGET_ABSOLUTE ? &x->target.host : host_field;
@@ -315,8 +222,8 @@ static bool route_forward(struct exchange *x, const struct uri_host *host_field,
     if (!str_eq(asked->name, str_from(fwd->host)))
         self = written;
     if (fwd->path[0] != '\0' && uri_path_leaves_root(x->target.path))
-        return refuse(f, FAULT_BAD_REQUEST,
-                      "the path climbs out of the one this listener speaks for");
+        return route_refuse(f, FAULT_BAD_REQUEST,
+                            "the path climbs out of the one this listener speaks for");
     const struct uri_host *to = &x->from->fixed;
     x->rule = route_rule(x, to, fwd->port);
     route_want(x, to, x->rule->port != 0 ? x->rule->port : fwd->port, fwd->tls);
@@ -340,7 +247,8 @@ static enum route route_connect(struct exchange *x, struct fault *f)
     const struct uri_host *host = &x->target.host;
     /* Two readers could disagree on whether it is a body or the first bytes of the tunnel. */
     if (x->body.framing == H1_FRAMING_CHUNKED || x->body.length > 0) {
-        refuse(f, FAULT_BAD_REQUEST, "a CONNECT request has no body (RFC 9110 section 9.3.6)");
+        route_refuse(f, FAULT_BAD_REQUEST,
+                     "a CONNECT request has no body (RFC 9110 section 9.3.6)");
         return ROUTE_REFUSE;
     }
     bool is_self = host->port == 80 && uri_is_own_name(host->name);
@@ -385,12 +293,12 @@ static enum route route_self(struct exchange *x, struct fault *f)
 {
     struct str path = str_make(x->target.path.p, str_find(x->target.path, '?'));
     if (!str_eq(path, STR("/batch")) || x->engine->batch == NULL)
-        refuse(f, FAULT_NOT_FOUND, "there is nothing but /batch at http://tlsfan.localhost/");
+        route_refuse(f, FAULT_NOT_FOUND, "there is nothing but /batch at http://tlsfan.localhost/");
     else if (x->head.method.id != METHOD_POST)
-        refuse(f, FAULT_NOT_POST, "a batch call is a POST");
+        route_refuse(f, FAULT_NOT_POST, "a batch call is a POST");
     else if (!route_is_own_page(x, STR("tlsfan.localhost")))
         /* A browser that uses this proxy must not be led here by a page. */
-        refuse(f, FAULT_DENIED, "a web page of another origin may not make a batch call");
+        route_refuse(f, FAULT_DENIED, "a web page of another origin may not make a batch call");
     else {
         x->performer = x->engine->batch;
         route_request_head(x);
@@ -474,8 +382,8 @@ enum route route_request(struct exchange *x, struct fault *f)
         return ROUTE_REFUSE;
     }
     if (forward_is_loop(&x->head.fields, x->engine->id)) {
-        refuse(f, FAULT_LOOP,
-               "the request has come through this proxy before: it would go round in a loop");
+        route_refuse(f, FAULT_LOOP,
+                     "the request has come through this proxy before: it would go round in a loop");
         return ROUTE_REFUSE;
     }
     if (!x->is_named && x->conf->n_rules > 1 && name_matters(x))
@@ -493,7 +401,7 @@ enum route route_request(struct exchange *x, struct fault *f)
     bool here = false;
     const char *why = NULL;
     if (!forward_max_forwards(&x->head.fields, x->head.method.id, &here, &why)) {
-        refuse(f, FAULT_BAD_REQUEST, why);
+        route_refuse(f, FAULT_BAD_REQUEST, why);
         return ROUTE_REFUSE;
     }
     if (here)
