@@ -117,6 +117,22 @@ def test_garbage(start, data, said, early):
     assert sum(int(x.split()[1]) for x in failures) == 1
 
 
+def test_hello_of_ssl2(start):
+    """That of OpenSSL 0.9.8 and Java 6, whose suites have three bytes each (RFC 5246 appendix E.2):
+    here they are of RSA and DSS, of which 00,00,13 is none of TLS 1.3."""
+    proxy = start()
+    suites = b"".join(b"\0\0" + bytes([s]) for s in (0x39, 0x38, 0x35, 0x16, 0x13, 0x0A, 0x33, 0x32, 0x2F))
+    hello = b"\x01" + struct.pack(">4H", 0x0301, len(suites), 0, 16) + suites + os.urandom(16)
+    with proxy.client() as c:
+        c.send(CONNECT + struct.pack(">H", 0x8000 | len(hello)) + hello)
+        assert c.head().status == 200
+        while b"origin.test" not in c.buf:  # the certificate
+            data = c.sock.recv(65536)
+            assert data, c.buf
+            c.buf += data
+        assert c.buf[:3] == b"\x16\x03\x01"
+
+
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01", b"half"], ids=["none", "some", "half"])
 def test_no_hello(start, own, sent):
     proxy = start("client { header_timeout = 300ms }\n", service=True)
