@@ -148,6 +148,16 @@ void intercept_failed(const struct client *c, const struct fault *f)
         intercept_tell(c, failure, f->text);
 }
 
+void intercept_unread(const struct client *c)
+{
+    log_limited(LOG_LEVEL_WARNING,
+                "CONNECT to %.*s:%u, intercepted: what the client %s sends inside is no request of "
+                "HTTP/1.1; other protocols, HTTP/2 too, pass where this host is left alone (rule "
+                "\"%.*s\" { intercept = off })",
+                STR_ARG(c->from.fixed.name), c->from.fixed.port, c->from.peer_text,
+                STR_ARG(c->from.fixed.name));
+}
+
 /* A program that pins may look at the certificate only when the handshake is done. */
 void intercept_left(const struct client *c)
 {

@@ -133,6 +133,23 @@ def test_hello_of_ssl2(start):
         assert c.buf[:3] == b"\x16\x03\x01"
 
 
+@pytest.mark.parametrize(
+    "data",
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01\x00\x05hello", b"EHLO a\r\n\r\n", b"\x10\x0c\x00\x04MQTT"],
+    ids=["http2", "tls", "words", "no_end"],
+)
+def test_another_protocol_inside(start, own, data):
+    """It is not the proxy's URL that is wrong: the log names the host, and the way out."""
+    proxy = start("client { header_timeout = 1s }\n")
+    with Inside(proxy.port, own.context()) as c:
+        c.send(data)
+        assert c.ends()[1] == "close_notify"
+    proxy.wait_log("is no request of HTTP/1.1; other protocols")
+    log = proxy.log()
+    assert 'rule "origin.test" { intercept = off }' in log and "proxy's URL" not in log
+    assert "without a request" not in log
+
+
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01", b"half"], ids=["none", "some", "half"])
 def test_no_hello(start, own, sent):
     proxy = start("client { header_timeout = 300ms }\n", service=True)
@@ -147,7 +164,7 @@ def test_no_hello(start, own, sent):
 
 
 def test_half_a_handshake(start, own):
-    proxy = start("client { header_timeout = 300ms }\n")
+    proxy = start("client { header_timeout = 1s }\n")
     with proxy.client() as c:
         c.send(CONNECT + Memory(own.context()).hello)
         assert c.head().status == 200
