@@ -117,6 +117,16 @@ def test_garbage(start, data, said, early):
     assert sum(int(x.split()[1]) for x in failures) == 1
 
 
+def test_a_client_of_http2_alone(start, own):
+    """gRPC leaves when ALPN has chosen nothing: the log says why, before that."""
+    proxy = start()
+    for offer in ([], ["h2", "http/1.1"], ["http/1.0"]):
+        Inside(proxy.port, own.context(alpn=offer)).close()
+    assert "ALPN" not in proxy.log()
+    Inside(proxy.port, own.context(alpn=["grpc-exp", "h2"])).close()
+    proxy.wait_log("offers no HTTP/1 by ALPN")
+
+
 def test_hello_of_ssl2(start):
     """That of OpenSSL 0.9.8 and Java 6, whose suites have three bytes each (RFC 5246 appendix E.2):
     here they are of RSA and DSS, of which 00,00,13 is none of TLS 1.3."""
