@@ -234,6 +234,9 @@ static void client_on_timer(void *arg)
     struct fault f;
     switch (c->timer_is) {
     case TIMER_HEAD:
+        if (c->from.kind == SOURCE_INTERCEPTED && !c->seen_request)
+            intercept_unread(c);
+        c->seen_request = true;
         client_refuse(c, FAULT_REQUEST_TIMEOUT,
                       "the request head took longer than client.header_timeout");
         client_run(c);

@@ -5,6 +5,7 @@
 #include "client/client_impl.h"
 
 #include "base/log_limit.h"
+#include "client/intercept_impl.h"
 #include "exchange/hold.h"
 
 /* The request of R is whole. Behind CONNECT and Upgrade bytes may follow that are not HTTP, so
@@ -45,7 +46,11 @@ static bool client_is_foreign(struct client *c)
     const char *what = h1_foreign(c->in.p, c->in.len, &is_silent);
     if (c->seen_request || what == NULL)
         return false;
-    log_limited(LOG_LEVEL_WARNING, "%s: %s", c->from.peer_text, what);
+    c->seen_request = true; /* all that there will be of it */
+    if (c->from.kind == SOURCE_INTERCEPTED)
+        intercept_unread(c); /* who sends it here has no URL of the proxy to mend */
+    else
+        log_limited(LOG_LEVEL_WARNING, "%s: %s", c->from.peer_text, what);
     if (is_silent)
         client_close(c);
     else
@@ -75,6 +80,7 @@ static bool client_parse(struct client *c, struct request *r, size_t n)
 static void client_take_head(struct client *c, size_t n)
 {
     struct request *r = request_open(c);
+    bool is_first = !c->seen_request;
     c->scanned = 0;
     if (++c->heads == CLIENT_HEADS_A_TURN)
         loop_post_next(c->cs->engine->loop, &c->rested);
@@ -82,8 +88,11 @@ static void client_take_head(struct client *c, size_t n)
     c->seen_request = true;
     c->timer_is = TIMER_NONE;
     deadline_clear(&c->timer);
-    if (!client_parse(c, r, n))
+    if (!client_parse(c, r, n)) {
+        if (is_first && c->from.kind == SOURCE_INTERCEPTED)
+            intercept_unread(c);
         return;
+    }
     c->in = str_from_byte(c->in, n);
     const struct h1_head *head = &r->x.head;
     bool switches = head->method.id == METHOD_CONNECT || fields_has(&head->fields, FIELD_UPGRADE);

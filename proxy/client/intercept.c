@@ -69,6 +69,36 @@ void intercept_name(char *dst, struct str sni, struct str host)
     dst[n] = '\0';
 }
 
+/* ---- the protocol */
+
+/* ALPN offers HTTP/1, or nothing, which most who speak that do. */
+static bool intercept_offers_h1(struct str alpn)
+{
+    bool is_none = alpn.len == 0;
+    while (alpn.len > 0) {
+        size_t n = (uint8_t)alpn.p[0];
+        alpn = str_from_byte(alpn, 1);
+        n = n < alpn.len ? n : alpn.len;
+        if (str_starts(str_make(alpn.p, n), STR("http/1.")))
+            return true;
+        alpn = str_from_byte(alpn, n);
+    }
+    return is_none;
+}
+
+/* gRPC goes away without a word. */
+static void intercept_mind_alpn(const struct client *c, struct str alpn)
+{
+    if (intercept_offers_h1(alpn))
+        return;
+    log_limited(LOG_LEVEL_WARNING,
+                "CONNECT to %.*s:%u, intercepted: the client %s offers no HTTP/1 by ALPN, and what "
+                "is inside is HTTP/1.1; if it fails, leave this host alone (rule \"%.*s\" { "
+                "intercept = off })",
+                STR_ARG(c->from.fixed.name), c->from.fixed.port, c->from.peer_text,
+                STR_ARG(c->from.fixed.name));
+}
+
 /* ---- the leaf */
 
 /* It is there, or nowhere. */
@@ -88,6 +118,7 @@ static enum tls_choice intercept_choose(void *arg, struct ssl_st *ssl,
         return TLS_CHOICE_NONE;
     if (!i->has_hello) {
         i->has_hello = true;
+        intercept_mind_alpn(c, hello->alpn);
         intercept_name(i->name, hello->name, c->from.fixed.name);
         i->want = (struct mint_want){i->name, tls_mint_takes_ecdsa(ssl)};
     }
@@ -146,6 +177,16 @@ void intercept_failed(const struct client *c, const struct fault *f)
     /* Behind the handshake an end is no news, but a client's word about the certificate is. */
     if (c->intercept != NULL || failure == TLS_FAILURE_TRUST)
         intercept_tell(c, failure, f->text);
+}
+
+void intercept_unread(const struct client *c)
+{
+    log_limited(LOG_LEVEL_WARNING,
+                "CONNECT to %.*s:%u, intercepted: what the client %s sends inside is no request of "
+                "HTTP/1.1; other protocols, HTTP/2 too, pass where this host is left alone (rule "
+                "\"%.*s\" { intercept = off })",
+                STR_ARG(c->from.fixed.name), c->from.fixed.port, c->from.peer_text,
+                STR_ARG(c->from.fixed.name));
 }
 
 /* A program that pins may look at the certificate only when the handshake is done. */

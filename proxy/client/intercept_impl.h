@@ -23,6 +23,8 @@ void intercept_end(struct client *c);
 /* TLS with C, which has sent no request inside, has failed with F: says so, counts it, and tells
  * the operator the way out. */
 void intercept_failed(const struct client *c, const struct fault *f);
+/* What C has sent inside, before any request, is none: says so, and the way out. */
+void intercept_unread(const struct client *c);
 /* C has ended the connection without having sent a request inside. */
 void intercept_left(const struct client *c);
 /* The name of the leaf, terminated in DST, of INTERCEPT_NAME bytes: SNI (RFC 6066 section 3) in

@@ -230,6 +230,8 @@ bool tls_mint_takes_ecdsa(SSL *ssl)
     enum { P256 = 23, ECDSA_SECP256R1_SHA256 = 0x0403 };
     const unsigned char *p;
     size_t n;
+    if (SSL_client_hello_isv2(ssl))
+        return false; /* its suites have three bytes each; who still sends it has RSA */
     if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_supported_groups, &p, &n) == 1 &&
         !mint_lists(p, n, P256))
         return false;
