@@ -212,6 +212,7 @@ static const struct ustream_ops fetch_ops = {
 struct ustream *fetch_take(struct fetch *f, struct exchange *x)
 {
     f->x = x;
+    f->wait.how.is_ahead = false; /* nobody who asks later goes before it */
     timeout_clear(&f->timeout);
     fetch_count(f);
     return &f->us;

@@ -427,9 +427,15 @@ static void ahead_on_head(struct exchange *x, const struct h1_head *head)
     struct readahead *r = x->engine->ahead;
     if (!x->looks_ahead || r->is_closed)
         return;
+    if (!list_is_empty(&r->hungry))
+        loop_post(r->engine->loop, &r->run); /* the slot of X is free soon */
+    if (!x->head.method.is_safe) {
+        ahead_invalidate(r, x);
+        return;
+    }
     struct walk_group *g = group_of(r, x);
     if (!fetch_is_good(head) || fields_has(&head->fields, FIELD_SET_COOKIE)) {
-        struct walk *w = g != NULL ? walk_of(g, x) : NULL;
+        struct walk *w = g != NULL ? walk_of(g, x->from->id) : NULL;
         if (g != NULL)
             g->n_seen = 0;
         if (w != NULL)

@@ -552,6 +552,18 @@ def test_demand_goes_first(make_proxy, pages):
     assert all(origin.hits["/page?n=%d" % n] == 1 for n in range(1, 20))
 
 
+def test_one_place_is_kept(make_proxy, pages):
+    """Who asks never waits for what nobody has asked for, however slow that is."""
+    origin = pages()
+    origin.holds = lambda request: request.get("Sec-Purpose") is not None
+    p = make_proxy('rule "localhost" { readahead = 16 max_per_host = 2 }\n', service=True)
+    with p.client() as c, p.client() as other:
+        walk(c, origin, range(1, 4))
+        wait_until(lambda: origin.now == 1, what="a prefetch under way")
+        assert other.get(origin.url("/other")).status == 200
+        assert origin.now == 1
+
+
 # ---- links
 
 def linked(form):
