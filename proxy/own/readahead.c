@@ -373,8 +373,10 @@ static void ahead_invalidate(struct readahead *r, struct exchange *x)
 static struct ustream *ahead_start(struct exchange *x)
 {
     struct readahead *r = x->engine->ahead;
-    if (!x->head.method.is_safe && !r->is_closed)
+    if (!x->head.method.is_safe && !r->is_closed) {
         ahead_invalidate(r, x);
+        x->looks_ahead = true; /* and once more when it has been done */
+    }
     if (x->looks_ahead || r->is_closed || !ahead_may(x))
         return performer_pool.start(x);
     struct fetch_like like = ahead_like(x);

@@ -433,6 +433,43 @@ def test_an_unsafe_request_ends_it(make_proxy, pages):
     assert metrics(p) == [2, 0, 2]
 
 
+@pytest.mark.parametrize("fields", [[], ["TE: trailers"], ["Authorization: Basic eDp5"]], ids=["", "te", "other"])
+def test_what_it_changes_while_it_takes(make_proxy, pages, fields):
+    """What is fetched while it is carried out may be from before; whatever its fields are."""
+    state = []
+
+    def answer(request, hit):
+        if request.method == "POST":
+            state.append(1)
+        return ok("after" if state else "before")
+    origin = pages(answer=answer)
+    origin.holds = lambda request: request.method == "POST"
+    p = make_proxy(SIXTEEN, service=True)
+    with p.client() as c, p.client() as other:
+        other.request("POST", origin.url("/page"), *fields, body=b"x")
+        wait_until(lambda: origin.now == 1, what="the POST")
+        for n in range(1, 4):
+            assert c.get(origin.url("/page?n=%d" % n)).text == "before"
+        wait_until(lambda: len(origin.ahead()) == 2 and origin.now == 1, what="prefetches")
+        origin.open.set()
+        assert other.response().status == 200
+        assert c.get(origin.url("/page?n=4")).text == "after"
+    assert metrics(p) == [2, 0, 2]
+
+
+def test_who_walks_is_remembered(make_proxy, pages):
+    """Others whose requests are each of a kind of their own do not make it forget a walk."""
+    origin = pages()
+    p = make_proxy(SIXTEEN + "workers = 1\n", service=True)
+    with p.client() as c, p.client() as other:
+        walk(c, origin, range(1, 5))
+        settled(origin, 5)
+        for n in range(300):
+            assert other.get(origin.url("/x?n=7"), "X-Request-Id: %d" % n).status == 200
+        walk(c, origin, range(5, 9))
+    assert all(n == 1 for t, n in origin.hits.items() if t.startswith("/page")), origin.hits
+
+
 @pytest.mark.parametrize("field, status", [("Vary: *", "200 OK"), ("Vary: Accept, sec-purpose", "200 OK"),
                                            ("A: b", "500 No"), ("A: b", "206 Partial Content")])
 def test_answers_that_are_not_handed_out(make_proxy, pages, field, status):
