@@ -103,6 +103,17 @@ static struct walk_group *ahead_oldest(const struct readahead *r)
     return container_of(r->by_age.prev, struct walk_group, link);
 }
 
+/* Who walks is remembered before those who do not, such as all whose requests have an id. */
+static struct walk_group *ahead_least(const struct readahead *r)
+{
+    for (struct list *it = r->by_age.prev; it != &r->by_age; it = it->prev) {
+        struct walk_group *g = container_of(it, struct walk_group, link);
+        if (g->n_walks == 0)
+            return g;
+    }
+    return ahead_oldest(r);
+}
+
 static void ahead_on_look(void *arg)
 {
     struct readahead *r = arg;
@@ -157,7 +168,7 @@ static struct walk_group *group_get(struct readahead *r, struct exchange *x,
     if (key.len == 0 || (g == NULL && budget_is_tight(r->engine->budget)))
         return NULL;
     if (g == NULL && r->n_groups == GROUPS_MAX)
-        ahead_forget(r, ahead_oldest(r));
+        ahead_forget(r, ahead_least(r));
     if (g == NULL)
         g = group_new(r, like, key, n);
     list_remove(&g->link);
