@@ -95,7 +95,8 @@ static void fetch_fail(struct fetch *f, enum fetch_news news)
 
 static void fetch_on_timeout(void *arg)
 {
-    fetch_fail(arg, FETCH_IS_LOST);
+    struct fetch *f = arg;
+    fetch_fail(f, f->state < FETCH_BODY ? FETCH_IS_LOST : FETCH_IS_OLD);
 }
 
 /* ---- to who has taken it */

@@ -123,12 +123,6 @@ static void ahead_on_look(void *arg)
         deadline_set(&r->look, LOOK_MS);
 }
 
-static void group_count(struct walk_group *g)
-{
-    share_set(&g->share,
-              sizeof *g + g->arena.total + g->n_walks * (sizeof(struct walk) + WALK_TARGET));
-}
-
 static struct walk_group *group_new(struct readahead *r, const struct fetch_like *like,
                                     struct str key, size_t shape_len)
 {
@@ -148,7 +142,7 @@ static struct walk_group *group_new(struct readahead *r, const struct fetch_like
     list_init(&g->link);
     HASH_ADD_KEYPTR(hh, r->groups, g->key.p, g->key.len, g);
     r->n_groups++;
-    group_count(g);
+    walk_count(g);
     return g;
 }
 
@@ -189,17 +183,6 @@ static struct walk_group *group_of(const struct readahead *r, const struct excha
     return NULL;
 }
 
-/* The walk that the connection of X has made its last step on. */
-static struct walk *walk_of(const struct walk_group *g, const struct exchange *x)
-{
-    list_foreach (it, &g->walks) {
-        struct walk *w = container_of(it, struct walk, link);
-        if (w->client == x->from->id)
-            return w;
-    }
-    return NULL;
-}
-
 /* ---- what is fetched */
 
 /* What the owner of a fetch is told. */
@@ -212,7 +195,9 @@ static void ahead_tell(void *arg, struct fetch *f, enum fetch_news news)
     if (w != NULL && (news == FETCH_IS_LAST || news == FETCH_IS_BAD))
         ahead_end(r, w, f->at);
     else if (w != NULL && news == FETCH_IS_LOST)
-        w->window = WINDOW;
+        w->window = w->most < WINDOW ? w->most : WINDOW;
+    else if (w != NULL && news == FETCH_IS_OLD && !walk_slows(w, f->asked))
+        ahead_end(r, w, w->front);
     loop_post(r->engine->loop, &r->run);
 }
 
@@ -248,6 +233,7 @@ static bool ahead_step(struct readahead *r, struct walk *w)
         return false;
     f->walk = w->id;
     f->at = w->front + 1;
+    f->asked = w->at;
     w->n_fetches++;
     if (!fetch_start(f)) {
         ahead_cut(r, f, w);
@@ -260,11 +246,11 @@ static bool ahead_step(struct readahead *r, struct walk *w)
 static void ahead_fill(struct readahead *r, uint64_t id)
 {
     struct walk *w;
-    while ((w = ahead_walk(r, id)) != NULL && w->n_fetches < w->window && ahead_step(r, w)) {
+    while ((w = ahead_walk(r, id)) != NULL && walk_is_hungry(w) && ahead_step(r, w)) {
         if ((w = ahead_walk(r, id)) != NULL)
             w->front++;
     }
-    if (w != NULL && w->n_fetches < w->window)
+    if (w != NULL && walk_is_hungry(w))
         list_push_back(&r->hungry, &w->hungry);
 }
 
@@ -297,8 +283,9 @@ static struct walk *ahead_begin(struct readahead *r, struct walk_group *g, struc
     struct walk *w = walk_new(g, target, numbers, step);
     w->id = ++r->last_id;
     w->window = WINDOW;
+    w->most = g->like.where.rule->readahead;
     HASH_ADD(hh, r->walks, id, sizeof w->id, w);
-    group_count(g);
+    walk_count(g);
     return w;
 }
 
@@ -307,7 +294,7 @@ static struct walk *ahead_begin(struct readahead *r, struct walk_group *g, struc
 static void ahead_miss(struct readahead *r, struct walk_group *g, const struct exchange *x)
 {
     char text[WALK_TARGET + 64];
-    struct walk *w = walk_of(g, x);
+    struct walk *w = walk_of(g, x->from->id);
     if (w != NULL && !str_eq(x->rq.target, str_make(text, walk_target(w, w->at, text))))
         ahead_end(r, w, 0);
 }
@@ -334,12 +321,8 @@ static void ahead_note(struct readahead *r, struct exchange *x, const struct fet
         ahead_miss(r, g, x);
         return;
     }
-    unsigned most = like->where.rule->readahead;
     w->client = x->from->id;
-    w->at = place > w->at ? place : w->at;
-    w->front = place > w->front ? place : w->front;
-    w->window = f != NULL ? 2 * w->window : w->window;
-    w->window = w->window < most ? w->window : most;
+    walk_goes(w, place, f != NULL, like->where.rule->readahead);
     list_remove(&w->link);
     list_push_front(&g->walks, &w->link);
     list_remove(&w->hungry);
