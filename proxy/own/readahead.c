@@ -4,6 +4,7 @@
 #include "own/readahead.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #include "exchange/hold.h"
 #include "own/ahead_key.h"
@@ -315,7 +316,8 @@ static void ahead_note(struct readahead *r, struct exchange *x, const struct fet
     uint64_t place = w != NULL ? f->at : 0;
     if (w == NULL && (w = walk_find(g, x->rq.target)) != NULL)
         place = w->at + 1;
-    if (w == NULL && walk_note(g, &numbers, &step))
+    if (w == NULL && walk_note(g, &numbers, &step) &&
+        !sequence_is_clock(&numbers, &step, (uint64_t)time(NULL)))
         w = ahead_begin(r, g, x->rq.target, &numbers, &step);
     if (w == NULL) {
         ahead_miss(r, g, x);

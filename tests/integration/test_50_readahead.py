@@ -237,6 +237,18 @@ def test_forms(make_proxy, pages, form):
     assert shown.count(True) == len(numbers) - 3
 
 
+@pytest.mark.parametrize("unit", [1, 1000])
+def test_a_clock_is_no_page(make_proxy, pages, unit):
+    """Who polls with the time in the query, or with a counter that began there, gets what is so now."""
+    origin = pages()
+    p = make_proxy(SIXTEEN, service=True)
+    now = int(time.time()) * unit
+    with p.client() as c:
+        walk(c, origin, range(now, now + 8))
+        walk(c, origin, range(now - 7200 * unit, now, 600 * unit))
+    assert origin.ahead() == [] and metrics(p)[0] == 0
+
+
 def test_offset_and_limit_together(make_proxy, pages):
     origin = pages()
     p = make_proxy(SIXTEEN, service=True)
