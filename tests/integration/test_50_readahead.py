@@ -469,6 +469,19 @@ def test_what_it_changes_while_it_takes(make_proxy, pages, fields):
     assert metrics(p) == [2, 0, 2]
 
 
+def test_what_a_batch_changes(make_proxy, pages):
+    origin = pages()
+    p = make_proxy(SIXTEEN + "workers = 1\n", service=True)
+    item = json.dumps([{"method": "POST", "url": origin.url("/page"), "body": "x"}]).encode()
+    with p.client() as c:
+        walk(c, origin, range(1, 4))
+        settled(origin, 2)
+        r = c.exchange("POST", "http://tlsfan.localhost/batch", "Content-Type: application/json", body=item)
+        assert r.status == 200 and b"page /page" in r.body
+        walk(c, origin, [4])
+    assert origin.hits["/page?n=4"] == 2 and metrics(p) == [2, 0, 2]
+
+
 def test_who_walks_is_remembered(make_proxy, pages):
     """Others whose requests are each of a kind of their own do not make it forget a walk."""
     origin = pages()
