@@ -189,9 +189,14 @@ static void fetch_us_pause(struct ustream *us, bool paused)
         loop_post(f->engine->loop, &f->give);
 }
 
+/* Who has waited in vain would do so for the next pages, too, from an origin that lets alone what is
+ * made ahead. */
 static void fetch_us_cancel(struct ustream *us)
 {
-    fetch_close(container_of(us, struct fetch, us));
+    struct fetch *f = container_of(us, struct fetch, us);
+    if (!f->is_given)
+        f->tell(f->arg, f, FETCH_IS_BAD);
+    fetch_close(f);
 }
 
 static struct stream *fetch_us_take(struct ustream *us, void **slot)

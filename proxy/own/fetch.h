@@ -24,7 +24,7 @@ enum fetch_state {
 enum fetch_news {
     FETCH_IS_LAST, /* what comes behind it may be another for the client: it sets a cookie */
     FETCH_IS_FREE, /* its slot is */
-    FETCH_IS_BAD,  /* an answer that is not to be handed out */
+    FETCH_IS_BAD,  /* an answer that is not to be handed out, or nothing for who waits */
     FETCH_IS_OLD,  /* an answer that nobody has asked for in time */
     FETCH_IS_LOST  /* no answer */
 };

@@ -548,6 +548,22 @@ def test_the_demands_own_timeout(make_proxy, pages):
         assert c.get(origin.url("/page?n=4")).status in (200, 504)
 
 
+def test_who_waits_in_vain_ends_it(make_proxy, pages):
+    """An origin may leave unanswered what is made ahead: the next page is asked for as if nothing were."""
+    origin = pages()
+    origin.holds = lambda request: request.get("Sec-Purpose") is not None
+    p = make_proxy(SIXTEEN, service=True)
+    with p.client() as c:
+        walk(c, origin, range(1, 4))
+        wait_until(lambda: origin.now == 2, what="prefetches under way")
+        c.request("GET", origin.url("/page?n=4"))
+        wait_until(lambda: re.search(r'"in_flight": ?1', p.fetch("/status")), what="the demand")
+    wait_until(lambda: metrics(p)[2] == metrics(p)[0], what="all to be given up")
+    with p.client() as c:
+        walk(c, origin, range(4, 6))
+    assert origin.hits["/page?n=5"] == 2
+
+
 def test_a_miss_ends_it(make_proxy, pages):
     origin = pages()
     p = make_proxy(SIXTEEN, service=True)
