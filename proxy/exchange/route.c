@@ -334,11 +334,13 @@ const struct source_rules source_rules[SOURCE_KINDS] = {
                       .is_patient = true}, /* with the call */
 };
 
-/* Under a rule with `readahead`. A batch asks for all at once anyway. */
+/* Under a rule with `readahead`. A batch asks for all at once anyway; but what it changes counts. */
 static const struct performer *route_ahead(const struct exchange *x)
 {
     bool is_batch = x->from->kind == SOURCE_BATCH;
-    return is_batch || x->engine->reads_ahead == NULL ? &performer_pool : x->engine->reads_ahead;
+    return (is_batch && x->head.method.is_safe) || x->engine->reads_ahead == NULL
+               ? &performer_pool
+               : x->engine->reads_ahead;
 }
 
 /* Form and destination, for all but CONNECT on a proxy listener. */

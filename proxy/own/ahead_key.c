@@ -33,26 +33,26 @@ static void key_who(struct key_pen *w, const struct exchange *x)
         key_part(w,
                  str_make((const char *)&peer->in6.sin6_scope_id, sizeof peer->in6.sin6_scope_id));
     }
-    key_part(w, x->credentials);
-    key_part(w, x->from->user);
 }
 
-static void key_where(struct key_pen *w, const struct exchange *x, const struct fetch_like *like)
+/* What one origin is for everybody. */
+static void key_origin(struct key_pen *w, const struct fetch_like *like)
+{
+    const uint32_t numbers[] = {like->where.port, like->where.tls};
+    key_part(w, str_make((const char *)numbers, sizeof numbers));
+    key_part(w, like->where.host);
+}
+
+static void key_how(struct key_pen *w, const struct exchange *x, const struct fetch_like *like)
 {
     const struct up_where *to = &like->where;
     const uint32_t numbers[] = {
-        like->use->conf->generation,
-        to->rule->index,
-        to->port,
-        to->rule_port,
-        to->tls,
-        to->is_rooted,
-        to->exempt,
-        x->from->is_local,
-        like->rq.te_trailers,
+        like->use->conf->generation, to->rule->index,      to->rule_port, to->is_rooted, to->exempt,
+        x->from->is_local,           like->rq.te_trailers,
     };
+    key_part(w, x->credentials);
+    key_part(w, x->from->user);
     key_part(w, str_make((const char *)numbers, sizeof numbers));
-    key_part(w, to->host);
     key_part(w, like->rq.host);
 }
 
@@ -61,10 +61,9 @@ struct str ahead_key(struct exchange *x, const struct fetch_like *like, struct s
     char text[AHEAD_KEY_MAX];
     struct key_pen w = {text, 0, sizeof text};
     const struct fields *fields = like->rq.fields;
-    const char te = like->rq.te_trailers;
     key_who(&w, x);
-    key_where(&w, x, like);
-    key_part(&w, str_make(&te, 1));
+    key_origin(&w, like);
+    key_how(&w, x, like);
     for (unsigned i = 0; i < fields->n && w.n <= w.cap; i++) {
         const struct field *f = &fields->v[i];
         if (f->name.p == NULL || f->id == FIELD_VIA || f->id == FIELD_HOST) /* rq.host is sent */
@@ -82,7 +81,7 @@ struct str ahead_key_begin(struct exchange *x, const struct fetch_like *like)
     char text[AHEAD_KEY_MAX];
     struct key_pen w = {text, 0, sizeof text};
     key_who(&w, x);
-    key_where(&w, x, like);
+    key_origin(&w, like);
     return w.n > w.cap ? str_make(NULL, 0) : arena_dup(&x->arena, str_make(text, w.n));
 }
 

@@ -20,7 +20,8 @@ struct fetch_like ahead_like(const struct exchange *x);
  * it would be too long. */
 struct str ahead_key(struct exchange *x, const struct fetch_like *like, struct str last);
 
-/* What the keys of all that X's client asks of this origin begin with; len 0 as above. */
+/* What the keys of all that is asked of this origin from X's address begin with, by whomever and
+ * with whatever fields; len 0 as above. */
 struct str ahead_key_begin(struct exchange *x, const struct fetch_like *like);
 
 /* KEY, whose last part has OLD bytes, with LAST instead, at DST; gives its length, at most that of

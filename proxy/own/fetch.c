@@ -95,7 +95,8 @@ static void fetch_fail(struct fetch *f, enum fetch_news news)
 
 static void fetch_on_timeout(void *arg)
 {
-    fetch_fail(arg, FETCH_IS_LOST);
+    struct fetch *f = arg;
+    fetch_fail(f, f->state < FETCH_BODY ? FETCH_IS_LOST : FETCH_IS_OLD);
 }
 
 /* ---- to who has taken it */
@@ -188,9 +189,14 @@ static void fetch_us_pause(struct ustream *us, bool paused)
         loop_post(f->engine->loop, &f->give);
 }
 
+/* Who has waited in vain would do so for the next pages, too, from an origin that lets alone what is
+ * made ahead. */
 static void fetch_us_cancel(struct ustream *us)
 {
-    fetch_close(container_of(us, struct fetch, us));
+    struct fetch *f = container_of(us, struct fetch, us);
+    if (!f->is_given)
+        f->tell(f->arg, f, FETCH_IS_BAD);
+    fetch_close(f);
 }
 
 static struct stream *fetch_us_take(struct ustream *us, void **slot)
@@ -212,6 +218,7 @@ static const struct ustream_ops fetch_ops = {
 struct ustream *fetch_take(struct fetch *f, struct exchange *x)
 {
     f->x = x;
+    f->wait.how.is_ahead = false; /* nobody who asks later goes before it */
     timeout_clear(&f->timeout);
     fetch_count(f);
     return &f->us;

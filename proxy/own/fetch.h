@@ -24,8 +24,9 @@ enum fetch_state {
 enum fetch_news {
     FETCH_IS_LAST, /* what comes behind it may be another for the client: it sets a cookie */
     FETCH_IS_FREE, /* its slot is */
-    FETCH_IS_BAD,  /* an answer that is not to be handed out */
-    FETCH_IS_LOST  /* nobody will get it: no answer, or none that was asked for in time */
+    FETCH_IS_BAD,  /* an answer that is not to be handed out, or nothing for who waits */
+    FETCH_IS_OLD,  /* an answer that nobody has asked for in time */
+    FETCH_IS_LOST  /* no answer */
 };
 
 /* What all requests of a walk have in common. Borrowed; copied by fetch_new(). */
@@ -42,6 +43,7 @@ struct fetch {
     struct list link;  /* in walk->fetches, or readahead->loose */
     uint64_t walk;     /* its number; 0: none, it was named by a link */
     uint64_t at;       /* its place in the walk */
+    uint64_t asked;    /* the last place that was asked for when it was made */
     struct str key;    /* in the arena: who may have it, and for which request */
     enum fetch_state state;
     struct engine *engine;

@@ -4,6 +4,7 @@
 #include "own/readahead.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #include "exchange/hold.h"
 #include "own/ahead_key.h"
@@ -103,6 +104,17 @@ static struct walk_group *ahead_oldest(const struct readahead *r)
     return container_of(r->by_age.prev, struct walk_group, link);
 }
 
+/* Who walks is remembered before those who do not, such as all whose requests have an id. */
+static struct walk_group *ahead_least(const struct readahead *r)
+{
+    for (struct list *it = r->by_age.prev; it != &r->by_age; it = it->prev) {
+        struct walk_group *g = container_of(it, struct walk_group, link);
+        if (g->n_walks == 0)
+            return g;
+    }
+    return ahead_oldest(r);
+}
+
 static void ahead_on_look(void *arg)
 {
     struct readahead *r = arg;
@@ -110,12 +122,6 @@ static void ahead_on_look(void *arg)
         ahead_forget(r, ahead_oldest(r));
     if (r->n_groups > 0)
         deadline_set(&r->look, LOOK_MS);
-}
-
-static void group_count(struct walk_group *g)
-{
-    share_set(&g->share,
-              sizeof *g + g->arena.total + g->n_walks * (sizeof(struct walk) + WALK_TARGET));
 }
 
 static struct walk_group *group_new(struct readahead *r, const struct fetch_like *like,
@@ -137,7 +143,7 @@ static struct walk_group *group_new(struct readahead *r, const struct fetch_like
     list_init(&g->link);
     HASH_ADD_KEYPTR(hh, r->groups, g->key.p, g->key.len, g);
     r->n_groups++;
-    group_count(g);
+    walk_count(g);
     return g;
 }
 
@@ -157,7 +163,7 @@ static struct walk_group *group_get(struct readahead *r, struct exchange *x,
     if (key.len == 0 || (g == NULL && budget_is_tight(r->engine->budget)))
         return NULL;
     if (g == NULL && r->n_groups == GROUPS_MAX)
-        ahead_forget(r, ahead_oldest(r));
+        ahead_forget(r, ahead_least(r));
     if (g == NULL)
         g = group_new(r, like, key, n);
     list_remove(&g->link);
@@ -178,17 +184,6 @@ static struct walk_group *group_of(const struct readahead *r, const struct excha
     return NULL;
 }
 
-/* The walk that the connection of X has made its last step on. */
-static struct walk *walk_of(const struct walk_group *g, const struct exchange *x)
-{
-    list_foreach (it, &g->walks) {
-        struct walk *w = container_of(it, struct walk, link);
-        if (w->client == x->from->id)
-            return w;
-    }
-    return NULL;
-}
-
 /* ---- what is fetched */
 
 /* What the owner of a fetch is told. */
@@ -201,7 +196,9 @@ static void ahead_tell(void *arg, struct fetch *f, enum fetch_news news)
     if (w != NULL && (news == FETCH_IS_LAST || news == FETCH_IS_BAD))
         ahead_end(r, w, f->at);
     else if (w != NULL && news == FETCH_IS_LOST)
-        w->window = WINDOW;
+        w->window = w->most < WINDOW ? w->most : WINDOW;
+    else if (w != NULL && news == FETCH_IS_OLD && !walk_slows(w, f->asked))
+        ahead_end(r, w, w->front);
     loop_post(r->engine->loop, &r->run);
 }
 
@@ -237,6 +234,7 @@ static bool ahead_step(struct readahead *r, struct walk *w)
         return false;
     f->walk = w->id;
     f->at = w->front + 1;
+    f->asked = w->at;
     w->n_fetches++;
     if (!fetch_start(f)) {
         ahead_cut(r, f, w);
@@ -249,11 +247,11 @@ static bool ahead_step(struct readahead *r, struct walk *w)
 static void ahead_fill(struct readahead *r, uint64_t id)
 {
     struct walk *w;
-    while ((w = ahead_walk(r, id)) != NULL && w->n_fetches < w->window && ahead_step(r, w)) {
+    while ((w = ahead_walk(r, id)) != NULL && walk_is_hungry(w) && ahead_step(r, w)) {
         if ((w = ahead_walk(r, id)) != NULL)
             w->front++;
     }
-    if (w != NULL && w->n_fetches < w->window)
+    if (w != NULL && walk_is_hungry(w))
         list_push_back(&r->hungry, &w->hungry);
 }
 
@@ -286,8 +284,9 @@ static struct walk *ahead_begin(struct readahead *r, struct walk_group *g, struc
     struct walk *w = walk_new(g, target, numbers, step);
     w->id = ++r->last_id;
     w->window = WINDOW;
+    w->most = g->like.where.rule->readahead;
     HASH_ADD(hh, r->walks, id, sizeof w->id, w);
-    group_count(g);
+    walk_count(g);
     return w;
 }
 
@@ -296,7 +295,7 @@ static struct walk *ahead_begin(struct readahead *r, struct walk_group *g, struc
 static void ahead_miss(struct readahead *r, struct walk_group *g, const struct exchange *x)
 {
     char text[WALK_TARGET + 64];
-    struct walk *w = walk_of(g, x);
+    struct walk *w = walk_of(g, x->from->id);
     if (w != NULL && !str_eq(x->rq.target, str_make(text, walk_target(w, w->at, text))))
         ahead_end(r, w, 0);
 }
@@ -317,18 +316,15 @@ static void ahead_note(struct readahead *r, struct exchange *x, const struct fet
     uint64_t place = w != NULL ? f->at : 0;
     if (w == NULL && (w = walk_find(g, x->rq.target)) != NULL)
         place = w->at + 1;
-    if (w == NULL && walk_note(g, &numbers, &step))
+    if (w == NULL && walk_note(g, &numbers, &step) &&
+        !sequence_is_clock(&numbers, &step, (uint64_t)time(NULL)))
         w = ahead_begin(r, g, x->rq.target, &numbers, &step);
     if (w == NULL) {
         ahead_miss(r, g, x);
         return;
     }
-    unsigned most = like->where.rule->readahead;
     w->client = x->from->id;
-    w->at = place > w->at ? place : w->at;
-    w->front = place > w->front ? place : w->front;
-    w->window = f != NULL ? 2 * w->window : w->window;
-    w->window = w->window < most ? w->window : most;
+    walk_goes(w, place, f != NULL, like->where.rule->readahead);
     list_remove(&w->link);
     list_push_front(&g->walks, &w->link);
     list_remove(&w->hungry);
@@ -373,8 +369,10 @@ static void ahead_invalidate(struct readahead *r, struct exchange *x)
 static struct ustream *ahead_start(struct exchange *x)
 {
     struct readahead *r = x->engine->ahead;
-    if (!x->head.method.is_safe && !r->is_closed)
+    if (!x->head.method.is_safe && !r->is_closed) {
         ahead_invalidate(r, x);
+        x->looks_ahead = true; /* and once more when it has been done */
+    }
     if (x->looks_ahead || r->is_closed || !ahead_may(x))
         return performer_pool.start(x);
     struct fetch_like like = ahead_like(x);
@@ -427,9 +425,15 @@ static void ahead_on_head(struct exchange *x, const struct h1_head *head)
     struct readahead *r = x->engine->ahead;
     if (!x->looks_ahead || r->is_closed)
         return;
+    if (!list_is_empty(&r->hungry))
+        loop_post(r->engine->loop, &r->run); /* the slot of X is free soon */
+    if (!x->head.method.is_safe) {
+        ahead_invalidate(r, x);
+        return;
+    }
     struct walk_group *g = group_of(r, x);
     if (!fetch_is_good(head) || fields_has(&head->fields, FIELD_SET_COOKIE)) {
-        struct walk *w = g != NULL ? walk_of(g, x) : NULL;
+        struct walk *w = g != NULL ? walk_of(g, x->from->id) : NULL;
         if (g != NULL)
             g->n_seen = 0;
         if (w != NULL)

@@ -2,7 +2,10 @@
 /* Numbers in targets: see sequence.h. */
 #include "own/sequence.h"
 
-enum { DIGITS_MAX = 20 /* of 2^64 */ };
+enum {
+    DIGITS_MAX = 20,        /* of 2^64 */
+    CLOCK_NEAR = 30 * 86400 /* s: a counter that began at the time of day has not gone further */
+};
 
 static bool is_digit(char c)
 {
@@ -74,6 +77,19 @@ bool sequence_step_is(const struct sequence_step *a, const struct sequence_step 
             return false;
     }
     return true;
+}
+
+bool sequence_is_clock(const struct sequence *s, const struct sequence_step *step, uint64_t now)
+{
+    for (unsigned i = 0; i < step->n; i++) {
+        uint64_t value = s->v[step->v[i].which].value;
+        for (uint64_t unit = 1; unit <= 1000; unit *= 1000) {
+            uint64_t time = value / unit;
+            if ((time > now ? time - now : now - time) < CLOCK_NEAR)
+                return true;
+        }
+    }
+    return false;
 }
 
 size_t sequence_room(struct str target)

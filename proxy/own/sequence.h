@@ -43,6 +43,10 @@ MUST_CHECK bool sequence_step(const struct sequence *a, const struct sequence *b
                               struct sequence_step *step);
 bool sequence_step_is(const struct sequence_step *a, const struct sequence_step *b);
 
+/* A number of S that rises by STEP may be a time near NOW (s since 1970), in seconds or
+ * thousandths: who asks by the clock, or puts it there against caches, asks for what is not there yet. */
+bool sequence_is_clock(const struct sequence *s, const struct sequence_step *step, uint64_t now);
+
 /* Bytes that hold what sequence_next() writes. */
 size_t sequence_room(struct str target);
 /* The K-th target behind TARGET, which S was read from: zeros in front stay as wide as they are.

@@ -6,7 +6,8 @@
 
 enum {
     ROOM = WALK_TARGET + 64,
-    APART = 4 /* GETs of other walks that may come between two of one, and one more */
+    AGAIN = 64, /* pages after which a slow walk may have one more ahead */
+    APART = 4   /* GETs of other walks that may come between two of one, and one more */
 };
 
 static struct walk *walk_at(struct list *it)
@@ -28,6 +29,21 @@ struct walk *walk_find(const struct walk_group *g, struct str target)
             return w;
     }
     return NULL;
+}
+
+struct walk *walk_of(const struct walk_group *g, uint64_t client)
+{
+    list_foreach (it, &g->walks) {
+        if (walk_at(it)->client == client)
+            return walk_at(it);
+    }
+    return NULL;
+}
+
+void walk_count(struct walk_group *g)
+{
+    share_set(&g->share,
+              sizeof *g + g->arena.total + g->n_walks * (sizeof(struct walk) + WALK_TARGET));
 }
 
 static void walk_forget(struct walk_group *g, unsigned i)
@@ -93,6 +109,31 @@ struct walk *walk_new(struct walk_group *g, struct str target, const struct sequ
     list_push_front(&g->walks, &w->link);
     g->n_walks++;
     return w;
+}
+
+bool walk_is_hungry(const struct walk *w)
+{
+    return w->n_fetches < w->window && w->front - w->at < w->window;
+}
+
+bool walk_slows(struct walk *w, uint64_t asked)
+{
+    uint64_t n = w->at - asked;
+    w->most = n < w->most ? (unsigned)n : w->most;
+    w->window = w->window < w->most ? w->window : w->most;
+    return n > 0 || !w->is_used;
+}
+
+void walk_goes(struct walk *w, uint64_t place, bool is_hit, unsigned n)
+{
+    w->at = place > w->at ? place : w->at;
+    w->front = place > w->front ? place : w->front;
+    if (w->most < n && w->at % AGAIN == 0)
+        w->most++;
+    w->is_used |= is_hit;
+    w->window = is_hit ? 2 * w->window : w->window;
+    w->window = w->window > 0 ? w->window : 1;
+    w->window = w->window < w->most ? w->window : w->most;
 }
 
 void walk_free(struct walk *w)

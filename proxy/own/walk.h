@@ -29,6 +29,8 @@ struct walk {
     uint64_t at;    /* the last place that was asked for; it began at 0 */
     uint64_t front; /* the furthest one asked for or fetched */
     unsigned window, n_fetches;
+    unsigned most; /* that the window may grow to */
+    bool is_used;  /* something that was fetched for it was asked for */
     size_t target_len;
     char target[]; /* at place 0 */
 };
@@ -54,12 +56,25 @@ struct walk_group {
 
 /* The walk of G of which TARGET is the next step; NULL: of none. */
 struct walk *walk_find(const struct walk_group *g, struct str target);
+/* The walk of G that was last asked for on the connection CLIENT; NULL: none. */
+struct walk *walk_of(const struct walk_group *g, uint64_t client);
+/* Counts the memory of G. */
+void walk_count(struct walk_group *g);
 /* Notes a GET that is no step of a walk. True: with two earlier ones, which are forgotten, it makes
  * one; STEP is set. */
 bool walk_note(struct walk_group *g, const struct sequence *numbers, struct sequence_step *step);
 /* A walk that begins at TARGET, with NUMBERS, in G. */
 struct walk *walk_new(struct walk_group *g, struct str target, const struct sequence *numbers,
                       const struct sequence_step *step);
+/* Its window is not full. What is lost is not made up for: nothing is fetched that W would come to
+ * much later. */
+bool walk_is_hungry(const struct walk *w);
+/* An answer grew old that was fetched when ASKED was the last place asked for: the window becomes
+ * what W has asked for since. False: W has stopped after a while; should it go on, that is a new
+ * one. (One that never used anything stays as it is: a new one would be no faster.) */
+MUST_CHECK bool walk_slows(struct walk *w, uint64_t asked);
+/* PLACE is asked for; IS_HIT: it was fetched. The window may have N pages at most. */
+void walk_goes(struct walk *w, uint64_t place, bool is_hit, unsigned n);
 /* Takes it out of G. Its fetches are gone already. */
 void walk_free(struct walk *w);
 

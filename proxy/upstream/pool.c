@@ -25,9 +25,10 @@ static void pool_on_turn(void *arg, struct limit_seat *seat)
     loop_post(p->loop, &container_of(seat, struct origin, seat)->serve);
 }
 
-bool pool_slot_take(struct origin *o)
+bool pool_slot_take(struct origin *o, bool is_ahead)
 {
-    if (!limit_take(o->limit, o->max_requests))
+    unsigned max = o->max_requests;
+    if ((is_ahead && max == 1) || !limit_take(o->limit, is_ahead && max > 1 ? max - 1 : max))
         return false;
     o->slots++;
     counter_add(&o->place->in_flight, 1);
@@ -209,7 +210,7 @@ struct ustream *pool_get(struct pool *p, const struct up_where *where, const str
     wait->queued_us = 0;
     bool is_behind = !is_retry && (!list_is_empty(&o->groups) ||
                                    (how->is_ahead && limit_is_waited_for(o->limit)));
-    bool has_slot = !is_behind && pool_slot_take(o);
+    bool has_slot = !is_behind && pool_slot_take(o, how->is_ahead);
     if (has_slot && (is_retry || !origin_is_waited_for(o))) {
         struct ustream *us = pool_conn_find(o, how);
         if (us != NULL)

@@ -39,9 +39,9 @@ struct pool_dial {
 
 /* ---- pool.c */
 
-/* A slot of O; false when none is free. And one request of O has ended: its slot goes to whose turn
- * it is. */
-MUST_CHECK bool pool_slot_take(struct origin *o);
+/* A slot of O; false when none is free, or IS_AHEAD and none but the last, which is kept for who
+ * asks. And one request of O has ended: its slot goes to whose turn it is. */
+MUST_CHECK bool pool_slot_take(struct origin *o, bool is_ahead);
 void pool_slot_give(struct origin *o);
 /* WAIT is in STATE; its deadline is over. */
 void pool_wait_set_state(struct pool_wait *wait, enum wait_state state);

@@ -13,7 +13,7 @@
 /* Slots that are free go to those whose turn it is, as origin_next() says: clients take turns. */
 static void plan_slots(struct origin *o)
 {
-    while (!list_is_empty(&o->groups) && pool_slot_take(o))
+    while (!list_is_empty(&o->groups) && pool_slot_take(o, false))
         pool_wait_undial(pool_wait_next(o));
 }
 

@@ -25,7 +25,7 @@ struct up_how {
                            HTTP/1 one that nobody has used; 0: on any */
     bool is_alone;      /* on a connection that is made for it: after 421 */
     bool h1_only;       /* only by HTTP/1.1: for an Upgrade, or as the origin wants it */
-    bool is_ahead;      /* nobody has asked for it yet: it waits for nobody, and nobody for it */
+    bool is_ahead;      /* nobody has asked for it yet: it leaves one slot to who asks */
     bool is_patient;    /* waits for a slot without queue_timeout */
     uint64_t client;    /* whose turn: waiters of one origin are served client by client */
 };

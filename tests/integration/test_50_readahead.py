@@ -237,6 +237,18 @@ def test_forms(make_proxy, pages, form):
     assert shown.count(True) == len(numbers) - 3
 
 
+@pytest.mark.parametrize("unit", [1, 1000])
+def test_a_clock_is_no_page(make_proxy, pages, unit):
+    """Who polls with the time in the query, or with a counter that began there, gets what is so now."""
+    origin = pages()
+    p = make_proxy(SIXTEEN, service=True)
+    now = int(time.time()) * unit
+    with p.client() as c:
+        walk(c, origin, range(now, now + 8))
+        walk(c, origin, range(now - 7200 * unit, now, 600 * unit))
+    assert origin.ahead() == [] and metrics(p)[0] == 0
+
+
 def test_offset_and_limit_together(make_proxy, pages):
     origin = pages()
     p = make_proxy(SIXTEEN, service=True)
@@ -433,6 +445,56 @@ def test_an_unsafe_request_ends_it(make_proxy, pages):
     assert metrics(p) == [2, 0, 2]
 
 
+@pytest.mark.parametrize("fields", [[], ["TE: trailers"], ["Authorization: Basic eDp5"]], ids=["", "te", "other"])
+def test_what_it_changes_while_it_takes(make_proxy, pages, fields):
+    """What is fetched while it is carried out may be from before; whatever its fields are."""
+    state = []
+
+    def answer(request, hit):
+        if request.method == "POST":
+            state.append(1)
+        return ok("after" if state else "before")
+    origin = pages(answer=answer)
+    origin.holds = lambda request: request.method == "POST"
+    p = make_proxy(SIXTEEN, service=True)
+    with p.client() as c, p.client() as other:
+        other.request("POST", origin.url("/page"), *fields, body=b"x")
+        wait_until(lambda: origin.now == 1, what="the POST")
+        for n in range(1, 4):
+            assert c.get(origin.url("/page?n=%d" % n)).text == "before"
+        wait_until(lambda: len(origin.ahead()) == 2 and origin.now == 1, what="prefetches")
+        origin.open.set()
+        assert other.response().status == 200
+        assert c.get(origin.url("/page?n=4")).text == "after"
+    assert metrics(p) == [2, 0, 2]
+
+
+def test_what_a_batch_changes(make_proxy, pages):
+    origin = pages()
+    p = make_proxy(SIXTEEN + "workers = 1\n", service=True)
+    item = json.dumps([{"method": "POST", "url": origin.url("/page"), "body": "x"}]).encode()
+    with p.client() as c:
+        walk(c, origin, range(1, 4))
+        settled(origin, 2)
+        r = c.exchange("POST", "http://tlsfan.localhost/batch", "Content-Type: application/json", body=item)
+        assert r.status == 200 and b"page /page" in r.body
+        walk(c, origin, [4])
+    assert origin.hits["/page?n=4"] == 2 and metrics(p) == [2, 0, 2]
+
+
+def test_who_walks_is_remembered(make_proxy, pages):
+    """Others whose requests are each of a kind of their own do not make it forget a walk."""
+    origin = pages()
+    p = make_proxy(SIXTEEN + "workers = 1\n", service=True)
+    with p.client() as c, p.client() as other:
+        walk(c, origin, range(1, 5))
+        settled(origin, 5)
+        for n in range(300):
+            assert other.get(origin.url("/x?n=7"), "X-Request-Id: %d" % n).status == 200
+        walk(c, origin, range(5, 9))
+    assert all(n == 1 for t, n in origin.hits.items() if t.startswith("/page")), origin.hits
+
+
 @pytest.mark.parametrize("field, status", [("Vary: *", "200 OK"), ("Vary: Accept, sec-purpose", "200 OK"),
                                            ("A: b", "500 No"), ("A: b", "206 Partial Content")])
 def test_answers_that_are_not_handed_out(make_proxy, pages, field, status):
@@ -484,6 +546,22 @@ def test_the_demands_own_timeout(make_proxy, pages):
         walk(c, origin, range(1, 4))
         wait_until(lambda: origin.now == 2, what="prefetches under way")
         assert c.get(origin.url("/page?n=4")).status in (200, 504)
+
+
+def test_who_waits_in_vain_ends_it(make_proxy, pages):
+    """An origin may leave unanswered what is made ahead: the next page is asked for as if nothing were."""
+    origin = pages()
+    origin.holds = lambda request: request.get("Sec-Purpose") is not None
+    p = make_proxy(SIXTEEN, service=True)
+    with p.client() as c:
+        walk(c, origin, range(1, 4))
+        wait_until(lambda: origin.now == 2, what="prefetches under way")
+        c.request("GET", origin.url("/page?n=4"))
+        wait_until(lambda: re.search(r'"in_flight": ?1', p.fetch("/status")), what="the demand")
+    wait_until(lambda: metrics(p)[2] == metrics(p)[0], what="all to be given up")
+    with p.client() as c:
+        walk(c, origin, range(4, 6))
+    assert origin.hits["/page?n=5"] == 2
 
 
 def test_a_miss_ends_it(make_proxy, pages):
@@ -550,6 +628,18 @@ def test_demand_goes_first(make_proxy, pages):
             t.join()
     assert sorted(done) == ["x", "y", "z"] and origin.most <= 2
     assert all(origin.hits["/page?n=%d" % n] == 1 for n in range(1, 20))
+
+
+def test_one_place_is_kept(make_proxy, pages):
+    """Who asks never waits for what nobody has asked for, however slow that is."""
+    origin = pages()
+    origin.holds = lambda request: request.get("Sec-Purpose") is not None
+    p = make_proxy('rule "localhost" { readahead = 16 max_per_host = 2 }\n', service=True)
+    with p.client() as c, p.client() as other:
+        walk(c, origin, range(1, 4))
+        wait_until(lambda: origin.now == 1, what="a prefetch under way")
+        assert other.get(origin.url("/other")).status == 200
+        assert origin.now == 1
 
 
 # ---- links

@@ -186,17 +186,22 @@ static void test_queue(void **state)
 }
 
 /* What nobody has asked for yet has a slot at once or waits for one, be it behind who waits in
- * another worker. */
+ * another worker; and never the last one. */
 static void test_ahead_is_last(void **state)
 {
     (void)state;
-    struct probe a, b, c;
+    struct probe a, b, c, d;
     struct wanted want = want_of(1);
     struct wanted ahead = want_of(1);
     ahead.how.is_ahead = true;
-    fix.rule.max_per_host = 1;
+    fix.rule.max_per_host = 2;
     begin(&a, &ahead);
     assert_int_equal(a.wait.state, WAIT_UNDIALLED);
+    begin(&c, &ahead);
+    assert_int_equal(c.wait.state, WAIT_QUEUED);
+    pool_cancel(&c.wait);
+    begin(&d, &want);
+    assert_int_equal(d.wait.state, WAIT_UNDIALLED);
     struct pool *first = pool;
     struct tally other = {0};
     struct pool *second = pool_new(&fix.loop, fix.dns, &id, NULL, &other);
@@ -208,6 +213,7 @@ static void test_ahead_is_last(void **state)
     assert_int_equal(c.wait.state, WAIT_QUEUED);
     pool_cancel(&c.wait);
     pool_cancel(&a.wait);
+    pool_cancel(&d.wait);
     begin(&c, &ahead); /* there is a slot, but it is not for this one */
     assert_int_equal(c.wait.state, WAIT_QUEUED);
     pool_cancel(&c.wait);

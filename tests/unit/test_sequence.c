@@ -99,12 +99,36 @@ static void steps(void **state)
         assert_false(sequence_step_is(&a, &others[i]));
 }
 
+static bool is_clock(const char *a, const char *b, uint64_t now)
+{
+    struct sequence from;
+    struct sequence to;
+    struct sequence_step step;
+    assert_true(sequence_read(&from, str_from(a)) && sequence_read(&to, str_from(b)));
+    assert_true(sequence_step(&from, &to, &step));
+    return sequence_is_clock(&to, &step, now);
+}
+
+static void clocks(void **state)
+{
+    (void)state;
+    assert_true(is_clock("/?t=1700000000", "/?t=1700000001", 1700000001));
+    assert_true(is_clock("/?t=1700000000", "/?t=1700003600", 1702000000));
+    assert_true(is_clock("/?_=1700000000123", "/?_=1700000000124", 1701000000));
+    assert_true(is_clock("/?n=1&_=1700000000123", "/?n=2&_=1700000000124", 1701000000));
+    assert_false(is_clock("/?n=1&_=1700000000123", "/?n=2&_=1700000000123", 1701000000));
+    assert_false(is_clock("/?n=1700000000", "/?n=1700000001", 1800000000));
+    assert_false(is_clock("/?n=18446744073709551614", "/?n=18446744073709551615", 1700000000));
+    assert_false(is_clock("/?n=9223372036854775807", "/?n=9223372036854775808", 1700000000));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(walks),
         cmocka_unit_test(no_walks),
         cmocka_unit_test(steps),
+        cmocka_unit_test(clocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,6 +46,51 @@ static int64_t get(uint64_t n)
     return -1;
 }
 
+/* One by one, DONE pages were asked for since what is too old now was fetched. */
+static void slow(void **state)
+{
+    (void)state;
+    for (uint64_t n = 1; n <= 3; n++)
+        (void)get(n);
+    struct walk *w = container_of(list_first(&group.walks), struct walk, link);
+    w->window = 2;
+    w->most = 16;
+    for (uint64_t place = 1; place < 40; place++)
+        walk_goes(w, place, place > 1, 16);
+    assert_int_equal(w->window, 16);
+    assert_true(walk_slows(w, 29)); /* ten */
+    assert_true(walk_slows(w, 20)); /* that of another says no more */
+    walk_goes(w, 40, true, 16);
+    assert_int_equal(w->window, 10);
+    w->front = 49;
+    assert_true(walk_is_hungry(w));
+    w->front = 50; /* though some of them are lost */
+    assert_int_equal(w->n_fetches, 0);
+    assert_false(walk_is_hungry(w));
+    for (uint64_t place = 41; place <= 64; place++)
+        walk_goes(w, place, true, 16);
+    assert_int_equal(w->window, 11);
+    assert_false(walk_slows(w, 64));
+}
+
+/* Slower than an answer grows old, from the beginning: nothing more is fetched. */
+static void too_slow(void **state)
+{
+    (void)state;
+    for (uint64_t n = 1; n <= 3; n++)
+        (void)get(n);
+    struct walk *w = container_of(list_first(&group.walks), struct walk, link);
+    w->window = 2;
+    w->most = 16;
+    assert_true(walk_slows(w, 0));
+    for (uint64_t place = 1; place < 64; place++) {
+        walk_goes(w, place, false, 16);
+        assert_false(walk_is_hungry(w));
+    }
+    walk_goes(w, 64, false, 16);
+    assert_true(walk_is_hungry(w));
+}
+
 static void one_walk(void **state)
 {
     (void)state;
@@ -121,7 +166,8 @@ static void targets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(one_walk), TEST(two_walks), TEST(no_walk), TEST(forgotten), TEST(targets),
+        TEST(slow),    TEST(too_slow),  TEST(one_walk), TEST(two_walks),
+        TEST(no_walk), TEST(forgotten), TEST(targets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
