@@ -185,7 +185,7 @@ def test_run_intercepted(ca, pages, text, more):
                  "run", "--intercept", "--read-ahead", "--", sys.executable, "-c", timed(text),
                  origin.url("").replace("http:", "https:"), "100", *more], clean_env({"no_proxy": "", "NO_PROXY": ""}))
     print("run --intercept --read-ahead, 100 pages of 0.1 s: %.2f s" % took)
-    assert took < 100 * DELAY / 3
+    assert took < 100 * DELAY * 0.6  # one by one it is more than 12 s
     assert all(origin.hits["/page?n=%d" % n] == 1 for n in range(1, 101)) and sum(origin.hits.values()) <= 116
 
 
