@@ -44,7 +44,8 @@ MUST_CHECK bool sequence_step(const struct sequence *a, const struct sequence *b
 bool sequence_step_is(const struct sequence_step *a, const struct sequence_step *b);
 
 /* A number of S that rises by STEP may be a time near NOW (s since 1970), in seconds or
- * thousandths: who asks by the clock, or puts it there against caches, asks for what is not there yet. */
+ * thousandths: who asks by the clock, or puts it there against caches, asks for what is not there
+ * yet. */
 bool sequence_is_clock(const struct sequence *s, const struct sequence_step *step, uint64_t now);
 
 /* Bytes that hold what sequence_next() writes. */
