@@ -334,8 +334,8 @@ const struct source_rules source_rules[SOURCE_KINDS] = {
                       .is_patient = true}, /* with the call */
 };
 
-/* Under a rule with `readahead`. A batch asks for all at once anyway; but what it changes
- * counts. */
+/* Under a rule with `readahead`. A batch asks for all at once,
+ * but what it changes counts. */
 static const struct performer *route_ahead(const struct exchange *x)
 {
     bool is_batch = x->from->kind == SOURCE_BATCH;

@@ -189,7 +189,7 @@ static void fetch_us_pause(struct ustream *us, bool paused)
         loop_post(f->engine->loop, &f->give);
 }
 
-/* Who has waited in vain would do so for the next pages, too, from an origin that lets alone what
+/* Who has waited in vain would do so for the next pages, too: the origin may leave unanswered what
  * is made ahead. */
 static void fetch_us_cancel(struct ustream *us)
 {
