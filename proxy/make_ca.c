@@ -26,13 +26,18 @@ static const char install_text[] =
     "\n"
     "The programs that are intercepted must trust the certificate:\n"
     "    Debian    cp %1$s/ca.pem /usr/local/share/ca-certificates/tlsfan.crt\n"
-    "              update-ca-certificates\n"
+    "              update-ca-certificates     (enough for curl, wget, git, Go, Ruby)\n"
     "    Python    requests, pip: REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt\n"
     "              ssl, urllib:   SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt\n"
     "    Node      NODE_EXTRA_CA_CERTS=%1$s/ca.pem\n"
-    "    Java      keytool -importcert -cacerts -storepass changeit -alias tlsfan -file "
-    "%1$s/ca.pem\n"
-    "and use the proxy: https_proxy=http://127.0.0.1:3128\n";
+    "    Java      keytool -importcert -noprompt -cacerts -storepass changeit -alias tlsfan \\\n"
+    "              -file %1$s/ca.pem\n"
+    "and use the proxy:\n"
+    "    most      https_proxy=http://127.0.0.1:3128\n"
+    "    Node      that and NODE_USE_ENV_PROXY=1 (from Node 24 on)\n"
+    "    Java      -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=3128\n"
+    "What no_proxy names goes past it. For https:// URLs with another port than 443 set\n"
+    "destination.connect_ports.\n";
 
 /* Where it happened, and why. */
 static enum exit_status make_ca_fault(const char *path, const char *reason)

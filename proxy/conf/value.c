@@ -304,8 +304,12 @@ static bool set_hosts(const struct assign *a, struct str text)
 {
     struct strings *list = a->field;
     const char *host = NULL;
-    if (!value_pattern(a->arena, text, &host, a->err))
-        return false;
+    if (!value_pattern(a->arena, text, &host, a->err)) {
+        bool has_more = str_find(text, ':') < text.len || str_find(text, '/') < text.len;
+        return has_more && value_fail_at(a->err, text,
+                                         "is no host name: write it without scheme, "
+                                         "port and path");
+    }
     list->v = arena_grow(a->arena, list->v, list->n, sizeof(list->v[0]));
     list->v[list->n++] = host;
     return true;

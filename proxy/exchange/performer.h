@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who performs a request: a value that the route chooses. The pool and the dial of a CONNECT stand
- * in performer.c, the batch call in own/batch.c; the engine says whether there is one. */
+ * in performer.c, the batch call and read-ahead in own/; the engine says whether there are any. */
 #ifndef TLSFAN_EXCHANGE_PERFORMER_H
 #define TLSFAN_EXCHANGE_PERFORMER_H
 

@@ -193,7 +193,8 @@ static bool ca_limit(X509 *cert, const char *const *names, unsigned n, char **wh
                          len > 0 ? ca_network(address, len, 0xff)
                                  : ca_general_name(GEN_DNS, names[i], strlen(names[i])));
         else
-            *why = xasprintf("%s is neither a host name nor an address", names[i]);
+            *why = xasprintf("%s is neither a host name, which has all below it, nor an address",
+                             names[i]);
     }
     if (ok && n > 0) {
         ca_forbid_rest(nc, dns, v4, v6);

@@ -525,9 +525,12 @@ def test_key_that_others_can_read(tlsfan, own_ca, mode, reason):
 def test_make_ca_says_what_to_do(tlsfan, tmp_path):
     done = tlsfan("--make-ca", str(tmp_path / "ca"), "run")
     assert done.returncode == 0, done.stderr
-    for word in ("update-ca-certificates", "REQUESTS_CA_BUNDLE", "keytool", "NODE_EXTRA_CA_CERTS"):
+    for word in ("update-ca-certificates", "REQUESTS_CA_BUNDLE", "keytool", "NODE_EXTRA_CA_CERTS",
+                 "NODE_USE_ENV_PROXY", "-Dhttps.proxyHost", "destination.connect_ports"):
         assert word in done.stdout, done.stdout
     assert "%s/ca.key" % (tmp_path / "ca") in done.stdout
     again = tlsfan("--make-ca", str(tmp_path / "ca"))
     assert again.returncode == 1 and "File exists" in again.stderr
     assert "PRIVATE" not in done.stdout + done.stderr
+    wild = tlsfan("--make-ca", str(tmp_path / "wild"), "*.example.com")
+    assert wild.returncode == 2 and "*.example.com is neither a host name, which has all below it" in wild.stderr

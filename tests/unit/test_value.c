@@ -228,6 +228,10 @@ static void lists(void **state)
     assert_string_equal(got.hosts.v[0], "*");
     assert_string_equal(got.hosts.v[1], "*.example.com");
     assert_string_equal(got.hosts.v[2], "::1");
+    refused(KEY_HOSTS, "https://a/",
+            "\"https://a/\" is no host name: write it without scheme, port and path");
+    refused(KEY_HOSTS, "*.a:8443",
+            "\"*.a:8443\" is no host name: write it without scheme, port and path");
     assert_true(set(KEY_NETS, "10.0.0.0/8"));
     assert_int_equal(got.nets.n, 1);
     netset_clear(&got.nets);
