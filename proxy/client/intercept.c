@@ -34,6 +34,14 @@ struct intercept {
     char name[INTERCEPT_NAME];
 };
 
+/* What happened to a CONNECT, its host, and how to leave that alone. A macro: each line of the log
+ * has a limit of its own. */
+#define INTERCEPT_LOG(c, level, what, ...)                                                       \
+    log_limited(level,                                                                           \
+                "CONNECT to %.*s:%u, intercepted: " what " (rule \"%.*s\" { intercept = off })", \
+                STR_ARG((c)->from.fixed.name), (c)->from.fixed.port, __VA_ARGS__,                \
+                STR_ARG((c)->from.fixed.name))
+
 /* ---- the name */
 
 /* What a host may be called, in lower case. Not what is an address to someone: SNI has none. */
@@ -91,12 +99,10 @@ static void intercept_mind_alpn(const struct client *c, struct str alpn)
 {
     if (intercept_offers_h1(alpn))
         return;
-    log_limited(LOG_LEVEL_WARNING,
-                "CONNECT to %.*s:%u, intercepted: the client %s offers no HTTP/1 by ALPN, and what "
-                "is inside is HTTP/1.1; if it fails, leave this host alone (rule \"%.*s\" { "
-                "intercept = off })",
-                STR_ARG(c->from.fixed.name), c->from.fixed.port, c->from.peer_text,
-                STR_ARG(c->from.fixed.name));
+    INTERCEPT_LOG(c, LOG_LEVEL_WARNING,
+                  "the client %s offers no HTTP/1 by ALPN, and what is inside is HTTP/1.1; if it "
+                  "fails, leave this host alone",
+                  c->from.peer_text);
 }
 
 /* ---- the leaf */
@@ -161,14 +167,11 @@ static const char *intercept_advice(const struct client *c, enum tls_failure fai
 
 static void intercept_tell(const struct client *c, enum tls_failure failure, const char *what)
 {
-    const struct uri_host *host = &c->from.fixed;
     counter_add(&c->cs->engine->stats->unshaken[failure], 1);
     /* Who leaves before a word of TLS may only have looked whether somebody is there. */
     bool is_quiet = failure == TLS_FAILURE_GONE && c->intercept != NULL && !c->intercept->has_hello;
-    log_limited(is_quiet ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
-                "CONNECT to %.*s:%u, intercepted: %s; %s (rule \"%.*s\" { intercept = off })",
-                STR_ARG(host->name), host->port, what, intercept_advice(c, failure),
-                STR_ARG(host->name));
+    INTERCEPT_LOG(c, is_quiet ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "%s; %s", what,
+                  intercept_advice(c, failure));
 }
 
 void intercept_failed(const struct client *c, const struct fault *f)
@@ -181,24 +184,19 @@ void intercept_failed(const struct client *c, const struct fault *f)
 
 void intercept_unread(const struct client *c)
 {
-    log_limited(LOG_LEVEL_WARNING,
-                "CONNECT to %.*s:%u, intercepted: what the client %s sends inside is no request of "
-                "HTTP/1.1; other protocols, HTTP/2 too, pass where this host is left alone (rule "
-                "\"%.*s\" { intercept = off })",
-                STR_ARG(c->from.fixed.name), c->from.fixed.port, c->from.peer_text,
-                STR_ARG(c->from.fixed.name));
+    INTERCEPT_LOG(c, LOG_LEVEL_WARNING,
+                  "what the client %s sends inside is no request of HTTP/1.1; other protocols, "
+                  "HTTP/2 too, pass where this host is left alone",
+                  c->from.peer_text);
 }
 
 /* A program that pins may look at the certificate only when the handshake is done. */
 void intercept_left(const struct client *c)
 {
-    log_limited(
-        LOG_LEVEL_INFO,
-        "CONNECT to %.*s:%u, intercepted: the client %s left right behind the TLS handshake, "
-        "without a request; if it pins another certificate, leave this host alone (rule "
-        "\"%.*s\" { intercept = off })",
-        STR_ARG(c->from.fixed.name), c->from.fixed.port, c->from.peer_text,
-        STR_ARG(c->from.fixed.name));
+    INTERCEPT_LOG(c, LOG_LEVEL_INFO,
+                  "the client %s left right behind the TLS handshake, without a request; if it "
+                  "pins another certificate, leave this host alone",
+                  c->from.peer_text);
 }
 
 static void intercept_on_timer(void *arg)
