@@ -67,24 +67,15 @@ def test_hello_behind_connect(start, own, pieces):
         assert memory.get("/early")
 
 
-def test_connect_behind_a_get(start, own):
+@pytest.mark.parametrize("path, body", [("/slow", b"/slow"), ("/big", b"x" * 3000000)], ids=["slow", "big"])
+def test_connect_behind_a_get(start, own, path, body):
+    """The answer before may not have left yet when CONNECT is answered: TLS begins behind it."""
     proxy = start()
     with proxy.client() as c:
         memory = Memory(own.context())
-        c.send(b"GET http://origin.test/slow HTTP/1.1\r\nHost: origin.test\r\n\r\n" + CONNECT + memory.hello)
-        assert c.response().text == "/slow"
-        assert c.head().status == 200
-        memory.finish(c)
-        assert memory.get("/a")
-
-
-def test_connect_behind_much_that_is_not_read(start, own):
-    """The answer before has not left yet when CONNECT is answered: TLS begins behind it."""
-    proxy = start()
-    with proxy.client() as c:
-        memory = Memory(own.context())
-        c.send(b"GET http://origin.test/big HTTP/1.1\r\nHost: origin.test\r\n\r\n" + CONNECT + memory.hello)
-        assert len(c.response().body) == 3000000
+        get = "GET http://origin.test%s HTTP/1.1\r\nHost: origin.test\r\n\r\n" % path
+        c.send(get.encode() + CONNECT + memory.hello)
+        assert c.response().body == body
         assert c.head().status == 200
         memory.finish(c)
         assert memory.get("/a")

@@ -101,24 +101,26 @@ static inline void fake_dial_succeed(struct dial *d, bool is_h2)
     fake_dial_end(d, &r);
 }
 
-static inline struct dial *fake_dial(unsigned i)
+/* Number I of the N in ALL. */
+static inline struct list *fake_nth(const struct list *all, unsigned n, unsigned i)
 {
-    struct list *it = fake_dials.next;
-    assert_true(i < n_fake_dials);
+    struct list *it = all->next;
+    assert_true(i < n);
     while (i-- > 0)
         it = it->next;
-    return container_of(it, struct dial, link);
+    return it;
+}
+
+static inline struct dial *fake_dial(unsigned i)
+{
+    return container_of(fake_nth(&fake_dials, n_fake_dials, i), struct dial, link);
 }
 
 /* ---- connections */
 
 static inline struct fake_conn *fake_conn(unsigned i)
 {
-    struct list *it = fake_conns.next;
-    assert_true(i < n_fake_conns);
-    while (i-- > 0)
-        it = it->next;
-    return container_of(it, struct fake_conn, link);
+    return container_of(fake_nth(&fake_conns, n_fake_conns, i), struct fake_conn, link);
 }
 
 static inline void fake_free(void *object)

@@ -11,14 +11,24 @@
 #include "base/mem.h"
 #include "own/batch_read.h"
 
-/* Reads all; the caller clears. */
-static enum batch_read_result read_all(struct batch_reader *r, const char *text, bool is_json)
+/* Reads all, in *STEPS; the caller clears. */
+static enum batch_read_result read_steps(struct batch_reader *r, const char *text, bool is_json,
+                                         unsigned *steps)
 {
     enum batch_read_result result;
+    *steps = 0;
     batch_read_init(r, str_from(text), is_json, 3, 65536);
-    while ((result = batch_read_step(r)) == BATCH_READ_MORE)
-        ;
+    do {
+        result = batch_read_step(r);
+        ++*steps;
+    } while (result == BATCH_READ_MORE);
     return result;
+}
+
+static enum batch_read_result read_all(struct batch_reader *r, const char *text, bool is_json)
+{
+    unsigned steps;
+    return read_steps(r, text, is_json, &steps);
 }
 
 static void heads(const char *text, bool is_json, const char *first, const char *second)
@@ -156,11 +166,8 @@ static void long_ones_take_steps(void **state)
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         char *text = long_text(texts[i].first, texts[i].again, BYTES / 4, texts[i].last);
         struct batch_reader r;
-        unsigned steps = 1;
-        enum batch_read_result result;
-        batch_read_init(&r, str_from(text), true, 3, 65536);
-        while ((result = batch_read_step(&r)) == BATCH_READ_MORE)
-            steps++;
+        unsigned steps;
+        enum batch_read_result result = read_steps(&r, text, true, &steps);
         if (steps < LEAST || (result == BATCH_READ_BAD) != (texts[i].fault != NULL))
             fail_msg("%s: %u steps, %s", texts[i].first, steps, r.fault.text);
         if (result == BATCH_READ_BAD && strstr(r.fault.text, texts[i].fault) == NULL)
@@ -186,12 +193,7 @@ static void where_a_long_body_is_wrong(void **state)
         struct batch_reader r;
         char place[64];
         snprintf(place, sizeof place, " byte %zu:", 10 + 5000 * 4 + texts[i].right);
-        batch_read_init(&r, str_from(text), true, 3, 65536);
-        enum batch_read_result result;
-        do {
-            result = batch_read_step(&r);
-        } while (result == BATCH_READ_MORE);
-        if (result != BATCH_READ_BAD || strstr(r.fault.text, place) == NULL)
+        if (read_all(&r, text, true) != BATCH_READ_BAD || strstr(r.fault.text, place) == NULL)
             fail_msg("%zu: %s instead of %s", i, r.fault.text, place);
         batch_read_clear(&r);
         free(text);

@@ -3,33 +3,9 @@
 #include "conf/files.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #include "base/mem.h"
-
-static char path[] = "/tmp/test_files.XXXXXX";
-static struct conf_file *files;
-
-static int make_file(void **state)
-{
-    (void)state;
-    int fd = mkstemp(path);
-    return fd < 0 ? -1 : close(fd);
-}
-
-static int remove_file(void **state)
-{
-    (void)state;
-    return unlink(path);
-}
+#include "conf_file_fixture.h"
 
 static int clear(void **state)
 {
@@ -37,14 +13,6 @@ static int clear(void **state)
     conf_files_clear(&files);
     conf_files_clear(&files);
     return 0;
-}
-
-static void put(const char *text)
-{
-    FILE *fp = fopen(path, "w");
-    assert_non_null(fp);
-    fputs(text, fp);
-    assert_int_equal(fclose(fp), 0);
 }
 
 static void the_first_look_counts(void **state)

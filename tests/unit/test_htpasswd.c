@@ -4,43 +4,14 @@
 
 #include <crypt.h>
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #include "base/mem.h"
-#include "conf/files.h"
-
-static char path[] = "/tmp/test_htpasswd.XXXXXX";
-static struct conf_file *files;
-
-static int make_file(void **state)
-{
-    (void)state;
-    int fd = mkstemp(path);
-    return fd < 0 ? -1 : close(fd);
-}
-
-static int remove_file(void **state)
-{
-    (void)state;
-    conf_files_clear(&files);
-    return unlink(path);
-}
+#include "conf_file_fixture.h"
 
 static struct htpasswd *load(const char *text, size_t len, struct conf_faults *faults)
 {
-    FILE *fp = fopen(path, "w");
-    assert_non_null(fp);
-    assert_int_equal(fwrite(text, 1, len, fp), len);
-    fclose(fp);
+    put_bytes(text, len);
     return htpasswd_load(&files, path, "here", faults);
 }
 

@@ -25,12 +25,17 @@ static int tear_down_ahead(void **state)
     return tear_down(state);
 }
 
-/* P asks for page N, with FIELD. */
-static void ask_with(unsigned n, const char *field)
+/* P is to ask for page N, with FIELD. */
+static void open_with(unsigned n, const char *field)
 {
     char head[256];
     snprintf(head, sizeof head, "GET http://%%P/?n=%u HTTP/1.1\r\nHost: h\r\n%s", n, field);
     probe_open(&p, &rig, head);
+}
+
+static void ask_with(unsigned n, const char *field)
+{
+    open_with(n, field);
     exchange_start(&p.x, STR(""), true);
 }
 
@@ -81,6 +86,16 @@ static void begin(int ahead[2])
     }
     ahead[0] = get(4, true);
     ahead[1] = get(5, true);
+}
+
+/* What was fetched ahead is dropped; FD, and whatever else the origin still has, is closed. */
+static void forget(int fd)
+{
+    readahead_drop(rig.engine.ahead);
+    do {
+        close(fd);
+        fixture_settle(&rig.f);
+    } while ((fd = accept(rig.origin, NULL, NULL)) >= 0);
 }
 
 static uint64_t issued(void)
@@ -194,12 +209,7 @@ static void came_to_nothing(void **state)
             assert_int_equal(p.x.retry.tries, 0);
             assert_null(strstr(p.told, "no"));
             probe_close(&p, &rig);
-            readahead_drop(rig.engine.ahead);
-            close(fd[1]);
-            fixture_settle(&rig.f);
-            int left;
-            while ((left = accept(rig.origin, NULL, NULL)) >= 0)
-                close(left);
+            forget(fd[1]);
         }
     }
     assert_int_equal(counter_get(&rig.engine.stats->ahead_used), 0);
@@ -241,14 +251,9 @@ static void left(void **state)
             until("ab|end");
         }
         probe_close(&p, &rig);
-        readahead_drop(rig.engine.ahead);
         if (when != 1)
             close(fd[0]);
-        close(fd[1]);
-        fixture_settle(&rig.f);
-        int rest;
-        while ((rest = accept(rig.origin, NULL, NULL)) >= 0)
-            close(rest);
+        forget(fd[1]);
         rig_check_empty(&rig);
     }
 }
@@ -302,9 +307,7 @@ static struct str key_of(const char *field, const char *peer, const char *creden
 {
     static char text[2][2048];
     static unsigned turn;
-    char head[256];
-    snprintf(head, sizeof head, "GET http://%%P/?n=1 HTTP/1.1\r\nHost: h\r\n%s", field);
-    probe_open(&p, &rig, head);
+    open_with(1, field);
     assert_true(addr_parse_ip(&p.side.peer, str_from(peer), 99));
     p.side.user = str_from(user);
     exchange_start(&p.x, STR(""), true);

@@ -3,35 +3,10 @@
  * where reading ends. What values mean is build's. */
 #include "conf/reader.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
+#include "conf_file_fixture.h"
 
-#include <cmocka.h>
-
-#include "conf/files.h"
-
-static char path[] = "/tmp/test_reader.XXXXXX";
 static struct settings s;
-static struct conf_file *files;
 static struct conf_faults faults;
-
-static int make_file(void **state)
-{
-    (void)state;
-    int fd = mkstemp(path);
-    return fd < 0 ? -1 : close(fd);
-}
-
-static int remove_file(void **state)
-{
-    (void)state;
-    return unlink(path);
-}
 
 static int clear(void **state)
 {
@@ -45,10 +20,7 @@ static int clear(void **state)
 
 static void read_text(const char *text)
 {
-    FILE *fp = fopen(path, "w");
-    assert_non_null(fp);
-    fputs(text, fp);
-    assert_int_equal(fclose(fp), 0);
+    put(text);
     settings_init(&s);
     reader_add_file(&s, &files, path, &faults);
 }

@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "abort_fixture.h"
+#include "loopback_fixture.h"
 #include "net/linger.h"
-#include "net/sock.h"
 #include "net/stream_share.h"
 
 enum callback { NOWHERE, IN_READY, IN_DATA, IN_EOF, IN_DRAIN, IN_FAULT };
@@ -127,18 +127,8 @@ static void turns(int n)
 /* A TCP pair, because a reset is to be seen. */
 static void make_pair(int fd[2])
 {
-    struct addr a;
     struct addr bound;
-    struct addr peer;
-    assert_true(addr_parse_ip(&a, STR("127.0.0.1"), 0));
-    int listener = sock_listen(&a, false);
-    assert_true(sock_local(listener, &bound));
-    fd[1] = sock_connect(&bound, NULL);
-    assert_true(fd[1] >= 0);
-    do
-        fd[0] = sock_accept(listener, &peer);
-    while (fd[0] < 0);
-    close(listener);
+    fd[1] = connect_pair(&bound, &fd[0]);
 }
 
 static int set_up(void **state)

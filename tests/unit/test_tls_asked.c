@@ -11,9 +11,8 @@
 #include <signal.h>
 #include <sys/socket.h>
 
-#include "conf/files.h"
+#include "loopback_fixture.h"
 #include "net/linger.h"
-#include "net/sock.h"
 #include "net/tls_client.h"
 #include "tls_fixture.h"
 
@@ -136,11 +135,7 @@ static int tear_down(void **state)
     SSL_CTX_free(srv.ctx);
     close(srv.fd);
     loop_clear(&loop);
-    tls_sessions_clear(&sessions);
-    conf.on_free(&conf);
-    conf_files_clear(&conf.files);
-    conf.on_free = NULL;
-    ERR_clear_error();
+    forget_tls(&conf, &sessions);
     return 0;
 }
 
@@ -195,7 +190,7 @@ static void turns(int n)
 /* A connection that is open, by VERSION. */
 static void open_both(int version)
 {
-    struct addr a, bound, peer;
+    struct addr bound;
     srv.ctx = SSL_CTX_new(TLS_server_method());
     SSL_CTX_use_certificate(srv.ctx, leaf.cert);
     SSL_CTX_use_PrivateKey(srv.ctx, leaf.key);
@@ -204,15 +199,7 @@ static void open_both(int version)
     SSL_CTX_set_info_callback(srv.ctx, on_info);
     SSL_CTX_set_options(srv.ctx, SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION);
     X509_STORE_add_cert(SSL_CTX_get_cert_store(srv.ctx), ca.cert);
-    assert_true(addr_parse_ip(&a, STR("127.0.0.1"), 0));
-    int listener = sock_listen(&a, false);
-    assert_true(sock_local(listener, &bound));
-    int fd = sock_connect(&bound, NULL);
-    assert_true(fd >= 0);
-    do
-        srv.fd = sock_accept(listener, &peer);
-    while (srv.fd < 0);
-    close(listener);
+    int fd = connect_pair(&bound, &srv.fd);
     srv.ssl = SSL_new(srv.ctx);
     SSL_set_bio(srv.ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
     SSL_set_accept_state(srv.ssl);

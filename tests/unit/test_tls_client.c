@@ -10,9 +10,8 @@
 #include <openssl/err.h>
 #include <signal.h>
 
-#include "conf/files.h"
+#include "loopback_fixture.h"
 #include "net/linger.h"
-#include "net/sock.h"
 #include "net/tls_client.h"
 #include "net/tls_wire.h"
 #include "tls_fixture.h"
@@ -170,11 +169,7 @@ static int tear_down(void **state)
     linger_close_all(&loop);
     drop_server();
     loop_clear(&loop);
-    tls_sessions_clear(&sessions);
-    conf.on_free(&conf);
-    conf_files_clear(&conf.files);
-    conf.on_free = NULL;
-    ERR_clear_error();
+    forget_tls(&conf, &sessions);
     return 0;
 }
 
@@ -202,17 +197,7 @@ static struct addr bound;
 /* A connection to the server, not started. */
 static void dial(const char *name, bool is_ip)
 {
-    struct addr a;
-    struct addr peer;
-    assert_true(addr_parse_ip(&a, STR("127.0.0.1"), 0));
-    int listener = sock_listen(&a, false);
-    assert_true(sock_local(listener, &bound));
-    int fd = sock_connect(&bound, NULL);
-    assert_true(fd >= 0);
-    do
-        srv.fd = sock_accept(listener, &peer);
-    while (srv.fd < 0);
-    close(listener);
+    int fd = connect_pair(&bound, &srv.fd);
     if (srv.ctx != NULL) {
         srv.ssl = SSL_new(srv.ctx);
         SSL_set_fd(srv.ssl, srv.fd);

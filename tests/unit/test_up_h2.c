@@ -1,24 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* upstream/up_h2*.c against an origin that the test plays with nghttp2's server side, frame by
  * frame, on a socket pair. */
-#include "upstream_fixture.h"
+#include "up_h2_fixture.h"
 
 #include <nghttp2/nghttp2.h>
-#include <sys/socket.h>
-
-#include "http/forward.h"
-#include "upstream/pool_impl.h"
-#include "upstream/up_h2.h"
 
 enum { PROBES = 8 };
 
-static struct fixture fix;
-static struct pool *pool;
-static struct tally tally;
-static struct budget budget;
-static struct forward_id id;
-static struct origin *origin;
-static struct pool_conn *conn;
 static const struct up_how any;
 
 /* ---- the origin */
@@ -238,57 +226,24 @@ static const struct ustream_events events = {on_info, on_head, on_body, on_end, 
 static struct probe *ask(unsigned i, const char *method, bool end)
 {
     struct probe *p = &probes[i];
-    struct fields fields;
-    fields_init(&fields, NULL, NULL, 0);
-    struct up_request rq = {.method = method_lookup(str_from(method)),
-                            .target = STR("/x"),
-                            .host = STR("h"),
-                            .fields = &fields,
-                            .framing = end ? H1_FRAMING_NONE : H1_FRAMING_CHUNKED,
-                            .buffer = 100000};
-    assert_true(limit_take(origin->limit, 0));
-    origin->slots++;
-    p->us = pool_conn_use(conn);
-    ustream_attach(p->us, &events, p);
-    p->us->ops->start(p->us, &rq, (struct str){0}, end);
+    p->us = up_h2_use(&events, p);
+    up_h2_start(p->us, method, 100000, "", end);
     return p;
 }
 
 static void connect_side(uint32_t max_streams)
 {
-    int fds[2];
     int size = 1 << 20;
-    struct addr nowhere = {0};
-    struct up_where where = fixture_where(&fix, "127.0.0.1", 1);
     memset(probes, 0, sizeof(probes));
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-    setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-    side_open(fds[1], max_streams);
-    origin = origins_get(&pool->origins, &where);
-    struct stream *s = stream_new(&fix.loop, fds[0], &nowhere);
-    stream_start(s);
-    struct pool_made made = {.loop = &fix.loop,
-                             .pool = pool,
-                             .origin = origin,
-                             .stream = s,
-                             .id = &id,
-                             .budget = &budget};
-    conn = up_h2_new(&made);
-    origin->conns++;
-    origin->n_settling++;
+    int fd = up_h2_connect();
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    side_open(fd, max_streams);
 }
 
 static int set_up(void **state)
 {
     (void)state;
-    fixture_open(&fix);
-    fix.conf.client.buffer = 262144;
-    atomic_store(&budget.max, 1 << 30);
-    atomic_store(&budget.used, 0);
-    memset(&tally, 0, sizeof(tally));
-    forward_id_init(&id);
-    fixture_open_dns(&fix);
-    pool = pool_new(&fix.loop, fix.dns, &id, &budget, &tally);
+    up_h2_open_pool();
     connect_side(100);
     return 0;
 }

@@ -1,26 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* upstream/up_h2_stream*.c: one request, told by hand what nghttp2's callbacks would have recorded,
  * on a connection whose other end nobody reads. */
-#include "upstream_fixture.h"
-
-#include <sys/socket.h>
+#include "up_h2_fixture.h"
 
 #include "abort_fixture.h"
 #include "base/state.h"
-#include "http/forward.h"
-#include "upstream/pool_impl.h"
-#include "upstream/up_h2.h"
 #include "upstream/up_h2_stream_impl.h"
 
 enum { BUFFER = 100 };
 
-static struct fixture fix;
-static struct pool *pool;
-static struct tally tally;
-static struct budget budget;
-static struct forward_id id;
-static struct origin *origin;
-static struct pool_conn *conn;
 static int other_end;
 
 /* ---- who asks, and notes "i" for an interim response, "h", the body, "." and "!" */
@@ -97,20 +85,9 @@ static const struct ustream_events events = {on_info, on_head, on_body, on_end, 
 /* A request whose body is BODY, and more unless END. */
 static struct up_h2_stream *ask(const char *method, const char *body, bool end)
 {
-    struct fields fields;
-    fields_init(&fields, NULL, NULL, 0);
-    struct up_request rq = {.method = method_lookup(str_from(method)),
-                            .target = STR("/x"),
-                            .host = STR("h"),
-                            .fields = &fields,
-                            .framing = end ? H1_FRAMING_NONE : H1_FRAMING_CHUNKED,
-                            .buffer = BUFFER};
     memset(&probe, 0, sizeof probe);
-    assert_true(limit_take(origin->limit, 0));
-    origin->slots++;
-    probe.us = pool_conn_use(conn);
-    ustream_attach(probe.us, &events, &probe);
-    probe.us->ops->start(probe.us, &rq, str_from(body), end);
+    probe.us = up_h2_use(&events, &probe);
+    up_h2_start(probe.us, method, BUFFER, body, end);
     loop_turn(&fix.loop, false);
     return up_h2_stream_of(probe.us);
 }
@@ -155,31 +132,9 @@ static void come(struct up_h2_stream *s, const char *script)
 
 static int set_up(void **state)
 {
-    int fds[2];
-    struct addr nowhere = {0};
     (void)state;
-    fixture_open(&fix);
-    fix.conf.client.buffer = 262144;
-    budget = (struct budget){.max = 1 << 30};
-    memset(&tally, 0, sizeof tally);
-    forward_id_init(&id);
-    fixture_open_dns(&fix);
-    pool = pool_new(&fix.loop, fix.dns, &id, &budget, &tally);
-    struct up_where where = fixture_where(&fix, "127.0.0.1", 1);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-    other_end = fds[1];
-    origin = origins_get(&pool->origins, &where);
-    struct stream *s = stream_new(&fix.loop, fds[0], &nowhere);
-    stream_start(s);
-    struct pool_made made = {.loop = &fix.loop,
-                             .pool = pool,
-                             .origin = origin,
-                             .stream = s,
-                             .id = &id,
-                             .budget = &budget};
-    conn = up_h2_new(&made);
-    origin->conns++;
-    origin->n_settling++;
+    up_h2_open_pool();
+    other_end = up_h2_connect();
     pool_conn_room(conn, 100);
     return 0;
 }

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -20,6 +21,7 @@
 #include "conf/conf.h"
 #include "conf/files.h"
 #include "net/tls_ctx.h"
+#include "net/tls_sessions.h"
 
 enum { DAY = 24 * 3600 };
 
@@ -230,6 +232,16 @@ static inline void use_tls(struct conf *conf, struct rule *rule, struct tls_poli
     conf->rules = rule;
     conf->n_rules = 1;
     remake_tls(conf);
+}
+
+/* What use_tls() made is gone, and what has come of it. */
+static inline void forget_tls(struct conf *conf, struct tls_sessions *sessions)
+{
+    tls_sessions_clear(sessions);
+    conf->on_free(conf);
+    conf_files_clear(&conf->files);
+    conf->on_free = NULL;
+    ERR_clear_error();
 }
 
 #endif
