@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "net/tls_ca.h"
 
 enum { MAKE_CA_DAYS = 3650 };
@@ -52,14 +53,7 @@ static int write_new(const char *path, const char *text, mode_t mode)
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (fd < 0)
         return errno;
-    size_t n = strlen(text);
-    ssize_t done = 0;
-    errno = 0;
-    while (n > 0 && (done = write(fd, text, n)) > 0) {
-        text += done;
-        n -= (size_t)done;
-    }
-    int cause = n > 0 || fsync(fd) != 0 ? (errno == 0 ? EIO : errno) : 0;
+    int cause = file_write(fd, text, strlen(text)) && fsync(fd) == 0 ? 0 : errno;
     if (close(fd) != 0 && cause == 0)
         cause = errno;
     if (cause != 0)

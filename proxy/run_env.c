@@ -76,13 +76,7 @@ static const char java_password[] = "changeit"; /* as everybody's; what it guard
 static bool env_write(const char *path, const char *p, size_t n, mode_t mode)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    ssize_t done = 1;
-    errno = 0;
-    while (fd >= 0 && n > 0 && (done = write(fd, p, n)) > 0) {
-        p += done;
-        n -= (size_t)done;
-    }
-    bool ok = fd >= 0 && n == 0 && fchmod(fd, mode) == 0;
+    bool ok = fd >= 0 && file_write(fd, p, n) && fchmod(fd, mode) == 0;
     int cause = errno;
     if (fd >= 0 && close(fd) != 0)
         ok = false;

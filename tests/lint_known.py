@@ -21,6 +21,7 @@ CLOSES_CIRCLE = {
 
 # A .c file without a tests/unit/test_NAME.c -> the test that fails when it is broken.
 TESTED_BY = {
+    "proxy/net/tls_pem.c": "unit/test_tls_ca.c",
     "proxy/base/log_limit.c": "unit/test_log.c",
     "proxy/conf/build.c": "unit/test_conf.c",
     "proxy/conf/check.c": "unit/test_conf.c",

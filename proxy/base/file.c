@@ -94,3 +94,16 @@ char *file_read(const char *path, size_t max, size_t *len)
     errno = saved;
     return p;
 }
+
+bool file_write(int fd, const char *p, size_t n)
+{
+    ssize_t done = 0;
+    errno = 0;
+    while (n > 0 && (done = write(fd, p, n)) > 0) {
+        p += done;
+        n -= (size_t)done;
+    }
+    if (n > 0 && errno == 0)
+        errno = EIO;
+    return n == 0;
+}

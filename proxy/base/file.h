@@ -22,4 +22,7 @@ bool file_is_same(const struct file_id *a, const struct file_id *b);
  * waited for, and is no empty file. */
 char *file_read(const char *path, size_t max, size_t *len);
 
+/* Writes all N bytes to FD. False with errno, never 0. */
+MUST_CHECK bool file_write(int fd, const char *p, size_t n);
+
 #endif

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "net/tls_pem.h"
 
 enum {
     CA_RSA_BITS = 2048,
@@ -257,12 +258,6 @@ void tls_ca_unref(struct tls_ca *ca)
 
 /* ---- a CA from files */
 
-static const char *ca_reason(void)
-{
-    const char *text = ERR_reason_error_string(ERR_peek_last_error());
-    return text == NULL ? "unknown reason" : text;
-}
-
 /* Why no key was read. */
 static const char *ca_key_reason(void)
 {
@@ -270,16 +265,6 @@ static const char *ca_key_reason(void)
     if (reason == PEM_R_BAD_PASSWORD_READ || reason == PEM_R_PROBLEMS_GETTING_PASSWORD)
         return "it is encrypted: openssl pkey -in FILE writes it without a password";
     return "no private key in it";
-}
-
-/* A key that wants a password is a fault, not a question on the terminal. */
-static int ca_no_password(char *buf, int size, int rwflag, void *arg)
-{
-    (void)buf;
-    (void)size;
-    (void)rwflag;
-    (void)arg;
-    return -1;
 }
 
 static bool ca_fault(char **why, const char *path, const char *reason)
@@ -298,10 +283,11 @@ static bool ca_read_certs(struct tls_ca *ca, const char *path, char **why)
     BIO *bio = BIO_new_mem_buf(text, (int)n);
     must(bio != NULL);
     ERR_clear_error();
-    ca->cert = PEM_read_bio_X509(bio, NULL, ca_no_password, NULL);
+    ca->cert = PEM_read_bio_X509(bio, NULL, tls_pem_no_password, NULL);
     ca->above = sk_X509_new_null();
     X509 *next = ca->cert;
-    while (next != NULL && (next = PEM_read_bio_X509(bio, NULL, ca_no_password, NULL)) != NULL) {
+    while (next != NULL &&
+           (next = PEM_read_bio_X509(bio, NULL, tls_pem_no_password, NULL)) != NULL) {
         if (X509_self_signed(next, 0) == 1)
             X509_free(next);
         else
@@ -310,7 +296,7 @@ static bool ca_read_certs(struct tls_ca *ca, const char *path, char **why)
     BIO_free(bio);
     free(text);
     if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
-        return ca_fault(why, path, ca_reason());
+        return ca_fault(why, path, tls_pem_reason());
     if (ca->cert == NULL)
         return ca_fault(why, path, "no certificate in it");
     ERR_clear_error();
@@ -344,7 +330,7 @@ static EVP_PKEY *ca_parse_key(int fd, size_t size)
     BIO *bio = BIO_new_mem_buf(text, n > 0 ? (int)n : 0);
     must(bio != NULL);
     ERR_clear_error();
-    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, ca_no_password, NULL);
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, tls_pem_no_password, NULL);
     BIO_free(bio);
     explicit_bzero(text, size);
     free(text);

@@ -21,6 +21,7 @@
 #include "conf/rule.h"
 #include "conf/tls_key.h"
 #include "net/tls_mint.h"
+#include "net/tls_pem.h"
 #include "net/tls_sessions.h"
 #include "net/tls_strength.h"
 #include "net/tls_verify.h"
@@ -75,22 +76,6 @@ static bool fault(struct maker *m, const char *key, const char *fmt, ...)
     conf_key_fault(m->faults, ctx_is_set(where) ? where : "tls", name, text);
     free(name);
     return false;
-}
-
-static const char *reason(void)
-{
-    const char *text = ERR_reason_error_string(ERR_peek_last_error());
-    return text == NULL ? "unknown reason" : text;
-}
-
-/* A key that wants a password is a fault, not a question on the terminal. */
-static int no_password(char *buf, int size, int rwflag, void *arg)
-{
-    (void)buf;
-    (void)size;
-    (void)rwflag;
-    (void)arg;
-    return -1;
 }
 
 static void warn_if_expired(const X509 *cert, const char *path)
@@ -152,7 +137,7 @@ static int add_certs(struct maker *m, X509_STORE *store, const char *key, const 
     if (pem.text == NULL)
         return -1;
     for (;;) {
-        X509 *cert = PEM_read_bio_X509_AUX(pem.bio, NULL, no_password, NULL);
+        X509 *cert = PEM_read_bio_X509_AUX(pem.bio, NULL, tls_pem_no_password, NULL);
         if (cert == NULL)
             break;
         warn_if_expired(cert, path);
@@ -165,7 +150,7 @@ static int add_certs(struct maker *m, X509_STORE *store, const char *key, const 
     pem_close(&pem);
     if (at_end())
         return n;
-    fault(m, key, "%s: %s", path, reason());
+    fault(m, key, "%s: %s", path, tls_pem_reason());
     return -1;
 }
 
@@ -208,7 +193,7 @@ static bool add_crls(struct maker *m, X509_STORE *store, const char *path)
     if (pem.text == NULL)
         return false;
     for (;;) {
-        X509_CRL *crl = PEM_read_bio_X509_CRL(pem.bio, NULL, no_password, NULL);
+        X509_CRL *crl = PEM_read_bio_X509_CRL(pem.bio, NULL, tls_pem_no_password, NULL);
         if (crl == NULL)
             break;
         bool ok = X509_STORE_add_crl(store, crl) == 1;
@@ -219,7 +204,7 @@ static bool add_crls(struct maker *m, X509_STORE *store, const char *path)
     }
     pem_close(&pem);
     if (!at_end())
-        return fault(m, "crl_file", "%s: %s", path, reason());
+        return fault(m, "crl_file", "%s: %s", path, tls_pem_reason());
     if (n == 0)
         return fault(m, "crl_file", "%s: no CRL in it", path);
     /* Each issuer is asked for, the verify callback lets those above the leaf's go without. */
@@ -234,7 +219,7 @@ static bool add_system(struct maker *m, X509_STORE *store)
     const char *path = getenv(X509_get_default_cert_file_env());
     conf_files_note(&m->conf->files, path == NULL ? X509_get_default_cert_file() : path);
     return X509_STORE_set_default_paths(store) == 1 ||
-           fault(m, "ca_file", "the system's CAs cannot be used: %s", reason());
+           fault(m, "ca_file", "the system's CAs cannot be used: %s", tls_pem_reason());
 }
 
 /* Goes on after a fault: each key has its own. */
@@ -305,10 +290,10 @@ static X509_STORE *get_store(struct maker *m)
 /* The first certificate of PEM is ours, those behind it are its issuers. */
 static bool use_chain(SSL_CTX *ssl, const struct pem *pem)
 {
-    X509 *cert = PEM_read_bio_X509_AUX(pem->bio, NULL, no_password, NULL);
+    X509 *cert = PEM_read_bio_X509_AUX(pem->bio, NULL, tls_pem_no_password, NULL);
     bool ok = cert != NULL && SSL_CTX_use_certificate(ssl, cert) == 1;
     X509_free(cert);
-    while (ok && (cert = PEM_read_bio_X509(pem->bio, NULL, no_password, NULL)) != NULL) {
+    while (ok && (cert = PEM_read_bio_X509(pem->bio, NULL, tls_pem_no_password, NULL)) != NULL) {
         ok = SSL_CTX_add0_chain_cert(ssl, cert) == 1;
         if (!ok)
             X509_free(cert);
@@ -318,7 +303,7 @@ static bool use_chain(SSL_CTX *ssl, const struct pem *pem)
 
 static bool use_key(SSL_CTX *ssl, const struct pem *pem)
 {
-    EVP_PKEY *key = PEM_read_bio_PrivateKey(pem->bio, NULL, no_password, NULL);
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(pem->bio, NULL, tls_pem_no_password, NULL);
     bool ok = key != NULL && SSL_CTX_use_PrivateKey(ssl, key) == 1;
     EVP_PKEY_free(key);
     return ok;
@@ -333,13 +318,13 @@ static bool set_client_cert(struct maker *m, SSL_CTX *ssl, const struct tls_poli
                fault(m, "client_key", "is set, but client_cert is not");
     struct pem chain = pem_open(m, "client_cert", cert);
     bool ok = chain.text != NULL &&
-              (use_chain(ssl, &chain) || fault(m, "client_cert", "%s: %s", cert, reason()));
+              (use_chain(ssl, &chain) || fault(m, "client_cert", "%s: %s", cert, tls_pem_reason()));
     pem_close(&chain);
     if (!ok)
         return false;
     struct pem secret = pem_open(m, "client_key", key);
     ok = secret.text != NULL &&
-         (use_key(ssl, &secret) || fault(m, "client_key", "%s: %s", key, reason()));
+         (use_key(ssl, &secret) || fault(m, "client_key", "%s: %s", key, tls_pem_reason()));
     pem_close(&secret);
     if (!ok)
         return false;
@@ -355,14 +340,14 @@ static bool set_suites(struct maker *m, SSL_CTX *ssl, const struct tls_policy *p
     if (why != NULL)
         return fault(m, "ciphers", "\"%s\": %s", p->ciphers, why);
     if (ctx_is_set(p->ciphersuites) && SSL_CTX_set_ciphersuites(ssl, p->ciphersuites) != 1)
-        return fault(m, "ciphersuites", "\"%s\": %s", p->ciphersuites, reason());
+        return fault(m, "ciphersuites", "\"%s\": %s", p->ciphersuites, tls_pem_reason());
     return true;
 }
 
 static void set_modes(SSL_CTX *ssl, bool resumption)
 {
     tls_wire_init_ctx(ssl);
-    SSL_CTX_set_default_passwd_cb(ssl, no_password);
+    SSL_CTX_set_default_passwd_cb(ssl, tls_pem_no_password);
     /* 0 is success here. */
     if (SSL_CTX_set_alpn_protos(ssl, alpn, sizeof(alpn) - 1) != 0)
         abort();
