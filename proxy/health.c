@@ -21,7 +21,7 @@ static enum exit_status unwell(const char *where, const char *why)
 static bool find_service(const struct conf *c, struct addr *a)
 {
     for (unsigned i = 0; i < c->n_listeners; i++) {
-        if (!c->listeners[i].is_service)
+        if (c->listeners[i].kind != LISTENER_SERVICE)
             continue;
         *a = c->listeners[i].addr;
         return addr_port(a) != 0;

@@ -27,14 +27,13 @@ bool listen_has(const struct listen_set *s, unsigned id)
     return false;
 }
 
-/* Port 0 of a proxy listener is not the port 0 of a forward. */
+/* The socket of a proxy listener may become that of a forward and back, but for port 0, which is
+ * another one for each. Other kinds have sockets, or threads, of their own. */
 static bool listen_is_same(const struct place *p, const struct listener *l)
 {
-    bool same_kind = p->is_forward == (l->forward != NULL);
-    if (p->is_service != l->is_service)
-        return false; /* its socket belongs to another thread */
-    return addr_equal(&p->wanted, &l->addr) &&
-           (same_kind || addr_port(&l->addr) != 0 || addr_family(&l->addr) == AF_UNIX);
+    bool is_plain = p->kind <= LISTENER_FORWARD && l->kind <= LISTENER_FORWARD;
+    bool is_fixed = addr_port(&l->addr) != 0 || addr_family(&l->addr) == AF_UNIX;
+    return addr_equal(&p->wanted, &l->addr) && (p->kind == l->kind || (is_plain && is_fixed));
 }
 
 /* The place of OLD for L, unless S has it already: port 0 may be written twice. */
@@ -159,13 +158,12 @@ bool listen_open(struct listen_set *s, const struct listen_set *old, const struc
             *p = *stays;
             p->fds = NULL;
             p->n_fds = 0;
-            p->is_forward = l->forward != NULL;
+            p->kind = l->kind;
             continue;
         }
         p->wanted = l->addr;
-        p->is_forward = l->forward != NULL;
-        p->is_service = l->is_service;
-        if (!open_place(p, old, l->is_service ? 1 : n_workers)) {
+        p->kind = l->kind;
+        if (!open_place(p, old, l->kind == LISTENER_SERVICE ? 1 : n_workers)) {
             *why = listen_explain(l, errno);
             return false;
         }

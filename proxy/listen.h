@@ -12,7 +12,7 @@
 struct place {
     unsigned id;        /* the same in all sets that have this place */
     struct addr wanted; /* as written */
-    bool is_forward, is_service;
+    enum listener_kind kind;
     bool is_passed;   /* the service manager's socket */
     bool is_shared;   /* one socket for all workers (shared.h) */
     struct addr addr; /* as bound: the port that was picked */

@@ -26,11 +26,14 @@ void notice_places(const struct listen_set *places, const struct listen_set *old
     for (unsigned i = 0; i < places->n; i++) {
         const struct place *p = &places->v[i];
         const struct forward *f = c->listeners[i].forward;
-        if (p->fds != NULL && p->is_service)
+        if (p->fds != NULL && p->kind == LISTENER_SERVICE)
             log_info("the service listener is http://%s/", addr_print(&p->addr, text));
-        else if (p->fds != NULL && f == NULL)
+        else if (p->fds != NULL && p->kind == LISTENER_TRANSPARENT)
+            log_info("listening on %s for connections that are turned here",
+                     addr_print(&p->addr, text));
+        else if (p->fds != NULL && p->kind == LISTENER_PROXY)
             log_info("listening on %s", addr_print(&p->addr, text));
-        else if (p->fds != NULL)
+        else if (p->fds != NULL && p->kind == LISTENER_FORWARD)
             log_info("listening on %s for %s://%s:%u%s", addr_print(&p->addr, text),
                      f->tls ? "https" : "http", f->host, f->port, f->path);
     }

@@ -28,6 +28,7 @@ static const struct option long_options[] = {
     {"help", no_argument, NULL, 'h'},
     {"make-ca", required_argument, NULL, 'M'},
     {"intercept", optional_argument, NULL, 'I'},
+    {"capture", no_argument, NULL, 'C'},
     {"read-ahead", optional_argument, NULL, 'R'},
     {NULL, 0, NULL, 0},
 };
@@ -177,6 +178,9 @@ static void options_take(struct options *o, int c, char **argv)
         break;
     case 'I':
         take_intercept(o, optarg);
+        break;
+    case 'C':
+        o->source.run.capture = is_for_run(o, "--capture");
         break;
     case 'R':
         take_readahead(o, optarg);

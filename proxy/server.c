@@ -102,12 +102,13 @@ static struct worker_update *make_update(struct server *s, unsigned worker)
     bool is_service = worker == s->n_workers;
     u->conf = conf_ref(s->conf);
     for (unsigned i = 0; i < places->n; i++) {
-        if (places->v[i].is_service != is_service || places->v[i].is_shared)
+        if ((places->v[i].kind == LISTENER_SERVICE) != is_service || places->v[i].is_shared)
             continue;
         u->places[u->n++] = (struct accept_place){
             .id = places->v[i].id,
             .fd = listen_take(places, i, is_service ? 0 : worker),
             .addr = places->v[i].addr,
+            .kind = places->v[i].kind,
             .forward = s->conf->listeners[i].forward,
         };
     }
@@ -450,7 +451,7 @@ bool server_intercepts(const struct server *s)
 uint16_t server_port(const struct server *s)
 {
     for (unsigned i = 0; i < s->places.n; i++) {
-        if (s->conf->listeners[i].forward == NULL && !s->places.v[i].is_service)
+        if (s->places.v[i].kind == LISTENER_PROXY)
             return addr_port(&s->places.v[i].addr);
     }
     return 0;

@@ -32,6 +32,7 @@ struct accept_place {
     unsigned id;
     int fd; /* owned; -1: the thread has this place already */
     struct addr addr;
+    enum listener_kind kind;
     const struct forward *forward; /* part of the snapshot */
 };
 

@@ -383,7 +383,7 @@ void client_open(struct clients *cs, int fd, const struct addr *peer,
     struct source_side who = {.kind = SOURCE_PROXY, .peer = *peer};
     if (!admit_client(cs, fd, peer, l))
         return;
-    if (l->forward != NULL)
+    if (l->kind == LISTENER_FORWARD)
         client_of_forward(&who, l);
     struct stream *s = stream_new(cs->engine->loop, fd, peer);
     client_new(cs, s, &who, l->conf);

@@ -29,8 +29,9 @@ struct clients {
 
 /* What the listener that accepted a connection is. */
 struct client_listener {
-    struct addr addr;              /* as bound */
-    const struct forward *forward; /* NULL: a proxy listener; a borrowed part of CONF */
+    struct addr addr; /* as bound */
+    enum listener_kind kind;
+    const struct forward *forward; /* FORWARD: a borrowed part of CONF */
     struct conf *conf;             /* a reference of the listener's, that clients take too */
 };
 

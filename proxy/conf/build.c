@@ -163,8 +163,16 @@ static void add_forward_listener(struct build *b, const struct forward *f,
         conf_key_fault(b->faults, section->where, listen.name, err);
         return;
     }
-    c->listeners[c->n_listeners - 1].forward = f;
-    c->listeners[c->n_listeners - 1].where = build_keep(b, section->where);
+    struct listener *l = &c->listeners[c->n_listeners - 1];
+    if (l->kind != LISTENER_PROXY) {
+        conf_fault(b->faults, section->where,
+                   "forward \"%s\": a listener for one origin is ADDR:PORT or unix:/path",
+                   section->title);
+        return;
+    }
+    l->kind = LISTENER_FORWARD;
+    l->forward = f;
+    l->where = build_keep(b, section->where);
 }
 
 static void build_forwards(struct build *b, struct settings *s)
@@ -261,6 +269,39 @@ static void build_run(struct build *b, const struct conf_run *run)
         c->intercept.only_index = rule_index_of(&c->intercept.only);
 }
 
+static void build_captured(struct build *b, const struct list_of_ports *ports,
+                           enum listener_kind kind, const char *key)
+{
+    struct conf *c = b->conf;
+    const struct str any[] = {STR("0.0.0.0"), STR("::")},
+                     loopback[] = {STR("127.0.0.1"), STR("::1")};
+    for (unsigned i = 0; i < 2 * ports->n; i++) {
+        struct listener l = {.kind = kind, .where = key, .text = key};
+        struct str ip = kind == LISTENER_HOST ? loopback[i % 2] : any[i % 2];
+        if (!addr_parse_ip(&l.addr, ip, ports->v[i / 2]))
+            continue;
+        l.text = arena_printf(b->arena, "port %u", ports->v[i / 2]).p;
+        c->listeners = arena_grow(b->arena, c->listeners, c->n_listeners, sizeof l);
+        c->listeners[c->n_listeners++] = l;
+    }
+}
+
+/* Nobody but COMMAND comes, so there are no other listeners but the service's. */
+static void build_capture(struct build *b)
+{
+    struct conf *c = b->conf;
+    const struct capture_conf *k = &c->capture;
+    unsigned n = 0;
+    for (unsigned i = 0; i < c->n_listeners; i++) {
+        if (c->listeners[i].kind == LISTENER_SERVICE)
+            c->listeners[n++] = c->listeners[i];
+    }
+    c->n_listeners = n;
+    build_captured(b, &k->http, LISTENER_CAPTURED_HTTP, "capture.http");
+    build_captured(b, &k->tunnel, LISTENER_CAPTURED, "capture.tunnel");
+    build_captured(b, &k->host_loopback, LISTENER_HOST, "capture.host_loopback");
+}
+
 void build_conf(struct conf *c, struct settings *s, const struct conf_run *run,
                 struct conf_faults *faults)
 {
@@ -272,6 +313,8 @@ void build_conf(struct conf *c, struct settings *s, const struct conf_run *run,
     build_run(&b, run);
     build_rules(&b, s);
     build_forwards(&b, s);
+    if (run->capture)
+        build_capture(&b);
     load_users(&b, s);
     if (!s->is_partial)
         check_conf(c, faults);

@@ -12,14 +12,19 @@
 
 static void check_open(const struct conf *c, const struct listener *l, struct conf_faults *faults)
 {
-    if (addr_is_loopback(&l->addr) || c->client.allow_is_set)
+    if (addr_is_loopback(&l->addr) || c->client.allow_is_set || listener_is_captured(l->kind))
         return;
-    if (l->forward != NULL)
+    if (l->kind == LISTENER_FORWARD)
         conf_fault(faults, l->where,
                    "forward %s is open to other machines and asks for no credentials: set "
                    "client.allow, for example to {\"private\"}",
                    l->text);
-    else if (l->is_service && c->client.auth_file[0] == '\0')
+    else if (l->kind == LISTENER_TRANSPARENT)
+        conf_fault(faults, l->where,
+                   "listener %s is open to other machines and asks for no credentials: set "
+                   "client.allow, for example to {\"private\"}",
+                   l->text);
+    else if (l->kind == LISTENER_SERVICE && c->client.auth_file[0] == '\0')
         conf_fault(faults, l->where,
                    "service listener %s is open to other machines: set client.allow, for example "
                    "to {\"private\"}, or client.auth_file",
@@ -141,7 +146,7 @@ void check_conf(const struct conf *c, struct conf_faults *faults)
 {
     unsigned n_proxy = 0;
     for (unsigned i = 0; i < c->n_listeners; i++) {
-        n_proxy += !c->listeners[i].is_service;
+        n_proxy += c->listeners[i].kind != LISTENER_SERVICE;
         check_open(c, &c->listeners[i], faults);
         check_double(c, i, faults);
     }

@@ -17,6 +17,7 @@ struct conf_run {
     const char *intercept; /* patterns of hosts, divided by commas; "": all; NULL: none */
     struct tls_ca *ca;     /* and the CA that signs; borrowed */
     unsigned readahead;    /* pages; 0 = none */
+    bool capture;          /* COMMAND's network leads here: the only listeners are those of it */
 };
 
 struct conf {
@@ -42,6 +43,7 @@ struct conf {
     struct batch_conf batch;
     size_t readahead_memory; /* bytes */
     struct intercept_conf intercept;
+    struct capture_conf capture;
     struct log_conf log;
     /* rules[0] matches when no other does and holds the upstream/tls values; then as written */
     struct rule *rules;

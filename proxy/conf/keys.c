@@ -185,6 +185,13 @@ static const struct key global_keys[] = {
     {"intercept.min_version", .type = KEY_CHOICE, IN_CONF(intercept.min_version), .def = "1.0",
      .choices = versions, .help = "of intercepted clients: 1.0, 1.1, 1.2 or 1.3"},
 
+    {"capture.http", .type = KEY_PORTS, IN_CONF(capture.http), .def = "80",
+     .help = "ports of COMMAND under run --capture that are read as plain HTTP"},
+    {"capture.tunnel", .type = KEY_PORTS, IN_CONF(capture.tunnel), .def = "443",
+     .help = "ports that lead to the same port of the same host"},
+    {"capture.host_loopback", .type = KEY_PORTS, IN_CONF(capture.host_loopback), .def = "",
+     .help = "ports of its loopback that lead to this machine's"},
+
     {"log.level", .type = KEY_CHOICE, IN_CONF(log.level), .def = "info", .choices = levels,
      .help = "error, warning, info, debug"},
     {"log.access", TEXT, IN_CONF(log.access), .def = "stderr",

@@ -38,13 +38,31 @@ struct forward {
     struct strings origins; /* lower case, "http://name:port" */
 };
 
-struct listener {
-    const char *text;              /* as written, for messages */
-    struct addr addr;              /* port 0 picks a free one */
-    const char *where;             /* "FILE:LINE", "TLSFAN_X" or "-o key", for messages */
-    const struct forward *forward; /* NULL: a proxy listener, or the service's */
-    bool is_service;
+/* What comes in by a listener. */
+enum listener_kind {
+    LISTENER_PROXY,       /* requests to a proxy */
+    LISTENER_FORWARD,     /* requests to one origin */
+    LISTENER_SERVICE,     /* libevhtp's */
+    LISTENER_TRANSPARENT, /* connections on their way elsewhere, that the kernel has turned here */
+    /* the same, of the COMMAND of `run --capture`, to a port of */
+    LISTENER_CAPTURED_HTTP, /* capture.http */
+    LISTENER_CAPTURED,      /* capture.tunnel */
+    LISTENER_HOST           /* capture.host_loopback */
 };
+
+struct listener {
+    const char *text;  /* as written, for messages */
+    struct addr addr;  /* port 0 picks a free one */
+    const char *where; /* "FILE:LINE", "TLSFAN_X" or "-o key", for messages */
+    enum listener_kind kind;
+    const struct forward *forward; /* FORWARD; else NULL */
+};
+
+/* A socket of it is in the network namespace of COMMAND. */
+static inline bool listener_is_captured(enum listener_kind kind)
+{
+    return kind >= LISTENER_CAPTURED_HTTP;
+}
 
 /* durations in ms, 0 = none; sizes in bytes */
 struct client_conf {
@@ -74,11 +92,13 @@ struct rewrite_conf {
     bool location, cookies, hsts, origin, links, cors;
 };
 
+struct list_of_ports {
+    uint16_t *v;
+    unsigned n;
+};
+
 struct destination_conf {
-    struct list_of_ports {
-        uint16_t *v;
-        unsigned n; /* 0 = any */
-    } ports, connect_ports;
+    struct list_of_ports ports, connect_ports; /* n = 0: any */
     struct netset deny, allow;
     struct strings allow_hosts, deny_hosts; /* lower case */
     struct rule_index *allow_index, *deny_index;
@@ -98,6 +118,11 @@ struct intercept_conf {
     struct strings only;           /* hosts, lower case; none = all that rules leave on */
     struct rule_index *only_index; /* NULL: all */
     struct tls_mint *mint;         /* made by net/tls_ctx.c where a rule intercepts */
+};
+
+/* Ports of COMMAND under `run --capture`. */
+struct capture_conf {
+    struct list_of_ports http, tunnel, host_loopback;
 };
 
 struct log_conf {

@@ -35,9 +35,18 @@ bool value_set_listen(const struct assign *a, struct str text)
     struct listener l = {0};
     if (str_istarts(text, STR("tls:")))
         return net_fail_at(a->err, text, "cannot be opened: this version has no tls: listeners");
-    if (!addr_parse(&l.addr, text))
+    struct str addr = text;
+    if (str_istarts(text, STR("transparent:"))) {
+        l.kind = LISTENER_TRANSPARENT;
+        addr = str_from_byte(text, sizeof "transparent:" - 1);
+    }
+    if (!addr_parse(&l.addr, addr))
         return net_fail_at(a->err, text,
-                           "is no listener: write ADDR:PORT, [::1]:3128 or unix:/path");
+                           "is no listener: write ADDR:PORT, [::1]:3128 or unix:/path, "
+                           "transparent:ADDR:PORT");
+    if (l.kind == LISTENER_TRANSPARENT && addr_family(&l.addr) == AF_UNIX)
+        return net_fail_at(a->err, text,
+                           "cannot be: no connection is turned to a socket of a file");
     l.text = arena_dup(a->arena, text).p;
     c->listeners = arena_grow(a->arena, c->listeners, c->n_listeners, sizeof(l));
     c->listeners[c->n_listeners++] = l;
@@ -54,7 +63,7 @@ bool value_set_service(const struct assign *a, struct str text)
         return net_fail_at(a->err, text, "is no service listener: write ADDR:PORT or off");
     if (!value_set_listen(a, text))
         return false;
-    c->listeners[c->n_listeners - 1].is_service = true;
+    c->listeners[c->n_listeners - 1].kind = LISTENER_SERVICE;
     return true;
 }
 

@@ -113,7 +113,7 @@ static void defaults(void **state)
     assert_int_equal(c->n_listeners, 2);
     assert_string_equal(c->listeners[0].text, "127.0.0.1:3128");
     assert_string_equal(c->listeners[1].text, "127.0.0.1:3129");
-    assert_true(c->listeners[1].is_service && !c->listeners[0].is_service);
+    assert_true(c->listeners[1].kind == LISTENER_SERVICE && c->listeners[0].kind == LISTENER_PROXY);
     assert_true(c->workers > 0);
     assert_int_equal(c->max_memory, 1 << 30);
     assert_int_equal(c->drain_timeout, 30000);

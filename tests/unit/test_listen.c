@@ -75,8 +75,8 @@ static void places_stay(void **state)
     for (unsigned i = 0; i < next.n; i++) {
         bool is_old = next.v[i].id == s.v[0].id;
         stayed += is_old;
-        assert_false(is_old && next.v[i].is_forward);
-        assert_int_equal(next.v[i].is_forward, d->listeners[i].forward != NULL);
+        assert_false(is_old && next.v[i].kind == LISTENER_FORWARD);
+        assert_int_equal(next.v[i].kind, d->listeners[i].kind);
         assert_int_equal(next.v[i].fds == NULL, is_old);
         if (is_old)
             assert_int_equal(listen_take(&next, i, 0), -1);

@@ -76,12 +76,13 @@ static void rules_and_listeners_are_told(void **state)
                            {.pattern = "a", .where = "f:1", .upgrade = true},
                            {.pattern = "b", .where = "f:2", .tls.verify = true}};
     struct forward forward = {.host = "o.test", .path = "/v2", .port = 443, .tls = true};
-    struct listener listeners[] = {{0}, {.forward = &forward}, {.is_service = true}, {0}};
+    struct listener listeners[] = {
+        {0}, {.kind = LISTENER_FORWARD, .forward = &forward}, {.kind = LISTENER_SERVICE}, {0}};
     struct conf c = {.rules = rules, .n_rules = 3, .listeners = listeners, .n_listeners = 4};
     int fds[1] = {-1};
     struct place places[] = {{.id = 1, .fds = fds},
-                             {.id = 2, .fds = fds},
-                             {.id = 3, .fds = fds, .is_service = true},
+                             {.id = 2, .fds = fds, .kind = LISTENER_FORWARD},
+                             {.id = 3, .fds = fds, .kind = LISTENER_SERVICE},
                              {.id = 4}};
     struct place gone[] = {{.id = 4}, {.id = 9}};
     for (unsigned i = 0; i < 4; i++)

@@ -49,10 +49,10 @@ static void listeners(void **state)
     assert_true(set(KEY_GLOBAL, "listen", "[::1]:3128"));
     assert_int_equal(conf.n_listeners, 1);
     assert_int_equal(addr_port(&conf.listeners[0].addr), 3128);
-    assert_false(conf.listeners[0].is_service);
+    assert_int_equal(conf.listeners[0].kind, LISTENER_PROXY);
     assert_true(set(KEY_GLOBAL, "listen", "unix:/run/x"));
     assert_true(set(KEY_GLOBAL, "service", "127.0.0.1:0"));
-    assert_true(conf.n_listeners == 1 && conf.listeners[0].is_service);
+    assert_true(conf.n_listeners == 1 && conf.listeners[0].kind == LISTENER_SERVICE);
     assert_true(set(KEY_GLOBAL, "service", "off"));
     assert_int_equal(conf.n_listeners, 0);
     refused(KEY_GLOBAL, "listen", "localhost:1", "is no listener");
