@@ -4,18 +4,12 @@
 #ifndef TLSFAN_CONF_SECTIONS_H
 #define TLSFAN_CONF_SECTIONS_H
 
-#include "base/addr.h"
 #include "base/log.h"
+#include "conf/listener.h"
 
 struct rule_index; /* conf/rule_index.h */
 struct tls_ca;     /* net/tls_ca.h */
 struct tls_mint;   /* net/tls_mint.h */
-
-/* A list of strings. */
-struct strings {
-    const char **v; /* terminated strings */
-    unsigned n;
-};
 
 /* curl's --connect-to. */
 struct connect_to {
@@ -24,45 +18,6 @@ struct connect_to {
     const char *to_host; /* "" keeps the host */
     uint16_t to_port;    /* 0 keeps the port */
 };
-
-/* A listener that speaks for one origin. */
-struct forward {
-    const char *listener; /* as written */
-    const char *host;     /* lower case; IPv6 without brackets */
-    const char *path;     /* put before the request's path; "" or "/v2", no slash at the end */
-    uint16_t port;
-    bool is_rooted;         /* the host was written with a dot at its end */
-    bool tls;               /* to = https:// */
-    bool host_is_client;    /* host = client */
-    struct strings hosts;   /* lower case */
-    struct strings origins; /* lower case, "http://name:port" */
-};
-
-/* What comes in by a listener. */
-enum listener_kind {
-    LISTENER_PROXY,       /* requests to a proxy */
-    LISTENER_FORWARD,     /* requests to one origin */
-    LISTENER_SERVICE,     /* libevhtp's */
-    LISTENER_TRANSPARENT, /* connections on their way elsewhere, that the kernel has turned here */
-    /* the same, of the COMMAND of `run --capture`, to a port of */
-    LISTENER_CAPTURED_HTTP, /* capture.http */
-    LISTENER_CAPTURED,      /* capture.tunnel */
-    LISTENER_HOST           /* capture.host_loopback */
-};
-
-struct listener {
-    const char *text;  /* as written, for messages */
-    struct addr addr;  /* port 0 picks a free one */
-    const char *where; /* "FILE:LINE", "TLSFAN_X" or "-o key", for messages */
-    enum listener_kind kind;
-    const struct forward *forward; /* FORWARD; else NULL */
-};
-
-/* A socket of it is in the network namespace of COMMAND. */
-static inline bool listener_is_captured(enum listener_kind kind)
-{
-    return kind >= LISTENER_CAPTURED_HTTP;
-}
 
 /* durations in ms, 0 = none; sizes in bytes */
 struct client_conf {
