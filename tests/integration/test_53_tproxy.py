@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A gateway that serves devices, by the very files of packaging/gateway: REDIRECT and TPROXY, in namespaces.
+
+A device's packets reach the gateway by veth0, and the world behind it, where origins are, by wan0."""
+import os
+import re
+import socket
+import struct
+
+import pytest
+from testenv import netns
+from testenv.client import Client
+from testenv.netns import Namespace, Pair, join
+from testenv.proxy import ROOT
+from testenv.scripted import Server
+
+pytestmark = pytest.mark.h1_only("what comes before the request is looked at")
+
+RECIPE = os.path.join(ROOT, "packaging", "gateway")
+PORT = 3180
+SO_ORIGINAL_DST = 80
+WAN, WAN6 = "203.0.113.1", "2001:db8:5::1"
+WORLD, WORLD6 = "203.0.113.2", "2001:db8:5::2"
+BOTH = pytest.mark.parametrize("way", ["redirect", "tproxy"])
+FAMILIES = pytest.mark.parametrize("world", [WORLD, WORLD6], ids=["ipv4", "ipv6"])
+
+
+def recipe(name, **values):
+    """A file of the recipe, with other values of what it defines."""
+    with open(os.path.join(RECIPE, name)) as f:
+        text = f.read()
+    for key, value in values.items():
+        text, count = re.subn(r"(?m)^define %s = (\{.*?\}|\S+)" % key, "define %s = %s" % (key, value), text)
+        assert count == 1, key
+    return text
+
+
+class Site(Pair):
+    """A device, the gateway and the world."""
+
+    def __init__(self):
+        self.world = None
+        super().__init__()
+        try:
+            self.world = Namespace(within=self.gateway)
+            join(self.gateway, self.world, "wan0", (WAN, WAN6), (WORLD, WORLD6))
+            self.world.ip("route add default via " + WAN)
+            self.world.ip("-6 route add default via " + WAN6)
+            self.gateway.sysctl("net.ipv4.ip_forward", 1)
+            self.gateway.sysctl("net.ipv6.conf.all.forwarding", 1)
+        except BaseException:
+            self.close()
+            raise
+
+    def turn(self, way, ports="{ 80 }"):
+        """The rules of the recipe; replaces those that were there."""
+        self.gateway.nft(recipe(way + ".nft", lan='"veth0"', ports=ports))
+        for family in ("-4", "-6"):
+            self.gateway.run(["ip", family, "-force", "-batch", os.path.join(RECIPE, "tproxy.routes")], check=False)
+
+    def client(self, address, port=80):
+        with self.device.inside():
+            return Client((address, port), timeout=10)
+
+    def close(self):
+        if self.world is not None:
+            self.world.close()
+        super().close()
+
+
+@pytest.fixture(scope="module")
+def made():
+    reason = netns.why_not("nft", "setpriv", inside=True)
+    if reason:
+        pytest.skip(reason)
+    with Site() as site:
+        yield site
+
+
+@pytest.fixture
+def site(made):
+    yield made
+    for table in ("tlsfan", "tlsfan_own"):
+        made.gateway.run(["nft", "delete", "table", "inet", table], check=False)
+
+
+# --- the rules alone
+
+
+def original(sock):
+    """Where a connection was going, by both ways to ask."""
+    asked = None
+    try:
+        if sock.family == socket.AF_INET:
+            port, ip = struct.unpack("!2xH4s8x", sock.getsockopt(socket.SOL_IP, SO_ORIGINAL_DST, 16))
+        else:
+            port, ip = struct.unpack("!2xH4x16s4x", sock.getsockopt(socket.IPPROTO_IPV6, SO_ORIGINAL_DST, 28))
+        asked = socket.inet_ntop(sock.family, ip), port
+    except OSError:
+        pass
+    return asked, sock.getsockname()[:2]
+
+
+@BOTH
+@FAMILIES
+def test_the_rules_turn_what_devices_send(site, way, world):
+    site.turn(way)
+    site.turn(way)  # again: it replaces what is there
+    family = socket.AF_INET6 if ":" in world else socket.AF_INET
+    with site.gateway.inside():
+        listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if way == "tproxy":
+        level, name = (socket.IPPROTO_IPV6, 75) if ":" in world else (socket.SOL_IP, 19)
+        listener.setsockopt(level, name, 1)
+    listener.bind(("::" if ":" in world else "0.0.0.0", PORT))
+    listener.listen()
+    listener.settimeout(10)
+    with site.client(world) as c:
+        sock, peer = listener.accept()
+        asked, own = original(sock)
+        assert peer[0] == (Pair.DEVICE6 if ":" in world else Pair.DEVICE)
+        assert (own if way == "tproxy" else asked) == (world, 80)
+        # and back: as if it came from there
+        sock.sendall(b"hello")
+        assert c.exactly(5) == b"hello"
+        sock.close()
+    listener.close()
+
+
+@BOTH
+def test_the_gateway_itself_and_other_ports_are_not_turned(site, way):
+    site.turn(way)
+    for ns, address, port in ((site.gateway, Pair.GATEWAY, 80), (site.gateway, WAN, 80), (site.world, WORLD, 8080)):
+        with ns.inside():
+            server = Server(lambda conn: conn.send(b"itself"), host=address, port=port)
+        with site.client(address, port) as c:
+            assert c.exactly(6) == b"itself"
+        server.stop()
+
+
+@BOTH
+@FAMILIES
+def test_nothing_goes_past_a_proxy_that_is_down(site, way, world):
+    site.turn(way)
+    with site.world.inside():
+        server = Server(lambda conn: conn.send(b"in the clear"), host=world, port=80)
+    with pytest.raises(ConnectionRefusedError):
+        site.client(world)
+    assert server.accepted == 0
+    server.stop()
+
+
+def test_undone(site):
+    site.turn("tproxy")
+    with open(os.path.join(RECIPE, "tproxy.routes")) as f:
+        undo = f.read().replace("add", "delete")
+    for family in ("-4", "-6"):
+        site.gateway.run(["ip", family, "-batch", "-"], input=undo)
+        assert "3180" not in site.gateway.ip(family + " rule")
+    site.gateway.run("nft delete table inet tlsfan".split())
+    assert site.gateway.run("nft list ruleset".split()).stdout == ""
+
+
+# --- what else is in the recipe
+
+
+CONF = "-c", os.path.join(RECIPE, "tlsfan.conf"), "-o", "log.access=stdout"
+
+
+def test_configuration_is_good(tlsfan):
+    done = tlsfan("-t", *CONF)
+    assert done.returncode == 0, done.stderr
+
+
+def test_nothing_is_allowed_that_is_denied_by_default(tlsfan):
+    def denied(*flags):
+        text = tlsfan("-T", *flags).stdout
+        return set(re.findall(r'"([^"]+)"', re.search(r"deny = \{(.*?)\}", text, re.S).group(1)))
+    assert denied(*CONF) == denied() | {"private"}
