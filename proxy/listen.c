@@ -13,7 +13,6 @@
 
 #include "manager.h"
 #include "base/fds.h"
-#include "base/log.h"
 #include "conf/policy.h"
 #include "net/outgoing.h"
 #include "net/sock.h"
@@ -104,18 +103,13 @@ static void open_others(struct place *p)
     }
 }
 
-/* An option of each socket, which it may get at any time. */
-static void be_transparent(const struct place *p)
+/* A socket may get this option at any time. Without the right to it, what REDIRECT turns comes all
+ * the same. */
+static void take_tproxy(struct place *p)
 {
-    for (unsigned i = 0; p->kind == LISTENER_TRANSPARENT && i < p->n_fds; i++) {
-        char text[ADDR_TEXT];
-        if (sock_set_transparent(p->fds[i], &p->addr))
-            continue;
-        log_write(LOG_LEVEL_DEBUG,
-                  "%s takes what REDIRECT turns, but nothing of TPROXY's: %s (CAP_NET_ADMIN)",
-                  addr_print(&p->addr, text), strerror(errno));
-        return;
-    }
+    p->has_tproxy = p->kind == LISTENER_TRANSPARENT && addr_family(&p->addr) != AF_UNIX;
+    for (unsigned i = 0; i < p->n_fds && p->has_tproxy; i++)
+        p->has_tproxy = sock_set_transparent(p->fds[i], &p->addr);
 }
 
 static void note_file(struct place *p)
@@ -145,7 +139,7 @@ static bool open_place(struct place *p, const struct listen_set *old, unsigned n
         return false;
     note_file(p);
     open_others(p);
-    be_transparent(p);
+    take_tproxy(p);
     return true;
 }
 

@@ -191,6 +191,8 @@ static void transparent(void **state)
     bool may = may_be_transparent();
     struct conf *c = CONF("listen=transparent:127.0.0.1:0", "listen=127.0.0.1:0");
     struct listen_set s = open_set(NULL, c);
+    assert_int_equal(s.v[0].has_tproxy, may);
+    assert_false(s.v[1].has_tproxy);
     for (unsigned worker = 0; worker < 2; worker++) {
         assert_int_equal(is_transparent(s.v[0].fds[worker], IPPROTO_IP, IP_TRANSPARENT), may);
         assert_false(is_transparent(s.v[1].fds[worker], IPPROTO_IP, IP_TRANSPARENT));
