@@ -4,14 +4,16 @@
 A device's packets reach the gateway by veth0, and the world behind it, where origins are, by wan0."""
 import os
 import re
+import shutil
 import socket
 import struct
+import subprocess
 
 import pytest
 from testenv import netns
 from testenv.client import Client
 from testenv.netns import Namespace, Pair, join
-from testenv.proxy import ROOT
+from testenv.proxy import ROOT, binary
 from testenv.scripted import Server
 
 pytestmark = pytest.mark.h1_only("what comes before the request is looked at")
@@ -178,3 +180,22 @@ def test_nothing_is_allowed_that_is_denied_by_default(tlsfan):
         text = tlsfan("-T", *flags).stdout
         return set(re.findall(r'"([^"]+)"', re.search(r"deny = \{(.*?)\}", text, re.S).group(1)))
     assert denied(*CONF) == denied() | {"private"}
+
+
+def test_systemd_understands_the_drop_in(tmp_path):
+    """Beside the unit of the package; a fault shows when a word of it is broken."""
+    if shutil.which("systemd-analyze") is None or binary() is None:
+        pytest.skip("there is no systemd-analyze, or no tlsfan")
+    with open(os.path.join(ROOT, "packaging", "systemd", "tlsfan.service")) as f:
+        (tmp_path / "tlsfan.service").write_text(f.read().replace("/usr/bin/tlsfan", binary()))
+    (tmp_path / "tlsfan.service.d").mkdir()
+    with open(os.path.join(RECIPE, "tproxy.conf")) as f:
+        drop_in = f.read()
+
+    def complaints(text):
+        (tmp_path / "tlsfan.service.d" / "tproxy.conf").write_text(text)
+        done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(tmp_path / "tlsfan.service")],
+                              capture_output=True, text=True)
+        return [line for line in (done.stdout + done.stderr).splitlines() if "tlsfan" in line]
+    assert complaints(drop_in) == []
+    assert complaints(drop_in.replace("PrivateUsers", "PrivateUser")) != []
