@@ -49,14 +49,16 @@ static const struct place *find_old(const struct listen_set *old, const struct l
     return NULL;
 }
 
-/* True when OLD holds the port on another address of the family, as when 127.0.0.1 becomes 0.0.0.0.
- */
+/* True when a socket of OLD is in the way of one for A: 127.0.0.1 becomes 0.0.0.0, or the address
+ * is to be a listener of another kind. */
 static bool holds_port(const struct listen_set *old, const struct addr *a)
 {
     for (unsigned i = 0; i < old->n; i++) {
         const struct addr *o = &old->v[i].addr;
-        if (addr_port(a) != 0 && addr_port(o) == addr_port(a) && addr_family(o) == addr_family(a))
-            return addr_is_any(o) || addr_is_any(a);
+        if (addr_port(a) == 0 || addr_port(o) != addr_port(a) || addr_family(o) != addr_family(a))
+            continue;
+        if (addr_is_any(o) || addr_is_any(a) || addr_same_ip(o, a))
+            return true;
     }
     return false;
 }
@@ -86,13 +88,13 @@ static void share(struct place *p)
     p->is_shared = true;
 }
 
-/* The sockets of the other workers. */
+/* The sockets of the other workers, if there are any. The port is shared all the same: with what a
+ * reload opens. */
 static void open_others(struct place *p)
 {
-    if (p->n_fds == 1)
-        return;
     if (p->is_passed || addr_family(&p->addr) == AF_UNIX) {
-        share(p);
+        if (p->n_fds > 1)
+            share(p);
         return;
     }
     share_port(p);

@@ -167,6 +167,30 @@ static void passed_sockets(void **state)
     conf_unref(&c);
 }
 
+/* With one worker as well, whose socket is the only one of its place. */
+static void another_kind(void **state)
+{
+    (void)state;
+    static const struct listen_set none;
+    for (unsigned workers = 1; workers <= 2; workers++) {
+        struct listen_set old = {0}, s = {0};
+        char *why = NULL;
+        struct conf *c = CONF("listen=127.0.0.1:0");
+        assert_true(listen_open(&old, &none, c, workers, &why));
+        conf_unref(&c);
+        char text[128];
+        snprintf(text, sizeof(text), "listen=transparent:127.0.0.1:%u", addr_port(&old.v[0].addr));
+        c = CONF(text);
+        old.v[0].wanted = old.v[0].addr; /* as if it had been written */
+        if (!listen_open(&s, &old, c, workers, &why))
+            fail_msg("%s", why);
+        assert_true(s.v[0].id != old.v[0].id && s.v[0].fds != NULL);
+        listen_drop(&old, &s);
+        listen_drop(&s, NULL);
+        conf_unref(&c);
+    }
+}
+
 static bool may_be_transparent(void)
 {
     int on = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -250,6 +274,7 @@ int main(void)
         cmocka_unit_test(taken_ports),
         cmocka_unit_test(files),
         cmocka_unit_test(passed_sockets),
+        cmocka_unit_test(another_kind),
         cmocka_unit_test(transparent),
         cmocka_unit_test(own_addresses),
     };
