@@ -13,8 +13,9 @@ import pytest
 from testenv import netns
 from testenv.client import Client
 from testenv.netns import Namespace, Pair, join
-from testenv.proxy import ROOT, binary
-from testenv.scripted import Server
+from testenv.proxy import ROOT, Proxy, binary
+from testenv.scripted import Server, answering, ok
+from testenv.wait import can_connect
 
 pytestmark = pytest.mark.h1_only("what comes before the request is looked at")
 
@@ -84,6 +85,57 @@ def site(made):
     yield made
     for table in ("tlsfan", "tlsfan_own"):
         made.gateway.run(["nft", "delete", "table", "inet", table], check=False)
+
+
+class Gateway(Proxy):
+    """tlsfan there, by the recipe's tlsfan.conf; with no capability but CAPS."""
+
+    def __init__(self, directory, caps="", flags=()):
+        drop = ["setpriv", "--inh-caps=-all", "--bounding-set=-all" + caps]
+        super().__init__(directory, prefix=drop, flags=flags)
+
+    def write(self, conf):
+        flags = ["service=off", "drain_timeout=2s", "log.access=" + self.access_path, "log.query=on"]
+        self.flags = (*self.flags, *(word for flag in flags for word in ("-o", flag)))
+        self.conf_path = os.path.join(RECIPE, "tlsfan.conf")
+
+    def listens(self):
+        return can_connect("127.0.0.1", PORT) and can_connect("::1", PORT)
+
+
+@pytest.fixture
+def start(site, tmp, ca):
+    """start(way, *options): tlsfan on the gateway, with the rights that the way needs."""
+    if binary() is None:
+        pytest.skip("no tlsfan: build it, or set TLSFAN_BIN")
+    made = []
+
+    def make(way, *options):
+        options = ("tls.ca_file=" + ca.root, *options)
+        with site.gateway.inside():
+            made.append(Gateway(tmp, ",+net_admin" if way == "tproxy" else "",
+                                [word for option in options for word in ("-o", option)]))
+        site.turn(way)
+        return made[-1]
+    yield make
+    for proxy in made:
+        proxy.stop()
+
+
+@pytest.fixture
+def origin(site, ca):
+    """origin.test in the world, on the port that http:// to it is upgraded to."""
+    made = []
+    for address in (WORLD, WORLD6):
+        with site.world.inside():
+            made.append(Server(answering(lambda request, conn: ok(request.target)), ca.server_context("good"),
+                               host=address, port=443))
+    yield made[0]
+    for server in made:
+        server.stop()
+
+
+CONNECT_TO = "connect_to=origin.test:443:%s:443" % WORLD
 
 
 # --- the rules alone
@@ -162,6 +214,114 @@ def test_undone(site):
         assert "3180" not in site.gateway.ip(family + " rule")
     site.gateway.run("nft delete table inet tlsfan".split())
     assert site.gateway.run("nft list ruleset".split()).stdout == ""
+
+
+# --- tlsfan behind them
+
+
+@BOTH
+@FAMILIES
+def test_http_of_a_device_becomes_https(site, start, origin, way, world):
+    """By name, whatever address it was on its way to; and the answer comes from there."""
+    proxy = start(way, CONNECT_TO)
+    with site.client(world) as c:
+        c.request("GET", "/one", host="origin.test")
+        c.request("GET", "/two", host="origin.test")
+        assert [c.response().text for _ in range(2)] == ["/one", "/two"]
+        assert c.sock.getpeername()[:2] == (world, 80)
+    lines = proxy.wait_access(lambda x: x["status"] == 200, 2)
+    assert {x["url"] for x in lines} == {"http://origin.test/one", "http://origin.test/two"}
+    assert all((Pair.DEVICE6 if ":" in world else Pair.DEVICE) in x["client"] for x in lines)
+
+
+@BOTH
+@FAMILIES
+def test_without_a_host_it_goes_to_the_address(site, start, origin, way, world):
+    """Whose certificate does not hold that address: a program that knows no TLS hears of it."""
+    proxy = start(way)
+    with site.client(world) as c:
+        answer = c.exchange("GET", "/old", host="", version="1.0")
+        assert answer.status == 502 and "certificate" in answer.text
+    line, = proxy.wait_access(lambda x: x["status"] == 502)
+    assert line["url"] == "http://%s/old" % ("[%s]" % world if ":" in world else world)
+
+
+@BOTH
+@FAMILIES
+def test_tls_of_a_device_is_a_tunnel(site, start, origin, ca, way, world):
+    proxy = start(way, CONNECT_TO)
+    site.turn(way, "{ 80, 443 }")
+    with site.client(world, 443) as c:
+        c.start_tls(ca.client_context(), "origin.test")
+        assert c.get("/inside", host="origin.test").text == "/inside"
+    line, = proxy.wait_access(lambda x: x["method"] == "CONNECT")
+    assert line["url"] == "origin.test:443"
+
+
+@BOTH
+def test_many_devices_at_once(site, start, origin, way):
+    proxy = start(way, CONNECT_TO, "workers=2")
+    clients = [site.client(WORLD) for _ in range(60)]
+    for i, c in enumerate(clients):
+        c.request("GET", "/%d" % i, host="origin.test")
+    for i, c in enumerate(clients):
+        assert c.response().text == "/%d" % i
+        c.close()
+    proxy.wait_access(lambda x: x["status"] == 200, 60)
+
+
+def test_destinations_that_are_refused(site, start, origin):
+    start("redirect", CONNECT_TO)
+    for host in ("10.78.0.9", Pair.GATEWAY, "127.0.0.1", "169.254.169.254", "[fd78::9]"):
+        with site.client(WORLD) as c:
+            assert c.exchange("GET", "/", host=host).status == 403, host
+
+
+def test_whom_it_does_not_serve(site, start, origin):
+    start("redirect", CONNECT_TO, "client.allow=192.0.2.0/24")
+    with site.client(WORLD) as c:
+        answer = c.exchange("GET", "/", host="origin.test")
+        assert answer.status == 403 and "client.allow" in answer.text
+
+
+def test_who_asks_it_directly_is_told_so(site, start):
+    start("redirect")
+    with site.client(Pair.GATEWAY, PORT) as c:
+        assert c.exchange("GET", "/", host="origin.test").status == 400
+
+
+# --- the gateway's own programs
+
+
+def ask_on_gateway(site, user):
+    """What a program of that user gets; the address is the world's."""
+    done = site.gateway.run(["setpriv", "--reuid=%d" % user, "--clear-groups", "curl", "-s", "-S", "-m", "20",
+                             "--noproxy", "*", "--resolve", "origin.test:80:" + WORLD, "-w", " %{http_code}",
+                             "http://origin.test/own"], check=False)
+    return done.stdout
+
+
+def test_own_programs(site, start, origin):
+    start("redirect", CONNECT_TO)
+    assert not ask_on_gateway(site, 65534).startswith("/own")
+    site.gateway.nft(recipe("own-programs.nft", user="0"))
+    assert ask_on_gateway(site, 65534) == "/own 200"
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "tls"])
+def test_a_loop_ends(site, start, origin, tls):
+    """Rules that forget tlsfan's own user: what it sends comes back to it, once."""
+    proxy = start("redirect", CONNECT_TO, *() if tls else ("rule[origin.test].upgrade=off",))
+    if not tls:
+        with site.world.inside():
+            plain = Server(answering(lambda request, conn: ok("plain")), host=WORLD, port=80)
+    site.gateway.nft(recipe("own-programs.nft", user="12345", ports="{ 80, 443 }"))
+    assert ask_on_gateway(site, 65534).split()[-1][0] in "45"
+    assert not origin.requests
+    with open(proxy.access_path) as f:
+        assert len(f.readlines()) < 10
+    if not tls:
+        plain.stop()
 
 
 # --- what else is in the recipe
