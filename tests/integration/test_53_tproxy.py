@@ -6,12 +6,14 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import struct
 import subprocess
 
 import pytest
 from testenv import netns
 from testenv.client import Client
+from testenv.intercept import OwnCA
 from testenv.netns import Namespace, Pair, join
 from testenv.proxy import ROOT, Proxy, binary
 from testenv.scripted import Server, answering, ok
@@ -256,6 +258,32 @@ def test_tls_of_a_device_is_a_tunnel(site, start, origin, ca, way, world):
         assert c.get("/inside", host="origin.test").text == "/inside"
     line, = proxy.wait_access(lambda x: x["method"] == "CONNECT")
     assert line["url"] == "origin.test:443"
+
+
+@BOTH
+def test_tls_of_another_age_is_made_anew(site, start, origin, tmp_path, way):
+    """TLS 1.0 of a device that was taught the CA: by the rule, and the origin is asked as by any client."""
+    own = OwnCA(tmp_path / "own")
+    proxy = start(way, CONNECT_TO, "intercept.ca_cert=" + own.cert, "intercept.ca_key=" + own.key,
+                  "rule[origin.test].intercept=on")
+    site.turn(way, "{ 80, 443 }")
+    with site.client(WORLD, 443) as c:
+        c.start_tls(own.context(ssl.TLSVersion.TLSv1), "origin.test")
+        assert c.get("/old", host="origin.test").text == "/old"
+    line, = proxy.wait_access(lambda x: x["method"] == "GET")
+    assert line["url"] == "https://origin.test/old" and line["tls"] == "TLSv1.3"
+
+
+@BOTH
+def test_what_is_no_http_goes_to_its_address(site, start, way):
+    """Where connect_ports has the port: the server speaks first, as nobody else does."""
+    start(way, "destination.connect_ports=25")
+    site.turn(way, "{ 25, 80 }")
+    with site.world.inside():
+        server = Server(lambda conn: conn.send(b"220 hello\r\n"), host=WORLD, port=25)
+    with site.client(WORLD, 25) as c:
+        assert c.exactly(11) == b"220 hello\r\n"
+    server.stop()
 
 
 @BOTH
