@@ -320,7 +320,7 @@ def test_the_sidecar_is_a_native_one():
 
 @pytest.mark.parametrize("name", ["sidecar-transparent.yaml", "sidecar-transparent-https.yaml"])
 def test_the_pod_of_a_program_without_a_setting(name):
-    """The rules first, then tlsfan as a native sidecar, then the program as another user; a Job is not retried in place."""
+    """The rules first, then tlsfan as a native sidecar, then the program as another user."""
     ((kind, spec),) = [(kind, spec) for file, kind, _, spec in pods() if file == name]
     rules, proxy = spec["initContainers"]
     (program,) = spec["containers"]
