@@ -11,7 +11,6 @@
 #include "base/fds.h"
 #include "base/log_limit.h"
 #include "base/state.h"
-#include "conf/policy.h"
 #include "net/tls_ctx.h"
 #include "net/tls_mint.h"
 #include "exchange/auth.h"
@@ -82,18 +81,6 @@ struct conf *server_load(const struct conf_source *source, struct conf_faults *f
 
 /* ---- what both start and reload do */
 
-static void set_own_addresses(const struct listen_set *places)
-{
-    struct addr *own = xcalloc(places->n + 1, sizeof(*own));
-    unsigned n = 0;
-    for (unsigned i = 0; i < places->n; i++) {
-        if (addr_family(&places->v[i].addr) != AF_UNIX)
-            own[n++] = places->v[i].addr;
-    }
-    policy_set_own(own, n);
-    free(own);
-}
-
 /* The service's worker, which comes last, gets the service listener, the others all the rest. */
 static struct worker_update *make_update(struct server *s, unsigned worker)
 {
@@ -123,7 +110,7 @@ static void install(struct server *s, struct conf *c, struct listen_set *places)
     s->places = *places;
     s->conf = c;
     atomic_store(&s->budget.max, (int64_t)c->max_memory);
-    set_own_addresses(&s->places);
+    listen_set_own(&s->places);
     for (unsigned i = 0; i < s->n_made; i++)
         worker_update(s->workers[i], make_update(s, i));
     shared_update(&s->shared, &s->places, c);
@@ -483,7 +470,7 @@ void server_stop(struct server *s)
     stop_workers(s);
     listen_drop(&s->places, NULL);
     manager_close();
-    policy_set_own(NULL, 0);
+    listen_set_own(&s->places);
     conf_unref(&s->conf);
     if (s->signal_fd >= 0) {
         event_del(&s->signals);

@@ -91,6 +91,13 @@ int sock_listen(const struct addr *a, bool reuseport)
     return fd;
 }
 
+bool sock_set_transparent(int listener, const struct addr *a)
+{
+    if (addr_family(a) == AF_INET6)
+        return sock_set_flag(listener, IPPROTO_IPV6, IPV6_TRANSPARENT);
+    return sock_set_flag(listener, IPPROTO_IP, IP_TRANSPARENT);
+}
+
 bool sock_local(int fd, struct addr *a)
 {
     struct sockaddr_storage ss;

@@ -12,6 +12,11 @@
  * 0660. IPV6_V6ONLY is set. */
 MUST_CHECK int sock_listen(const struct addr *a, bool reuseport);
 
+/* LISTENER, of any family, takes connections to addresses that are not this machine's, and answers
+ * from them (IP_TRANSPARENT): what a rule of TPROXY sends here. False with errno, EPERM without
+ * CAP_NET_ADMIN; it listens all the same, for what other rules have turned. */
+MUST_CHECK bool sock_set_transparent(int listener, const struct addr *a);
+
 /* The address a socket is bound to (the port that was picked). False with errno. */
 MUST_CHECK bool sock_local(int fd, struct addr *a);
 
