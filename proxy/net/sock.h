@@ -20,6 +20,11 @@ MUST_CHECK bool sock_set_transparent(int listener, const struct addr *a);
 /* The address a socket is bound to (the port that was picked). False with errno. */
 MUST_CHECK bool sock_local(int fd, struct addr *a);
 
+/* Where the accepted connection FD was going before the kernel turned it to its listener: what
+ * netfilter's REDIRECT or DNAT notes, else the socket's own address, which is it for TPROXY and for
+ * a local route; and the address of the listener where nobody turned it. False with errno. */
+MUST_CHECK bool sock_original(int fd, struct addr *dst);
+
 /* Accepts one connection; TCP_NODELAY is set (inherited from sock_listen()). -1 with EAGAIN when
  * there is none. PEER is filled in. */
 MUST_CHECK int sock_accept(int listener, struct addr *peer);
