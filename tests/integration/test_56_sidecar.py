@@ -10,7 +10,7 @@ from test_06_clients import python2
 from testenv import pod as pods
 from testenv.intercept import OwnCA
 from testenv.netns import Pair
-from testenv.pod import METADATA, TLSFAN, Pod, connect
+from testenv.pod import METADATA, METADATA6, TLSFAN, Pod, connect
 from testenv.proxy import ROOT, binary
 from testenv.wait import wait_until
 
@@ -40,7 +40,7 @@ def made(ca):
 def pod(made):
     """The pod with the rules for http, and servers that have heard nothing yet."""
     made.load("sidecar")
-    for server in (made.origin, made.origin6, made.plain, made.metadata):
+    for server in (made.origin, made.origin6, made.plain):
         del server.requests[:], server.conns[:]
         server.accepted = 0
     made.dns.queries.clear()
@@ -109,6 +109,14 @@ def test_the_program_of_compose(pod):
         assert pod.plain.accepted == 0
 
 
+def test_a_service_of_the_cluster_in_plain_http(pod):
+    """By its short name, and the rule that the README and the manifest give: it judges the full one."""
+    with pod.tlsfan(HTTP, args=["-o", "rule[*.cluster.local].upgrade=off"]) as tlsfan:
+        assert pod.curl("http://web/in").stdout == "plain /in", tlsfan.log()
+        assert pod.turned() == 1
+        assert pod.curl("http://other.test/out").stdout == "verified /out"
+
+
 # --- what is left alone
 
 
@@ -125,22 +133,19 @@ def test_dns_is_left_alone(pod, sidecar):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", Pair.DEVICE, "[%s]" % Pair.DEVICE6])
 def test_the_pods_own_server_is_left_alone(pod, sidecar, host):
-    server = pod.serve(pod.inner, host.strip("[]"), 80)
-    assert pod.curl("http://%s/mine" % host).stdout == "own /mine"
+    with pod.own_server(host.strip("[]"), 80):
+        assert pod.curl("http://%s/mine" % host).stdout == "own /mine"
     assert pod.turned() == 0 and sidecar.access() == []
-    pod.stop(server)
 
 
 @pytest.mark.parametrize("port", [8080, 80])
 @pytest.mark.parametrize("host", [Pair.DEVICE, Pair.DEVICE6])
 def test_what_comes_in_is_left_alone(pod, sidecar, host, port):
     """The health checks of the kubelet, and whoever uses a Service."""
-    server = pod.serve(pod.inner, host, port)
-    with connect(pod.world, host, port) as sock:
+    with pod.own_server(host, port), connect(pod.world, host, port) as sock:
         sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert b"own /healthz" in sock.makefile("rb").read()
     assert pod.turned() == 0
-    pod.stop(server)
 
 
 def test_nobody_outside_reaches_tlsfan(pod, sidecar):
@@ -150,8 +155,9 @@ def test_nobody_outside_reaches_tlsfan(pod, sidecar):
                 connect(pod.world, host, port)
 
 
-def test_the_metadata_of_clouds_is_left_alone(pod, sidecar):
-    assert pod.curl("http://%s/latest" % METADATA).stdout == "metadata /latest"
+@pytest.mark.parametrize("host", [METADATA, "[%s]" % METADATA6])
+def test_the_metadata_of_clouds_is_left_alone(pod, sidecar, host):
+    assert pod.curl("http://%s/latest" % host).stdout == "metadata /latest"
     assert pod.turned() == 0
 
 

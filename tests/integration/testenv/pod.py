@@ -23,7 +23,8 @@ from .scripted import Server, answering, ok
 from .wait import wait_until
 
 TLSFAN, PROGRAM = 65532, 10001  # users
-METADATA = "169.254.169.254"
+METADATA, METADATA6 = "169.254.169.254", "fd00:ec2::254"
+SEARCH = "search default.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n"  # as the kubelet says
 
 
 def why_not():
@@ -65,21 +66,24 @@ class Pod:
             self.close()
             raise
         with open(self.file("resolv.conf"), "w") as f:
-            f.write("nameserver %s\n" % Pair.GATEWAY)
+            f.write("nameserver %s\n%s" % (Pair.GATEWAY, SEARCH))
 
     def file(self, name):
         return os.path.join(self.dir, name)
 
     def _make_world(self, ca):
         self.world.ip("addr add %s/32 dev veth0" % METADATA)
+        self.world.ip("-6 addr add %s/128 dev veth0 nodad" % METADATA6)
         self.origin = self.serve(self.world, Pair.GATEWAY, 443, ca.server_context(), "verified")
         self.origin6 = self.serve(self.world, Pair.GATEWAY6, 443, ca.server_context(), "verified")
         self.plain = self.serve(self.world, Pair.GATEWAY, 80, None, "plain")
-        self.metadata = self.serve(self.world, METADATA, 80, None, "metadata")
+        for address in (METADATA, METADATA6):
+            self.serve(self.world, address, 80, None, "metadata")
         with self.world.inside():
             self.dns = Dns(address=(Pair.GATEWAY, 53), zone={
                 "origin.test": [("A", Pair.GATEWAY, 60), ("AAAA", Pair.GATEWAY6, 60)],
-                "other.test": [("A", Pair.GATEWAY, 60)]})
+                "other.test": [("A", Pair.GATEWAY, 60)],
+                "web.default.svc.cluster.local": [("A", Pair.GATEWAY, 60)]})
         self.servers.append(self.dns)
 
     def serve(self, ns, host, port, context=None, text="own"):
@@ -90,9 +94,15 @@ class Pod:
         self.servers.append(server)
         return server
 
-    def stop(self, server):
-        self.servers.remove(server)
-        server.stop()
+    @contextlib.contextmanager
+    def own_server(self, host, port):
+        """One of the pod's own, meanwhile."""
+        server = self.serve(self.inner, host, port)
+        try:
+            yield server
+        finally:
+            self.servers.remove(server)
+            server.stop()
 
     def container(self, user):
         """What a command of a container begins with: its network, its resolv.conf, its user, and no capability."""
