@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client/turned.c over TCP: what first bytes lead to, in pieces or with an end behind them, and
- * silence, the drain, and connections that lead nowhere. The listener is another one than they connect to,
- * so they are as good as turned; where they were going is a port of this machine's. */
+/* client/turned.c over TCP: what first bytes lead to, in pieces or with an end behind them;
+ * silence, the drain, and connections that lead nowhere. The listener is another one than they
+ * connect to, so they are as good as turned; where they were going is a port of this machine. */
 #include "client_fixture.h"
 
 #include "client/turned_impl.h"
