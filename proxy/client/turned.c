@@ -240,26 +240,42 @@ static size_t turned_on_data(void *arg, const char *p, size_t n)
 
 /* ---- the stream meanwhile, and time */
 
+/* A silent one may only not have asked yet; others wait for a server that speaks first. */
+static bool turned_is_patient(const struct turned *t)
+{
+    return t->kind == LISTENER_TRANSPARENT && (!t->may_tunnel || t->side.to.port == HTTP_PORT);
+}
+
+/* Through to the address, whatever it will say. */
+static void turned_decide_blindly(struct client *c)
+{
+    c->turned->side.is_blind = true;
+    turned_decide(c, false);
+}
+
 static void turned_on_ready(void *arg)
 {
     struct client *c = arg;
     struct turned *t = c->turned;
     if (t->kind == LISTENER_HOST ||
-        (t->kind == LISTENER_CAPTURED && !conf_may_intercept(c->cs->engine->use->conf))) {
-        t->side.is_blind = true;
-        turned_decide(c, false);
-    }
+        (t->kind == LISTENER_CAPTURED && !conf_may_intercept(c->cs->engine->use->conf)))
+        turned_decide_blindly(c);
 }
 
+/* Its client says no more; but it may want to hear what the server says by itself. Who only looks
+ * whether this listener is there is one of the operator's. */
 static void turned_on_eof(void *arg, bool clean)
 {
     struct client *c = arg;
+    const struct turned *t = c->turned;
     struct str rest = stream_rest(c->stream);
     (void)clean;
-    if (rest.len == 0)
+    if (rest.len > 0)
+        turned_settle(c, rest);
+    else if (turned_is_patient(t) || t->side.where == TURNED_HERE)
         client_close(c);
     else
-        turned_settle(c, rest);
+        turned_decide_blindly(c);
 }
 
 static void turned_on_fault(void *arg, const struct fault *f)
@@ -276,12 +292,6 @@ static const struct stream_user turned_user = {
     .on_fault = turned_on_fault,
 };
 
-/* Silent ones wait for their server, where that may be one that speaks first. */
-static bool turned_is_patient(const struct turned *t)
-{
-    return t->kind == LISTENER_TRANSPARENT && (!t->may_tunnel || t->side.to.port == HTTP_PORT);
-}
-
 /* It has not said enough. */
 static void turned_on_timer(void *arg)
 {
@@ -292,8 +302,7 @@ static void turned_on_timer(void *arg)
     } else if (!t->has_begun && sock_has_input(c->stream->line.fd)) {
         deadline_set(&t->timer, SILENCE_MS); /* it has, and is read in this turn */
     } else if (!t->has_begun) {
-        t->side.is_blind = true;
-        turned_decide(c, false);
+        turned_decide_blindly(c);
     } else if (t->hello != NULL) {
         turned_tell(c, STR("its TLS hello took longer than client.header_timeout"));
         client_close(c);

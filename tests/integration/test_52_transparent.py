@@ -334,6 +334,14 @@ def test_server_speaks_first(net, start, host):
         assert c.exactly(1) == b"x"
 
 
+def test_end_of_the_client_first(net, start):
+    """A client that has nothing to say and ends its side reads what the server says."""
+    start()
+    with net.connect(22) as c:
+        c.sock.shutdown(socket.SHUT_WR)
+        assert c.rest() == b"SSH-2.0-far\r\n"
+
+
 @pytest.mark.parametrize("first", [b"SSH-2.0-x\r\n", b"PING\r\n", b"get key\r\n", b"\0\0\1\x02",
                                    b"*1\r\n$4\r\nPING\r\n"])
 def test_other_protocols(net, start, first):
