@@ -67,15 +67,16 @@ static bool read_name(struct dns_asked *q, struct reading *r)
 static bool read_question(struct dns_asked *q, struct reading *r)
 {
     size_t begin = r->at;
-    if (!read_name(q, r) || !has_bytes(r, 4))
+    bool is_whole = read_name(q, r) && has_bytes(r, 4);
+    if (!is_whole || !q->is_plain)
+        q->name_len = 0;
+    if (!is_whole)
         return false;
     q->type = read_u16(r->p + r->at);
     q->class = read_u16(r->p + r->at + 2);
     r->at += 4;
     q->question_len = (uint16_t)(r->at - begin);
     memcpy(q->question, r->p + begin, q->question_len);
-    if (!q->is_plain)
-        q->name_len = 0;
     return true;
 }
 
