@@ -15,6 +15,7 @@
 #include "capture_keeper.h"
 #include "capture_spawn.h"
 #include "capture_why.h"
+#include "own/name_map.h"
 
 enum { KEEPER_WAIT_S = 60, DNS_PORT = 53 }; /* for an answer, on a machine that is busy */
 
@@ -25,6 +26,7 @@ static struct {
     struct capture_place place;
     struct capture_net net;
     struct name_sockets names;
+    bool has_names; /* nobody has taken them */
 } capture = {.sock = -1, .place = {-1, -1}};
 
 /* ---- the keeper */
@@ -34,6 +36,7 @@ void capture_start(void)
     const struct timeval wait = {.tv_sec = KEEPER_WAIT_S};
     int pair[2];
     capture.is_on = true;
+    name_map_open();
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return;
     capture.keeper = fork();
@@ -84,14 +87,16 @@ static void capture_dismiss(void)
 
 void capture_close(void)
 {
+    if (!capture.is_on)
+        return;
     capture_dismiss();
+    name_map_close();
     capture_close_fd(&capture.place.net);
     capture_close_fd(&capture.place.user);
-    for (unsigned i = 0; i < capture.names.n_udp; i++)
+    for (unsigned i = 0; capture.has_names && i < capture.names.n_udp; i++)
         capture_close_fd(&capture.names.udp[i]);
-    for (unsigned i = 0; i < capture.names.n_tcp; i++)
+    for (unsigned i = 0; capture.has_names && i < capture.names.n_tcp; i++)
         capture_close_fd(&capture.names.tcp[i]);
-    capture.names = (struct name_sockets){0};
     capture.is_on = false;
 }
 
@@ -137,8 +142,9 @@ static bool capture_open_names(struct name_sockets *s)
            capture_add_name(STR("::"), SOCK_STREAM, s->tcp, &s->n_tcp);
 }
 
-const struct name_sockets *capture_names(void)
+const struct name_sockets *capture_take_names(void)
 {
+    capture.has_names = false;
     return capture.is_on ? &capture.names : NULL;
 }
 
@@ -166,6 +172,7 @@ bool capture_wait(void)
         return capture_fail(a.step, a.cause);
     if (fds[0] < 0 || (a.net.has_user && fds[1] < 0))
         return capture_fail(CAPTURE_START, ENFILE);
+    capture.has_names = true;
     return capture_open_names(&capture.names) || capture_fail(CAPTURE_ROUTE, errno);
 }
 

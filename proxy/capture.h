@@ -9,7 +9,7 @@
 
 #include "base/addr.h"
 #include "capture_spawn.h"
-#include "own/name_sockets.h"
+#include "own/name_service.h"
 
 /* Starts the keeper, which makes the network meanwhile. Before there is a second thread, or a file
  * that is not for it. */
@@ -24,8 +24,9 @@ bool capture_is_on(void);
  * tells where to each datagram was sent. The caller's; -1 with errno, which is EAFNOSUPPORT where
  * A is IPv6 and the network has none, EPIPE when the keeper has ended. */
 MUST_CHECK int capture_socket(const struct addr *a, int type);
-/* Where COMMAND asks for names; NULL where there is none. The descriptors are ours. */
-const struct name_sockets *capture_names(void);
+/* Where COMMAND asks for names, once: whoever takes it owns the descriptors. NULL where there is no
+ * such network. */
+const struct name_sockets *capture_take_names(void);
 
 /* Starts COMMAND in its network, found as posix_spawnp(3) finds it. 0 and its process in *PID, or
  * an errno; -1 where the reason is not COMMAND's, which then has been told on stderr. */

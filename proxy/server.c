@@ -331,6 +331,7 @@ static bool make_workers(struct server *s, struct conf *c)
         .connections = &s->connections,
         .max_connections = c->client.max_connections,
         .view = &s->view,
+        .names = capture_take_names(),
         .server = &s->loop,
         .on_drained = on_worker_drained,
         .arg = s,
