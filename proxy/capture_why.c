@@ -50,6 +50,9 @@ static const struct {
      "AppArmor lets no program make use of a user namespace that has no profile for it "
      "(kernel.apparmor_restrict_unprivileged_userns = 1; sysctl -w "
      "kernel.apparmor_restrict_unprivileged_userns=0 lets all)"},
+    {1 << CAPTURE_MAP, EPERM, "self/status", "Uid:\t0",
+     "user 0 without CAP_SETFCAP may have none (a container without capabilities: have it run as "
+     "another user, or add that one)"},
     {WHY_USER, 0, "self/ns/user", NULL, "this kernel has no user namespaces (CONFIG_USER_NS)"},
     {WHY_USER | WHY_NET, 0, "self/ns/net", NULL,
      "this kernel has no network namespaces (CONFIG_NET_NS), or /proc is not there"},

@@ -107,6 +107,7 @@ static void each_setting(void **state)
         {NETS, "5\n", CAPTURE_NET, ENOSPC, "(user.max_net_namespaces, here"},
         {"self/status", "Name:\tx\nSeccomp:\t2\n", CAPTURE_USER, EPERM, "seccomp profile"},
         {"self/status", "Name:\tx\nSeccomp:\t2\n", CAPTURE_NET, ENOSYS, "seccomp profile"},
+        {"self/status", "Name:\tx\nUid:\t0\t0\t0\t0\n", CAPTURE_MAP, EPERM, "CAP_SETFCAP"},
         {"self/ns/user", NULL, CAPTURE_USER, EINVAL, "CONFIG_USER_NS"},
         {"self/ns/net", NULL, CAPTURE_NET, EINVAL, "CONFIG_NET_NS"},
     };
