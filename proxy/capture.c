@@ -23,6 +23,7 @@ static struct {
     bool is_on;
     pid_t keeper; /* 0: it has ended and was waited for */
     int sock;     /* to it; -1 */
+    int cause;    /* errno: why there is none */
     struct capture_place place;
     struct capture_net net;
     struct name_sockets names;
@@ -37,11 +38,14 @@ void capture_start(void)
     int pair[2];
     capture.is_on = true;
     name_map_open();
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+        capture.cause = errno;
         return;
+    }
     capture.keeper = fork();
     if (capture.keeper == 0)
         capture_keeper(pair[1]);
+    capture.cause = errno;
     close(pair[1]);
     if (capture.keeper < 0) {
         close(pair[0]);
@@ -73,16 +77,13 @@ static void capture_close_fd(int *fd)
     *fd = -1;
 }
 
-/* The word that all is well goes first: then closing is no sign of our death. */
+/* Before its socket is closed, which to the keeper would be our death. */
 static void capture_dismiss(void)
 {
-    const struct capture_request end = {0};
-    if (capture.sock >= 0)
-        (void)!send(capture.sock, &end, sizeof(end), MSG_NOSIGNAL);
-    capture_close_fd(&capture.sock);
-    if (capture.keeper > 0)
+    if (capture.keeper > 0 && kill(capture.keeper, SIGKILL) == 0)
         waitpid(capture.keeper, NULL, 0);
     capture.keeper = 0;
+    capture_close_fd(&capture.sock);
 }
 
 void capture_close(void)
@@ -118,7 +119,8 @@ int capture_socket(const struct addr *a, int type)
     if (send(capture.sock, &q, sizeof(q), MSG_NOSIGNAL) < 0 ||
         !capture_receive(capture.sock, &answer, fds))
         return -1;
-    errno = answer.cause;
+    /* One that was sent, and did not fit into our table of descriptors. */
+    errno = answer.cause != 0 ? answer.cause : EMFILE;
     return fds[0];
 }
 
@@ -164,14 +166,16 @@ bool capture_wait(void)
     int fds[CAPTURE_FDS_MAX];
     if (!capture.is_on)
         return true;
-    if (capture.sock < 0 || !capture_receive(capture.sock, &a, fds))
+    if (capture.sock < 0)
+        return capture_fail(CAPTURE_START, capture.cause);
+    if (!capture_receive(capture.sock, &a, fds))
         return capture_fail(CAPTURE_START, errno);
     capture.place = (struct capture_place){fds[0], fds[1]};
     capture.net = a.net;
     if (a.step != CAPTURE_DONE)
         return capture_fail(a.step, a.cause);
     if (fds[0] < 0 || (a.net.has_user && fds[1] < 0))
-        return capture_fail(CAPTURE_START, ENFILE);
+        return capture_fail(CAPTURE_START, EMFILE);
     capture.has_names = true;
     return capture_open_names(&capture.names) || capture_fail(CAPTURE_ROUTE, errno);
 }

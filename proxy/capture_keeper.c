@@ -215,11 +215,9 @@ void capture_keeper(int sock)
     sock = keeper_close_all(sock);
     if (!keeper_report(sock))
         _exit(1);
-    do {
+    do
         n = recv(sock, &q, sizeof(q), 0);
-        if (n == (ssize_t)sizeof(q) && q.socket == 0)
-            _exit(0);
-    } while (n == (ssize_t)sizeof(q) && keeper_answer(sock, &q));
+    while (n == (ssize_t)sizeof(q) && keeper_answer(sock, &q));
     keeper_kill_all();
     _exit(0);
 }

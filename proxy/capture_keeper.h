@@ -9,7 +9,7 @@
 
 enum { CAPTURE_FDS_MAX = 2 }; /* descriptors that come with one answer */
 
-/* tlsfan asks: for a socket, or with SOCKET = 0 that the keeper ends. A message each. */
+/* tlsfan asks for a socket. A message each. */
 struct capture_request {
     int socket; /* SOCK_STREAM: one that listens; SOCK_DGRAM: one that tells where to it was sent */
     struct addr addr;
