@@ -4,6 +4,7 @@
  * every address there is. */
 #include "capture_net.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -128,6 +129,29 @@ static bool net_route(int fd, int family, unsigned lo)
     return net_ask(fd, &q.header);
 }
 
+/* ip [-6] address add IP dev lo: for glibc, which with AI_ADDRCONFIG asks for no family of which a
+ * machine has no more than 127.0.0.1 or ::1, and refuses literals of IPv6 where it has IPv4 alone.
+ */
+static bool net_address(int fd, const char *ip, unsigned lo)
+{
+    struct {
+        struct nlmsghdr header;
+        struct ifaddrmsg to;
+        struct rtattr local;
+        uint8_t ip[sizeof(struct in6_addr)];
+    } q = {
+        .header = {.nlmsg_type = RTM_NEWADDR, .nlmsg_flags = NLM_F_CREATE | NLM_F_EXCL},
+        .to = {.ifa_family = strchr(ip, ':') != NULL ? AF_INET6 : AF_INET, .ifa_index = lo},
+        .local = {.rta_type = IFA_LOCAL},
+    };
+    size_t n = q.to.ifa_family == AF_INET6 ? 16 : 4;
+    q.to.ifa_prefixlen = (uint8_t)(8 * n);
+    q.to.ifa_scope = RT_SCOPE_HOST;
+    q.local.rta_len = (unsigned short)RTA_LENGTH(n);
+    q.header.nlmsg_len = (uint32_t)(NLMSG_LENGTH(sizeof(q.to)) + RTA_LENGTH(n));
+    return inet_pton(q.to.ifa_family, ip, q.ip) == 1 && net_ask(fd, &q.header);
+}
+
 /* A kernel may have no IPv6, or one that is off in every new namespace. */
 static bool net_route_ip6(int fd, unsigned lo)
 {
@@ -139,7 +163,7 @@ static bool net_route_ip6(int fd, unsigned lo)
     net_read(ip6_off, off, sizeof(off));
     if (off[0] == '1' && !net_write(ip6_off, "0"))
         return false;
-    return net_route(fd, AF_INET6, lo);
+    return net_route(fd, AF_INET6, lo) && net_address(fd, "100::1", lo); /* RFC 6666: nobody's */
 }
 
 static bool net_set_up(bool *has_ip6)
@@ -148,7 +172,8 @@ static bool net_set_up(bool *has_ip6)
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     if (lo == 0 || fd < 0)
         return false;
-    bool ok = net_up(fd, lo) && net_route(fd, AF_INET, lo);
+    /* The last address of the network of names, which stands for none (own/name_map.c). */
+    bool ok = net_up(fd, lo) && net_route(fd, AF_INET, lo) && net_address(fd, "198.19.255.255", lo);
     int cause = errno;
     *has_ip6 = ok && net_route_ip6(fd, lo);
     close(fd);
