@@ -223,6 +223,21 @@ static void without_address(void **state)
     assert_int_equal(ask("none.test", A).code, NXDOMAIN);
 }
 
+/* A reload, and what the new one leads elsewhere needs no server. */
+static void newest_snapshot(void **state)
+{
+    (void)state;
+    struct connect_to map = {.host = "none.test", .to_host = "127.0.0.1"};
+    struct conf next = fix.conf;
+    assert_int_equal(ask("none.test", A).code, NXDOMAIN);
+    next.connect_to = &map;
+    next.n_connect_to = 1;
+    engine_set_conf(&engine, &next);
+    next.refs = 2;
+    assert_string_equal(ask("none.test", A).address, "198.18.0.1");
+    engine_set_conf(&engine, conf_ref(&fix.conf));
+}
+
 static void garbage(void **state)
 {
     (void)state;
@@ -405,6 +420,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(over_udp, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_address, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(newest_snapshot, set_up, tear_down),
         cmocka_unit_test_setup_teardown(garbage, set_up, tear_down),
         cmocka_unit_test_setup_teardown(too_many, set_up, tear_down),
         cmocka_unit_test_setup_teardown(over_tcp, set_up, tear_down),
