@@ -14,6 +14,7 @@
 #include "net/tls_ctx.h"
 #include "net/tls_mint.h"
 #include "exchange/auth.h"
+#include "capture.h"
 #include "listen.h"
 #include "manager.h"
 #include "notice.h"
@@ -329,6 +330,7 @@ static bool make_workers(struct server *s, struct conf *c)
         .connections = &s->connections,
         .max_connections = c->client.max_connections,
         .view = &s->view,
+        .names = capture_take_names(),
         .server = &s->loop,
         .on_drained = on_worker_drained,
         .arg = s,
@@ -412,6 +414,11 @@ struct server *server_start(const struct conf_source *source, enum exit_status *
         *status = STATUS_BAD_CONF;
         return NULL;
     }
+    *status = STATUS_NOT_STARTED;
+    if (!capture_wait()) {
+        conf_unref(&c);
+        return NULL;
+    }
     struct server *s = xcalloc(1, sizeof(*s));
     s->source = source;
     s->signal_fd = -1;
@@ -419,7 +426,6 @@ struct server *server_start(const struct conf_source *source, enum exit_status *
         manager_adopt();
     if (!start(s, c)) {
         server_stop(s);
-        *status = STATUS_NOT_STARTED;
         return NULL;
     }
     log_info("tlsfan " TLSFAN_VERSION " has started: %u worker%s", s->n_workers,

@@ -32,6 +32,7 @@ struct worker {
     struct turn flush;            /* access lines leave once a turn */
     struct deadline look;         /* set during the drain */
     struct service *service;      /* NULL: this worker serves proxy clients */
+    struct name_service *names;   /* the DNS of a captured command; NULL: none */
     const struct worker_env *env; /* borrowed */
     unsigned index;
     bool deals; /* a connection may be another worker's: worker_for() */
@@ -249,6 +250,8 @@ struct worker *worker_new(unsigned index, const struct worker_env *env, struct c
     w->engine.ahead = readahead_new(&w->engine);
     if (is_service)
         w->service = service_new(&w->engine, env->view, env->connections);
+    else if (index == 0 && env->names != NULL)
+        w->names = name_service_new(&w->engine, env->names);
     return w;
 }
 
@@ -264,6 +267,8 @@ static void close_all(struct worker *w)
     if (w->service != NULL)
         service_close(w->service);
     w->service = NULL;
+    name_service_close(w->names);
+    w->names = NULL;
     for (int i = 0; i < CLOSE_TURNS && w->engine.open_exchanges > 0; i++)
         loop_turn(&w->loop, false);
     if (w->engine.open_exchanges > 0)

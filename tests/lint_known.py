@@ -23,6 +23,8 @@ CLOSES_CIRCLE = {
 TESTED_BY = {
     "proxy/net/tls_pem.c": "unit/test_tls_ca.c",
     "proxy/base/log_limit.c": "unit/test_log.c",
+    "proxy/capture.c": "integration/test_54_capture_run.py",
+    "proxy/capture_keeper.c": "integration/test_54_capture_run.py",
     "proxy/conf/build.c": "unit/test_conf.c",
     "proxy/conf/check.c": "unit/test_conf.c",
     "proxy/conf/conf_fault.c": "unit/test_conf.c",
@@ -49,6 +51,8 @@ TESTED_BY = {
     "proxy/net/wire.c": "unit/test_stream.c",
     "proxy/own/ahead_key.c": "unit/test_readahead.c",
     "proxy/own/fetch.c": "unit/test_readahead.c",
+    "proxy/own/name_conn.c": "unit/test_name_service.c",
+    "proxy/own/name_query.c": "unit/test_name_service.c",
     "proxy/own/next_page.c": "integration/test_50_readahead.py",
     "proxy/run.c": "integration/test_45_run_signals.py",
     "proxy/server.c": "integration/test_09_config.py",
