@@ -202,6 +202,8 @@ static void here(void **state)
     assert_non_null(strstr(rig_read(&rig, fd, "\r\n\r\n", NULL), " 400 "));
     close(fd);
     fixture_settle(&rig.f);
+    log_buf_room(&rig.engine.log, 1)[0] = '\0';
+    assert_non_null(strstr(rig.engine.log.p, "\"url\":\"http://a.test:"));
     fd = rig_connect_as(&rig, LISTENER_TRANSPARENT, true);
     put(fd, "\x05\x01");
     is_reset(fd);
