@@ -27,6 +27,7 @@ struct client {
     struct source_side from;
     char *texts;                 /* heap: what from.fixed and from.user point to; NULL: nothing */
     struct intercept *intercept; /* owned; NULL: but in CLIENT_SHAKES */
+    struct turned *turned;       /* owned: from.turned is in it; NULL: nobody has turned it */
     struct order order;          /* of struct request */
     struct request *reading;     /* whose body comes now: set exactly in CLIENT_BODY, else NULL */
     struct request *switching;   /* CONNECT or Upgrade: its answer says what comes next; or NULL */
@@ -42,9 +43,8 @@ struct client {
     struct list waiting; /* in clients->waiting */
     int64_t waits_since; /* µs: since when its next request waits; 0: it has not */
     enum client_timer timer_is;
-    struct deadline timer;
-    struct deadline write_timer; /* write_timeout, while output waits */
-    uint64_t write_mark;         /* bytes_out when it was set */
+    struct deadline timer, write_timer; /* the latter: write_timeout, while output waits */
+    uint64_t write_mark;                /* bytes_out when it was set */
     struct reap reap;
 };
 
