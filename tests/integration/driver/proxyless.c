@@ -2,7 +2,7 @@
 /* A program that knows neither proxy nor TLS, built static: what no preloaded library reaches.
  *
  *     proxyless ADDRESS PORT PATH [HOST]    an IPv4 or IPv6 literal
- *     proxyless @NAME PORT PATH [HOST]      the address that 8.8.8.8 says, asked by a query made by hand
+ *     proxyless @NAME PORT PATH [HOST]      the address that 8.8.8.8 says, by a query of its own
  *
  * With HOST it asks by HTTP/1.1, without by HTTP/1.0 and no Host. Writes what comes back, as it is.
  * Exit status: 0, 2 where NAME has no address, 3 where the connection fails. */
