@@ -244,18 +244,18 @@ def test_streams_are_its_own(captured):
     assert (process.returncode, out) == (3, "right\n") and err.startswith("wrong\n"), (out, err)
 
 
-@pytest.mark.skipif(why_not(True) is not None, reason=str(why_not(True)))
-def test_no_namespaces_here(captured):
-    """125 at once, and what to do about it."""
-    need("bwrap") if shutil.which("unshare") is None else None
-    code = "import os, sys; open('/proc/sys/user/max_user_namespaces', 'w').write('1'); os.execvp(sys.argv[1], sys.argv[1:])"
-    line = captured.line("true", nobody=True)
-    done = subprocess.run(["unshare", "-Ur", "--map-users=0,0,65536", "--map-groups=0,0,65536", sys.executable, "-c", code,
-                           *line], env=captured.env(), capture_output=True, text=True, timeout=20 * SLOW)
-    if "unshare" in done.stderr.split(":")[0]:
-        pytest.skip("no user namespace for more than one user here: " + done.stderr)
-    assert done.returncode == 125, (done.returncode, done.stderr)
-    assert "namespace" in done.stderr, done.stderr
+@pytest.mark.parametrize("limit, drop", [("max_user_namespaces", "--bounding-set=-all"), ("max_net_namespaces", "")],
+                         ids=["user", "net"])
+def test_no_namespaces_here(captured, limit, drop):
+    """125 at once, COMMAND not begun, and what to do about it."""
+    need("unshare", "setpriv")
+    script = 'echo 0 >/proc/sys/user/%s || exit 77; exec setpriv %s "$@"' % (limit, drop)
+    done = subprocess.run(["unshare", "-Ur", "sh", "-c", script, "sh", *captured.line("echo", "begun")],
+                          env=captured.env(), capture_output=True, text=True, timeout=20 * SLOW)
+    if done.returncode == 77 or done.stderr.startswith("unshare"):
+        pytest.skip("no limit of namespaces can be set here: " + done.stderr)
+    assert (done.returncode, done.stdout) == (125, ""), (done.returncode, done.stderr)
+    assert "user.%s" % limit in done.stderr and done.stderr.count("\n") <= 2, done.stderr
 
 
 # --- a terminal
