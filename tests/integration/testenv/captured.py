@@ -114,7 +114,7 @@ class Captured:
         """A CompletedProcess with text streams; STATUS None: any is fine."""
         self.outside.forget()
         process = self.start(*command, **how)
-        out, err = process.communicate(timeout=60 * SLOW)
+        out, err = process.communicate(timeout=15 * SLOW)
         done = subprocess.CompletedProcess(command, process.returncode, out, err)
         assert status is None or done.returncode == status, (done.returncode, out[-2000:], err[-4000:])
         assert REPORT.search(err) is None, err[-6000:]
