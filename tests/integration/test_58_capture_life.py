@@ -13,7 +13,7 @@ import pytest
 
 from test_45_run_signals import Recorder, Terminal
 from testenv import SLOW, SOON
-from testenv.captured import Captured, Outside, inhabitants, namespace_of, why_not
+from testenv.captured import NOBODY, USER, Captured, Outside, inhabitants, namespace_of, why_not
 from testenv.ports import free_port
 from testenv.scripted import Server, answering, ok
 from testenv.wait import wait_until
@@ -98,13 +98,15 @@ def test_all_else_is_refused_at_once(captured, nobody):
 
 LOOKUPS = """
 import json, socket
-def find(name, family):
+def find(name, family, flags=0):
     try:
-        return sorted({x[4][0] for x in socket.getaddrinfo(name, 80, family, socket.SOCK_STREAM)})
+        return sorted({x[4][0] for x in socket.getaddrinfo(name, 80, family, socket.SOCK_STREAM, 0, flags)})
     except socket.gaierror as e:
         return [n for n in dir(socket) if n.startswith("EAI") and getattr(socket, n) == e.errno][0]
 out = {"%s %d" % (n, f): find(n, f) for n in ("origin.test", "nowhere.test", "fails.test", "six.test", "localhost")
        for f in (socket.AF_INET, socket.AF_INET6)}
+for family in (0, socket.AF_INET):
+    out["configured %d" % family] = find("origin.test", family, socket.AI_ADDRCONFIG)
 out["back"] = socket.gethostbyaddr(out["origin.test 2"][0])[0]
 print(json.dumps(out))
 """
@@ -120,6 +122,7 @@ def test_names(captured, outside):
     assert found["nowhere.test 2"] == found["nowhere.test 10"] == "EAI_NONAME", found
     assert found["fails.test 2"] == "EAI_AGAIN", found
     assert "127.0.0.1" in found["localhost 2"] and found["back"] == "origin.test", found
+    assert found["configured 0"] == found["configured 2"] == [first], found
 
 
 def test_captured_ports_on_loopback(captured, outside):
@@ -127,8 +130,8 @@ def test_captured_ports_on_loopback(captured, outside):
     need("curl")
     out = captured.run("curl", "-sS", "-i", "http://127.0.0.1/", "http://[::1]/").stdout
     assert out.count("HTTP/1.1 502 ") == 2 and "capture." in out, out
-    done = captured.run("curl", "-sS", "-k", "https://127.0.0.1/", status=35)
-    assert "127.0.0.1" in done.stderr.replace("https://127.0.0.1/", ""), done.stderr
+    done = captured.run("curl", "-sS", "-k", "https://127.0.0.1/", status=None)
+    assert done.returncode in (7, 35, 56) and "capture.tunnel" in done.stderr, done.stderr
     assert outside.server.requests == []
 
 
@@ -217,8 +220,9 @@ def test_who_the_command_is(captured, nobody):
     """What it is without us, in a network of its own."""
     path = captured.path("its")
     open(path, "w").close()
-    prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if nobody else []
-    plain = subprocess.run([*prefix, sys.executable, "-c", SELF, path], capture_output=True, text=True, check=True,
+    if nobody:
+        os.chown(path, USER, USER)
+    plain = subprocess.run([*(NOBODY if nobody else []), sys.executable, "-c", SELF, path], capture_output=True, text=True, check=True,
                            cwd=captured.dir, stdin=subprocess.DEVNULL, env=captured.env()).stdout
     plain, there = json.loads(plain), json.loads(captured.python(SELF, path, nobody=nobody))
     for key in ("ids", "groups", "mounts", "cwd", "limits", "owner", "privileges", "umask", "files"):

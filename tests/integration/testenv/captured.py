@@ -15,7 +15,8 @@ from .scripted import Server
 
 ADDRESS, ADDRESS6 = "203.0.113.7", "2001:db8::7"  # those of the origin, as literals
 NAMES = ("origin.test", "other.test")
-NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+USER = 23456  # an ordinary one, and not who the kernel calls those that it cannot name
+NOBODY = ["setpriv", "--reuid=%d" % USER, "--regid=%d" % USER, "--clear-groups"]
 
 
 @functools.lru_cache(maxsize=None)
