@@ -17,6 +17,7 @@
 #include "upstream/pool_room.h"
 #include "exchange/stats.h"
 #include "own/batch.h"
+#include "own/name_map.h"
 #include "own/readahead.h"
 
 enum {
@@ -32,6 +33,7 @@ struct worker {
     struct turn flush;            /* access lines leave once a turn */
     struct deadline look;         /* set during the drain */
     struct service *service;      /* NULL: this worker serves proxy clients */
+    struct name_service *names;   /* the DNS of a captured command; NULL: none */
     const struct worker_env *env; /* borrowed */
     unsigned index;
     bool deals; /* a connection may be another worker's: worker_for() */
@@ -219,6 +221,18 @@ static void engine_init(struct worker *w, struct conf *c)
     sweep_init(&e->sweep, &w->loop);
 }
 
+static bool worker_has_names(const struct worker *w)
+{
+    return w->index == 0 && w->env->names != NULL;
+}
+
+/* The map is there before there are threads, and as long as there is one. */
+static void open_names(struct worker *w)
+{
+    name_map_open();
+    w->names = name_service_new(&w->engine, w->env->names);
+}
+
 struct worker *worker_new(unsigned index, const struct worker_env *env, struct conf *c,
                           bool is_service)
 {
@@ -249,6 +263,8 @@ struct worker *worker_new(unsigned index, const struct worker_env *env, struct c
     w->engine.ahead = readahead_new(&w->engine);
     if (is_service)
         w->service = service_new(&w->engine, env->view, env->connections);
+    else if (worker_has_names(w))
+        open_names(w);
     return w;
 }
 
@@ -264,6 +280,8 @@ static void close_all(struct worker *w)
     if (w->service != NULL)
         service_close(w->service);
     w->service = NULL;
+    name_service_close(w->names);
+    w->names = NULL;
     for (int i = 0; i < CLOSE_TURNS && w->engine.open_exchanges > 0; i++)
         loop_turn(&w->loop, false);
     if (w->engine.open_exchanges > 0)
@@ -328,6 +346,8 @@ void worker_free(struct worker *w)
     log_buf_flush(&w->engine.log);
     log_buf_clear(&w->engine.log);
     loop_clear(&w->loop);
+    if (worker_has_names(w))
+        name_map_close();
     stats_free(w->engine.stats);
     free(w);
 }

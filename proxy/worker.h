@@ -5,6 +5,7 @@
 #define TLSFAN_WORKER_H
 
 #include "client/accept.h"
+#include "own/name_service.h"
 #include "service/service.h"
 
 /* What all workers share; it outlives them. */
@@ -15,10 +16,11 @@ struct worker_env {
     unsigned max_connections;
     struct worker *const *workers; /* that serve proxy clients; read once threads run */
     unsigned n_workers;
-    struct stats **stats;            /* one a worker, filled in by worker_new(); the worker's */
-    const struct service_view *view; /* what the service tells of */
-    struct loop *server;             /* the main thread's loop */
-    void (*on_drained)(void *arg);   /* on that loop: a worker has nothing left to do; once each */
+    struct stats **stats;             /* one a worker, filled in by worker_new(); the worker's */
+    const struct service_view *view;  /* what the service tells of */
+    const struct name_sockets *names; /* worker 0 serves them, and owns them then; NULL: none */
+    struct loop *server;              /* the main thread's loop */
+    void (*on_drained)(void *arg);    /* on that loop: a worker has nothing left to do; once each */
     void *arg;
 };
 

@@ -48,6 +48,8 @@ TESTED_BY = {
     "proxy/net/wire.c": "unit/test_stream.c",
     "proxy/own/ahead_key.c": "unit/test_readahead.c",
     "proxy/own/fetch.c": "unit/test_readahead.c",
+    "proxy/own/name_conn.c": "unit/test_name_service.c",
+    "proxy/own/name_query.c": "unit/test_name_service.c",
     "proxy/own/next_page.c": "integration/test_50_readahead.py",
     "proxy/run.c": "integration/test_45_run_signals.py",
     "proxy/server.c": "integration/test_09_config.py",

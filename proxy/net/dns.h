@@ -22,6 +22,7 @@ struct dns_answer {
     unsigned n;      /* 0: F says why: FAULT_DNS (no such name, no address of this family) or
                        FAULT_DNS_TIMEOUT */
     bool is_nodata;  /* n = 0, and it was a clean "none of this family" */
+    bool is_absent;  /* n = 0, and there is no such name */
     const struct fault *fault;
 };
 typedef void (*dns_fn)(void *arg, const struct dns_answer *a);

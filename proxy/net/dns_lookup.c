@@ -132,6 +132,7 @@ void dns_query_tell(struct dns_query *q, const struct dns_record *r)
                            .n = r->n,
                            .full = str_from(r->full),
                            .is_nodata = r->outcome == DNS_NODATA,
+                           .is_absent = r->outcome == DNS_ABSENT,
                            .fault = r->fault};
     list_remove(&q->link);
     free(q);

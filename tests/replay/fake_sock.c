@@ -344,6 +344,12 @@ static ssize_t put(struct fake_sock *s, const char *p, size_t n)
     return (ssize_t)n;
 }
 
+/* What a fake socket has are streams. */
+WRAP(ssize_t, recvmsg, (int fd, struct msghdr *m, int flags))
+{
+    return sock_of(fd) == NULL ? __real_recvmsg(fd, m, flags) : error(EOPNOTSUPP);
+}
+
 WRAP(ssize_t, send, (int fd, const void *p, size_t n, int flags))
 {
     struct fake_sock *s = sock_of(fd);

@@ -10,7 +10,7 @@ static struct fixture_dns server;
 struct result {
     bool done;
     unsigned n;
-    bool is_nodata;
+    bool is_nodata, is_absent;
     enum fault_code code;
     char text[512];
     char first[ADDR_TEXT];
@@ -24,6 +24,7 @@ static void on_answer(void *arg, const struct dns_answer *a)
     r->done = true;
     r->n = a->n;
     r->is_nodata = a->is_nodata;
+    r->is_absent = a->is_absent;
     memcpy(r->full, a->full.p == NULL ? "" : a->full.p, a->full.len);
     if (a->n > 0)
         addr_print_ip(&a->addrs[0], r->first);
@@ -89,8 +90,10 @@ static void test_answers(void **state)
     r = look("four.test", AF_INET6);
     assert_int_equal(r.n, 0);
     assert_true(r.is_nodata);
+    assert_false(r.is_absent);
     r = look("none.test", AF_INET);
     assert_false(r.is_nodata);
+    assert_true(r.is_absent);
     assert_int_equal(r.code, FAULT_DNS);
     assert_non_null(strstr(r.text, "none.test"));
     asked = server.queries;
@@ -128,6 +131,7 @@ static void test_search(void **state)
     dns_configure(fix.dns, &fix.conf);
     r = look("silent.x", AF_INET);
     assert_int_equal(r.code, FAULT_DNS_TIMEOUT);
+    assert_false(r.is_absent);
     dns_lookup(fix.dns, STR("silent.y"), AF_INET, on_answer, &r);
     unsetenv("LOCALDOMAIN");
 }
