@@ -3,7 +3,8 @@
  * any other process is there; then it gets the option, and the workers' further sockets join it.
  * Where the system does not let them, and for unix:, the first one is shared (shared.h). A socket
  * that the service manager has passed is shared as well: it must be the same one when another
- * tlsfan takes over, or who waits in its queue would be lost. */
+ * tlsfan takes over, or who waits in its queue would be lost. So is one in the network of COMMAND,
+ * where only its keeper can open any. */
 #include "listen.h"
 
 #include <errno.h>
@@ -11,8 +12,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "capture.h"
 #include "manager.h"
 #include "base/fds.h"
+#include "conf/policy.h"
 #include "net/sock.h"
 
 /* Never 0. */
@@ -27,11 +30,25 @@ bool listen_has(const struct listen_set *s, unsigned id)
     return false;
 }
 
+void listen_set_own(const struct listen_set *s)
+{
+    struct addr *own = xcalloc(s->n + 1, sizeof(*own));
+    unsigned n = 0;
+    for (unsigned i = 0; i < s->n; i++) {
+        if (addr_family(&s->v[i].addr) != AF_UNIX && !listener_is_captured(s->v[i].kind))
+            own[n++] = s->v[i].addr;
+    }
+    policy_set_own(own, n);
+    free(own);
+}
+
 /* The socket of a proxy listener may become that of a forward and back, but for port 0, which is
- * another one for each. Other kinds have sockets, or threads, of their own. */
+ * another one for each; and one of COMMAND's network that of another kind there. Other kinds have
+ * sockets, or threads, of their own. */
 static bool listen_is_same(const struct place *p, const struct listener *l)
 {
-    bool is_plain = p->kind <= LISTENER_FORWARD && l->kind <= LISTENER_FORWARD;
+    bool is_plain = (p->kind <= LISTENER_FORWARD && l->kind <= LISTENER_FORWARD) ||
+                    (listener_is_captured(p->kind) && listener_is_captured(l->kind));
     bool is_fixed = addr_port(&l->addr) != 0 || addr_family(&l->addr) == AF_UNIX;
     return addr_equal(&p->wanted, &l->addr) && (p->kind == l->kind || (is_plain && is_fixed));
 }
@@ -110,8 +127,25 @@ static void note_file(struct place *p)
     p->ino = st.st_ino;
 }
 
+/* A network without IPv6 has no socket there, and needs none: then there is nothing to take. */
+static bool open_captured(struct place *p)
+{
+    p->id = ++last_id;
+    p->addr = p->wanted;
+    p->is_passed = p->is_shared = true;
+    int fd = capture_socket(&p->wanted, SOCK_STREAM);
+    if (fd < 0)
+        return addr_family(&p->wanted) == AF_INET6 && errno == EAFNOSUPPORT;
+    p->fds = xmalloc(sizeof(*p->fds));
+    p->fds[0] = fd;
+    p->n_fds = 1;
+    return true;
+}
+
 static bool open_place(struct place *p, const struct listen_set *old, unsigned n_workers)
 {
+    if (listener_is_captured(p->kind))
+        return open_captured(p);
     p->id = ++last_id;
     p->fds = xmalloc(n_workers * sizeof(*p->fds));
     p->n_fds = n_workers;
@@ -135,6 +169,10 @@ static char *listen_explain(const struct listener *l, int cause)
 {
     struct stat st;
     char why[256];
+    if (listener_is_captured(l->kind) && cause == EPIPE)
+        return xasprintf("cannot listen on %s (%s) in the command's network: the process that "
+                         "keeps that has ended; start the command again",
+                         l->text, l->where);
     if (fds_is_short(cause))
         return xasprintf("cannot listen on %s (%s): %s", l->text, l->where,
                          fds_explain(why, sizeof(why), cause));

@@ -13,7 +13,7 @@ struct place {
     unsigned id;        /* the same in all sets that have this place */
     struct addr wanted; /* as written */
     enum listener_kind kind;
-    bool is_passed;   /* the service manager's socket */
+    bool is_passed;   /* a socket that others have made: the service manager, or COMMAND's keeper */
     bool is_shared;   /* one socket for all workers (shared.h) */
     struct addr addr; /* as bound: the port that was picked */
     dev_t dev; /* of the file of a unix: socket, which is removed only while it is still the same */
@@ -35,6 +35,10 @@ struct listen_set {
  * caller) when one cannot be opened; then S is to be dropped. */
 MUST_CHECK bool listen_open(struct listen_set *s, const struct listen_set *old,
                             const struct conf *c, unsigned n_workers, char **why);
+
+/* Tells the policy which addresses are our own, and nobody's destination: those of S, but for
+ * sockets in the network of COMMAND, whose addresses are another machine's out here. */
+void listen_set_own(const struct listen_set *s);
 
 /* True when S has the place of that id. */
 bool listen_has(const struct listen_set *s, unsigned id);

@@ -35,8 +35,8 @@ static const struct option long_options[] = {
 
 static const char help_text[] =
     "Usage: tlsfan [OPTION]...\n"
-    "       tlsfan [OPTION]... run [--intercept[=PATTERN,...]] [--read-ahead[=N]] --\n"
-    "              COMMAND [ARGUMENT...]\n"
+    "       tlsfan [OPTION]... run [--intercept[=PATTERN,...]] [--capture] [--read-ahead[=N]]\n"
+    "              -- COMMAND [ARGUMENT...]\n"
     "       tlsfan [OPTION]... --check-health [ADDR:PORT]\n"
     "       tlsfan --make-ca DIR [NAME...]\n"
     "\n"
@@ -67,6 +67,8 @@ static const char help_text[] =
     "      --intercept[=PATTERN,...]  reads what COMMAND sends to https:// URLs, too, with a CA "
     "made\n"
     "                              for this run alone: for programs whose own TLS is old or slow\n"
+    "      --capture               gives COMMAND a network of its own in which every address is\n"
+    "                              tlsfan's: for programs that know no proxy, static ones too\n"
     "      --read-ahead[=N]        fetches up to N pages (16) ahead of a COMMAND that walks "
     "?page=1,\n"
     "                              ?page=2, ... one by one\n"
@@ -223,6 +225,17 @@ static void take_options(struct options *o, int argc, char **argv)
     }
 }
 
+/* Nobody could reach them but COMMAND, and it is led to others. */
+static void check_capture_alone(struct options *o)
+{
+    for (unsigned i = 1; i < o->n_texts && o->source.run.capture; i++)
+        if (strncmp(o->texts[i], "listen=", 7) == 0 || strncmp(o->texts[i], "forward=", 8) == 0)
+            fail(o,
+                 "with --capture there is no listener but those of the command's network: leave "
+                 "out %s",
+                 o->texts[i][0] == 'l' ? "-l" : "-f");
+}
+
 /* `run`, more options, then COMMAND; OPTIND stands on `run`. */
 static void take_run(struct options *o, int argc, char **argv)
 {
@@ -237,6 +250,7 @@ static void take_run(struct options *o, int argc, char **argv)
     optind++;
     take_options(o, argc, argv);
     o->command = argv + optind;
+    check_capture_alone(o);
     if (o->action == ACTION_RUN && optind >= argc)
         fail(o, "run needs a command: tlsfan run -- COMMAND");
 }

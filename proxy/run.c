@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "capture.h"
 #include "run_env.h"
 #include "server.h"
 
@@ -40,17 +41,16 @@ static void set_attributes(posix_spawnattr_t *attr, const struct signals_before 
     posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 }
 
-/* 0 or an errno. */
-static int spawn(struct run *r, char **command, const struct signals_before *before,
-                 const struct rlimit *limit)
+/* As capture_spawn(), where there is no network of its own. */
+static int run_spawn(pid_t *pid, const struct capture_command *c)
 {
     posix_spawnattr_t attr;
     struct rlimit raised;
-    set_attributes(&attr, before);
+    set_attributes(&attr, c->before);
     /* Programs that close every possible descriptor, or use select(2), would suffer from our limit.
      * Nobody is connected yet, so the workers do not miss it for the moment. */
-    bool swap = getrlimit(RLIMIT_NOFILE, &raised) == 0 && setrlimit(RLIMIT_NOFILE, limit) == 0;
-    int cause = posix_spawnp(&r->pid, command[0], NULL, &attr, command, run_env_list(r->env));
+    bool swap = getrlimit(RLIMIT_NOFILE, &raised) == 0 && setrlimit(RLIMIT_NOFILE, c->limit) == 0;
+    int cause = posix_spawnp(pid, c->words[0], NULL, &attr, c->words, c->environment);
     if (swap)
         setrlimit(RLIMIT_NOFILE, &raised);
     posix_spawnattr_destroy(&attr);
@@ -59,6 +59,8 @@ static int spawn(struct run *r, char **command, const struct signals_before *bef
 
 static int spawn_failed(const char *name, int cause)
 {
+    if (cause < 0)
+        return STATUS_RUN_FAILED;
     const char *what =
         cause == ENOEXEC ? "it is no program, and no script with a #! line" : strerror(cause);
     fprintf(stderr, "tlsfan: cannot run %s: %s\n", name, what);
@@ -131,6 +133,8 @@ static void reap_children(struct run *r)
     for (pid_t pid = waitpid(-1, &status, how); pid > 0; pid = waitpid(-1, &status, how)) {
         if (pid == r->pid)
             on_command_change(r, status);
+        else
+            capture_has_ended(pid);
     }
 }
 
@@ -185,6 +189,8 @@ static bool run_start(struct run *r, const struct options *o)
     enum exit_status status = STATUS_OK;
     char *why = NULL;
     r->source = o->source;
+    if (r->source.run.capture)
+        capture_start();
     if (r->source.run.intercept != NULL)
         r->source.run.ca = tls_ca_make(NULL, 0, RUN_CA_DAYS, &why);
     r->server = server_start(&r->source, &status);
@@ -196,6 +202,19 @@ static bool run_start(struct run *r, const struct options *o)
     return r->env != NULL;
 }
 
+/* Starts COMMAND and waits for it. */
+static void run_to_end(struct run *r, const struct capture_command *c)
+{
+    int cause = capture_is_on() ? capture_spawn(&r->pid, c) : run_spawn(&r->pid, c);
+    /* What has come since COMMAND began is told twice, which does no harm: it could do nothing
+     * about it yet but what the system does. What came just before is not lost. */
+    sigpending(&r->early);
+    if (cause == 0)
+        server_run(r->server, on_signal, r);
+    else
+        r->status = spawn_failed(c->words[0], cause);
+}
+
 int run_command(const struct options *o)
 {
     struct run r = {0};
@@ -205,19 +224,13 @@ int run_command(const struct options *o)
     /* Ignored, as some parents leave it, there would be no status to wait for. */
     signal(SIGCHLD, SIG_DFL);
     signals_take(true, &before);
-    if (!run_start(&r, o)) {
-        tls_ca_unref(r.source.run.ca);
-        return STATUS_RUN_FAILED;
+    if (run_start(&r, o)) {
+        run_to_end(&r, &(struct capture_command){o->command, run_env_list(r.env), &before, &limit});
+        server_stop(r.server);
+    } else {
+        r.status = STATUS_RUN_FAILED;
     }
-    int cause = spawn(&r, o->command, &before, &limit);
-    /* What has come since COMMAND began is told twice, which does no harm: it could do nothing
-     * about it yet but what the system does. What came just before is not lost. */
-    sigpending(&r.early);
-    if (cause == 0)
-        server_run(r.server, on_signal, &r);
-    else
-        r.status = spawn_failed(o->command[0], cause);
-    server_stop(r.server);
+    capture_close();
     run_env_free(r.env);
     tls_ca_unref(r.source.run.ca);
     return r.status;

@@ -19,6 +19,8 @@ enum { ENV_FILE_MAX = 16 << 20 }; /* bytes of certificates, or of a wgetrc */
 enum env_kind {
     ENV_PROXY,       /* the proxy's URL */
     ENV_HTTPS_PROXY, /* the same, where https:// is for it, too */
+    ENV_OTHER_PROXY, /* another's, or what goes past it */
+    ENV_USE_PROXY,   /* "1" where there is a CA and a proxy */
     ENV_BUNDLE,      /* the certificates as PEM; what it named before is among them */
     ENV_SWITCH,      /* "1" where there is a CA */
     ENV_WGETRC,      /* a file of wget's with our certificates behind the user's own settings */
@@ -34,6 +36,12 @@ static const struct {
     {"HTTP_PROXY", ENV_PROXY},
     {"https_proxy", ENV_HTTPS_PROXY},
     {"HTTPS_PROXY", ENV_HTTPS_PROXY},
+    {"ftp_proxy", ENV_OTHER_PROXY},
+    {"FTP_PROXY", ENV_OTHER_PROXY},
+    {"all_proxy", ENV_OTHER_PROXY},
+    {"ALL_PROXY", ENV_OTHER_PROXY},
+    {"no_proxy", ENV_OTHER_PROXY},
+    {"NO_PROXY", ENV_OTHER_PROXY},
     {"SSL_CERT_FILE", ENV_BUNDLE}, /* OpenSSL: Python, Ruby, Go, Rust, Perl */
     {"CURL_CA_BUNDLE", ENV_BUNDLE},
     {"REQUESTS_CA_BUNDLE", ENV_BUNDLE},
@@ -50,17 +58,17 @@ static const struct {
     {"HEX_CACERTS_PATH", ENV_BUNDLE},
     {"NIX_SSL_CERT_FILE", ENV_BUNDLE},
     {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", ENV_BUNDLE},
-    {"NODE_USE_ENV_PROXY", ENV_SWITCH}, /* without it Node's own clients know no proxy */
-    {"PERL_LWP_ENV_PROXY", ENV_SWITCH}, /* nor does LWP */
-    {"UV_NATIVE_TLS", ENV_SWITCH},      /* uv looks at SSL_CERT_FILE */
-    {"WGETRC", ENV_WGETRC},             /* GnuTLS has no variable */
+    {"NODE_USE_ENV_PROXY", ENV_USE_PROXY}, /* without it Node's own clients know no proxy */
+    {"PERL_LWP_ENV_PROXY", ENV_USE_PROXY}, /* nor does LWP */
+    {"UV_NATIVE_TLS", ENV_SWITCH},         /* uv looks at SSL_CERT_FILE */
+    {"WGETRC", ENV_WGETRC},                /* GnuTLS has no variable */
     {"JAVA_TOOL_OPTIONS", ENV_JAVA},
 };
 
 enum { VARIABLES = sizeof(variables) / sizeof(variables[0]) };
 
 struct run_env {
-    unsigned port;
+    unsigned port; /* 0: there is no proxy */
     bool https;
     char *dir;                   /* NULL: there is no CA */
     char *bundle, *jks, *wgetrc; /* paths in it */
@@ -178,7 +186,8 @@ static char *env_wgetrc(const struct run_env *e, size_t *n, mode_t *mode)
     *mode = env_mode_of(path);
     size_t before;
     char *own = file_read(path, ENV_FILE_MAX, &before);
-    char *text = xasprintf("%s\nca_certificate = %s\n", own == NULL ? "" : own, e->bundle);
+    char *text = xasprintf("%s\nca_certificate = %s\n%s", own == NULL ? "" : own, e->bundle,
+                           e->port == 0 ? "use_proxy = off\n" : "");
     *n = strlen(text);
     free(own);
     free(path);
@@ -223,25 +232,31 @@ static bool env_make_files(struct run_env *e, const struct tls_ca *ca)
 
 static char *env_java(const struct run_env *e, const char *before)
 {
+    char proxy[160] = "";
+    if (e->port != 0)
+        snprintf(proxy, sizeof(proxy),
+                 " -Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=%u"
+                 " -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=%u",
+                 e->port, e->port);
     return xasprintf("JAVA_TOOL_OPTIONS=%s%s-Djavax.net.ssl.trustStore=%s "
-                     "-Djavax.net.ssl.trustStorePassword=%s -Djavax.net.ssl.trustStoreType=JKS "
-                     "-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=%u "
-                     "-Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=%u",
+                     "-Djavax.net.ssl.trustStorePassword=%s -Djavax.net.ssl.trustStoreType=JKS%s",
                      before == NULL ? "" : before, before == NULL ? "" : " ", e->jks, java_password,
-                     e->port, e->port);
+                     proxy);
 }
 
 /* "NAME=VALUE", or NULL where the variable stays as it is. */
 static char *env_value(const struct run_env *e, const char *name, enum env_kind kind)
 {
     bool is_proxy = kind == ENV_PROXY || (kind == ENV_HTTPS_PROXY && e->https);
-    if (is_proxy)
+    if (is_proxy && e->port != 0)
         return xasprintf("%s=http://127.0.0.1:%u", name, e->port);
     if (e->dir == NULL)
         return NULL;
     switch (kind) {
     case ENV_BUNDLE:
         return xasprintf("%s=%s", name, e->bundle);
+    case ENV_USE_PROXY:
+        return e->port == 0 ? NULL : xasprintf("%s=1", name);
     case ENV_SWITCH:
         return xasprintf("%s=1", name);
     case ENV_WGETRC:
@@ -253,12 +268,20 @@ static char *env_value(const struct run_env *e, const char *name, enum env_kind 
     }
 }
 
+/* A proxy in COMMAND's network would be one that it cannot reach. */
+static bool env_is_dropped(const struct run_env *e, enum env_kind kind)
+{
+    return e->port == 0 &&
+           (kind == ENV_PROXY || kind == ENV_HTTPS_PROXY || kind == ENV_OTHER_PROXY);
+}
+
 /* True when ENTRY, "NAME=VALUE", is one of ours. */
 static bool env_is_replaced(const struct run_env *e, const char *entry)
 {
     for (unsigned i = 0; i < VARIABLES; i++) {
         size_t n = strlen(variables[i].name);
-        if (e->made[i] != NULL && strncmp(entry, variables[i].name, n) == 0 && entry[n] == '=')
+        bool is_ours = e->made[i] != NULL || env_is_dropped(e, variables[i].kind);
+        if (is_ours && strncmp(entry, variables[i].name, n) == 0 && entry[n] == '=')
             return true;
     }
     return false;

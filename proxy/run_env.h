@@ -8,7 +8,8 @@
 
 struct run_env;
 
-/* PORT: the proxy on 127.0.0.1. HTTPS: https:// URLs are for it, too. CA, which may be NULL: made
+/* PORT: the proxy on 127.0.0.1; 0: COMMAND's network leads there by itself, and no variable names a
+ * proxy, those of before neither. HTTPS: https:// URLs are for it, too. CA, which may be NULL: made
  * for this run; then files of certificates are written to a new directory for temporary files, with
  * those that COMMAND trusts already. NULL, with a line on stderr, where that cannot be. */
 struct run_env *run_env_new(unsigned port, bool https, const struct tls_ca *ca);

@@ -15,6 +15,7 @@
 #include "net/tls_ctx.h"
 #include "net/tls_mint.h"
 #include "exchange/auth.h"
+#include "capture.h"
 #include "listen.h"
 #include "manager.h"
 #include "notice.h"
@@ -82,18 +83,6 @@ struct conf *server_load(const struct conf_source *source, struct conf_faults *f
 
 /* ---- what both start and reload do */
 
-static void set_own_addresses(const struct listen_set *places)
-{
-    struct addr *own = xcalloc(places->n + 1, sizeof(*own));
-    unsigned n = 0;
-    for (unsigned i = 0; i < places->n; i++) {
-        if (addr_family(&places->v[i].addr) != AF_UNIX)
-            own[n++] = places->v[i].addr;
-    }
-    policy_set_own(own, n);
-    free(own);
-}
-
 /* The service's worker, which comes last, gets the service listener, the others all the rest. */
 static struct worker_update *make_update(struct server *s, unsigned worker)
 {
@@ -123,7 +112,7 @@ static void install(struct server *s, struct conf *c, struct listen_set *places)
     s->places = *places;
     s->conf = c;
     atomic_store(&s->budget.max, (int64_t)c->max_memory);
-    set_own_addresses(&s->places);
+    listen_set_own(&s->places);
     for (unsigned i = 0; i < s->n_made; i++)
         worker_update(s->workers[i], make_update(s, i));
     shared_update(&s->shared, &s->places, c);
@@ -342,6 +331,7 @@ static bool make_workers(struct server *s, struct conf *c)
         .connections = &s->connections,
         .max_connections = c->client.max_connections,
         .view = &s->view,
+        .names = capture_take_names(),
         .server = &s->loop,
         .on_drained = on_worker_drained,
         .arg = s,
@@ -425,6 +415,11 @@ struct server *server_start(const struct conf_source *source, enum exit_status *
         *status = STATUS_BAD_CONF;
         return NULL;
     }
+    *status = STATUS_NOT_STARTED;
+    if (!capture_wait()) {
+        conf_unref(&c);
+        return NULL;
+    }
     struct server *s = xcalloc(1, sizeof(*s));
     s->source = source;
     s->signal_fd = -1;
@@ -432,7 +427,6 @@ struct server *server_start(const struct conf_source *source, enum exit_status *
         manager_adopt();
     if (!start(s, c)) {
         server_stop(s);
-        *status = STATUS_NOT_STARTED;
         return NULL;
     }
     log_info("tlsfan " TLSFAN_VERSION " has started: %u worker%s", s->n_workers,

@@ -23,6 +23,8 @@ CLOSES_CIRCLE = {
 TESTED_BY = {
     "proxy/net/tls_pem.c": "unit/test_tls_ca.c",
     "proxy/base/log_limit.c": "unit/test_log.c",
+    "proxy/capture.c": "integration/test_54_capture_run.py",
+    "proxy/capture_keeper.c": "integration/test_54_capture_run.py",
     "proxy/conf/build.c": "unit/test_conf.c",
     "proxy/conf/check.c": "unit/test_conf.c",
     "proxy/conf/conf_fault.c": "unit/test_conf.c",

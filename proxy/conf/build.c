@@ -60,7 +60,8 @@ static void note_where(struct build *b, struct rule *r, const char *key, const c
 
 static void note_text(struct build *b, struct rule *r, const struct key *k, const struct setting *s)
 {
-    if (k->type == KEY_TEXT && s->n > 0 && !takes_base(k, s->v[0].text))
+    bool is_noted = k->type == KEY_TEXT || k->type == KEY_PORTS;
+    if (is_noted && s->n > 0 && !takes_base(k, s->v[0].text))
         note_where(b, r, k->name, s->v[0].where);
 }
 
@@ -292,6 +293,7 @@ static void build_capture(struct build *b)
     struct conf *c = b->conf;
     const struct capture_conf *k = &c->capture;
     unsigned n = 0;
+    c->capture.is_on = true;
     for (unsigned i = 0; i < c->n_listeners; i++) {
         if (c->listeners[i].kind == LISTENER_SERVICE)
             c->listeners[n++] = c->listeners[i];

@@ -39,10 +39,12 @@ static void check_open(const struct conf *c, const struct listener *l, struct co
 static void check_double(const struct conf *c, unsigned at, struct conf_faults *faults)
 {
     const struct listener *l = &c->listeners[at];
-    if (addr_family(&l->addr) != AF_UNIX && addr_port(&l->addr) == 0)
+    bool is_captured = listener_is_captured(l->kind);
+    if (is_captured || (addr_family(&l->addr) != AF_UNIX && addr_port(&l->addr) == 0))
         return;
     for (unsigned i = 0; i < at; i++) {
-        if (!addr_equal(&c->listeners[i].addr, &l->addr))
+        if (!addr_equal(&c->listeners[i].addr, &l->addr) ||
+            listener_is_captured(c->listeners[i].kind))
             continue;
         conf_fault(faults, l->where, "listener %s is written twice", l->text);
         return;
@@ -142,6 +144,58 @@ static void check_intercept(const struct conf *c, struct conf_faults *faults)
                 c->rules[n].pattern);
 }
 
+enum { DNS_PORT = 53, CAPTURE_LISTS = 3 };
+
+/* What the ports of COMMAND are to be, in the order of their keys. */
+static const char *const capture_keys[CAPTURE_LISTS] = {"capture.http", "capture.tunnel",
+                                                        "capture.host_loopback"};
+
+/* The key that has PORT among the first N_LISTS, of the last one in front of entry AT; or NULL. */
+static const char *find_port(const struct capture_conf *k, unsigned n_lists, unsigned at,
+                             uint16_t port)
+{
+    const struct list_of_ports *lists[CAPTURE_LISTS] = {&k->http, &k->tunnel, &k->host_loopback};
+    for (unsigned i = 0; i < n_lists; i++) {
+        unsigned end = i + 1 == n_lists ? at : lists[i]->n;
+        for (unsigned n = 0; n < end; n++)
+            if (lists[i]->v[n] == port)
+                return capture_keys[i];
+    }
+    return NULL;
+}
+
+/* PORT of KEY is in OTHER, too: told where it was written, for one may be a default. */
+static void check_port_twice(const struct conf *c, const char *key, const char *other,
+                             uint16_t port, struct conf_faults *faults)
+{
+    const char *where = rule_where(c, &c->rules[0], key);
+    bool is_default = where[0] == '\0';
+    char *reason = xasprintf("port %u is in %s already", port, is_default ? key : other);
+    if (is_default)
+        conf_key_fault(faults, rule_where(c, &c->rules[0], other), other, reason);
+    else
+        conf_key_fault(faults, where, key, reason);
+    free(reason);
+}
+
+/* A port of COMMAND leads to one place. */
+static void check_capture(const struct conf *c, struct conf_faults *faults)
+{
+    const struct capture_conf *k = &c->capture;
+    const struct list_of_ports *lists[CAPTURE_LISTS] = {&k->http, &k->tunnel, &k->host_loopback};
+    for (unsigned i = 0; i < CAPTURE_LISTS; i++) {
+        const char *key = capture_keys[i];
+        for (unsigned n = 0; n < lists[i]->n; n++) {
+            const char *other = find_port(k, i + 1, n, lists[i]->v[n]);
+            if (lists[i]->v[n] == DNS_PORT)
+                conf_key_fault(faults, rule_where(c, &c->rules[0], key), key,
+                               "port 53 is where the command asks for names");
+            else if (other != NULL)
+                check_port_twice(c, key, other, lists[i]->v[n], faults);
+        }
+    }
+}
+
 void check_conf(const struct conf *c, struct conf_faults *faults)
 {
     unsigned n_proxy = 0;
@@ -150,7 +204,8 @@ void check_conf(const struct conf *c, struct conf_faults *faults)
         check_open(c, &c->listeners[i], faults);
         check_double(c, i, faults);
     }
-    if (n_proxy == 0 && faults->n == 0)
+    check_capture(c, faults);
+    if (n_proxy == 0 && !c->capture.is_on && faults->n == 0)
         conf_fault(faults, "listen", "there is no listener");
     check_access_log(c, faults);
     check_rules(c, faults);

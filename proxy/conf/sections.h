@@ -78,6 +78,7 @@ struct intercept_conf {
 /* Ports of COMMAND under `run --capture`. */
 struct capture_conf {
     struct list_of_ports http, tunnel, host_loopback;
+    bool is_on; /* with that flag: there are no other listeners but the service's */
 };
 
 struct log_conf {

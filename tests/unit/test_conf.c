@@ -57,14 +57,15 @@ struct input {
     const char *file; /* its text, NULL: none */
     const char *options[5];
     const char *environment[5];
-    bool is_run;
+    bool is_run, capture;
 };
 
 static struct conf *load(const struct input *in, struct conf_faults *faults)
 {
     struct conf_source src = {.options = (const char **)in->options,
                               .environment = (char **)in->environment,
-                              .is_run = in->is_run};
+                              .is_run = in->is_run,
+                              .run.capture = in->capture};
     while (in->options[src.n_options] != NULL)
         src.n_options++;
     if (in->file != NULL) {
@@ -549,6 +550,52 @@ static void run_has_its_own_listener(void **state)
     conf_unref(&c);
 }
 
+/* Two families for each port; the service's listener is outside and may have the same one. */
+static void captured_ports(void **state)
+{
+    (void)state;
+    struct conf *c =
+        GOOD(.options = {"service=127.0.0.1:80", "client.allow=any", "capture.host_loopback=5432"},
+             .capture = true, .is_run = true);
+    assert_int_equal(c->n_listeners, 7);
+    assert_int_equal(c->listeners[0].kind, LISTENER_SERVICE);
+    assert_int_equal(c->listeners[1].kind, LISTENER_CAPTURED_HTTP);
+    assert_true(addr_is_any(&c->listeners[1].addr) && addr_is_any(&c->listeners[2].addr));
+    assert_int_equal(addr_family(&c->listeners[2].addr), AF_INET6);
+    assert_int_equal(c->listeners[3].kind, LISTENER_CAPTURED);
+    assert_int_equal(addr_port(&c->listeners[3].addr), 443);
+    assert_int_equal(c->listeners[6].kind, LISTENER_HOST);
+    assert_true(addr_is_loopback(&c->listeners[6].addr));
+    conf_unref(&c);
+    c = GOOD(.options = {"capture.http=", "capture.tunnel=", "service=off"}, .capture = true,
+             .is_run = true);
+    assert_int_equal(c->n_listeners, 0);
+    conf_unref(&c);
+}
+
+/* Said once and where it is written, with the flag or without. */
+static void captured_ports_lead_to_one_place(void **state)
+{
+    (void)state;
+    for (int capture = 0; capture < 2; capture++) {
+        BAD("^:2: capture.tunnel: port 80 is in capture.http already\n",
+            .file = "\ncapture { tunnel = {443, 80} }", .capture = capture, .is_run = true);
+        BAD("-o capture.http: port 81 is in capture.http already\n",
+            .options = {"capture.http=81", "capture.http=80", "capture.http=81"},
+            .capture = capture, .is_run = true);
+        BAD("-o capture.host_loopback: port 53 is where the command asks "
+            "for names\n"
+            "-o capture.host_loopback: port 443 is in capture.tunnel "
+            "already\n",
+            .options = {"capture.host_loopback=53", "capture.host_loopback=443"},
+            .capture = capture, .is_run = true);
+        BAD("-o capture.http: port 443 is in capture.tunnel already\n",
+            .options = {"capture.http=443"}, .capture = capture, .is_run = true);
+        BAD("-o capture.http: \"0\" is no port: 1 to 65535\n", .options = {"capture.http=0"},
+            .capture = capture, .is_run = true);
+    }
+}
+
 /* -T's text, read again, gives the same text. */
 static void dump_can_be_read(void **state)
 {
@@ -592,6 +639,8 @@ int main(void)
         cmocka_unit_test(keys_know_where_they_were_written),
         cmocka_unit_test(run_lets_its_command_in),
         cmocka_unit_test(run_has_its_own_listener),
+        cmocka_unit_test(captured_ports),
+        cmocka_unit_test(captured_ports_lead_to_one_place),
         cmocka_unit_test(dump_can_be_read),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

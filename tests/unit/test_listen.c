@@ -18,6 +18,16 @@ int manager_socket(const struct addr *a)
     return passed < 0 ? -1 : dup(passed);
 }
 
+static int captured = -1; /* what the network of COMMAND has for IPv4 */
+static int captured_cause;
+
+int capture_socket(const struct addr *a, int type)
+{
+    assert_int_equal(type, SOCK_STREAM);
+    errno = addr_family(a) == AF_INET6 ? EAFNOSUPPORT : captured_cause;
+    return addr_family(a) == AF_INET6 || captured < 0 ? -1 : dup(captured);
+}
+
 /* Up to three listeners, NULL ends them. */
 static struct conf *conf_with(const char **options)
 {
@@ -166,6 +176,59 @@ static void passed_sockets(void **state)
     conf_unref(&c);
 }
 
+static struct conf *captured_conf(const char *option)
+{
+    const char *options[] = {"service=off", "capture.tunnel=", option};
+    struct conf_source source = {
+        .options = options, .n_options = 3, .is_run = true, .run.capture = true};
+    struct conf_faults faults = {0};
+    struct conf *c = conf_load(&source, &faults);
+    if (c == NULL)
+        fail_msg("%s", faults.text);
+    return c;
+}
+
+/* COMMAND's network has one socket for all workers, and of a family that it has not none. */
+static void captured_sockets(void **state)
+{
+    static const struct listen_set none;
+    struct listen_set next = {0};
+    char *why = NULL;
+    struct addr any;
+    struct fault f;
+    (void)state;
+    assert_true(addr_parse_ip(&any, STR("127.0.0.1"), 0));
+    captured = sock_listen(&any, false);
+    struct conf *c = captured_conf("capture.http=80"), *d = captured_conf("capture.http=81");
+    struct listen_set s = open_set(NULL, c);
+    assert_int_equal(s.n, 2);
+    assert_true(s.v[0].is_shared && s.v[1].is_shared);
+    assert_int_equal(addr_port(&s.v[0].addr), 80);
+    int fd = listen_take(&s, 0, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(listen_take(&s, 1, 0), -1);
+    listen_set_own(&s);
+    assert_true(addr_parse(&any, STR("127.0.0.1:80")));
+    assert_true(policy_address(c, &any, (struct policy_who){.is_local = true}, &f));
+    /* A reload: what is there stays; a new one needs the keeper, which may have gone. */
+    close(captured);
+    captured = -1;
+    captured_cause = EPIPE;
+    struct listen_set same = open_set(&s, c);
+    assert_int_equal(same.v[0].id, s.v[0].id);
+    assert_false(listen_open(&next, &s, d, 2, &why));
+    assert_non_null(strstr(why, "port 81 (capture.http)"));
+    assert_non_null(strstr(why, "has ended"));
+    free(why);
+    close(fd);
+    listen_drop(&next, NULL);
+    listen_drop(&same, NULL);
+    listen_drop(&s, NULL);
+    listen_set_own(&none);
+    conf_unref(&c);
+    conf_unref(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +237,7 @@ int main(void)
         cmocka_unit_test(taken_ports),
         cmocka_unit_test(files),
         cmocka_unit_test(passed_sockets),
+        cmocka_unit_test(captured_sockets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -93,6 +93,22 @@ static void test_run(void **state)
     options_clear(&o);
 }
 
+static void test_run_capture(void **state)
+{
+    char words[] = "run --capture --intercept --read-ahead=3 -s off -- true --capture";
+    struct options o;
+    (void)state;
+    assert_int_equal(parse(&o, words), STATUS_OK);
+    assert_true(o.source.run.capture);
+    assert_string_equal(o.source.run.intercept, "");
+    assert_int_equal(o.source.run.readahead, 3);
+    options_clear(&o);
+    char plain[] = "run -- true --capture";
+    assert_int_equal(parse(&o, plain), STATUS_OK);
+    assert_false(o.source.run.capture);
+    options_clear(&o);
+}
+
 static void test_faults(void **state)
 {
     static const struct {
@@ -114,6 +130,10 @@ static void test_faults(void **state)
         {"-x --nonsense", STATUS_USAGE, "-x"},
         {"run", STATUS_RUN_FAILED, "command"},
         {"run --", STATUS_RUN_FAILED, "command"},
+        {"--capture", STATUS_USAGE, "--capture"},
+        {"run --capture=yes -- true", STATUS_RUN_FAILED, "--capture"},
+        {"-l 127.0.0.1:1 run --capture -- true", STATUS_RUN_FAILED, "-l"},
+        {"run --capture -f 127.0.0.1:1=http://h -- true", STATUS_RUN_FAILED, "-f"},
         {"--nonsense run -- true", STATUS_RUN_FAILED, "--nonsense"},
     };
     (void)state;
@@ -133,6 +153,7 @@ int main(void)
         cmocka_unit_test(test_flags_become_options),
         cmocka_unit_test(test_actions),
         cmocka_unit_test(test_run),
+        cmocka_unit_test(test_run_capture),
         cmocka_unit_test(test_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -202,6 +202,36 @@ static void test_directory_of_certificates(void **state)
     free(cert);
 }
 
+/* COMMAND's network leads to us by itself; a proxy, whoever named it, could not be reached. */
+static void test_captured(void **state)
+{
+    static const char *const gone[] = {"http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY",
+                                       "ftp_proxy",  "FTP_PROXY",  "all_proxy",   "ALL_PROXY",
+                                       "no_proxy",   "NO_PROXY"};
+    (void)state;
+    for (unsigned i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
+        setenv(gone[i], "http://old/", 1);
+    for (unsigned with_ca = 0; with_ca < 2; with_ca++) {
+        struct run_env *e = run_env_new(0, true, with_ca ? ca : NULL);
+        for (unsigned i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
+            assert_null(value_of(e, gone[i]));
+        assert_string_equal(value_of(e, "KEPT"), "as it was");
+        assert_null(value_of(e, "NODE_USE_ENV_PROXY"));
+        assert_null(value_of(e, "PERL_LWP_ENV_PROXY"));
+        assert_int_equal(value_of(e, "JAVA_TOOL_OPTIONS") != NULL, with_ca);
+        assert_int_equal(value_of(e, "UV_NATIVE_TLS") != NULL, with_ca);
+        if (with_ca) {
+            char *text = text_of(value_of(e, "WGETRC"));
+            assert_non_null(strstr(text, "\nuse_proxy = off\n"));
+            assert_null(strstr(value_of(e, "JAVA_TOOL_OPTIONS"), "proxy"));
+            assert_non_null(strstr(value_of(e, "JAVA_TOOL_OPTIONS"), "trustStore="));
+            check_bundle(e, false);
+            free(text);
+        }
+        run_env_free(e);
+    }
+}
+
 /* There may be passwords in it. */
 static void test_wgetrc(void **state)
 {
@@ -245,6 +275,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_with_a_ca, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_was_trusted_still_is, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_directory_of_certificates, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_captured, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_wgetrc, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_directory, set_up, tear_down),
     };

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A terminal with a program that leads its session: keys typed, what is seen, the end."""
+import os
+import pty
+import signal
+
+from .proxy import clean_env
+from .wait import wait_until
+
+
+class Terminal:
+    """A program that leads the session of a pty."""
+
+    def __init__(self, *command):
+        self.seen = b""
+        self.pid, self.master = pty.fork()
+        if self.pid == 0:
+            os.execvpe(command[0], command, clean_env({"PS1": ""}))
+        self.status = None
+
+    def type(self, text):
+        os.write(self.master, text)
+
+    def read(self):
+        os.set_blocking(self.master, False)
+        try:
+            self.seen += os.read(self.master, 65536)
+        except OSError:
+            pass
+        return self.seen
+
+    def wait_seen(self, text):
+        wait_until(lambda: text in self.read(), 10, "%r on the terminal: %r" % (text, self.seen))
+
+    def hang_up(self):
+        os.close(self.master)
+        self.master = None
+
+    def poll(self):
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid != 0:
+                self.status = os.waitstatus_to_exitcode(status)
+        return self.status
+
+    def wait(self, status):
+        wait_until(lambda: self.poll() is not None, 10, "the end of the session")
+        assert self.status == status, self.seen
+
+    def close(self):
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        if self.master is not None:
+            os.close(self.master)
