@@ -15,7 +15,9 @@
 #include "capture.h"
 #include "manager.h"
 #include "base/fds.h"
+#include "base/log.h"
 #include "conf/policy.h"
+#include "net/outgoing.h"
 #include "net/sock.h"
 
 /* Never 0. */
@@ -28,18 +30,6 @@ bool listen_has(const struct listen_set *s, unsigned id)
             return true;
     }
     return false;
-}
-
-void listen_set_own(const struct listen_set *s)
-{
-    struct addr *own = xcalloc(s->n + 1, sizeof(*own));
-    unsigned n = 0;
-    for (unsigned i = 0; i < s->n; i++) {
-        if (addr_family(&s->v[i].addr) != AF_UNIX && !listener_is_captured(s->v[i].kind))
-            own[n++] = s->v[i].addr;
-    }
-    policy_set_own(own, n);
-    free(own);
 }
 
 /* The socket of a proxy listener may become that of a forward and back, but for port 0, which is
@@ -118,6 +108,20 @@ static void open_others(struct place *p)
     }
 }
 
+/* An option of each socket, which it may get at any time. */
+static void be_transparent(const struct place *p)
+{
+    for (unsigned i = 0; p->kind == LISTENER_TRANSPARENT && i < p->n_fds; i++) {
+        char text[ADDR_TEXT];
+        if (sock_set_transparent(p->fds[i], &p->addr))
+            continue;
+        log_write(LOG_LEVEL_DEBUG,
+                  "%s takes what REDIRECT turns, but nothing of TPROXY's: %s (CAP_NET_ADMIN)",
+                  addr_print(&p->addr, text), strerror(errno));
+        return;
+    }
+}
+
 static void note_file(struct place *p)
 {
     struct stat st;
@@ -162,6 +166,7 @@ static bool open_place(struct place *p, const struct listen_set *old, unsigned n
         return false;
     note_file(p);
     open_others(p);
+    be_transparent(p);
     return true;
 }
 
@@ -216,6 +221,23 @@ int listen_take(struct listen_set *s, unsigned i, unsigned worker)
     int fd = s->v[i].fds[worker];
     s->v[i].fds[worker] = -1;
     return fd;
+}
+
+/* Listeners in the namespace of COMMAND are at addresses that mean something else here. */
+void listen_set_own(const struct listen_set *s)
+{
+    struct addr *own = xcalloc(s->n + 1, sizeof(*own));
+    unsigned n = 0;
+    bool is_turned = false;
+    for (unsigned i = 0; i < s->n; i++) {
+        const struct place *p = &s->v[i];
+        is_turned = is_turned || p->kind == LISTENER_TRANSPARENT;
+        if (addr_family(&p->addr) != AF_UNIX && !listener_is_captured(p->kind))
+            own[n++] = p->addr;
+    }
+    policy_set_own(own, n);
+    outgoing_watch(is_turned);
+    free(own);
 }
 
 /* Only while the name still leads to our socket: another process may have replaced it. */

@@ -46,6 +46,10 @@ bool listen_has(const struct listen_set *s, unsigned id);
 /* The socket of that worker for place I, now the caller's; -1 when the worker has had it before. */
 int listen_take(struct listen_set *s, unsigned i, unsigned worker);
 
+/* Tells the rules against loops of S, instead of another set: nothing is sent to where it would
+ * come back (policy_set_own()), and what is turned back is known (net/outgoing.h). */
+void listen_set_own(const struct listen_set *s);
+
 /* Empties S: closes what was not taken and removes socket files, but for the places that KEEP has
  * too (NULL: none). */
 void listen_drop(struct listen_set *s, const struct listen_set *keep);

@@ -11,7 +11,6 @@
 #include "base/fds.h"
 #include "base/log_limit.h"
 #include "base/state.h"
-#include "conf/policy.h"
 #include "net/tls_ctx.h"
 #include "net/tls_mint.h"
 #include "exchange/auth.h"
@@ -477,7 +476,7 @@ void server_stop(struct server *s)
     stop_workers(s);
     listen_drop(&s->places, NULL);
     manager_close();
-    policy_set_own(NULL, 0);
+    listen_set_own(&s->places);
     conf_unref(&s->conf);
     if (s->signal_fd >= 0) {
         event_del(&s->signals);

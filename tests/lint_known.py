@@ -35,6 +35,7 @@ TESTED_BY = {
     "proxy/conf/text.c": "unit/test_conf.c",
     "proxy/conf/tls_key.c": "unit/test_tls_ctx.c",
     "proxy/exchange/route_target.c": "unit/test_route.c",
+    "proxy/exchange/route_turned.c": "unit/test_route.c",
     "proxy/health.c": "integration/test_20_service.py",
     "proxy/http/h1_framing.c": "unit/test_h1_body.c",
     "proxy/http/rewrite_url.c": "unit/test_rewrite.c",

@@ -8,19 +8,39 @@
 
 #include "base/fds.h"
 #include "base/log_limit.h"
+#include "client/turned_impl.h"
 #include "conf/policy.h"
 #include "exchange/answer.h"
 #include "exchange/stats.h"
 #include "net/linger.h"
+#include "net/own_addr.h"
 #include "upstream/pool_room.h"
 
-/* One answer, without waiting for a request. */
-static void admit_refuse(struct clients *cs, int fd, const struct addr *peer, const struct fault *f)
+/* One answer, without waiting for a request; but a reset where what was turned here need not be
+ * HTTP: to other clients an answer would be the first bytes of their server. */
+static void admit_refuse(struct clients *cs, int fd, const struct client_listener *l,
+                         const struct fault *f)
 {
     char text[ANSWER_RAW];
-    struct stream *s = stream_new(cs->engine->loop, fd, peer);
+    struct stream *s = stream_new(cs->engine->loop, fd, NULL);
+    if (!turned_is_http(fd, l->kind)) {
+        stream_abort(s);
+        return;
+    }
     stream_start(s);
     linger_with(s, text, answer_raw(text, f, false));
+}
+
+/* The pod's own programs come from its own address (REDIRECT in OUTPUT keeps it); COMMAND is whom
+ * we serve. */
+static bool admit_may_come(const struct client_listener *l, const struct addr *peer,
+                           struct fault *f)
+{
+    if (listener_is_captured(l->kind))
+        return true;
+    if (l->kind == LISTENER_TRANSPARENT && own_addr_has(peer))
+        return policy_client_here(l->conf, peer, f);
+    return policy_client(l->conf, peer, f);
 }
 
 static void admit_give_place(struct clients *cs)
@@ -63,7 +83,7 @@ bool admit_client(struct clients *cs, int fd, const struct addr *peer,
                   const struct client_listener *l)
 {
     struct fault f;
-    bool may_come = policy_client(l->conf, peer, &f);
+    bool may_come = admit_may_come(l, peer, &f);
     if (may_come && admit_take_place(cs, &f) && admit_take_descriptor(cs, fd, &f))
         return true;
     counter_add(&cs->engine->stats->turned_away, 1);
@@ -71,6 +91,6 @@ bool admit_client(struct clients *cs, int fd, const struct addr *peer,
         log_limited(LOG_LEVEL_WARNING, "a client was turned away: %s", f.text);
     else
         log_limited(LOG_LEVEL_WARNING, "a client that may not come was turned away: %s", f.text);
-    admit_refuse(cs, fd, peer, &f);
+    admit_refuse(cs, fd, l, &f);
     return false;
 }

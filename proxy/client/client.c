@@ -9,6 +9,7 @@
 #include "base/state.h"
 #include "client/client_impl.h"
 #include "client/intercept_impl.h"
+#include "client/turned_impl.h"
 #include "exchange/expect.h"
 #include "exchange/hold.h"
 #include "net/stream_share.h"
@@ -59,9 +60,10 @@ void client_set_state(struct client *c, enum client_state to)
 {
     enum { ENDS = TO(TO_LINGER) | TO(TO_RESET) | TO(CLOSED) };
     static const struct state_row states[] = {
-        [CLIENT_HEAD] = {"HEAD", TO(HEAD) | TO(BODY) | TO(SHAKES) | TO(TUNNEL) | TO(LAST) |
-                                     TO(STOPPED) | ENDS},
+        [CLIENT_HEAD] = {"HEAD", TO(HEAD) | TO(BODY) | TO(SHAKES) | TO(FIRST) | TO(TUNNEL) |
+                                     TO(LAST) | TO(STOPPED) | ENDS},
         [CLIENT_SHAKES] = {"SHAKES", TO(HEAD) | TO(CLOSED)},
+        [CLIENT_FIRST] = {"FIRST", TO(HEAD) | TO(CLOSED)},
         [CLIENT_BODY] = {"BODY", TO(HEAD) | TO(TUNNEL) | TO(LAST) | TO(STOPPED) | ENDS},
         [CLIENT_TUNNEL] = {"TUNNEL", TO(CLOSED)},
         [CLIENT_LAST] = {"LAST", TO(STOPPED) | TO(TO_CLOSE) | TO(TO_RESET) | TO(CLOSED)},
@@ -286,6 +288,7 @@ static void client_free(void *object)
     struct client *c = object;
     conf_unref(&c->conf);
     free(c->texts);
+    free(c->turned);
     free(c);
 }
 
@@ -304,6 +307,7 @@ void client_close(struct client *c)
     client_drop_requests(c);
     client_wait_end(c);
     intercept_end(c);
+    turned_end(c);
     if (cut) /* a FIN could be taken for the end of the answer */
         stream_abort(c->stream);
     else
@@ -386,7 +390,9 @@ void client_open(struct clients *cs, int fd, const struct addr *peer,
     if (l->kind == LISTENER_FORWARD)
         client_of_forward(&who, l);
     struct stream *s = stream_new(cs->engine->loop, fd, peer);
-    client_new(cs, s, &who, l->conf);
+    struct client *c = client_new(cs, s, &who, l->conf);
+    if (l->kind >= LISTENER_TRANSPARENT)
+        turned_begin(c, l);
     stream_start(s);
 }
 
@@ -429,6 +435,8 @@ void clients_drain(struct clients *cs, int64_t grace_ms)
             deadline_set(&c->timer, grace_ms + n++ / CLOSED_A_MS);
         else if (c->state == CLIENT_SHAKES)
             intercept_drain(c, grace_ms);
+        else if (c->state == CLIENT_FIRST)
+            turned_drain(c, grace_ms);
     }
 }
 

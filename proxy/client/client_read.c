@@ -6,6 +6,7 @@
 
 #include "base/log_limit.h"
 #include "client/intercept_impl.h"
+#include "client/turned_impl.h"
 #include "exchange/hold.h"
 
 /* The request of R is whole. Behind CONNECT and Upgrade bytes may follow that are not HTTP, so
@@ -47,8 +48,11 @@ static bool client_is_foreign(struct client *c)
     if (c->seen_request || what == NULL)
         return false;
     c->seen_request = true; /* all that there will be of it */
+    /* Who sends it on what is turned or intercepted has no URL of the proxy to mend. */
     if (c->from.kind == SOURCE_INTERCEPTED)
-        intercept_unread(c); /* who sends it here has no URL of the proxy to mend */
+        intercept_unread(c);
+    else if (c->turned != NULL)
+        turned_tell(c, STR("what has come is not HTTP/1.1, as which its port is read"));
     else
         log_limited(LOG_LEVEL_WARNING, "%s: %s", c->from.peer_text, what);
     if (is_silent)

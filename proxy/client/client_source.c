@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "client/intercept_impl.h"
+#include "client/turned_impl.h"
 #include "exchange/expect.h"
 #include "exchange/hold.h"
 #include "exchange/trust.h"
@@ -162,6 +163,11 @@ static void request_on_cut(struct exchange *x)
     r->cut = true;
     r->item.done = true;
     r->out.keep_alive = false;
+    if (source_rules[x->from->kind].is_silent) {
+        r->out.framing = H1_FRAMING_CLOSE; /* RST */
+        x->bytes_in = 0;
+        turned_tell(r->c, x->sentence);
+    }
     client_run(r->c);
 }
 
@@ -174,8 +180,13 @@ static void request_on_drain(struct exchange *x)
     client_run(c);
 }
 
+/* A CONNECT that was ours is not answered, nor counted as bytes that have come. */
 static void request_write_established(struct request *r)
 {
+    if (source_rules[r->c->from.kind].is_silent) {
+        r->x.bytes_in = 0;
+        return;
+    }
     struct iovec iov = {(char *)"HTTP/1.1 200 Connection established\r\n\r\n", 39};
     request_write(r, &iov, 1);
 }

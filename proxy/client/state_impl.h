@@ -4,6 +4,7 @@
  *     HEAD <-> BODY                       a head whose body follows; the body is whole
  *     HEAD, BODY -> TUNNEL                CONNECT or Upgrade is answered
  *     HEAD -> SHAKES -> HEAD              CONNECT is answered, and is intercepted
+ *     HEAD -> FIRST -> HEAD               it was turned here; its first bytes are known
  *     HEAD, BODY -> LAST, STOPPED         nothing more is read; LAST -> STOPPED, more has come
  *     LAST -> TO_CLOSE -> TO_LINGER       its last answer is given; and more has come
  *     HEAD, BODY, STOPPED -> TO_LINGER    the same where the client did not ask to close
@@ -18,6 +19,7 @@ enum client_state {
     CLIENT_HEAD,   /* reads heads */
     CLIENT_BODY,   /* reads the body of `reading` */
     CLIENT_SHAKES, /* TLS is laid over the stream: intercept.c */
+    CLIENT_FIRST,  /* its first bytes will say what it is: turned.c */
     CLIENT_TUNNEL, /* the stream is the exchange's; waits for the end of its tunnel */
     /* What still comes is dropped. Answers are due: */
     CLIENT_LAST,    /* the client itself asked to close, and has sent nothing behind that */

@@ -24,6 +24,15 @@ bool policy_client(const struct conf *c, const struct addr *peer, struct fault *
     return false;
 }
 
+bool policy_client_here(const struct conf *c, const struct addr *peer, struct fault *f)
+{
+    struct addr loopback;
+    bool is_6 = addr_family(peer) == AF_INET6;
+    return policy_client(c, peer, f) ||
+           (addr_parse_ip(&loopback, is_6 ? STR("::1") : STR("127.0.0.1"), 0) &&
+            netset_has(&c->client.allow, &loopback));
+}
+
 bool policy_page(struct str origin, struct str site, struct str own)
 {
     bool is_own = own.len > 0 && str_istarts(origin, STR("http://")) &&
@@ -112,24 +121,35 @@ bool policy_name(const struct conf *c, struct str host)
     return !is_denied(d, host) && (d->allow_hosts.n == 0 || rule_index_has(d->allow_index, host));
 }
 
+bool policy_any_port(const struct conf *c, struct str host, struct fault *f)
+{
+    if (policy_name(c, host))
+        return true;
+    char shown[256];
+    fault_set(f, FAULT_DENIED, "%s is %s", str_escape(shown, sizeof(shown), host),
+              is_denied(&c->destination, host) ? "in destination.deny_hosts"
+                                               : "not in destination.allow_hosts");
+    f->phrase = "Access to %s is not allowed by the proxy";
+    return false;
+}
+
+bool policy_connect_port(const struct conf *c, uint16_t port)
+{
+    return has_port(&c->destination.connect_ports, port);
+}
+
 bool policy_host(const struct conf *c, struct str host, uint16_t port, bool is_connect,
                  struct fault *f)
 {
     const struct destination_conf *d = &c->destination;
-    bool is_name_good = policy_name(c, host);
-    if (is_name_good && has_port(is_connect ? &d->connect_ports : &d->ports, port))
+    if (!policy_any_port(c, host, f))
+        return false;
+    if (has_port(is_connect ? &d->connect_ports : &d->ports, port))
         return true;
     char shown[256];
-    str_escape(shown, sizeof(shown), host);
-    if (is_denied(d, host))
-        fault_set(f, FAULT_DENIED, "%s is in destination.deny_hosts", shown);
-    else if (!is_name_good)
-        fault_set(f, FAULT_DENIED, "%s is not in destination.allow_hosts", shown);
-    else
-        fault_set(f, FAULT_DENIED, "port %u of %s is not in destination.%s", port, shown,
-                  is_connect ? "connect_ports" : "ports");
-    f->phrase = is_name_good ? "Port of %s is not allowed by the proxy"
-                             : "Access to %s is not allowed by the proxy";
+    fault_set(f, FAULT_DENIED, "port %u of %s is not in destination.%s", port,
+              str_escape(shown, sizeof(shown), host), is_connect ? "connect_ports" : "ports");
+    f->phrase = "Port of %s is not allowed by the proxy";
     return false;
 }
 

@@ -12,6 +12,10 @@
  * always come. */
 MUST_CHECK bool policy_client(const struct conf *c, const struct addr *peer, struct fault *f);
 
+/* The same for a PEER that is on this machine by any of its addresses: it may come where loopback
+ * may, too. */
+MUST_CHECK bool policy_client_here(const struct conf *c, const struct addr *peer, struct fault *f);
+
 /* What a browser says of a request, in Origin and Sec-Fetch-Site (p NULL: not there). False when a
  * page of another origin than http://OWN makes it; OWN is "host" or "host:port". */
 MUST_CHECK bool policy_page(struct str origin, struct str site, struct str own);
@@ -41,8 +45,13 @@ bool policy_name(const struct conf *c, struct str host);
 MUST_CHECK bool policy_host(const struct conf *c, struct str host, uint16_t port, bool is_connect,
                             struct fault *f);
 
-/* The same for a name that was allowed as it was written, and found as FULL with a domain of the
- * search list: deny_hosts. */
+/* The same without the port. */
+MUST_CHECK bool policy_any_port(const struct conf *c, struct str host, struct fault *f);
+/* CONNECT to PORT is allowed. */
+bool policy_connect_port(const struct conf *c, uint16_t port);
+
+/* The same as policy_host() for a name that was allowed as it was written, and found as FULL with a
+ * domain of the search list: deny_hosts. */
 MUST_CHECK bool policy_full_host(const struct conf *c, struct str host, struct str full,
                                  struct fault *f);
 

@@ -99,6 +99,10 @@ void answer_fault(struct exchange *x, const struct fault *f)
     struct h1_head head;
     char phrase[PHRASE_MAX];
     answer_begin(x, &head, (unsigned)fault_info(f->code)->status);
+    if (source_rules[x->from->kind].is_silent) {
+        x->source->on_cut(x);
+        return;
+    }
     head.reason = phrase_make(phrase, f, answer_host(x));
     answer_fields(&x->arena, &head.fields, f);
     answer_tell(x, &head, arena_printf(&x->arena, "%s\n", f->text));

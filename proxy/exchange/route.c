@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The route of a request: see route.h; what of it lies in its target and Host alone stands in
- * route_target.c. Everything that may be refused is refused here, before a
- * byte goes upstream; the steps stand in route_request() in the order in which they are taken. */
+ * route_target.c, what is asked on connections that were turned here in route_turned.c. Everything
+ * that may be refused is refused here, before a byte goes upstream; the steps stand in
+ * route_request() in the order in which they are taken. */
 #include "exchange/route.h"
 
 #include "conf/policy.h"
@@ -78,15 +79,13 @@ static bool route_forward_origin(struct exchange *x, struct str self, struct fau
 
 /* ---- the forms of a target, each filling where.host, where.port, where.tls and rq.target */
 
-/* The rule for HOST and what it was found as. */
-static const struct rule *route_rule(const struct exchange *x, const struct uri_host *host,
-                                     uint16_t port)
+const struct rule *route_rule(const struct exchange *x, const struct uri_host *host, uint16_t port)
 {
     return x->full.len == 0 ? rule_find(x->conf, host->name, port)
                             : rule_find_full(x->conf, host->name, x->full, port);
 }
 
-static void route_want(struct exchange *x, const struct uri_host *host, uint16_t port, bool tls)
+void route_want(struct exchange *x, const struct uri_host *host, uint16_t port, bool tls)
 {
     x->where.conf = x->conf;
     x->where.host = host->name;
@@ -98,8 +97,7 @@ static void route_want(struct exchange *x, const struct uri_host *host, uint16_t
     x->how.client = x->from->id;
 }
 
-/* http:// becomes TLS unless a rule says no; https:// always is. */
-static void route_url(struct exchange *x, const struct uri_host *host, bool is_https)
+void route_url(struct exchange *x, const struct uri_host *host, bool is_https)
 {
     uint16_t port = host->port;
     uint16_t tls_port = port == 0 || (port == 80 && !is_https) ? 443 : port;
@@ -119,7 +117,7 @@ static void route_url(struct exchange *x, const struct uri_host *host, bool is_h
 }
 
 /* OPTIONS with an absolute target without a path asks for "*" (RFC 9112 §3.2.4). */
-static struct str route_path(const struct exchange *x)
+struct str route_path(const struct exchange *x)
 {
     if (x->head.method.id != METHOD_OPTIONS || x->target.form != TARGET_ABSOLUTE)
         return x->target.path;
@@ -140,7 +138,7 @@ static bool route_is_spoken(const struct target *t, struct fault *f)
     return false;
 }
 
-static bool route_absolute(struct exchange *x, const struct uri_host *host_field, struct fault *f)
+bool route_absolute(struct exchange *x, const struct uri_host *host_field, struct fault *f)
 {
     (void)host_field;
     if (x->target.form != TARGET_ABSOLUTE)
@@ -245,6 +243,8 @@ static bool route_forward(struct exchange *x, const struct uri_host *host_field,
 static enum route route_connect(struct exchange *x, struct fault *f)
 {
     const struct uri_host *host = &x->target.host;
+    if (x->from->turned != NULL)
+        return route_turned_connect(x, f);
     /* Two readers could disagree on whether it is a body or the first bytes of the tunnel. */
     if (x->body.framing == H1_FRAMING_CHUNKED || x->body.length > 0) {
         route_refuse(f, FAULT_BAD_REQUEST,
@@ -332,6 +332,13 @@ const struct source_rules source_rules[SOURCE_KINDS] = {
     [SOURCE_BATCH] = {.destination = route_absolute,
                       .is_proxy = true,
                       .is_patient = true}, /* with the call */
+    [SOURCE_TRANSPARENT] = {.destination = route_transparent},
+    /* Its one request is a CONNECT. */
+    [SOURCE_TURNED] = {.destination = route_absolute, .is_proxy = true, .is_silent = true},
+    [SOURCE_HOST] = {.destination = route_absolute,
+                     .is_proxy = true,
+                     .is_exempt = true,
+                     .is_silent = true},
 };
 
 /* Under a rule with `readahead`. A batch asks for all at once,
@@ -362,7 +369,8 @@ static bool route_may_come(struct exchange *x, struct fault *f)
     struct source_side *from = x->from;
     if (from->admitted == x->conf->generation)
         return true;
-    if (!policy_client(x->conf, &from->peer, f))
+    if (from->turned != NULL ? !route_turned_may_come(x, f)
+                             : !policy_client(x->conf, &from->peer, f))
         return false;
     from->admitted = x->conf->generation;
     return true;
@@ -374,6 +382,8 @@ enum route route_request(struct exchange *x, struct fault *f)
     x->rule = NULL;
     x->rewrite.conf = x->conf;
     if (!route_may_come(x, f) || !route_target(x, f) || !route_host_field(x, &host, f))
+        return ROUTE_REFUSE;
+    if (x->from->turned != NULL && !route_turned_target(x, &host, f))
         return ROUTE_REFUSE;
     route_hide_userinfo(x);
     enum policy_auth auth = route_auth(x);

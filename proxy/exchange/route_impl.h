@@ -16,4 +16,29 @@ MUST_CHECK bool route_host_field(struct exchange *x, struct uri_host *host, stru
  * Destination is held against the URL that is left of the target. */
 void route_hide_userinfo(struct exchange *x);
 
+/* route.c: the rule for HOST, and for what it was found as. */
+const struct rule *route_rule(const struct exchange *x, const struct uri_host *host, uint16_t port);
+/* x->where and x->how, but for the rule. */
+void route_want(struct exchange *x, const struct uri_host *host, uint16_t port, bool tls);
+/* The same and the rule for an URL: http:// becomes TLS unless a rule says no; https:// always is.
+ * And what Host goes up. */
+void route_url(struct exchange *x, const struct uri_host *host, bool is_https);
+/* The target that goes up. */
+struct str route_path(const struct exchange *x);
+/* source_rules.destination of what names its host by its target. */
+MUST_CHECK bool route_absolute(struct exchange *x, const struct uri_host *host, struct fault *f);
+
+/* ---- route_turned.c: connections that the kernel has turned here */
+/* The client of X may come. False with F. */
+MUST_CHECK bool route_turned_may_come(const struct exchange *x, struct fault *f);
+/* What a client that knows of no proxy asks becomes what a proxy is asked: HOST (that of the Host
+ * field), or else the address, and the port that its connection was going to, make of the target an
+ * URL. False with F, where that connection may not go on, too. */
+MUST_CHECK bool route_turned_target(struct exchange *x, const struct uri_host *host,
+                                    struct fault *f);
+/* Where that leads: as source_rules.destination. */
+MUST_CHECK bool route_transparent(struct exchange *x, const struct uri_host *host, struct fault *f);
+/* Where a CONNECT of such a connection leads, as route_request(). */
+enum route route_turned_connect(struct exchange *x, struct fault *f);
+
 #endif

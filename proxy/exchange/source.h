@@ -48,6 +48,9 @@ enum source_kind {
     SOURCE_INSIDE,      /* what is read inside CONNECT host:80 */
     SOURCE_INTERCEPTED, /* what is read inside the TLS of a CONNECT that is intercepted */
     SOURCE_BATCH,       /* the requests of a batch call */
+    SOURCE_TRANSPARENT, /* what is read on a connection that was on its way elsewhere */
+    SOURCE_TURNED,      /* such a connection, by a CONNECT that its client knows nothing of */
+    SOURCE_HOST, /* the same, where the operator wrote that it leads to this host's loopback */
     SOURCE_KINDS
 };
 
@@ -61,21 +64,38 @@ struct source_rules {
     bool is_exempt;        /* the operator wrote where it leads: no policy, no tlsfan.localhost */
     bool is_patient;       /* its requests wait for each other: no queue_timeout */
     bool is_https;         /* its client speaks of https:// URLs: none is upgraded or rewritten */
+    bool is_silent;        /* its client gets no answer of ours: a fault resets its connection */
 };
 extern const struct source_rules source_rules[SOURCE_KINDS];
+
+/* A connection that was on its way elsewhere when the kernel turned it here. */
+struct source_turned {
+    /* Where it was going, and the port: a name, where the address stands for one. */
+    struct uri_host to;
+    bool is_captured; /* of `run --capture`: client.allow and connect_ports are not asked */
+    bool is_blind;    /* it is not TLS, so that nothing could be read inside */
+    enum turned_to {
+        TURNED_ELSEWHERE, /* as it should be; else it is refused: */
+        TURNED_HERE,      /* to this listener itself: nobody has turned it */
+        TURNED_LOOP,      /* it was opened by this process */
+        TURNED_LOOPBACK,  /* of COMMAND's network namespace */
+        TURNED_UNKNOWN    /* to an address that stands for no name any more */
+    } where;
+};
 
 /* Who asks, and what its listener is. Kept by the source, outlives its exchanges. */
 struct source_side {
     enum source_kind kind;
     struct addr peer;
-    char peer_text[ADDR_TEXT];     /* "1.2.3.4", "unix" */
-    char self[ADDR_TEXT];          /* FORWARD: the listener's own address and port */
-    const struct forward *forward; /* FORWARD; else NULL */
-    struct uri_host fixed;         /* the one host that is spoken to; name.p NULL: any */
-    bool is_local;                 /* loopback or unix: */
-    struct str user;               /* who was let in before; empty: nobody. As long as the source */
-    uint64_t id;                   /* whose turn in a pool's queue */
-    unsigned admitted;             /* by client.allow of this generation of the configuration */
+    char peer_text[ADDR_TEXT];          /* "1.2.3.4", "unix" */
+    char self[ADDR_TEXT];               /* FORWARD: the listener's own address and port */
+    const struct forward *forward;      /* FORWARD; else NULL */
+    const struct source_turned *turned; /* borrowed; NULL: nobody has turned the connection */
+    struct uri_host fixed;              /* the one host that is spoken to; name.p NULL: any */
+    bool is_local;     /* loopback or unix:; of what was turned, this machine's too */
+    struct str user;   /* who was let in before; empty: nobody. As long as the source */
+    uint64_t id;       /* whose turn in a pool's queue */
+    unsigned admitted; /* by client.allow of this generation of the configuration */
 };
 
 #endif

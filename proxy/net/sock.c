@@ -14,6 +14,8 @@
 #define IP_BIND_ADDRESS_NO_PORT 24
 #endif
 
+enum { ORIGINAL_DST = 80 }; /* SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST of netfilter */
+
 static int open_socket(int family)
 {
     return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -91,6 +93,13 @@ int sock_listen(const struct addr *a, bool reuseport)
     return fd;
 }
 
+bool sock_set_transparent(int listener, const struct addr *a)
+{
+    if (addr_family(a) == AF_INET6)
+        return sock_set_flag(listener, IPPROTO_IPV6, IPV6_TRANSPARENT);
+    return sock_set_flag(listener, IPPROTO_IP, IP_TRANSPARENT);
+}
+
 bool sock_local(int fd, struct addr *a)
 {
     struct sockaddr_storage ss;
@@ -98,6 +107,20 @@ bool sock_local(int fd, struct addr *a)
     if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
         return false;
     addr_from_sockaddr(a, (struct sockaddr *)&ss, len);
+    return true;
+}
+
+bool sock_original(int fd, struct addr *dst)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof(ss);
+    if (!sock_local(fd, dst))
+        return false;
+    /* Both families have the same number for it. */
+    int level = addr_family(dst) == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP;
+    memset(&ss, 0, sizeof(ss));
+    if (getsockopt(fd, level, ORIGINAL_DST, &ss, &len) == 0)
+        addr_from_sockaddr(dst, (struct sockaddr *)&ss, len);
     return true;
 }
 

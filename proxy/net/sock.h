@@ -12,8 +12,18 @@
  * 0660. IPV6_V6ONLY is set. */
 MUST_CHECK int sock_listen(const struct addr *a, bool reuseport);
 
+/* LISTENER, of any family, takes connections to addresses that are not this machine's, and answers
+ * from them (IP_TRANSPARENT): what a rule of TPROXY sends here. False with errno, EPERM without
+ * CAP_NET_ADMIN; it listens all the same, for what other rules have turned. */
+MUST_CHECK bool sock_set_transparent(int listener, const struct addr *a);
+
 /* The address a socket is bound to (the port that was picked). False with errno. */
 MUST_CHECK bool sock_local(int fd, struct addr *a);
+
+/* Where the accepted connection FD was going before the kernel turned it to its listener: what
+ * netfilter's REDIRECT or DNAT notes, else the socket's own address, which is it for TPROXY and for
+ * a local route; and the address of the listener where nobody turned it. False with errno. */
+MUST_CHECK bool sock_original(int fd, struct addr *dst);
 
 /* Accepts one connection; TCP_NODELAY is set (inherited from sock_listen()). -1 with EAGAIN when
  * there is none. PEER is filled in. */

@@ -130,6 +130,10 @@ void stream_resume(struct stream *s);
  * on_data(). */
 struct str stream_rest(const struct stream *s);
 
+/* Puts N > 0 bytes in front of those that are kept: the user that stream_set_user() sets next gets
+ * them as if they had come. S is open; not inside on_data(). */
+void stream_unread(struct stream *s, const char *p, size_t n);
+
 /* True for an open stream without input, end, fault or pending output: fit to be kept in a pool
  * or taken from it. PEEK also asks the kernel. */
 bool stream_is_quiet(const struct stream *s, bool peek);

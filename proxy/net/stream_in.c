@@ -343,6 +343,19 @@ void stream_resume(struct stream *s)
     want_input(s);
 }
 
+void stream_unread(struct stream *s, const char *p, size_t n)
+{
+    size_t all = n + s->rest_len;
+    char *rest = xmalloc(all);
+    memcpy(rest, p, n);
+    if (s->rest_len > 0)
+        memcpy(rest + n, s->rest, s->rest_len);
+    free(s->rest);
+    s->rest = rest;
+    s->rest_len = s->rest_cap = all;
+    stream_recount(s);
+}
+
 struct str stream_rest(const struct stream *s)
 {
     return str_make(s->rest, s->rest_len);

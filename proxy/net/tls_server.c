@@ -50,16 +50,21 @@ static struct str hello_name(SSL *ssl)
     return str_make(list.p + 3, two_bytes(p + 1));
 }
 
+struct tls_hello tls_server_asked(SSL *ssl)
+{
+    return (struct tls_hello){
+        .name = hello_name(ssl),
+        .alpn = hello_list(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation),
+    };
+}
+
 static int on_hello(SSL *ssl, int *alert, void *arg)
 {
     struct tls_server *v = SSL_get_app_data(ssl);
     (void)arg;
     if (v->choose == NULL)
         return SSL_CLIENT_HELLO_SUCCESS;
-    struct tls_hello hello = {
-        .name = hello_name(ssl),
-        .alpn = hello_list(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation),
-    };
+    struct tls_hello hello = tls_server_asked(ssl);
     switch (v->choose(v->arg, ssl, &hello)) {
     case TLS_CHOICE_MADE:
         return SSL_CLIENT_HELLO_SUCCESS;

@@ -15,6 +15,9 @@ struct tls_hello {
     struct str alpn; /* ProtocolNameList (RFC 7301 section 3.1) without its length; empty: none */
 };
 
+/* Inside OpenSSL's callback for the hello of SSL's client (SSL_CTX_set_client_hello_cb()). */
+struct tls_hello tls_server_asked(struct ssl_st *ssl);
+
 enum tls_choice {
     TLS_CHOICE_MADE,
     TLS_CHOICE_LATER, /* stream_start() is to be called once more, and then choose() is, too */

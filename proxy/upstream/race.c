@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "net/outgoing.h"
 #include "net/sock.h"
 #include "upstream/outage.h"
 
@@ -117,6 +118,7 @@ static bool attempt_start(struct race *r, const struct addr *addr)
         race_note(r, &f);
         return false;
     }
+    outgoing_note(fd, addr);
     if (r->n_attempts == ATTEMPTS_MAX)
         attempt_close(container_of(list_first(&r->attempts), struct attempt, link));
     r->peer = *addr;

@@ -37,9 +37,10 @@ enum fake_state {
 /* A socket of the program's, and what its peer sees. Owner: this file, until fake_clear(). */
 struct fake_sock {
     enum fake_state state;
-    int fd;                /* -1: closed */
-    struct addr peer;      /* of a dial: where to */
-    struct fake_bytes in;  /* from the peer, not read yet */
+    int fd;               /* -1: closed */
+    struct addr peer;     /* of a dial: where to */
+    struct addr original; /* of a client: where it was going when it was turned here; len 0: here */
+    struct fake_bytes in; /* from the peer, not read yet */
     struct fake_bytes out; /* to the peer, which takes `room` more bytes */
     size_t room;
     bool in_end;    /* behind `in`: the peer has ended */
@@ -63,8 +64,8 @@ extern const char *fake_fault; /* what the program must never do, and did: a sen
 
 /* A listener, whose descriptor the program gets. */
 struct fake_sock *fake_listen(void);
-/* Somebody connects to it. */
-struct fake_sock *fake_client(struct fake_sock *listener, const char *ip);
+/* Somebody connects to it; FROM is an address, with or without a port. */
+struct fake_sock *fake_client(struct fake_sock *listener, const char *from);
 /* The dial of that number; NULL where there was none. */
 struct fake_sock *fake_dial(unsigned number);
 void fake_accept(struct fake_sock *s);

@@ -11,6 +11,8 @@
 
 #include "base/mem.h"
 
+enum { ORIGINAL_DST = 80 }; /* netfilter's SO_ORIGINAL_DST */
+
 unsigned fake_dials, fake_open;
 void (*fake_on_dial)(struct fake_sock *s);
 
@@ -79,13 +81,13 @@ static void turn_away(struct fake_sock *s)
 }
 
 /* It has no descriptor before it is accepted. */
-struct fake_sock *fake_client(struct fake_sock *listener, const char *ip)
+struct fake_sock *fake_client(struct fake_sock *listener, const char *from)
 {
     struct fake_sock *s = sock_new(FAKE_OPEN);
     by_fd[s->fd - FAKE_FD_FIRST] = NULL;
     s->fd = -1;
     fake_open--;
-    if (!addr_parse_ip(&s->peer, str_from(ip), 40000))
+    if (!addr_parse_ip(&s->peer, str_from(from), 40000) && !addr_parse(&s->peer, str_from(from)))
         abort();
     if (listener->state == FAKE_CLOSED) {
         turn_away(s);
@@ -400,6 +402,11 @@ WRAP(int, getsockopt, (int fd, int level, int name, void *p, socklen_t *len))
     struct fake_sock *s = sock_of(fd);
     if (s == NULL)
         return __real_getsockopt(fd, level, name, p, len);
+    if (level == IPPROTO_IP && name == ORIGINAL_DST && s->original.len > 0) {
+        memcpy(p, &s->original.sa, s->original.len);
+        *len = s->original.len;
+        return 0;
+    }
     if (level != SOL_SOCKET || name != SO_ERROR)
         return (int)error(ENOPROTOOPT);
     memcpy(p, &s->error, sizeof(int));
@@ -413,6 +420,8 @@ WRAP(int, getsockname, (int fd, struct sockaddr *a, socklen_t *len))
     if (sock_of(fd) == NULL)
         return __real_getsockname(fd, a, len);
     here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (sock_of(fd)->number > 0) /* so that each dial comes from somewhere else */
+        here.sin_port = htons((uint16_t)(50000 + sock_of(fd)->number));
     memcpy(a, &here, sizeof(here));
     *len = sizeof(here);
     return 0;

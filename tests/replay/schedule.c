@@ -6,7 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { AHEAD = 5, CONFS = 6, OPTIONS = 6, TRACE = 64 << 10, DAY = 86400, SETTLED = 3 * 3600 };
+enum {
+    AHEAD = 5,
+    TURNED = 6,
+    CONFS = 7,
+    OPTIONS = 6,
+    TRACE = 64 << 10,
+    DAY = 86400,
+    SETTLED = 3 * 3600
+};
 
 static struct schedule s;
 static char trace[TRACE];
@@ -23,7 +31,16 @@ static const char *const options[CONFS][OPTIONS] = {
     {"max_memory=1m", "client.buffer=64k", "client.write_timeout=10s"},
     [AHEAD] = {"rule[*.test].readahead=4", "rule[*.test].max_per_host=6", "readahead_memory=1m",
                "client.buffer=4k"},
+    [TURNED] = {"listen=transparent:127.0.0.1:15001", "client.header_timeout=10s"},
 };
+
+struct fake_sock *schedule_connect(const char *to)
+{
+    struct fake_sock *sock = fake_client(s.world.listener, "127.0.0.1");
+    if (!addr_parse(&sock->original, str_from(to)))
+        abort();
+    return sock;
+}
 
 void schedule_say(const char *fmt, ...)
 {
@@ -125,7 +142,7 @@ static void play_client(struct side *c)
     unsigned n = (unsigned)(c - s.sides);
     static const size_t rooms[] = {0, 1, 500};
     if (c->sock == NULL) {
-        c->sock = fake_client(s.world.listener, "127.0.0.1");
+        c->sock = schedule_connect("192.0.2.9:80");
         schedule_say("client %u connects\n", n);
         return;
     }
@@ -302,7 +319,7 @@ static void play_rare(void)
         schedule_say("drain 1s\n");
         worker_drain(s.world.worker, 1000);
     } else if (n < 4 && !s.is_draining) {
-        unsigned k = schedule_pick(CONFS);
+        unsigned k = s.is_turned ? TURNED : schedule_pick(TURNED);
         schedule_say("reload %u\n", k);
         s.walks = k == AHEAD;
         world_reload(&s.world, conf_ref(confs[k]));
@@ -397,6 +414,7 @@ const char *schedule_play(const uint8_t *p, size_t n)
     unsigned k = schedule_pick(CONFS);
     schedule_say("# configuration %u\n", k);
     s.walks = k == AHEAD;
+    s.is_turned = k == TURNED;
     world_open(&s.world, conf_ref(confs[k]), idle);
     fake_on_dial = on_dial;
     fake_name("a.test", "192.0.2.1");

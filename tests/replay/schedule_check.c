@@ -198,7 +198,7 @@ bool schedule_probe(struct schedule *s)
     switch (s->probed++) {
     case 0:
         s->dials = fake_dials;
-        s->prober = fake_client(s->world.listener, "127.0.0.1");
+        s->prober = schedule_connect("192.0.2.9:80");
         fake_send(s->prober, ask, sizeof(ask) - 1);
         return false;
     case 1:

@@ -67,7 +67,8 @@ struct schedule {
     unsigned n_reqs;
     struct conn conns[DIALS + 1];
     struct tunnel tunnel;
-    bool walks; /* a rule has read-ahead */
+    bool walks;     /* a rule has read-ahead */
+    bool is_turned; /* all clients were on their way elsewhere */
     bool is_draining, has_ended, is_settled;
     int64_t until;
     unsigned probed, dials; /* steps of schedule_probe(); dials before it */
@@ -78,6 +79,8 @@ struct schedule {
 /* The body of request ID, and of all answers to it: as much of it as was chosen. */
 const char *schedule_body(unsigned id);
 
+/* A client connects; where connections are turned here, it was going to TO, "ADDR:PORT". */
+struct fake_sock *schedule_connect(const char *to);
 /* A choice among N. */
 unsigned schedule_pick(unsigned n);
 /* What is done, for schedule_print(). */

@@ -277,6 +277,22 @@ static void client_got(struct peer *p, char *rest)
     peer_take(p, m.len);
 }
 
+/* [ADDR] [to ADDR:PORT] */
+static struct fake_sock *client_connects(char *rest)
+{
+    const char *from = word(&rest);
+    struct addr original = {.len = 0};
+    bool is_turned = strcmp(from, "to") == 0;
+    if (is_turned || *from == '\0')
+        from = "127.0.0.1";
+    is_turned = is_turned || strcmp(word(&rest), "to") == 0;
+    if (is_turned && !addr_parse(&original, str_from(word(&rest))))
+        fail_plain("a client connects FROM to ADDR:PORT");
+    struct fake_sock *s = fake_client(world.listener, from);
+    s->original = original;
+    return s;
+}
+
 static void play_client(char *rest)
 {
     unsigned long n = strtoul(word(&rest), NULL, 10);
@@ -284,7 +300,7 @@ static void play_client(char *rest)
     if (n >= PEERS)
         fail_plain("there are not that many clients");
     if (strcmp(verb, "connects") == 0) {
-        clients[n] = fake_client(world.listener, *rest == '\0' ? "127.0.0.1" : rest);
+        clients[n] = client_connects(rest);
         return;
     }
     if (clients[n] == NULL)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "conf/policy.h"
+#include "net/outgoing.h"
 #include "net/tls_ctx.h"
 
 #if __has_include("conf/conf_load.h")
@@ -47,6 +48,13 @@ static struct worker_update *make_update(struct world *w, int fd)
     u->n = 1;
     u->places[0].id = 1;
     u->places[0].fd = fd;
+    /* "listen" of a script comes behind that of all. */
+    u->places[0].kind = w->conf->listeners[0].kind;
+    for (unsigned i = 0; i < w->conf->n_listeners; i++) {
+        if (w->conf->listeners[i].kind == LISTENER_TRANSPARENT)
+            u->places[0].kind = LISTENER_TRANSPARENT;
+    }
+    outgoing_watch(u->places[0].kind == LISTENER_TRANSPARENT);
     if (!addr_parse_ip(&u->places[0].addr, STR("127.0.0.1"), 3128))
         abort();
     return u;

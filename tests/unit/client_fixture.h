@@ -107,8 +107,9 @@ static inline void rig_close(struct rig *r)
     log_close();
 }
 
-/* A new client; gives its end of the connection. */
-static inline int rig_connect(struct rig *r)
+/* A new client of a listener of KIND, at another port than it connects to, as if it had been
+ * turned, unless IS_HERE. Gives its end of the connection. */
+static inline int rig_connect_as(struct rig *r, enum listener_kind kind, bool is_here)
 {
     uint16_t port;
     int l = fixture_listen(&port);
@@ -121,9 +122,16 @@ static inline int rig_connect(struct rig *r)
     assert_int_equal(fcntl(ours, F_SETFL, O_NONBLOCK), 0);
     struct addr peer;
     assert_true(addr_parse_ip(&peer, STR("127.0.0.1"), 1));
-    struct client_listener listener = {.addr = peer, .conf = r->conf};
+    struct client_listener listener = {.addr = peer, .kind = kind, .conf = r->conf};
+    addr_set_port(&listener.addr, is_here ? port : 1);
     client_open(&r->clients, ours, &peer, &listener);
     return fd;
+}
+
+/* A new client; gives its end of the connection. */
+static inline int rig_connect(struct rig *r)
+{
+    return rig_connect_as(r, LISTENER_PROXY, false);
 }
 
 /* Sends FMT, in which %P is the origin's authority. */

@@ -59,6 +59,42 @@ static void client_networks(void **state)
     conf_unref(&c);
 }
 
+/* Who is on this machine may come where loopback may, or where it may itself. */
+static void client_here(void **state)
+{
+    static const struct {
+        const char *allow, *peer;
+        bool may;
+    } cases[] = {
+        {"client.allow=loopback", "10.1.2.3", true},
+        {"client.allow=127.0.0.1", "fd00::1", false},
+        {"client.allow=::1", "fd00::1", true},
+        {"client.allow=10.0.0.0/8", "10.1.2.3", true},
+        {"client.allow=192.168.0.0/16", "10.1.2.3", false},
+    };
+    struct fault f;
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct conf *c = LOAD(cases[i].allow);
+        struct addr a = at(cases[i].peer, 1);
+        assert_int_equal(policy_client_here(c, &a, &f), cases[i].may);
+        conf_unref(&c);
+    }
+}
+
+static void any_port(void **state)
+{
+    struct conf *c = LOAD("destination.deny_hosts=no.test", "destination.connect_ports=22");
+    struct fault f;
+    (void)state;
+    assert_true(policy_any_port(c, STR("a.test"), &f));
+    assert_false(policy_any_port(c, STR("no.test"), &f));
+    assert_non_null(strstr(f.text, "deny_hosts"));
+    assert_true(policy_connect_port(c, 22));
+    assert_false(policy_connect_port(c, 443));
+    conf_unref(&c);
+}
+
 static void hosts_and_ports(void **state)
 {
     (void)state;
@@ -422,6 +458,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(client_networks),
+        cmocka_unit_test(client_here),
+        cmocka_unit_test(any_port),
         cmocka_unit_test(hosts_and_ports),
         cmocka_unit_test(addresses),
         cmocka_unit_test(allow_makes_exceptions),

@@ -3,6 +3,8 @@
  * and some are silent, for their queue is full. */
 #include "upstream_fixture.h"
 
+#include "net/outgoing.h"
+#include "net/sock.h"
 #include "upstream/outage.h"
 #include "upstream/race.h"
 
@@ -154,6 +156,24 @@ static void test_one(void **state)
     assert_true(end.done);
     assert_int_equal(end.fd, -1);
     assert_int_equal(race.fault.code, FAULT_NONE);
+}
+
+/* Turned back to us, it would be known. */
+static void test_noted(void **state)
+{
+    (void)state;
+    struct addr to = addr_of("127.0.0.1"), from;
+    for (int on = 0; on < 2; on++) {
+        outgoing_watch(on);
+        again();
+        add("127.0.0.1");
+        race_go(&race);
+        fixture_until(&fix, &end.done);
+        assert_true(sock_local(end.fd, &from));
+        assert_int_equal(outgoing_is_ours(&from, &to), on);
+        close(end.fd);
+    }
+    outgoing_watch(false);
 }
 
 /* What refuses costs no time; what refuses altogether has 300 ms. */
@@ -344,6 +364,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_one, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_noted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_order_and_spacing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_many, set_up, tear_down),

@@ -26,6 +26,9 @@ static const char *const options[] = {
 #define INSIDE  SOURCE_INSIDE
 #define TLS     SOURCE_INTERCEPTED
 #define FORWARD SOURCE_FORWARD
+#define TURNED  SOURCE_TURNED
+#define TRANSP  SOURCE_TRANSPARENT
+#define HOST    SOURCE_HOST
 
 /* What a refused request's text must hold, or "tls host:port target Host" of the one that goes up,
  * "-" without TLS; NULL for a tunnel. */
@@ -188,6 +191,90 @@ static const struct route_case {
      FAULT_DENIED, "`origins`"},
 };
 
+/* Requests and CONNECTs of connections that were turned here. */
+static const struct turned_case {
+    struct source_turned turned; /* .to.name: "to.test" where NULL */
+    struct route_case c;
+} turned_cases[] = {
+    {{.to.port = 80},
+     {TRANSP, "GET /x?y HTTP/1.1\r\nHost: A.test\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+      "tls a.test:443 /x?y a.test"}},
+    {{.to.port = 80},
+     {TRANSP, "GET /x HTTP/1.1\r\nHost: a.test.:8443\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+      "tls a.test:443 /x a.test"}},
+    {{.to.port = 8080},
+     {TRANSP, "GET /x HTTP/1.1\r\nHost: a.test:8443\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+      "tls a.test:8080 /x a.test:8080"}},
+    {{.to.port = 8080},
+     {TRANSP, "GET /x HTTP/1.1\r\nHost: plain.test\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+      "- plain.test:8080 /x plain.test:8080"}},
+    {{.to = {.name = STR_INIT("192.0.2.1"), .port = 80, .is_ip = true}},
+     {TRANSP, "GET /x HTTP/1.0\r\n", ROUTE_UPSTREAM, FAULT_NONE, "tls 192.0.2.1:443 /x 192.0.2.1"}},
+    {{.to = {.name = STR_INIT("2001:db8::1"), .port = 8080, .is_ip = true, .is_ip6 = true}},
+     {TRANSP, "GET /x HTTP/1.0\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+      "tls 2001:db8::1:8080 /x [2001:db8::1]:8080"}},
+    {{.to.port = 80},
+     {TRANSP, "GET / HTTP/1.0\r\n", ROUTE_UPSTREAM, FAULT_NONE, "tls to.test:443 / to.test"}},
+    {{.to.port = 80},
+     {TRANSP, "OPTIONS * HTTP/1.1\r\nHost: a.test\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+      "tls a.test:443 * a.test"}},
+    {{.to.port = 3128},
+     {TRANSP, "GET http://a.test/x HTTP/1.1\r\nHost: b\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+      "tls a.test:443 /x a.test"}},
+    {{.to.port = 80},
+     {TRANSP, "GET ftp://a.test/x HTTP/1.1\r\nHost: b\r\n", ROUTE_REFUSE, FAULT_NOT_IMPLEMENTED,
+      "ftp://"}},
+    {{.to.port = 80},
+     {TRANSP, "GET / HTTP/1.1\r\nHost: no.test\r\n", ROUTE_REFUSE, FAULT_DENIED, "deny_hosts"}},
+    {{.to.port = 25},
+     {TRANSP, "GET / HTTP/1.1\r\nHost: a.test\r\n", ROUTE_REFUSE, FAULT_DENIED, "port 25"}},
+    {{.to.port = 80},
+     {TRANSP, "GET / HTTP/1.1\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST, "must have a Host"}},
+    {{.to.port = 80},
+     {TRANSP, "DELETE /#x HTTP/1.1\r\nHost: a.test\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST,
+      "fragment"}},
+    {{.to.port = 80},
+     {TRANSP, "CONNECT a.test:443 HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST,
+      "CONNECT is for proxies"}},
+    {{.to.port = 80, .where = TURNED_HERE},
+     {TRANSP, "GET / HTTP/1.1\r\nHost: a.test\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST, "nftables"}},
+    {{.to.port = 80, .where = TURNED_LOOP},
+     {TRANSP, "GET http://a/ HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_LOOP, "skuid"}},
+    {{.to.port = 80, .where = TURNED_LOOPBACK, .is_captured = true},
+     {TRANSP, "GET / HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_REFUSED, "capture.http"}},
+    {{.to.port = 80, .where = TURNED_UNKNOWN, .is_captured = true},
+     {TRANSP, "GET / HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_DNS, "no name"}},
+    {{.to.port = 443},
+     {TURNED, "CONNECT a.test:443 HTTP/1.1\r\nHost: a\r\n", ROUTE_UPSTREAM, FAULT_NONE, NULL}},
+    {{.to.port = 443},
+     {TURNED, "CONNECT tls.test:443 HTTP/1.1\r\nHost: a\r\n", ROUTE_TLS, FAULT_NONE, NULL}},
+    {{.to.port = 443, .is_blind = true},
+     {TURNED, "CONNECT tls.test:443 HTTP/1.1\r\nHost: a\r\n", ROUTE_UPSTREAM, FAULT_NONE, NULL}},
+    {{.to.port = 22},
+     {TURNED, "CONNECT a.test:22 HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_DENIED,
+      "connect_ports"}},
+    {{.to.port = 80},
+     {TURNED, "CONNECT a.test:80 HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_DENIED,
+      "connect_ports"}},
+    {{.to.port = 443},
+     {TURNED, "CONNECT no.test:443 HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_DENIED,
+      "deny_hosts"}},
+    {{.to.port = 22, .is_captured = true},
+     {TURNED, "CONNECT a.test:22 HTTP/1.1\r\nHost: a\r\n", ROUTE_UPSTREAM, FAULT_NONE, NULL}},
+    {{.to.port = 22, .is_captured = true},
+     {TURNED, "CONNECT no.test:22 HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_DENIED,
+      "deny_hosts"}},
+    {{.to.port = 443, .where = TURNED_LOOP},
+     {TURNED, "CONNECT a.test:443 HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_LOOP, "skuid"}},
+    {{.to.port = 443, .where = TURNED_LOOPBACK, .is_captured = true},
+     {TURNED, "CONNECT 127.0.0.1:443 HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_REFUSED,
+      "capture.tunnel"}},
+    {{.to.port = 5432, .is_captured = true},
+     {HOST, "CONNECT 127.0.0.1:5432 HTTP/1.1\r\nHost: a\r\n", ROUTE_UPSTREAM, FAULT_NONE, NULL}},
+};
+
+static const struct source_turned *turned; /* of the next case; NULL: none is */
+
 static void describe(char *dst, size_t cap, const struct exchange *x)
 {
     snprintf(dst, cap, "%s %.*s:%u %.*s %.*s", x->where.tls ? "tls" : "-", STR_ARG(x->where.host),
@@ -201,6 +288,7 @@ static void check(const struct route_case *c)
     char shown[512];
     probe_open(&p, &rig, c->head);
     p.side.kind = c->kind;
+    p.side.turned = turned;
     if (c->kind == SOURCE_INSIDE)
         p.side.fixed = (struct uri_host){.name = STR("in.test"), .port = 80};
     if (c->kind == SOURCE_INTERCEPTED)
@@ -234,6 +322,45 @@ static void targets(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         check(&cases[i]);
     rig_close(&rig);
+}
+
+static void turned_here(void **state)
+{
+    (void)state;
+    rig_open(&rig, options);
+    for (size_t i = 0; i < sizeof(turned_cases) / sizeof(turned_cases[0]); i++) {
+        struct source_turned t = turned_cases[i].turned;
+        if (t.to.name.p == NULL)
+            t.to.name = STR("to.test");
+        turned = &t;
+        check(&turned_cases[i].c);
+    }
+    turned = NULL;
+    rig_close(&rig);
+}
+
+/* client.allow of a newer snapshot is asked again, as far as it was asked before. */
+static void who_may_come(void **state)
+{
+    static const char *const strict[] = {"client.allow=192.0.2.0/24", NULL};
+    static const char *const loopback[] = {"client.allow=loopback", NULL};
+    static struct probe p;
+    struct source_turned t = {.to = {.name = STR("to.test"), .port = 80}};
+    struct fault f;
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        bool is_local = i % 2 == 0;
+        t.is_captured = i == 3;
+        rig_open(&rig, i < 2 ? loopback : strict);
+        probe_open(&p, &rig, "GET / HTTP/1.1\r\nHost: a.test\r\n");
+        p.side.kind = SOURCE_TRANSPARENT;
+        p.side.turned = &t;
+        p.side.is_local = is_local;
+        assert_true(addr_parse_ip(&p.side.peer, STR("10.0.0.1"), 1));
+        assert_int_equal(route_request(&p.x, &f), i == 0 || i == 3 ? ROUTE_UPSTREAM : ROUTE_REFUSE);
+        probe_close(&p, &rig);
+        rig_close(&rig);
+    }
 }
 
 /* A request that has come through this very process goes no further. */
@@ -298,9 +425,8 @@ static void credentials(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(targets),
-        cmocka_unit_test(loops),
-        cmocka_unit_test(credentials),
+        cmocka_unit_test(targets), cmocka_unit_test(turned_here), cmocka_unit_test(who_may_come),
+        cmocka_unit_test(loops),   cmocka_unit_test(credentials),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -55,6 +55,10 @@ static void connects_and_accepts(void **state)
     int server = sock_accept(listener, &peer);
     assert_true(server >= 0);
     assert_true(addr_is_loopback(&peer));
+    struct addr original; /* nobody has turned it: integration tests have those that somebody has */
+    assert_true(sock_original(server, &original));
+    assert_true(addr_equal(&original, &bound));
+    assert_false(sock_original(-1, &original));
 
     assert_true(sock_is_quiet(client));
     assert_int_equal(write(server, "x", 1), 1);

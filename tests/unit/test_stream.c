@@ -311,6 +311,38 @@ static void new_user_is_told(void **state)
     assert_memory_equal(u.got, "abc", 3);
 }
 
+/* What was put in front is given before what was kept, and before the end. */
+static void unread_goes_before_the_rest(void **state)
+{
+    (void)state;
+    for (int ends = 0; ends < 2; ends++) {
+        start();
+        u.leave = 100;
+        send_peer("def");
+        if (ends == 1) {
+            shutdown(u.peer, SHUT_WR);
+            turns(2);
+            assert_int_equal(u.eof, 1);
+        }
+        u.leave = 0;
+        stream_unread(u.s, "abc", 3);
+        assert_int_equal(u.n_got, 0);
+        stream_set_user(u.s, &user, &u);
+        turns(2);
+        assert_int_equal(u.n_got, 6);
+        assert_memory_equal(u.got, "abcdef", 6);
+        assert_int_equal(u.eof, 2 * ends);
+        tear_down(state);
+        set_up(state);
+    }
+    start();
+    stream_unread(u.s, "a", 1); /* nothing was kept */
+    stream_unread(u.s, "b", 1);
+    stream_set_user(u.s, &user, &u);
+    send_peer("c");
+    assert_memory_equal(u.got, "bac", 3);
+}
+
 /* The end is told again although nothing is left to be given before it. */
 static void new_user_is_told_a_bare_end(void **state)
 {
@@ -857,6 +889,7 @@ int main(void)
         TEST(answer_before_a_reset_is_read),
         TEST(kept_bytes_go_before_a_reset),
         TEST(failed_write_is_told_while_paused),
+        TEST(unread_goes_before_the_rest),
         TEST(fail_fast_does_not_read_on),
         TEST(fault_waits_for_a_user),
         TEST(abort_resets),
