@@ -222,8 +222,9 @@ def test_who_the_command_is(captured, nobody):
     open(path, "w").close()
     if nobody:
         os.chown(path, USER, USER)
-    plain = subprocess.run([*(NOBODY if nobody else []), sys.executable, "-c", SELF, path], capture_output=True, text=True, check=True,
-                           cwd=captured.dir, stdin=subprocess.DEVNULL, env=captured.env()).stdout
+    plain = subprocess.run([*(NOBODY if nobody else []), sys.executable, "-c", SELF, path], capture_output=True,
+                           text=True, check=True, cwd=captured.dir, stdin=subprocess.DEVNULL,
+                           env=captured.env()).stdout
     plain, there = json.loads(plain), json.loads(captured.python(SELF, path, nobody=nobody))
     for key in ("ids", "groups", "mounts", "cwd", "limits", "owner", "privileges", "umask", "files"):
         assert plain[key] == there[key], (key, plain, there)
