@@ -70,6 +70,14 @@ static struct str turned_name(struct exchange *x, const struct uri_host *host)
     return host->is_rooted ? arena_printf(&x->arena, "%.*s.", STR_ARG(host->name)) : host->name;
 }
 
+/* Who is asked by HOST: a program that looks a name up and forgets it writes the address that it
+ * was given, which is nobody's out there. */
+static const struct uri_host *turned_asked(const struct source_turned *t,
+                                           const struct uri_host *host)
+{
+    return host->name.p == NULL || str_eq(host->name, t->address) ? &t->to : host;
+}
+
 /* The Host's own port is the client's word, and who writes another one than it connects to would be
  * led elsewhere. */
 bool route_turned_target(struct exchange *x, const struct uri_host *host, struct fault *f)
@@ -82,7 +90,7 @@ bool route_turned_target(struct exchange *x, const struct uri_host *host, struct
         return false;
     if (!is_own)
         return true;
-    struct str name = turned_name(x, host->name.p == NULL ? to : host);
+    struct str name = turned_name(x, turned_asked(x->from->turned, host));
     struct str path = x->target.form == TARGET_ASTERISK ? STR("") : x->head.target;
     x->head.target =
         arena_printf(&x->arena, "http://%.*s%.*s",
