@@ -78,6 +78,12 @@ static const struct uri_host *turned_asked(const struct source_turned *t,
     return host->name.p == NULL || str_eq(host->name, t->address) ? &t->to : host;
 }
 
+/* http://tlsfan.localhost/ is tlsfan, and leads there where a program resolves it as localhost. */
+static bool turned_is_for_us(const struct source_turned *t, const struct uri_host *host)
+{
+    return t->where == TURNED_LOOPBACK && t->to.port == 80 && uri_is_own_name(host->name);
+}
+
 /* The Host's own port is the client's word, and who writes another one than it connects to would be
  * led elsewhere. */
 bool route_turned_target(struct exchange *x, const struct uri_host *host, struct fault *f)
@@ -86,7 +92,7 @@ bool route_turned_target(struct exchange *x, const struct uri_host *host, struct
     bool is_own = x->target.form == TARGET_ORIGIN || x->target.form == TARGET_ASTERISK;
     if (x->from->kind != SOURCE_TRANSPARENT)
         return true;
-    if (!turned_leads_on(x, f))
+    if (!turned_is_for_us(x->from->turned, host) && !turned_leads_on(x, f))
         return false;
     if (!is_own)
         return true;

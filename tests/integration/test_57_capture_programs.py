@@ -15,7 +15,7 @@ from test_06_clients import python2
 from test_07_founding import FAN10, PYTHON, seconds
 from testenv import SANITIZED
 from testenv.captured import ADDRESS, ADDRESS6, Captured, Outside, why_not
-from testenv.proxy import ROOT
+from testenv.proxy import ROOT, binary
 from testenv.scripted import Server, ok
 from testenv.wait import wait_until
 
@@ -389,6 +389,31 @@ def test_servers_of_its_own(captured, outside):
     """Loopback is the program's, forked servers and all, and so are paths of Unix sockets."""
     assert captured.python(OWN_SERVERS, captured.path("socket")) == " ".join(["got it"] * 4) + "\n"
     assert outside.server.requests == []
+
+
+BATCH = """
+import json, sys, urllib.request
+fields = {"Content-Type": "text/plain", "Accept": "application/x-ndjson"}
+urls = "\\n".join("http://origin.test/takes/0.05?n=%d" % n for n in range(20)).encode()
+for line in urllib.request.urlopen(urllib.request.Request("http://tlsfan.localhost/batch", urls, fields), timeout=60):
+    item = json.loads(line.decode())
+    assert item["status"] == 200 and item["body"] == "/takes/0.05?n=%d" % item["index"], item
+    print(item["index"])
+"""
+
+
+def test_batch_call(captured, site):
+    """By the name that leads to loopback wherever it is resolved."""
+    assert captured.python(BATCH).split() == [str(n) for n in range(20)] and site.most > 5
+
+
+def test_nested(captured, outside):
+    """A captured tlsfan captures its own command, and reaches the origin through the tunnel of the outer one."""
+    inner = [binary(), "-o", "tls.ca_file=" + outside.ca.root, "run"]
+    for line in (inner, [*inner, "--capture"]):
+        done = captured.run(*line, "--", PYTHON, "-c", PY3_URLLIB)
+        assert done.stdout == PAGE, done.stderr
+        check_asked(outside)
 
 
 def test_more_ports(captured, outside, ca):
