@@ -17,7 +17,6 @@
 #include "upstream/pool_room.h"
 #include "exchange/stats.h"
 #include "own/batch.h"
-#include "own/name_map.h"
 #include "own/readahead.h"
 
 enum {
@@ -221,18 +220,6 @@ static void engine_init(struct worker *w, struct conf *c)
     sweep_init(&e->sweep, &w->loop);
 }
 
-static bool worker_has_names(const struct worker *w)
-{
-    return w->index == 0 && w->env->names != NULL;
-}
-
-/* The map is there before there are threads, and as long as there is one. */
-static void open_names(struct worker *w)
-{
-    name_map_open();
-    w->names = name_service_new(&w->engine, w->env->names);
-}
-
 struct worker *worker_new(unsigned index, const struct worker_env *env, struct conf *c,
                           bool is_service)
 {
@@ -263,8 +250,8 @@ struct worker *worker_new(unsigned index, const struct worker_env *env, struct c
     w->engine.ahead = readahead_new(&w->engine);
     if (is_service)
         w->service = service_new(&w->engine, env->view, env->connections);
-    else if (worker_has_names(w))
-        open_names(w);
+    else if (index == 0 && env->names != NULL)
+        w->names = name_service_new(&w->engine, env->names);
     return w;
 }
 
@@ -346,8 +333,6 @@ void worker_free(struct worker *w)
     log_buf_flush(&w->engine.log);
     log_buf_clear(&w->engine.log);
     loop_clear(&w->loop);
-    if (worker_has_names(w))
-        name_map_close();
     stats_free(w->engine.stats);
     free(w);
 }

@@ -143,6 +143,8 @@ bool name_map_find(const struct addr *a, char name[NAME_MAP_NAME])
 
 void name_map_open(void)
 {
+    if (map.places != NULL)
+        return;
     list_init(&map.used);
     list_init(&map.freed);
     map.places = xcalloc(ADDRESSES, sizeof(*map.places));

@@ -17,7 +17,8 @@ enum {
     NAME_MAP_NAMES = 65536, /* of fewer than half of the addresses */
 };
 
-/* Until it is opened, and once it is closed, no name is known nor taken. */
+/* Until it is opened, and once it is closed, no name is known nor taken. A second opening does
+ * nothing. */
 void name_map_open(void);
 void name_map_close(void);
 

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The DNS that COMMAND of run --capture sees: whatever server it asks, by whatever library."""
 import json
-import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 
@@ -284,8 +282,14 @@ print(json.dumps([look("both.test"), look("six.test"), look("none.test"), look("
 
 
 def test_address_configured(captured):
-    """glibc asks for IPv4 addresses with AI_ADDRCONFIG only where the machine has one beside 127.0.0.1."""
-    assert is_fake(captured("getent", "ahostsv4", "four.test").split()[0])
+    """glibc asks for IPv4 addresses with AI_ADDRCONFIG only where the machine has one beside 127.0.0.1, and takes
+    literals of IPv6 only where it has not IPv4 alone."""
+    code = """
+import socket
+for name, family in (("four.test", socket.AF_INET), ("four.test", 0), ("2001:db8::7", 0), ("192.0.2.7", 0)):
+    print(socket.getaddrinfo(name, 80, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)[0][4][0])"""
+    got = captured(sys.executable, "-c", code).split()
+    assert is_fake(got[0]) and got[1:] == [got[0], "2001:db8::7", "192.0.2.7"]
 
 
 @pytest.mark.skipif(shutil.which("dig") is None, reason="there is no dig")
