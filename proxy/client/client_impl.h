@@ -36,15 +36,15 @@ struct client {
     struct str in;               /* what on_data() has not used up yet; empty outside it */
     size_t scanned;              /* of an incomplete head */
     bool has_partial;            /* on_data() left bytes: a head has begun */
-    bool seen_request, blocked;  /* a head has been taken, or refused; the stream is paused */
-    bool running, again;         /* client_run() is on the stack, and must look once more */
-    bool body_full;              /* the upstream of `reading` takes no more for now */
-    struct list waiting;         /* in clients->waiting */
-    int64_t waits_since;         /* µs: since when its next request waits; 0: it has not */
+    bool seen_request;
+    bool running, again; /* client_run() is on the stack, and must look once more */
+    bool blocked;        /* the stream is paused */
+    bool body_full;      /* the upstream of `reading` takes no more for now */
+    struct list waiting; /* in clients->waiting */
+    int64_t waits_since; /* µs: since when its next request waits; 0: it has not */
     enum client_timer timer_is;
-    struct deadline timer;
-    struct deadline write_timer; /* write_timeout, while output waits */
-    uint64_t write_mark;         /* bytes_out when it was set */
+    struct deadline timer, write_timer; /* the latter: write_timeout, while output waits */
+    uint64_t write_mark;                /* bytes_out when it was set */
     struct reap reap;
 };
 

@@ -121,16 +121,19 @@ bool policy_name(const struct conf *c, struct str host)
     return !is_denied(d, host) && (d->allow_hosts.n == 0 || rule_index_has(d->allow_index, host));
 }
 
-bool policy_any_port(const struct conf *c, struct str host, struct fault *f)
+static bool policy_refuse_name(const struct conf *c, struct str host, struct fault *f)
 {
-    if (policy_name(c, host))
-        return true;
     char shown[256];
     fault_set(f, FAULT_DENIED, "%s is %s", str_escape(shown, sizeof(shown), host),
               is_denied(&c->destination, host) ? "in destination.deny_hosts"
                                                : "not in destination.allow_hosts");
     f->phrase = "Access to %s is not allowed by the proxy";
     return false;
+}
+
+bool policy_any_port(const struct conf *c, struct str host, struct fault *f)
+{
+    return policy_name(c, host) || policy_refuse_name(c, host, f);
 }
 
 bool policy_connect_port(const struct conf *c, uint16_t port)
@@ -142,8 +145,8 @@ bool policy_host(const struct conf *c, struct str host, uint16_t port, bool is_c
                  struct fault *f)
 {
     const struct destination_conf *d = &c->destination;
-    if (!policy_any_port(c, host, f))
-        return false;
+    if (!policy_name(c, host))
+        return policy_refuse_name(c, host, f);
     if (has_port(is_connect ? &d->connect_ports : &d->ports, port))
         return true;
     char shown[256];

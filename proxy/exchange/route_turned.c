@@ -101,7 +101,9 @@ bool route_turned_target(struct exchange *x, const struct uri_host *host, struct
     x->head.target =
         arena_printf(&x->arena, "http://%.*s%.*s",
                      STR_ARG(uri_authority(&x->arena, name, to->port, 80)), STR_ARG(path));
-    return route_target(x, f);
+    const char *why = NULL;
+    return uri_parse_target(&x->target, &x->arena, x->head.target, false, &why) ||
+           route_refuse(f, FAULT_BAD_REQUEST, why);
 }
 
 bool route_transparent(struct exchange *x, const struct uri_host *host, struct fault *f)

@@ -311,6 +311,16 @@ def test_intercepted(net, start, own):
     assert urls == ["https://origin.test/a", "https://origin.test/b"]
 
 
+def test_intercepted_is_tls_alone(net, start, own):
+    """Under a rule for all, what is not TLS is a tunnel as without it."""
+    start(own.conf(rules='rule "*" { intercept = on }'))
+    with net.connect(22) as c:
+        assert c.until(b"\r\n") == b"SSH-2.0-far\r\n"
+    with net.connect(6379) as c:
+        c.send(b"PING\r\n")
+        assert c.exactly(6) == b"PING\r\n"
+
+
 def test_bad_certificate(net, start, own):
     """The program hears 502 where it is read, and sees the bad certificate itself where it is not."""
     start(own.conf(rules='rule "bad.test" { intercept = on }'))
