@@ -391,6 +391,8 @@ for target in sys.argv[1:]:
     try:
         s.connect((host, int(port)))
         out[target] = "connected"
+    except ConnectionResetError:
+        out[target] = "connected"  # and closed at once: a tunnel that leads nowhere
     except OSError as e:
         out[target] = e.strerror or str(e)
 json.dump(out, sys.stdout)
