@@ -17,6 +17,12 @@
 #include "capture_why.h"
 #include "own/name_map.h"
 
+/* Without handlers of others, which might begin a thread in the child (ThreadSanitizer's do): a
+ * process of two makes no user namespace. */
+#if defined(__GLIBC__) && !__GLIBC_PREREQ(2, 34)
+#define _Fork fork
+#endif
+
 enum { KEEPER_WAIT_S = 60, DNS_PORT = 53 }; /* for an answer, on a machine that is busy */
 
 static struct {
@@ -42,7 +48,7 @@ void capture_start(void)
         capture.cause = errno;
         return;
     }
-    capture.keeper = fork();
+    capture.keeper = _Fork();
     if (capture.keeper == 0)
         capture_keeper(pair[1]);
     capture.cause = errno;
