@@ -171,6 +171,15 @@ def test_a_database_of_the_host(captured, host, nobody):
     assert other.accepted == 0 and server.accepted == 1
 
 
+@pytest.mark.parametrize("how", [(), ("--intercept",)], ids=["", "intercept"])
+def test_a_server_elsewhere_that_speaks_first(captured, host, how):
+    """SSH and its like, by a further port of capture.tunnel; with --intercept it is waited for: it may be TLS."""
+    server = host(database)
+    options = ["capture.tunnel=443", "capture.tunnel=2222", "connect_to=origin.test:2222:127.0.0.1:%d" % server.port]
+    out = captured.python(CLIENT, "origin.test", "2222", options=options, how=how)
+    assert out.split("\n")[:-1] == ["READY", "+ONE", "+TWO", "BYE three"]
+
+
 def test_a_database_of_the_host_by_ipv6(captured, host):
     server = host(database, "::1")
     out = captured.python(CLIENT, "::1", str(server.port), options=["capture.host_loopback=%d" % server.port])
