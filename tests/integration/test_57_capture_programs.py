@@ -13,7 +13,7 @@ import pytest
 
 from test_06_clients import python2
 from test_07_founding import FAN10, PYTHON, seconds
-from testenv import SANITIZED
+from testenv import SANITIZED, SOON
 from testenv.captured import ADDRESS, ADDRESS6, Captured, Outside, why_not
 from testenv.proxy import ROOT, binary
 from testenv.scripted import Server, ok
@@ -288,12 +288,16 @@ for n in range(1, 13):
 # --- many at once
 
 def fast_enough(measure, limit, what):
-    """MEASURE() gives seconds: one of a few tries is below LIMIT, whatever else the machine does."""
+    """MEASURE() gives seconds: one of a few tries is below LIMIT; where others use the processors, below SOON / 2."""
     took = []
-    while len(took) < 5 and not any(x < limit for x in took):
+
+    def is_fast():
+        is_calm = os.getloadavg()[0] <= os.cpu_count() and not SANITIZED
+        return took and min(took) < (limit if is_calm else SOON / 2)
+    while len(took) < 5 and not is_fast():
         took.append(measure())
     print("%s: %s s" % (what, ", ".join("%.2f" % x for x in took)))
-    assert SANITIZED or min(took) < limit
+    assert is_fast()
 
 
 PIPELINE = """
