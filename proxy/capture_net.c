@@ -132,7 +132,7 @@ static bool net_route(int fd, int family, unsigned lo)
 /* ip [-6] address add IP dev lo: for glibc, which with AI_ADDRCONFIG asks for no family of which a
  * machine has no more than 127.0.0.1 or ::1, and refuses literals of IPv6 where it has IPv4 alone.
  */
-static bool net_address(int fd, const char *ip, unsigned lo)
+static bool net_add_address(int fd, const char *ip, unsigned lo)
 {
     struct {
         struct nlmsghdr header;
@@ -163,7 +163,8 @@ static bool net_route_ip6(int fd, unsigned lo)
     net_read(ip6_off, off, sizeof(off));
     if (off[0] == '1' && !net_write(ip6_off, "0"))
         return false;
-    return net_route(fd, AF_INET6, lo) && net_address(fd, "100::1", lo); /* RFC 6666: nobody's */
+    return net_route(fd, AF_INET6, lo) &&
+           net_add_address(fd, "100::1", lo); /* RFC 6666: nobody's */
 }
 
 static bool net_set_up(bool *has_ip6)
@@ -173,7 +174,8 @@ static bool net_set_up(bool *has_ip6)
     if (lo == 0 || fd < 0)
         return false;
     /* The last address of the network of names, which stands for none (own/name_map.c). */
-    bool ok = net_up(fd, lo) && net_route(fd, AF_INET, lo) && net_address(fd, "198.19.255.255", lo);
+    bool ok =
+        net_up(fd, lo) && net_route(fd, AF_INET, lo) && net_add_address(fd, "198.19.255.255", lo);
     int cause = errno;
     *has_ip6 = ok && net_route_ip6(fd, lo);
     close(fd);

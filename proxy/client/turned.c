@@ -42,7 +42,8 @@ struct turned {
     struct tls_hello_reader *hello; /* owned; NULL: no TLS has come */
     struct post decided;
     struct deadline timer;
-    char name[TURNED_NAME]; /* where to: what side.to.name points to */
+    char name[TURNED_NAME];  /* where to: what side.to.name points to */
+    char address[ADDR_TEXT]; /* side.address */
 };
 
 _Static_assert((int)TURNED_NAME >= (int)INTERCEPT_NAME, "it holds a name");
@@ -87,8 +88,8 @@ static void turned_find(struct turned *t, const struct client_listener *l, int f
     t->side.to.port = addr_port(&t->to);
     t->side.is_captured = listener_is_captured(l->kind);
     bool is_named = t->side.is_captured && name_map_find(&t->to, t->name);
-    if (!is_named)
-        addr_print_ip(&t->to, t->name);
+    addr_print_ip(&t->to, is_named ? t->address : t->name);
+    t->side.address = str_from(t->address);
     turned_set_name(t);
     t->side.where = turned_where(t, l);
 }

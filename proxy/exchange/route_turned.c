@@ -70,6 +70,20 @@ static struct str turned_name(struct exchange *x, const struct uri_host *host)
     return host->is_rooted ? arena_printf(&x->arena, "%.*s.", STR_ARG(host->name)) : host->name;
 }
 
+/* Who is asked by HOST: a program that looks a name up and forgets it writes the address that it
+ * was given, which is nobody's out there. */
+static const struct uri_host *turned_asked(const struct source_turned *t,
+                                           const struct uri_host *host)
+{
+    return host->name.p == NULL || str_eq(host->name, t->address) ? &t->to : host;
+}
+
+/* http://tlsfan.localhost/ is tlsfan, and leads there where a program resolves it as localhost. */
+static bool turned_is_for_us(const struct source_turned *t, const struct uri_host *host)
+{
+    return t->where == TURNED_LOOPBACK && t->to.port == 80 && uri_is_own_name(host->name);
+}
+
 /* The Host's own port is the client's word, and who writes another one than it connects to would be
  * led elsewhere. */
 static bool turned_make_url(struct exchange *x, const struct uri_host *host, struct fault *f)
@@ -77,7 +91,7 @@ static bool turned_make_url(struct exchange *x, const struct uri_host *host, str
     const struct uri_host *to = &x->from->turned->to;
     if (x->target.form != TARGET_ORIGIN && x->target.form != TARGET_ASTERISK)
         return true;
-    struct str name = turned_name(x, host->name.p == NULL ? to : host);
+    struct str name = turned_name(x, turned_asked(x->from->turned, host));
     struct str path = x->target.form == TARGET_ASTERISK ? STR("") : x->head.target;
     x->head.target =
         arena_printf(&x->arena, "http://%.*s%.*s",
@@ -90,7 +104,8 @@ static bool turned_make_url(struct exchange *x, const struct uri_host *host, str
 bool route_turned_target(struct exchange *x, const struct uri_host *host, struct fault *f)
 {
     return x->from->kind != SOURCE_TRANSPARENT ||
-           (turned_make_url(x, host, f) && turned_leads_on(x, f));
+           (turned_make_url(x, host, f) &&
+            (turned_is_for_us(x->from->turned, host) || turned_leads_on(x, f)));
 }
 
 bool route_transparent(struct exchange *x, const struct uri_host *host, struct fault *f)

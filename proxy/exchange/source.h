@@ -72,8 +72,9 @@ extern const struct source_rules source_rules[SOURCE_KINDS];
 struct source_turned {
     /* Where it was going, and the port: a name, where the address stands for one. */
     struct uri_host to;
-    bool is_captured; /* of `run --capture`: client.allow and connect_ports are not asked */
-    bool is_blind;    /* it is not TLS, so that nothing could be read inside */
+    struct str address; /* that stands for the name; "" where it is no name */
+    bool is_captured;   /* of `run --capture`: client.allow and connect_ports are not asked */
+    bool is_blind;      /* it is not TLS, so that nothing could be read inside */
     enum turned_to {
         TURNED_ELSEWHERE, /* as it should be; else it is refused: */
         TURNED_HERE,      /* to this listener itself: nobody has turned it */
