@@ -121,7 +121,8 @@ static const char *other_value(const char *name)
                  {"min_version", "1.3"},
                  {"ciphers", "ECDHE+AESGCM"},
                  {"ciphersuites", "TLS_AES_128_GCM_SHA256"},
-                 {"session_resumption", "off"}};
+                 {"session_resumption", "off"},
+                 {"keylog", "/nonexistent/keylog"}};
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
         if (strcmp(table[i].name, name) == 0)
             return table[i].value;
