@@ -310,6 +310,15 @@ static bool use_key(SSL_CTX *ssl, const struct pem *pem)
     return ok;
 }
 
+/* Of the key that use_key() did not take: it is another certificate's. */
+static bool is_other_key(void)
+{
+    unsigned long err = ERR_peek_last_error();
+    int reason = ERR_GET_REASON(err);
+    return ERR_GET_LIB(err) == ERR_LIB_X509 &&
+           (reason == X509_R_KEY_VALUES_MISMATCH || reason == X509_R_KEY_TYPE_MISMATCH);
+}
+
 static bool set_client_cert(struct maker *m, SSL_CTX *ssl, const struct tls_policy *p)
 {
     const char *cert = p->client_cert;
@@ -324,13 +333,14 @@ static bool set_client_cert(struct maker *m, SSL_CTX *ssl, const struct tls_poli
     if (!ok)
         return false;
     struct pem secret = pem_open(m, "client_key", key);
-    ok = secret.text != NULL &&
-         (use_key(ssl, &secret) || fault(m, "client_key", "%s: %s", key, tls_pem_reason()));
+    ok = secret.text != NULL && (use_key(ssl, &secret) || is_other_key() ||
+                                 fault(m, "client_key", "%s: %s", key, tls_pem_reason()));
     pem_close(&secret);
     if (!ok)
         return false;
     if (SSL_CTX_check_private_key(ssl) != 1)
-        return fault(m, "client_key", "%s: it is not the key of %s", key, cert);
+        return fault(m, "client_key", "%s: it is not the key of the first certificate in %s", key,
+                     cert);
     warn_if_expired(SSL_CTX_get0_certificate(ssl), cert);
     return true;
 }

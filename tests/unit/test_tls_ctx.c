@@ -324,7 +324,7 @@ static void faults_name_file_and_reason(void **state)
     r.tls.client_cert = cert_file;
     expect_fault(r, "client_key: ");
     r.tls.client_key = other_key;
-    expect_fault(r, "client_key: ");
+    expect_fault(r, "it is not the key of the first certificate in ");
     r = make_rule();
     r.tls.client_key = key_file;
     expect_fault(r, "client_key: is set, but client_cert is not");
