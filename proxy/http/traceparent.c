@@ -53,9 +53,10 @@ struct str traceparent_id(struct str value)
 
 struct str traceparent_find(const struct fields *f)
 {
+    static const struct str name = STR_INIT("traceparent");
     const struct field *found = NULL;
     for (unsigned i = 0; i < f->n; i++) {
-        if (!str_ieq(f->v[i].name, STR("traceparent")))
+        if (f->v[i].name.len != name.len || !str_ieq(f->v[i].name, name))
             continue;
         if (found != NULL)
             return STR("");
