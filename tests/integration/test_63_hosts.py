@@ -4,6 +4,7 @@ import pytest
 
 from testenv.certs import alt_names, authority, certificate, dns, server_context, to_pem, write
 from testenv.dns import Dns
+from testenv.intercept import Inside, OwnCA
 from testenv.proxy import Proxy, binary
 from testenv.scripted import Server, answering, ok
 
@@ -57,7 +58,7 @@ REFUSED = [
 
 @pytest.fixture(scope="module")
 def there(tmp_path_factory):
-    """A server of all names of TAKEN, the DNS that has them alone, and a proxy that asks it."""
+    """A server of all names of TAKEN, the DNS that has them alone, and a proxy that asks it; one that intercepts."""
     if binary() is None:
         pytest.skip("no tlsfan: build it, or set TLSFAN_BIN")
     directory = tmp_path_factory.mktemp("hosts")
@@ -66,10 +67,13 @@ def there(tmp_path_factory):
     server = Server(answering(lambda r, c: ok("taken")),
                     server_context(directory, [certificate("server", root, [alt_names(*map(dns, names))])]))
     resolver = Dns({name: [("A", "127.0.0.1", 60)] for name in names})
-    proxy = Proxy(directory, resolver.conf + 'tls { ca_file = "%s" }\ndestination { connect_ports = {} }\n'
-                  % write(directory, "ca.pem", to_pem(root)))
-    yield server, resolver, proxy
+    own = OwnCA(directory / "own")
+    conf = resolver.conf + 'tls { ca_file = "%s" }\ndestination { connect_ports = {} }\n' % write(
+        directory, "ca.pem", to_pem(root))
+    proxy, reader = Proxy(directory, conf), Proxy(directory, conf + own.conf())
+    yield server, resolver, proxy, (reader, own)
     proxy.stop()
+    reader.stop()
     resolver.stop()
     server.stop()
 
@@ -80,7 +84,7 @@ def names(rows):
 
 @pytest.mark.parametrize("written,seen", TAKEN, ids=names(TAKEN))
 def test_taken(there, written, seen):
-    server, resolver, proxy = there
+    server, resolver, proxy, _ = there
     with proxy.client() as c:
         r = c.get("http://%s:%d/" % (written, server.port))
     assert r.status == 200 and r.text == "taken", r
@@ -93,7 +97,7 @@ def test_taken(there, written, seen):
 @pytest.mark.parametrize("form", ["GET http://%s/", "CONNECT %s"], ids=["GET", "CONNECT"])
 @pytest.mark.parametrize("written,words", REFUSED, ids=names(REFUSED))
 def test_refused(there, written, words, form):
-    server, resolver, proxy = there
+    server, resolver, proxy, _ = there
     count = len(server.conns)
     method, _, target = (form % written).partition(" ")
     if method == "CONNECT" and "port" not in words:
@@ -110,8 +114,18 @@ def test_refused(there, written, words, form):
 @pytest.mark.parametrize("written,words", REFUSED, ids=names(REFUSED))
 def test_refused_in_host(there, written, words):
     """It must be well formed, whatever the target says."""
-    server, resolver, proxy = there
+    server, resolver, proxy, _ = there
     with proxy.client() as c:
         c.send(("GET http://plain.host.test:%d/ HTTP/1.1\r\nHost: %s\r\n\r\n" % (server.port, written)).encode())
         r = c.response()
     assert r.status == 400 and r.error == "http_request_error", r
+
+
+@pytest.mark.parametrize("written,seen", TAKEN, ids=names(TAKEN))
+def test_intercepted(there, written, seen):
+    """The leaf that the client sees, and what goes to the origin, have the name as everybody sees it."""
+    server, _, _, (reader, own) = there
+    with Inside(reader.port, own.context(), host=written, sni=seen, port=server.port) as c:
+        assert c.names() == [seen]
+        assert c.get("/", host="%s:%d" % (written, server.port)).text == "taken"
+    assert server.last_asked().sni == seen
