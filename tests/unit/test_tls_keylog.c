@@ -11,8 +11,10 @@
 #include <fcntl.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -152,6 +154,27 @@ static void full_pipe(void **state)
     unlink(path);
 }
 
+/* Half a line fits, as on a disk that becomes full; the next one that fits begins on a line of its
+ * own. */
+static void torn_line(void **state)
+{
+    struct rlimit before, little;
+    (void)state;
+    use(path);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    little = before;
+    little.rlim_cur = sizeof(SECRET) + 6;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &little), 0);
+    for (int i = 0; i < 3; i++)
+        say(SECRET);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    say("last");
+    tls_keylog_use(-1, NULL);
+    assert_string_equal(content(path), SECRET "\nCLIENT\nlast\n");
+    unlink(path);
+}
+
 static void longest(void **state)
 {
     char text[2000];
@@ -202,7 +225,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(file_and_reopen), cmocka_unit_test(reopened_in_vain),
         cmocka_unit_test(full_disk),       cmocka_unit_test(full_pipe),
-        cmocka_unit_test(longest),         cmocka_unit_test(threads),
+        cmocka_unit_test(torn_line),       cmocka_unit_test(longest),
+        cmocka_unit_test(threads),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
