@@ -255,3 +255,16 @@ def test_trace(proxy, origin, fields, trace):
     assert line.get("trace_id") == trace and ("trace_id" in line) == (trace is not None)
     said = [(n.lower(), v) for n, v in origin.requests[-1].fields if n.lower().startswith("trace")]
     assert said == [(n.lower(), v) for n, v in (f.split(": ", 1) for f in fields)]
+
+
+def test_trace_of_batch_items(make_proxy, origin):
+    """Each item's is its own, and not that of the call."""
+    p = make_proxy(service=True)
+    items = [{"url": origin.url("/item%d" % i), "headers": {"traceparent": "00-%s%d-%s-01" % (TRACE[:-1], i, PARENT)}}
+             for i in range(2)] + [{"url": origin.url("/item2")}]
+    with p.client() as c:
+        r = c.exchange("POST", "http://tlsfan.localhost/batch", "Content-Type: application/json",
+                       "traceparent: 00-%s-%s-01" % (TRACE, PARENT), body=json.dumps(items).encode())
+    assert r.status == 200
+    lines = {x["url"].rpartition("/")[2]: x.get("trace_id") for x in p.wait_access(lambda x: True, 4)}
+    assert lines == {"item0": TRACE[:-1] + "0", "item1": TRACE[:-1] + "1", "item2": None, "batch": TRACE}
