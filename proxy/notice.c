@@ -7,6 +7,11 @@
 
 void notice_rules(const struct conf *c)
 {
+    const char *keylog = c->rules[0].tls.keylog;
+    if (keylog[0] != '\0')
+        log_warning("tls.keylog = %s: the secrets of all connections are written there, and who "
+                    "reads it can read what they carry",
+                    keylog);
     for (unsigned i = 0; i < c->n_rules; i++) {
         const struct rule *r = &c->rules[i];
         if (r->upgrade && !r->tls.verify)

@@ -16,6 +16,7 @@
 #include "exchange/auth.h"
 #include "capture.h"
 #include "listen.h"
+#include "logs.h"
 #include "manager.h"
 #include "notice.h"
 #include "shared.h"
@@ -137,17 +138,13 @@ static void log_faults(struct conf_faults *faults)
 
 static bool open_all(const struct server *s, const struct conf *c, struct listen_set *next)
 {
-    char err[256];
     char *why = NULL;
     bool ok = listen_open(next, &s->places, c, s->n_workers, &why);
     if (!ok) {
         log_error("%s", why);
         free(why);
-    } else if (!log_open(c->log.level, c->log.access, err, sizeof(err))) {
-        log_error("the access log %s cannot be opened: %s", c->log.access, err);
-        ok = false;
     }
-    return ok;
+    return ok && logs_open(c);
 }
 
 /* RUNNING: see struct conf_source. */
@@ -265,7 +262,7 @@ static void on_server_signal(struct server *s, int number)
             log_warning("ending: the configuration is not reloaded");
         break;
     case SIGUSR1:
-        log_reopen();
+        logs_reopen();
         log_info("log files were opened again");
         break;
     default:
@@ -488,6 +485,6 @@ void server_stop(struct server *s)
         log_limit_set_loop(NULL);
         loop_clear(&s->loop);
     }
-    log_close();
+    logs_close();
     free(s);
 }

@@ -39,6 +39,7 @@ TESTED_BY = {
     "proxy/health.c": "integration/test_20_service.py",
     "proxy/http/h1_framing.c": "unit/test_h1_body.c",
     "proxy/http/rewrite_url.c": "unit/test_rewrite.c",
+    "proxy/logs.c": "integration/test_62_keylog.py",
     "proxy/main.c": "integration/test_09_config.py",
     "proxy/net/dns_channel.c": "unit/test_dns.c",
     "proxy/net/dns_lookup.c": "unit/test_dns.c",

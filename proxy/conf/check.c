@@ -71,6 +71,17 @@ static const char *why_not_writable(const char *path)
     return ok && name[1] != '\0' ? NULL : strerror(ok ? EISDIR : errno);
 }
 
+static void check_writable(const struct conf *c, struct conf_faults *faults, const char *key,
+                           const char *path)
+{
+    const char *why = why_not_writable(path);
+    if (why == NULL)
+        return;
+    char *reason = xasprintf("%s cannot be written: %s", path, why);
+    conf_key_fault(faults, rule_where(c, &c->rules[0], key), key, reason);
+    free(reason);
+}
+
 /* log_open() would find the same, but not where it was written, and only when all else is done. */
 static void check_access_log(const struct conf *c, struct conf_faults *faults)
 {
@@ -85,12 +96,7 @@ static void check_access_log(const struct conf *c, struct conf_faults *faults)
                        "is empty: write off, stderr, stdout, syslog or a file");
         return;
     }
-    const char *why = why_not_writable(access_log);
-    if (why == NULL)
-        return;
-    char *reason = xasprintf("%s cannot be written: %s", access_log, why);
-    conf_key_fault(faults, where, "log.access", reason);
-    free(reason);
+    check_writable(c, faults, "log.access", access_log);
 }
 
 static bool has_same(const struct rule *a, const struct rule *b)
@@ -208,6 +214,8 @@ void check_conf(const struct conf *c, struct conf_faults *faults)
     if (n_proxy == 0 && !c->capture.is_on && faults->n == 0)
         conf_fault(faults, "listen", "there is no listener");
     check_access_log(c, faults);
+    if (c->rules[0].tls.keylog[0] != '\0')
+        check_writable(c, faults, "tls.keylog", c->rules[0].tls.keylog);
     check_rules(c, faults);
     check_intercept(c, faults);
 }

@@ -144,6 +144,8 @@ static const struct key global_keys[] = {
      .help = "TLS 1.3 list"},
     {"tls.session_resumption", BOOL, IN_BASE(tls.session_resumption), CONTEXT, .def = "on",
      .help = "shorter handshakes with an origin seen before"},
+    {"tls.keylog", TEXT, IN_BASE(tls.keylog), CONTEXT, .def = "",
+     .help = "file for the secrets of connections, for Wireshark; never in production"},
 
     {"rewrite.location", BOOL, IN_CONF(rewrite.location), .def = "on",
      .help = "Location, Content-Location and Refresh come back as http://"},

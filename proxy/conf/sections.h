@@ -94,6 +94,7 @@ struct tls_policy {
     const char *ca_file, *ca_dir, *ca_extra, *crl_file; /* "" = none */
     const char *client_cert, *client_key;
     const char *ciphers, *ciphersuites;
+    const char *keylog;
     int min_version; /* 0x0301 .. 0x0304, as in the protocol */
     void *ctx;       /* struct tls_ctx, made by net/tls_ctx.c before workers see the snapshot */
 };

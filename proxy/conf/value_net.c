@@ -213,6 +213,10 @@ bool value_set_to(const struct assign *a, struct str text)
 {
     struct forward *f = OWNER(a->field, struct forward, host);
     struct url u;
+    for (size_t i = 0; i < text.len; i++)
+        if ((unsigned char)text.p[i] >= 0x80)
+            return net_fail_at(a->err, text,
+                               "has a byte that no URL has: write the host in its xn-- form");
     if (!split_url(text, &u) || !value_host(a->arena, u.host, &f->host, NULL))
         return net_fail_at(a->err, text, "is not http(s)://HOST[:PORT][/PATH]");
     f->is_rooted = is_rooted(u.host);

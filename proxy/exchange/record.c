@@ -7,6 +7,7 @@
 
 #include "exchange/stats.h"
 #include "exchange/trust.h"
+#include "http/traceparent.h"
 
 enum {
     RECORD_FIXED = 1536, /* all but method, URL, sentence and user, escaped */
@@ -181,6 +182,16 @@ static struct str record_details(const struct exchange *x)
                              : STR("the client's connection ended before its answer was whole");
 }
 
+/* Its digits need no escape. */
+static void record_trace(struct pen *w, const struct exchange *x)
+{
+    struct str id = traceparent_find(&x->head.fields);
+    if (id.len == 0)
+        return;
+    pen_text(w, "\",\"trace_id\":\"");
+    pen_bytes(w, id.p, id.len);
+}
+
 static void record_json(struct pen *w, const struct exchange *x, struct str user)
 {
     int64_t now = loop_wall();
@@ -212,6 +223,7 @@ static void record_json(struct pen *w, const struct exchange *x, struct str user
     pen_escaped(w, record_details(x));
     pen_text(w, "\",\"user\":\"");
     pen_escaped(w, user);
+    record_trace(w, x);
     pen_text(w, "\"}\n");
 }
 

@@ -9,7 +9,9 @@
 #include "http/punycode.h"
 #include "http/userinfo.h"
 
-enum { MAX_NAME = 255 }; /* bytes of a host; H1_HOST_MAX leaves room for it */
+/* Bytes of a host without the dot at its end, and of a label, as many as the DNS has room for (RFC
+ * 1035 section 2.3.4); H1_HOST_MAX leaves room for the first. */
+enum { MAX_NAME = 253, MAX_LABEL = 63 };
 
 /* WHY is NULL where nobody reads the sentence. */
 static bool uri_fail(const char **why, const char *sentence)
@@ -71,6 +73,17 @@ static struct str uri_lower(struct arena *arena, struct str name)
     return name;
 }
 
+static bool has_long_label(struct str name)
+{
+    while (name.len > MAX_LABEL) {
+        size_t n = str_find(name, '.');
+        if (n > MAX_LABEL)
+            return true;
+        name = str_from_byte(name, n + 1);
+    }
+    return false;
+}
+
 static bool parse_name(struct uri_host *h, struct arena *arena, struct str name, const char **why)
 {
     if (!all_of(name, CHAR_HOST))
@@ -83,7 +96,9 @@ static bool parse_name(struct uri_host *h, struct arena *arena, struct str name,
     if (name.p[name.len - 1] == '.')
         return uri_fail(why, "the host ends in more than one dot");
     if (name.len > MAX_NAME)
-        return uri_fail(why, "the host name is longer than 255 bytes");
+        return uri_fail(why, "the host name is longer than 253 bytes");
+    if (has_long_label(name))
+        return uri_fail(why, "the host name has a part between dots of more than 63 bytes");
     struct addr addr;
     h->name = uri_lower(arena, name);
     h->is_ip = ends_in_number(name);
@@ -99,6 +114,9 @@ static bool parse_ip6(struct uri_host *h, struct arena *arena, struct str ip, co
 {
     struct addr addr;
     char text[ADDR_TEXT];
+    if (str_find(ip, '%') < ip.len)
+        return uri_fail(why, "the IPv6 address has a zone, which is an interface of the client's "
+                             "own: the proxy cannot reach it, leave the zone out");
     if (ip.len >= ADDR_TEXT || memchr(ip.p, ':', ip.len) == NULL || !addr_parse_ip(&addr, ip, 0))
         return uri_fail(why, "the host in brackets is no IPv6 address");
     struct str name = str_from(addr_print_ip(&addr, text));

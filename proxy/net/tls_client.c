@@ -59,6 +59,12 @@ static void client_protocol_fault(struct tls_client *c, unsigned long err)
         line_set_fault(l, FAULT_TLS_PROTOCOL, "%s speaks no version of TLS that min_version allows",
                        c->where);
         l->fault->phrase = "TLS of %s is older than min_version";
+    } else if (reason == SSL_R_EXCESSIVE_MESSAGE_SIZE) {
+        line_set_fault(l, FAULT_TLS_PROTOCOL,
+                       "%s sends a message of the TLS handshake that is too large; certificates of "
+                       "more than 100 KiB are not taken",
+                       c->where);
+        l->fault->phrase = "Certificates of %s are too large";
     } else {
         const char *text = ERR_reason_error_string(err);
         line_set_fault(l, FAULT_TLS_PROTOCOL, "TLS with %s failed: %s", c->where,

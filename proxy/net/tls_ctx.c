@@ -20,6 +20,7 @@
 #include "conf/files.h"
 #include "conf/rule.h"
 #include "conf/tls_key.h"
+#include "net/tls_keylog.h"
 #include "net/tls_mint.h"
 #include "net/tls_pem.h"
 #include "net/tls_sessions.h"
@@ -309,6 +310,15 @@ static bool use_key(SSL_CTX *ssl, const struct pem *pem)
     return ok;
 }
 
+/* Of the key that use_key() did not take: it is another certificate's. */
+static bool is_other_key(void)
+{
+    unsigned long err = ERR_peek_last_error();
+    int reason = ERR_GET_REASON(err);
+    return ERR_GET_LIB(err) == ERR_LIB_X509 &&
+           (reason == X509_R_KEY_VALUES_MISMATCH || reason == X509_R_KEY_TYPE_MISMATCH);
+}
+
 static bool set_client_cert(struct maker *m, SSL_CTX *ssl, const struct tls_policy *p)
 {
     const char *cert = p->client_cert;
@@ -323,13 +333,14 @@ static bool set_client_cert(struct maker *m, SSL_CTX *ssl, const struct tls_poli
     if (!ok)
         return false;
     struct pem secret = pem_open(m, "client_key", key);
-    ok = secret.text != NULL &&
-         (use_key(ssl, &secret) || fault(m, "client_key", "%s: %s", key, tls_pem_reason()));
+    ok = secret.text != NULL && (use_key(ssl, &secret) || is_other_key() ||
+                                 fault(m, "client_key", "%s: %s", key, tls_pem_reason()));
     pem_close(&secret);
     if (!ok)
         return false;
     if (SSL_CTX_check_private_key(ssl) != 1)
-        return fault(m, "client_key", "%s: it is not the key of %s", key, cert);
+        return fault(m, "client_key", "%s: it is not the key of the first certificate in %s", key,
+                     cert);
     warn_if_expired(SSL_CTX_get0_certificate(ssl), cert);
     return true;
 }
@@ -344,14 +355,16 @@ static bool set_suites(struct maker *m, SSL_CTX *ssl, const struct tls_policy *p
     return true;
 }
 
-static void set_modes(SSL_CTX *ssl, bool resumption)
+static void set_modes(SSL_CTX *ssl, const struct tls_policy *p)
 {
     tls_wire_init_ctx(ssl);
+    if (ctx_is_set(p->keylog))
+        tls_keylog_watch(ssl);
     SSL_CTX_set_default_passwd_cb(ssl, tls_pem_no_password);
     /* 0 is success here. */
     if (SSL_CTX_set_alpn_protos(ssl, alpn, sizeof(alpn) - 1) != 0)
         abort();
-    if (!resumption) {
+    if (!p->session_resumption) {
         SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
         SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET);
         return;
@@ -367,7 +380,7 @@ static SSL_CTX *make_ssl(struct maker *m, const struct tls_policy *p)
     SSL_CTX *ssl = SSL_CTX_new(TLS_client_method());
     if (ssl == NULL)
         abort();
-    set_modes(ssl, p->session_resumption);
+    set_modes(ssl, p);
     tls_strength_init(ssl, p->min_version == 0 ? TLS1_2_VERSION : p->min_version);
     /* Before the suites, which may lower the level: this is a certificate, too. */
     bool cert = set_client_cert(m, ssl, p);

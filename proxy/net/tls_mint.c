@@ -14,6 +14,7 @@
 #include "base/log_limit.h"
 #include "conf/files.h"
 #include "conf/rule.h"
+#include "net/tls_keylog.h"
 #include "net/tls_server.h"
 
 enum { KEY_EC, KEY_RSA, KEYS };
@@ -196,6 +197,9 @@ bool tls_mint_make(struct conf *c, struct conf_faults *faults)
         return true;
     else
         i->mint = mint_load(c, faults);
+    const char *keylog = c->rules[0].tls.keylog;
+    if (i->mint != NULL && keylog != NULL && keylog[0] != '\0')
+        tls_keylog_watch(i->mint->ssl);
     return i->mint != NULL;
 }
 

@@ -90,6 +90,12 @@ static int print_sans(X509 *cert, char *dst, size_t cap)
     return shown;
 }
 
+#define OTHER_ISSUER                                                                      \
+    "its issuer is unknown: there is a CA of that name, shown by the server or trusted, " \
+    "but with another key"
+#define BAD_DATE   "it has a date that cannot be read"
+#define ODD_LIMITS "a CA of its chain limits names in a way that is not known here"
+
 /* What is said of a certificate that is named elsewhere, and in a reason phrase (see struct fault).
  * Each has other words for one above the leaf where it needs them. */
 static const struct verdict {
@@ -126,8 +132,24 @@ static const struct verdict {
      "Certificate of %s has a malformed extension",
      "Issuer certificate of %s has a malformed extension"},
     {TLS_BAD_ISSUER,
-     "its issuer's certificate, which the server sends, has a malformed or repeated extension",
+     "its issuer's certificate, shown by the server or trusted, has a malformed or repeated "
+     "extension",
      NULL, "Issuer certificate of %s has a malformed extension", NULL},
+    {X509_V_ERR_AKID_SKID_MISMATCH, OTHER_ISSUER, NULL, "Issuer of certificate of %s is unknown",
+     "Issuer certificate of %s is by an unknown CA"},
+    {X509_V_ERR_AKID_ISSUER_SERIAL_MISMATCH, OTHER_ISSUER, NULL,
+     "Issuer of certificate of %s is unknown", "Issuer certificate of %s is by an unknown CA"},
+    {X509_V_ERR_SIGNATURE_ALGORITHM_MISMATCH,
+     "it is signed by an algorithm that its issuer's key is not for", NULL,
+     "Certificate of %s has a bad signature", "Issuer certificate of %s has a bad signature"},
+    {X509_V_ERR_UNSUPPORTED_SIGNATURE_ALGORITHM,
+     "it is signed by an algorithm that is not known here", NULL,
+     "Certificate of %s has an unknown signature",
+     "Issuer certificate of %s has an unknown signature"},
+    {X509_V_ERR_ERROR_IN_CERT_NOT_BEFORE_FIELD, BAD_DATE, NULL,
+     "Certificate of %s has an unreadable date", "Issuer certificate of %s has an unreadable date"},
+    {X509_V_ERR_ERROR_IN_CERT_NOT_AFTER_FIELD, BAD_DATE, NULL,
+     "Certificate of %s has an unreadable date", "Issuer certificate of %s has an unreadable date"},
     {X509_V_ERR_UNHANDLED_CRITICAL_EXTENSION, "it has a critical extension that is not known here",
      NULL, "Certificate of %s has an unknown critical extension",
      "Issuer certificate of %s has an unknown critical extension"},
@@ -161,8 +183,18 @@ static const struct verdict {
      "Issuer certificate of %s is not a CA"},
     {X509_V_ERR_PATH_LENGTH_EXCEEDED, "it allows fewer CAs below it than the chain has", NULL,
      "Certificate chain of %s is longer than a CA allows", NULL},
+    {X509_V_ERR_CERT_CHAIN_TOO_LONG, "its chain is longer than 100 certificates", NULL,
+     "Certificate chain of %s is too long", NULL},
     {X509_V_ERR_PERMITTED_VIOLATION, "its name is outside of what its CA may name", NULL,
      "CA of %s may not issue for that name", NULL},
+    {X509_V_ERR_UNSUPPORTED_CONSTRAINT_TYPE, ODD_LIMITS, NULL,
+     "CA of %s limits names in an unknown way", NULL},
+    {X509_V_ERR_UNSUPPORTED_CONSTRAINT_SYNTAX, ODD_LIMITS, NULL,
+     "CA of %s limits names in an unknown way", NULL},
+    {X509_V_ERR_SUBTREE_MINMAX, ODD_LIMITS, NULL, "CA of %s limits names in an unknown way", NULL},
+    {X509_V_ERR_UNSPECIFIED,
+     "it cannot be checked: it has too many names for what its CA says of them, or bad ones", NULL,
+     "Certificate of %s cannot be checked", "Issuer certificate of %s cannot be checked"},
     {X509_V_ERR_EXCLUDED_VIOLATION, "its name is outside of what its CA may name", NULL,
      "CA of %s may not issue for that name", NULL},
 };
@@ -181,11 +213,14 @@ static const char *pick(const struct tls_verdict *v, const char *of_leaf, const 
     return v->depth > 0 && of_ca != NULL ? of_ca : of_leaf;
 }
 
-static void print_mismatch(X509 *leaf, bool is_ip, char *dst, size_t cap)
+static void print_mismatch(X509 *leaf, bool is_ip, struct str host, char *dst, size_t cap)
 {
     char names[NAMES_TEXT];
-    if (leaf != NULL && print_sans(leaf, names, sizeof(names)) > 0)
-        snprintf(dst, cap, "it is for %s, not for this %s", names, is_ip ? "address" : "host");
+    if (leaf != NULL && is_ip && tls_names_match(leaf, host))
+        snprintf(dst, cap, "it holds this address as a host name (dNSName), not as an address");
+    else if (leaf != NULL && print_sans(leaf, names, sizeof(names)) > 0)
+        snprintf(dst, cap, "it is for %s, not for this %s%s", names, is_ip ? "address" : "host",
+                 !is_ip && strchr(names, '*') != NULL ? "; a star stands for one whole label" : "");
     else
         snprintf(dst, cap, "it holds no host name (subjectAltName); a CN does not count");
 }
@@ -283,7 +318,7 @@ static bool print_special(const struct tls_verdict *v, X509 *cert, char *dst, si
         return true;
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
-        print_mismatch(cert, v->what == X509_V_ERR_IP_ADDRESS_MISMATCH, dst, cap);
+        print_mismatch(cert, v->what == X509_V_ERR_IP_ADDRESS_MISMATCH, v->host, dst, cap);
         return true;
     case X509_V_ERR_PERMITTED_VIOLATION:
     case X509_V_ERR_EXCLUDED_VIOLATION:

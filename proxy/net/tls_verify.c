@@ -56,17 +56,41 @@ static bool is_malformed(X509 *cert)
     return cert != NULL && (X509_get_extension_flags(cert) & EXFLAG_INVALID) != 0;
 }
 
-/* The server has shown an issuer of CERT, but one that OpenSSL cannot read. */
-static bool has_malformed_issuer(X509_STORE_CTX *c, const X509 *cert)
+/* Why a certificate that has the name of an issuer has not issued, where that has a sentence. */
+static bool is_issuer_refused(int what)
 {
-    STACK_OF(X509) *shown = X509_STORE_CTX_get0_untrusted(c);
-    const X509_NAME *name = X509_get_issuer_name(cert);
-    for (int i = 0; i < sk_X509_num(shown); i++) {
-        X509 *it = sk_X509_value(shown, i);
-        if (X509_NAME_cmp(X509_get_subject_name(it), name) == 0 && is_malformed(it))
-            return true;
+    return what == TLS_BAD_ISSUER || what == X509_V_ERR_AKID_SKID_MISMATCH ||
+           what == X509_V_ERR_AKID_ISSUER_SERIAL_MISMATCH ||
+           what == X509_V_ERR_SIGNATURE_ALGORITHM_MISMATCH ||
+           what == X509_V_ERR_UNSUPPORTED_SIGNATURE_ALGORITHM;
+}
+
+/* Why none of CERTS that have the name of CERT's issuer has issued it; X509_V_OK: there is none, or
+ * nothing to say of it. */
+static int refused_issuer(STACK_OF(X509) * certs, X509 *cert)
+{
+    for (int i = 0; i < sk_X509_num(certs); i++) {
+        X509 *it = sk_X509_value(certs, i);
+        if (X509_NAME_cmp(X509_get_subject_name(it), X509_get_issuer_name(cert)) != 0)
+            continue;
+        int why = is_malformed(it) ? TLS_BAD_ISSUER : X509_check_issued(it, cert);
+        if (is_issuer_refused(why))
+            return why;
     }
-    return false;
+    return X509_V_OK;
+}
+
+/* OpenSSL says of each of these that there is no issuer. One that the server has shown comes before
+ * what is trusted. */
+static int explain_issuer(X509_STORE_CTX *c, X509 *cert, int what)
+{
+    int why = refused_issuer(X509_STORE_CTX_get0_untrusted(c), cert);
+    if (why == X509_V_OK) {
+        STACK_OF(X509) *trusted = X509_STORE_CTX_get1_certs(c, X509_get_issuer_name(cert));
+        why = refused_issuer(trusted, cert);
+        sk_X509_pop_free(trusted, X509_free);
+    }
+    return why == X509_V_OK ? what : why;
 }
 
 static bool is_issuer_unknown(int what)
@@ -99,8 +123,7 @@ static int tls_verify_explain(X509_STORE_CTX *c, int what, intptr_t depth)
     }
     if (is_malformed(cert))
         return TLS_BAD_EXTENSION;
-    bool shown = is_issuer_unknown(what) && cert != NULL && has_malformed_issuer(c, cert);
-    return shown ? TLS_BAD_ISSUER : what;
+    return is_issuer_unknown(what) && cert != NULL ? explain_issuer(c, cert, what) : what;
 }
 
 static void note_fault(X509_STORE_CTX *c, int what, intptr_t depth)
@@ -129,7 +152,7 @@ static int on_verify(int ok, X509_STORE_CTX *c)
 static bool lacks_root(X509_STORE_CTX *c)
 {
     int what = X509_STORE_CTX_get_error(c);
-    return is_issuer_unknown(what) || what == TLS_BAD_ISSUER ||
+    return is_issuer_unknown(what) || is_issuer_refused(what) ||
            what == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN ||
            (what == X509_V_ERR_CERT_HAS_EXPIRED && X509_STORE_CTX_get_error_depth(c) > 0);
 }

@@ -232,3 +232,39 @@ def test_levels(make_proxy, origin):
         assert c.get("http://127.0.0.1:1/").status == 502
     p.stop()
     assert p.log() == ""
+
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize("fields,trace", [
+    (["traceparent: 00-%s-%s-01" % (TRACE, PARENT), "tracestate: a=1,b=t61rcWkgMzE"], TRACE),
+    (["Traceparent: 01-%s-%s-00-more" % (TRACE, PARENT), "tracestate: a=1", "tracestate: b=2"], TRACE),
+    (["traceparent: ff-%s-%s-01" % (TRACE, PARENT), "tracestate: a=1"], None),
+    (["traceparent: 00-%s-%s-01" % ("0" * 32, PARENT)], None),
+    (["traceparent: 00-%s-%s-01" % (TRACE.upper(), PARENT)], None),
+    (["traceparent: 00-%s-%s-01" % (TRACE, PARENT)] * 2, None),
+    (['traceparent: "}', "tracestate: " + "x" * 2000], None),
+], ids=["good", "later", "ff", "zeros", "capitals", "two", "nonsense"])
+def test_trace(proxy, origin, fields, trace):
+    """The trace is named where it is valid; the fields travel on as they are in any case."""
+    path = "/trace%d" % abs(hash(tuple(fields)))
+    with proxy.client() as c:
+        assert c.get(origin.url(path), *fields).status == 200
+    line, = proxy.wait_access(lambda x: x["url"].endswith(path))
+    assert line.get("trace_id") == trace and ("trace_id" in line) == (trace is not None)
+    said = [(n.lower(), v) for n, v in origin.requests[-1].fields if n.lower().startswith("trace")]
+    assert said == [(n.lower(), v) for n, v in (f.split(": ", 1) for f in fields)]
+
+
+def test_trace_of_batch_items(make_proxy, origin):
+    """Each item's is its own, and not that of the call."""
+    p = make_proxy(service=True)
+    items = [{"url": origin.url("/item%d" % i), "headers": {"traceparent": "00-%s%d-%s-01" % (TRACE[:-1], i, PARENT)}}
+             for i in range(2)] + [{"url": origin.url("/item2")}]
+    with p.client() as c:
+        r = c.exchange("POST", "http://tlsfan.localhost/batch", "Content-Type: application/json",
+                       "traceparent: 00-%s-%s-01" % (TRACE, PARENT), body=json.dumps(items).encode())
+    assert r.status == 200
+    lines = {x["url"].rpartition("/")[2]: x.get("trace_id") for x in p.wait_access(lambda x: True, 4)}
+    assert lines == {"item0": TRACE[:-1] + "0", "item1": TRACE[:-1] + "1", "item2": None, "batch": TRACE}

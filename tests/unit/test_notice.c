@@ -72,9 +72,10 @@ static void what_is_taken_at_start_holds_on(void **state)
 static void rules_and_listeners_are_told(void **state)
 {
     (void)state;
-    struct rule rules[] = {{.pattern = "*", .where = "", .upgrade = true, .tls.verify = true},
-                           {.pattern = "a", .where = "f:1", .upgrade = true},
-                           {.pattern = "b", .where = "f:2", .tls.verify = true}};
+    struct rule rules[] = {
+        {.pattern = "*", .where = "", .upgrade = true, .tls.verify = true, .tls.keylog = "/k"},
+        {.pattern = "a", .where = "f:1", .upgrade = true},
+        {.pattern = "b", .where = "f:2", .tls.verify = true}};
     struct forward forward = {.host = "o.test", .path = "/v2", .port = 443, .tls = true};
     struct listener listeners[6] = {
         {0}, {.kind = LISTENER_FORWARD, .forward = &forward}, {.kind = LISTENER_SERVICE}};
@@ -92,8 +93,12 @@ static void rules_and_listeners_are_told(void **state)
         assert_true(addr_parse_ip(&places[i].addr, STR("127.0.0.1"), (uint16_t)(1000 + i)));
     assert_true(addr_parse_ip(&gone[1].addr, STR("127.0.0.1"), 999));
     notice_rules(&c);
-    assert_int_equal(told("f:1: rule \"a\" has verify = off"), 1);
-    assert_int_equal(told("f:2: rule \"b\" has upgrade = off"), 1);
+    assert_int_equal(told("warning tls.keylog = /k: the secrets of all connections"), 1);
+    rules[0].tls.keylog = "";
+    notice_rules(&c);
+    assert_int_equal(told("tls.keylog"), 1);
+    assert_int_equal(told("f:1: rule \"a\" has verify = off"), 2);
+    assert_int_equal(told("f:2: rule \"b\" has upgrade = off"), 2);
     notice_places(&(struct listen_set){places, 6}, &(struct listen_set){gone, 2}, &c);
     assert_int_equal(told(" listening on 127.0.0.1:1000\n"), 1);
     assert_int_equal(told(" listening on 127.0.0.1:1001 for https://o.test:443/v2"), 1);

@@ -67,6 +67,15 @@ static void names_the_cause(void **state)
         {TLS_BAD_EXTENSION, "Certificate of h.example has a malformed extension",
          "Issuer certificate of h.example has a malformed extension"},
         {TLS_BAD_ISSUER, "Issuer certificate of h.example has a malformed extension", NULL},
+        {X509_V_ERR_AKID_SKID_MISMATCH, "Issuer of certificate of h.example is unknown",
+         "Issuer certificate of h.example is by an unknown CA"},
+        {X509_V_ERR_UNSUPPORTED_SIGNATURE_ALGORITHM,
+         "Certificate of h.example has an unknown signature", NULL},
+        {X509_V_ERR_ERROR_IN_CERT_NOT_AFTER_FIELD,
+         "Certificate of h.example has an unreadable date", NULL},
+        {X509_V_ERR_CERT_CHAIN_TOO_LONG, "Certificate chain of h.example is too long",
+         "Certificate chain of h.example is too long"},
+        {X509_V_ERR_UNSPECIFIED, "Certificate of h.example cannot be checked", NULL},
         {X509_V_ERR_EXCLUDED_VIOLATION, "CA of h.example may not issue for that name", NULL},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

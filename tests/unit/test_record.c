@@ -94,6 +94,40 @@ static void common(void **state)
     rig_close(&rig);
 }
 
+/* One valid traceparent is named, and nothing else that stands there. */
+static void trace(void **state)
+{
+#define TRACE "4bf92f3577b34da6a3ce929d0e0e4736"
+#define FIELD "traceparent: 00-" TRACE "-00f067aa0ba902b7-01\r\n"
+    static const char *const options[] = {"log.format=common", NULL};
+    static const char *const without[] = {"traceparent: \"}\r\n", FIELD FIELD,
+                                          "traceparent: ff-" TRACE "-00f067aa0ba902b7-01\r\n"};
+    static struct probe p;
+    struct fault f;
+    (void)state;
+    fault_set(&f, FAULT_DNS, "a");
+    rig_open(&rig, NULL);
+    probe_open(&p, &rig, "GET http://h/ HTTP/1.1\r\n" FIELD "tracestate: a=b\r\n");
+    exchange_refuse(&p.x, &f);
+    probe_close(&p, &rig);
+    assert_non_null(strstr(line(), ",\"user\":\"\",\"trace_id\":\"" TRACE "\"}\n"));
+    for (size_t i = 0; i < sizeof(without) / sizeof(without[0]); i++) {
+        char head[512];
+        snprintf(head, sizeof(head), "GET http://h/ HTTP/1.1\r\n%s", without[i]);
+        probe_open(&p, &rig, head);
+        exchange_refuse(&p.x, &f);
+        probe_close(&p, &rig);
+        assert_non_null(strstr(line(), ",\"user\":\"\"}\n"));
+    }
+    rig_close(&rig);
+    rig_open(&rig, options);
+    probe_open(&p, &rig, "GET http://h/ HTTP/1.1\r\n" FIELD);
+    exchange_refuse(&p.x, &f);
+    probe_close(&p, &rig);
+    assert_null(strstr(line(), TRACE));
+    rig_close(&rig);
+}
+
 /* Details and user, with what may not stand in a line escaped; the longest of both fit. */
 static void details_and_user(void **state)
 {
@@ -160,9 +194,9 @@ static void long_parts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(json),       cmocka_unit_test(without_query),
-        cmocka_unit_test(common),     cmocka_unit_test(details_and_user),
-        cmocka_unit_test(long_parts),
+        cmocka_unit_test(json),   cmocka_unit_test(without_query),
+        cmocka_unit_test(common), cmocka_unit_test(details_and_user),
+        cmocka_unit_test(trace),  cmocka_unit_test(long_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

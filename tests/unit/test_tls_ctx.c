@@ -121,7 +121,8 @@ static const char *other_value(const char *name)
                  {"min_version", "1.3"},
                  {"ciphers", "ECDHE+AESGCM"},
                  {"ciphersuites", "TLS_AES_128_GCM_SHA256"},
-                 {"session_resumption", "off"}};
+                 {"session_resumption", "off"},
+                 {"keylog", "/nonexistent/keylog"}};
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
         if (strcmp(table[i].name, name) == 0)
             return table[i].value;
@@ -323,7 +324,7 @@ static void faults_name_file_and_reason(void **state)
     r.tls.client_cert = cert_file;
     expect_fault(r, "client_key: ");
     r.tls.client_key = other_key;
-    expect_fault(r, "client_key: ");
+    expect_fault(r, "it is not the key of the first certificate in ");
     r = make_rule();
     r.tls.client_key = key_file;
     expect_fault(r, "client_key: is set, but client_cert is not");

@@ -519,11 +519,55 @@ static void fault_names_its_certificate(void **state)
                  &(struct cert_want){.cn = "leaf", .san = "DNS:a.test", .malformed = "\x30\x01"},
                  TEXTS("of a.test does not verify: it has a malformed or repeated extension; "
                        "subject CN=leaf"));
-    expect_about(&(struct cert_want){.cn = "twice", .is_ca = true, .is_repeated = true}, &leaf,
-                 TEXTS("its issuer's certificate, which the server sends, has a malformed or "
-                       "repeated extension; subject CN=leaf, issuer CN=twice"));
+    expect_about(
+        &(struct cert_want){.cn = "twice", .is_ca = true, .is_repeated = true}, &leaf,
+        TEXTS("its issuer's certificate, shown by the server or trusted, has a malformed or "
+              "repeated extension; subject CN=leaf, issuer CN=twice"));
     expect_about(&(struct cert_want){.cn = "bad", .is_ca = true, .malformed = "\x04"}, &leaf,
                  TEXTS("malformed or repeated extension", "issuer CN=bad"));
+}
+
+/* A renewed CA, say: it has the name, and is not the issuer. */
+static void issuer_of_that_name(void **state)
+{
+    (void)state;
+    static const char text[] = "its issuer is unknown: there is a CA of that name, shown by the "
+                               "server or trusted, but with another key; subject CN=x, issuer CN=A";
+    const struct cert_want ca = {.cn = "A", .is_ca = true, .has_key_ids = true};
+    const struct cert_want want = {.cn = "x", .san = "DNS:a.test", .has_key_ids = true};
+    struct pair issuer = make_cert(&root, &ca);
+    struct pair twin = make_cert(NULL, &ca);
+    struct pair leaf = make_cert(&issuer, &want);
+    trust(root.cert, NULL);
+    expect_good("a.test", CHAIN(&leaf, &twin, &issuer));
+    expect_bad("a.test", CHAIN(&leaf, &twin), TEXTS(text));
+    trust(twin.cert, NULL);
+    expect_bad("a.test", CHAIN(&leaf), TEXTS(text));
+    expect_bad("a.test", CHAIN(&leaf, &issuer), TEXTS("issuer is unknown", "subject CN=A"));
+    add(issuer.cert, NULL); /* below a root that is not trusted */
+    expect_good("a.test", CHAIN(&leaf, &twin));
+    trust(leaf.cert, NULL); /* by itself, whoever its issuer is */
+    expect_good("a.test", CHAIN(&leaf, &twin));
+    free_pair(&issuer);
+    free_pair(&twin);
+    free_pair(&leaf);
+}
+
+static void names_that_nearly_match(void **state)
+{
+    (void)state;
+    static const char address[] =
+        "it holds this address as a host name (dNSName), not as an address";
+    struct pair dns = make_cert(&root, &(struct cert_want){.cn = "x", .san = "DNS:127.0.0.1"});
+    struct pair star = make_cert(&root, &(struct cert_want){.cn = "x", .san = "DNS:*.a.test"});
+    trust(root.cert, NULL);
+    expect_bad("127.0.0.1", CHAIN(&dns), TEXTS(address));
+    expect_bad("127.0.0.2", CHAIN(&dns), TEXTS("it is for 127.0.0.1, not for this address;"));
+    expect_bad("b.c.a.test", CHAIN(&star),
+               TEXTS("it is for *.a.test, not for this host; a star stands for one whole label;"));
+    expect_bad("127.0.0.1", CHAIN(&star), TEXTS("it is for *.a.test, not for this address;"));
+    free_pair(&dns);
+    free_pair(&star);
 }
 
 static void path_length_names_the_ca(void **state)
@@ -570,6 +614,8 @@ int main(void)
         cmocka_unit_test_teardown(trusted_with_the_root, tear_down),
         cmocka_unit_test_teardown(constraints, tear_down),
         cmocka_unit_test_teardown(fault_names_its_certificate, tear_down),
+        cmocka_unit_test_teardown(issuer_of_that_name, tear_down),
+        cmocka_unit_test_teardown(names_that_nearly_match, tear_down),
         cmocka_unit_test_teardown(path_length_names_the_ca, tear_down),
         cmocka_unit_test_teardown(trusted_leaf_with_names_twice, tear_down),
     };

@@ -83,7 +83,9 @@ static const struct host_case {
     {"[", NULL, "not closed", 0, false, false},
     {"[]", NULL, "IPv6", 0, false, false},
     {"[127.0.0.1]", NULL, "IPv6", 0, false, false},
-    {"[fe80::1%25eth0]", NULL, "IPv6", 0, false, false},
+    {"[fe80::1%25eth0]", NULL, "has a zone", 0, false, false},
+    {"[fe80::1%eth0]:80", NULL, "has a zone", 0, false, false},
+    {"[%]", NULL, "has a zone", 0, false, false},
     {"[::1]x", NULL, "behind the bracket", 0, false, false},
     {"[::1]:x", NULL, "port", 0, false, false},
 };
@@ -120,9 +122,29 @@ static void test_long_host(void **state)
     const char *why;
     (void)state;
     memset(name, 'a', sizeof(name));
+    for (size_t i = 63; i < sizeof(name); i += 64)
+        name[i] = '.';
     arena_init(&arena, NULL, 0);
-    assert_true(uri_parse_host(&h, &arena, str_make(name, 255), &why));
-    assert_false(uri_parse_host(&h, &arena, str_make(name, 256), &why));
+    assert_true(uri_parse_host(&h, &arena, str_make(name, 253), &why));
+    assert_false(uri_parse_host(&h, &arena, str_make(name, 254), &why));
+    assert_non_null(strstr(why, "longer than 253 bytes"));
+    name[253] = '.';
+    assert_true(uri_parse_host(&h, &arena, str_make(name, 254), &why));
+    assert_int_equal(h.name.len, 253);
+    /* And one label, wherever it stands. */
+    memset(name, 'a', sizeof(name));
+    assert_true(uri_parse_host(&h, &arena, str_make(name, 63), &why));
+    assert_false(uri_parse_host(&h, &arena, str_make(name, 64), &why));
+    assert_non_null(strstr(why, "more than 63 bytes"));
+    for (size_t dot = 1; dot <= 65; dot++) {
+        name[dot] = '.';
+        bool fits = dot <= 63;
+        if (uri_parse_host(&h, &arena, str_make(name, dot + 65), &why))
+            fail_msg("a label of 64 bytes behind %zu", dot);
+        if (uri_parse_host(&h, &arena, str_make(name, dot + 64), &why) != fits)
+            fail_msg("a label of 63 bytes behind %zu", dot);
+        name[dot] = 'a';
+    }
     memset(name, 0xc3, sizeof(name));
     assert_false(uri_parse_host(&h, &arena, str_make(name, 256), &why));
     arena_clear(&arena);

@@ -111,6 +111,7 @@ static void urls(void **state)
     refused(KEY_FORWARD, "to", "ftp://h", "is not http(s)://");
     refused(KEY_FORWARD, "to", "https://u@h", "is not http(s)://");
     refused(KEY_FORWARD, "to", "https://h/a b", "is not http(s)://");
+    refused(KEY_FORWARD, "to", "https://b\xc3\xbc/", "write the host in its xn-- form");
     assert_true(set(KEY_FORWARD, "origins", "http://A.test:80/"));
     assert_string_equal(forward.origins.v[0], "http://a.test");
     assert_true(set(KEY_FORWARD, "origins", "https://[::1]:80"));

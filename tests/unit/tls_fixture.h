@@ -39,6 +39,7 @@ struct cert_want {
     const char *basic;     /* basicConstraints; NULL: as IS_CA says */
     bool is_repeated;      /* the SAN, or of a CA basicConstraints, twice */
     const char *malformed; /* the bytes of a keyUsage, whatever they are */
+    bool has_key_ids;      /* that of its key, and of its issuer's */
 };
 
 struct pair {
@@ -116,6 +117,10 @@ static inline struct pair make_cert(const struct pair *issuer, const struct cert
     X509_gmtime_adj(X509_getm_notBefore(p.cert), dated ? want->from : -DAY);
     X509_gmtime_adj(X509_getm_notAfter(p.cert), dated ? want->to : 30L * DAY);
     X509_set_pubkey(p.cert, p.key);
+    if (want->has_key_ids)
+        add_ext(p.cert, by->cert, NID_subject_key_identifier, "hash");
+    if (want->has_key_ids && X509_get0_subject_key_id(by->cert) != NULL)
+        add_ext(p.cert, by->cert, NID_authority_key_identifier, "keyid");
     add_exts(p.cert, by->cert, want);
     if (X509_sign(p.cert, by->key, want->sha1 ? EVP_sha1() : EVP_sha256()) == 0)
         abort();
