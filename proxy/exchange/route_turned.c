@@ -86,15 +86,10 @@ static bool turned_is_for_us(const struct source_turned *t, const struct uri_hos
 
 /* The Host's own port is the client's word, and who writes another one than it connects to would be
  * led elsewhere. */
-bool route_turned_target(struct exchange *x, const struct uri_host *host, struct fault *f)
+static bool turned_make_url(struct exchange *x, const struct uri_host *host, struct fault *f)
 {
     const struct uri_host *to = &x->from->turned->to;
-    bool is_own = x->target.form == TARGET_ORIGIN || x->target.form == TARGET_ASTERISK;
-    if (x->from->kind != SOURCE_TRANSPARENT)
-        return true;
-    if (!turned_is_for_us(x->from->turned, host) && !turned_leads_on(x, f))
-        return false;
-    if (!is_own)
+    if (x->target.form != TARGET_ORIGIN && x->target.form != TARGET_ASTERISK)
         return true;
     struct str name = turned_name(x, turned_asked(x->from->turned, host));
     struct str path = x->target.form == TARGET_ASTERISK ? STR("") : x->head.target;
@@ -103,7 +98,14 @@ bool route_turned_target(struct exchange *x, const struct uri_host *host, struct
                      STR_ARG(uri_authority(&x->arena, name, to->port, 80)), STR_ARG(path));
     const char *why = NULL;
     return uri_parse_target(&x->target, &x->arena, x->head.target, false, &why) ||
-           route_refuse(f, FAULT_BAD_REQUEST, why);
+           route_refuse(f, FAULT_BAD_REQUEST, "the Host and the target make no URL");
+}
+
+bool route_turned_target(struct exchange *x, const struct uri_host *host, struct fault *f)
+{
+    return x->from->kind != SOURCE_TRANSPARENT ||
+           (turned_make_url(x, host, f) &&
+            (turned_is_for_us(x->from->turned, host) || turned_leads_on(x, f)));
 }
 
 bool route_transparent(struct exchange *x, const struct uri_host *host, struct fault *f)

@@ -130,6 +130,20 @@ static void tunnels(void **state)
     rig_close(&rig);
 }
 
+/* All is said and ended at once: that it ends changes nothing of what it is. */
+static void ended_tunnel(void **state)
+{
+    (void)state;
+    open_rig(any_port, NULL);
+    allow_tunnels();
+    int fd = connect_as(LISTENER_TRANSPARENT);
+    assert_int_equal(send(fd, "get key\r\n", 9, 0), 9);
+    shutdown(fd, SHUT_WR);
+    fixture_settle(&rig.f);
+    is_tunnelled(fd, "get key\r\n");
+    rig_close(&rig);
+}
+
 /* Nothing is said for 300 ms, and no sooner. */
 static void silence(void **state)
 {
@@ -202,6 +216,8 @@ static void here(void **state)
     assert_non_null(strstr(rig_read(&rig, fd, "\r\n\r\n", NULL), " 400 "));
     close(fd);
     fixture_settle(&rig.f);
+    log_buf_room(&rig.engine.log, 1)[0] = '\0';
+    assert_non_null(strstr(rig.engine.log.p, "\"url\":\"http://a.test:"));
     fd = rig_connect_as(&rig, LISTENER_TRANSPARENT, true);
     put(fd, "\x05\x01");
     is_reset(fd);
@@ -315,12 +331,19 @@ static void memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests),        cmocka_unit_test(half_closed),
-        cmocka_unit_test(tunnels),         cmocka_unit_test(silence),
-        cmocka_unit_test(silence_of_http), cmocka_unit_test(slow),
-        cmocka_unit_test(refused),         cmocka_unit_test(here),
-        cmocka_unit_test(captured),        cmocka_unit_test(captured_and_read),
-        cmocka_unit_test(drain),           cmocka_unit_test(closed),
+        cmocka_unit_test(requests),
+        cmocka_unit_test(half_closed),
+        cmocka_unit_test(tunnels),
+        cmocka_unit_test(ended_tunnel),
+        cmocka_unit_test(silence),
+        cmocka_unit_test(silence_of_http),
+        cmocka_unit_test(slow),
+        cmocka_unit_test(refused),
+        cmocka_unit_test(here),
+        cmocka_unit_test(captured),
+        cmocka_unit_test(captured_and_read),
+        cmocka_unit_test(drain),
+        cmocka_unit_test(closed),
         cmocka_unit_test(memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
