@@ -36,10 +36,6 @@ struct listen_set {
 MUST_CHECK bool listen_open(struct listen_set *s, const struct listen_set *old,
                             const struct conf *c, unsigned n_workers, char **why);
 
-/* Tells the policy which addresses are our own, and nobody's destination: those of S, but for
- * sockets in the network of COMMAND, whose addresses are another machine's out here. */
-void listen_set_own(const struct listen_set *s);
-
 /* True when S has the place of that id. */
 bool listen_has(const struct listen_set *s, unsigned id);
 

@@ -10,9 +10,9 @@ import shutil
 import signal
 import socket
 import statistics
-import struct
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -20,6 +20,7 @@ import pytest
 from testenv import SANITIZED, SLOW
 from testenv.ports import free_port
 from testenv.proxy import binary, clean_env
+from testenv.scripted import answering, ok
 from testenv.terminal import Terminal
 from testenv.wait import wait_until
 
@@ -381,6 +382,7 @@ def test_a_hangup_ends_all(who, terminal):
 
 # ---- the network
 
+# A tunnel that leads nowhere may be reset before its connect() has been looked at.
 REACH = r"""
 import json, socket, sys
 out = {}
@@ -392,7 +394,7 @@ for target in sys.argv[1:]:
         s.connect((host, int(port)))
         out[target] = "connected"
     except ConnectionResetError:
-        out[target] = "connected"  # and closed at once: a tunnel that leads nowhere
+        out[target] = "connected"
     except OSError as e:
         out[target] = e.strerror or str(e)
 json.dump(out, sys.stdout)
@@ -469,6 +471,81 @@ def test_the_service_listener_is_outside(who):
     finally:
         p.communicate()
     assert p.returncode == 0
+
+
+# ---- what comes through, by programs that look at no proxy setting
+
+PAGE = b"the page\n"
+
+
+@pytest.fixture
+def through(ca, serve, who, open_dir):
+    """through(*command, flags=[]): the text that COMMAND prints, with origin.test to be had on port 443."""
+    seen = []
+
+    def answer(request, conn):
+        seen.append((request.method, request.target))
+        return ok(PAGE)
+    server = serve(answering(answer))
+    root = str(open_dir / "root.pem")  # for a user who may not look where the test's CA is
+    shutil.copy(ca.root, root)
+    os.chmod(root, 0o644)
+
+    def start(*command, flags=(), of_run=()):
+        full = [*prefix(who), binary(), "-o", "tls.ca_file=" + root, "-o", "connect_to=origin.test:443:127.0.0.1:%d"
+                % server.port, *flags, "run", "--capture", *of_run, "--", *command]
+        done = subprocess.run(full, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              timeout=30 * SLOW, env=clean_env({"ROOT": root, "http_proxy": "http://127.0.0.1:1"}),
+                              cwd="/")
+        return check(done)
+    start.seen = seen
+    return start
+
+
+RAW = r"""
+import socket
+s = socket.create_connection(("origin.test", 80))
+s.sendall(b"GET /a HTTP/1.1\r\nHost: origin.test\r\nConnection: close\r\n\r\n")
+print(s.makefile("rb").read().decode().split("\r\n\r\n")[1], end="")
+"""
+
+
+@pytest.mark.parametrize("command", [
+    ["curl", "-sS", "--noproxy", "*", "http://origin.test/a"],
+    ["busybox", "wget", "-Y", "off", "-q", "-O", "-", "http://origin.test/a"],
+    [PYTHON, "-c", RAW],
+], ids=["curl", "busybox", "sockets"])
+def test_http_is_upgraded(through, command):
+    if shutil.which(command[0]) is None:
+        pytest.skip("there is no " + command[0])
+    assert through(*command) == PAGE.decode()
+    assert through.seen == [("GET", "/a")]
+
+
+def test_https_is_a_tunnel_or_intercepted(through):
+    if shutil.which("curl") is None:
+        pytest.skip("there is no curl")
+    page = "curl -sS --noproxy '*' %s -w '%%{num_connects} %%{ssl_verify_result}' https://origin.test/a"
+    assert through("sh", "-c", page % '--cacert "$ROOT"') == PAGE.decode() + "1 0"
+    # With the CA of this run alone: the origin's own would not do.
+    script = "unset ROOT; " + page % '--cacert "$SSL_CERT_FILE"' + "; curl -sv https://origin.test/a 2>&1 | grep issuer"
+    out = through("sh", "-c", script, of_run=["--intercept"])
+    assert out.startswith(PAGE.decode() + "1 0") and "tlsfan CA" in out
+
+
+def test_a_database_on_the_host(through):
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        port = s.getsockname()[1]
+
+        def speak():
+            c, _ = s.accept()
+            c.sendall(b"hello from outside\n")
+            c.close()
+        thread = threading.Thread(target=speak)
+        thread.start()
+        ask = "import socket; print(socket.create_connection(('localhost', %d)).makefile().read(), end='')" % port
+        assert through(PYTHON, "-c", ask, flags=["-o", "capture.host_loopback=%d" % port]) == "hello from outside\n"
+        thread.join()
 
 
 # ---- the keeper, and the end
