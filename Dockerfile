@@ -18,11 +18,13 @@ RUN set -e; for library in $(ldd /out/tlsfan | sed -n 's/.* => \([^ ]*\) .*/\1/p
     done >/tmp/owners; \
     sed 's/:.*//' /tmp/owners | sort -u >/out/packages; cat /out/packages
 
+# nftables is for the init container of a sidecar (packaging/kubernetes/sidecar-transparent.yaml), which then needs no
+# second image: 3 MB with its libraries, and without NET_ADMIN it can do nothing.
 FROM debian:bookworm-slim
 COPY --from=build /out/packages /usr/share/tlsfan/packages
 RUN apt-get update && \
     DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        ca-certificates $(cat /usr/share/tlsfan/packages) && \
+        ca-certificates nftables $(cat /usr/share/tlsfan/packages) && \
     apt-get clean && \
     rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/*.log /var/cache/debconf/*-old
 COPY LICENSE /usr/share/doc/tlsfan/copyright

@@ -4,6 +4,7 @@
  * every address there is. */
 #include "capture_net.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -92,9 +93,6 @@ static bool net_ask(int fd, struct nlmsghdr *request)
     return is_answer && answer.error.error == 0;
 }
 
-/* Those that the RFCs have for addresses without a host (7600: 192.0.0.8; 6666: 100::/64). */
-static const uint8_t net_dummy[] = {192, 0, 0, 8}, net_dummy_ip6[16] = {1, [15] = 8};
-
 /* ip link set lo up */
 static bool net_up(int fd, unsigned lo)
 {
@@ -131,26 +129,27 @@ static bool net_route(int fd, int family, unsigned lo)
     return net_ask(fd, &q.header);
 }
 
-/* ip address add IP dev lo. A network that has loopback's alone is none to the C library: asked for
- * families that are in use (AI_ADDRCONFIG) it finds nothing, and no IPv6 literal where there is one
- * of IPv4 alone. */
-static bool net_address(int fd, int family, const uint8_t *ip, size_t n, unsigned lo)
+/* ip [-6] address add IP dev lo: for glibc, which with AI_ADDRCONFIG asks for no family of which a
+ * machine has no more than 127.0.0.1 or ::1, and refuses literals of IPv6 where it has IPv4 alone.
+ */
+static bool net_add_address(int fd, const char *ip, unsigned lo)
 {
     struct {
         struct nlmsghdr header;
-        struct ifaddrmsg address;
+        struct ifaddrmsg to;
         struct rtattr local;
-        uint8_t ip[16];
+        uint8_t ip[sizeof(struct in6_addr)];
     } q = {
         .header = {.nlmsg_type = RTM_NEWADDR, .nlmsg_flags = NLM_F_CREATE | NLM_F_EXCL},
-        .address = {.ifa_family = (unsigned char)family,
-                    .ifa_prefixlen = (unsigned char)(8 * n),
-                    .ifa_index = lo},
-        .local = {.rta_len = (unsigned short)RTA_LENGTH(n), .rta_type = IFA_LOCAL},
+        .to = {.ifa_family = strchr(ip, ':') != NULL ? AF_INET6 : AF_INET, .ifa_index = lo},
+        .local = {.rta_type = IFA_LOCAL},
     };
-    memcpy(q.ip, ip, n);
-    q.header.nlmsg_len = (uint32_t)(NLMSG_LENGTH(sizeof(q.address)) + RTA_SPACE(n));
-    return net_ask(fd, &q.header);
+    size_t n = q.to.ifa_family == AF_INET6 ? 16 : 4;
+    q.to.ifa_prefixlen = (uint8_t)(8 * n);
+    q.to.ifa_scope = RT_SCOPE_HOST;
+    q.local.rta_len = (unsigned short)RTA_LENGTH(n);
+    q.header.nlmsg_len = (uint32_t)(NLMSG_LENGTH(sizeof(q.to)) + RTA_LENGTH(n));
+    return inet_pton(q.to.ifa_family, ip, q.ip) == 1 && net_ask(fd, &q.header);
 }
 
 /* A kernel may have no IPv6, or one that is off in every new namespace. */
@@ -165,7 +164,7 @@ static bool net_route_ip6(int fd, unsigned lo)
     if (off[0] == '1' && !net_write(ip6_off, "0"))
         return false;
     return net_route(fd, AF_INET6, lo) &&
-           net_address(fd, AF_INET6, net_dummy_ip6, sizeof(net_dummy_ip6), lo);
+           net_add_address(fd, "100::1", lo); /* RFC 6666: nobody's */
 }
 
 static bool net_set_up(bool *has_ip6)
@@ -174,8 +173,9 @@ static bool net_set_up(bool *has_ip6)
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     if (lo == 0 || fd < 0)
         return false;
-    bool ok = net_up(fd, lo) && net_route(fd, AF_INET, lo) &&
-              net_address(fd, AF_INET, net_dummy, sizeof(net_dummy), lo);
+    /* The last address of the network of names, which stands for none (own/name_map.c). */
+    bool ok =
+        net_up(fd, lo) && net_route(fd, AF_INET, lo) && net_add_address(fd, "198.19.255.255", lo);
     int cause = errno;
     *has_ip6 = ok && net_route_ip6(fd, lo);
     close(fd);

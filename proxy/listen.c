@@ -15,7 +15,6 @@
 #include "capture.h"
 #include "manager.h"
 #include "base/fds.h"
-#include "base/log.h"
 #include "conf/policy.h"
 #include "net/outgoing.h"
 #include "net/sock.h"
@@ -54,14 +53,16 @@ static const struct place *find_old(const struct listen_set *old, const struct l
     return NULL;
 }
 
-/* True when OLD holds the port on another address of the family, as when 127.0.0.1 becomes 0.0.0.0.
- */
+/* True when a socket of OLD is in the way of one for A: 127.0.0.1 becomes 0.0.0.0, or the address
+ * is to be a listener of another kind. */
 static bool holds_port(const struct listen_set *old, const struct addr *a)
 {
     for (unsigned i = 0; i < old->n; i++) {
         const struct addr *o = &old->v[i].addr;
-        if (addr_port(a) != 0 && addr_port(o) == addr_port(a) && addr_family(o) == addr_family(a))
-            return addr_is_any(o) || addr_is_any(a);
+        if (addr_port(a) == 0 || addr_port(o) != addr_port(a) || addr_family(o) != addr_family(a))
+            continue;
+        if (addr_is_any(o) || addr_is_any(a) || addr_same_ip(o, a))
+            return true;
     }
     return false;
 }
@@ -91,13 +92,13 @@ static void share(struct place *p)
     p->is_shared = true;
 }
 
-/* The sockets of the other workers. */
+/* The sockets of the other workers, if there are any. The port is shared all the same: with what a
+ * reload opens. */
 static void open_others(struct place *p)
 {
-    if (p->n_fds == 1)
-        return;
     if (p->is_passed || addr_family(&p->addr) == AF_UNIX) {
-        share(p);
+        if (p->n_fds > 1)
+            share(p);
         return;
     }
     share_port(p);
@@ -108,18 +109,13 @@ static void open_others(struct place *p)
     }
 }
 
-/* An option of each socket, which it may get at any time. */
-static void be_transparent(const struct place *p)
+/* A socket may get this option at any time. Without the right to it, what REDIRECT turns comes all
+ * the same. */
+static void take_tproxy(struct place *p)
 {
-    for (unsigned i = 0; p->kind == LISTENER_TRANSPARENT && i < p->n_fds; i++) {
-        char text[ADDR_TEXT];
-        if (sock_set_transparent(p->fds[i], &p->addr))
-            continue;
-        log_write(LOG_LEVEL_DEBUG,
-                  "%s takes what REDIRECT turns, but nothing of TPROXY's: %s (CAP_NET_ADMIN)",
-                  addr_print(&p->addr, text), strerror(errno));
-        return;
-    }
+    p->has_tproxy = p->kind == LISTENER_TRANSPARENT && addr_family(&p->addr) != AF_UNIX;
+    for (unsigned i = 0; i < p->n_fds && p->has_tproxy; i++)
+        p->has_tproxy = sock_set_transparent(p->fds[i], &p->addr);
 }
 
 static void note_file(struct place *p)
@@ -166,7 +162,7 @@ static bool open_place(struct place *p, const struct listen_set *old, unsigned n
         return false;
     note_file(p);
     open_others(p);
-    be_transparent(p);
+    take_tproxy(p);
     return true;
 }
 

@@ -15,6 +15,7 @@ struct place {
     enum listener_kind kind;
     bool is_passed;   /* a socket that others have made: the service manager, or COMMAND's keeper */
     bool is_shared;   /* one socket for all workers (shared.h) */
+    bool has_tproxy;  /* TRANSPARENT: it takes what TPROXY sends, too */
     struct addr addr; /* as bound: the port that was picked */
     dev_t dev; /* of the file of a unix: socket, which is removed only while it is still the same */
     ino_t ino;

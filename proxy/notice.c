@@ -29,8 +29,9 @@ void notice_places(const struct listen_set *places, const struct listen_set *old
         if (p->fds != NULL && p->kind == LISTENER_SERVICE)
             log_info("the service listener is http://%s/", addr_print(&p->addr, text));
         else if (p->fds != NULL && p->kind == LISTENER_TRANSPARENT)
-            log_info("listening on %s for connections that are turned here",
-                     addr_print(&p->addr, text));
+            log_info("listening on %s for connections that are turned here%s",
+                     addr_print(&p->addr, text),
+                     p->has_tproxy ? "" : " by REDIRECT (for TPROXY, CAP_NET_ADMIN is lacking)");
         else if (p->fds != NULL && p->kind == LISTENER_PROXY)
             log_info("listening on %s", addr_print(&p->addr, text));
         else if (p->fds != NULL && p->kind == LISTENER_FORWARD)

@@ -6,12 +6,14 @@ import functools
 import glob
 import json
 import os
+import pathlib
 import shutil
 import signal
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -64,12 +66,12 @@ def who(request):
 
 
 @pytest.fixture
-def open_dir(tmp_path_factory):
-    """A directory that every user may enter."""
-    path = tmp_path_factory.mktemp("open")
-    for p in (path, path.parent, path.parent.parent):
-        os.chmod(p, 0o755)
-    return path
+def open_dir():
+    """A directory that every user may enter, which the tests' own directory is not."""
+    path = tempfile.mkdtemp(prefix="tlsfan-open-")
+    os.chmod(path, 0o755)
+    yield pathlib.Path(path)
+    shutil.rmtree(path)
 
 
 def line(who, *command, flags=(), capture=True):

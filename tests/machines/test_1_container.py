@@ -11,6 +11,7 @@ import pytest
 from debian import Machine, children
 from image import PRIVATE, STRANGER, Container
 from testenv.client import Client
+from testenv.proxy import ROOT
 from testenv.scripted import Server, answering, ok
 from testenv.wait import can_connect, wait_until
 
@@ -88,7 +89,7 @@ def test_only_what_it_needs_to_run_is_in_it(image, capsys):
     with capsys.disabled():
         print("\nimage: %d MB, of which %d MB are its base; %d layers; added: %s"
               % (image.size(), image.size(image.base_root), len(image.layers), " ".join(added)))
-    assert "ca-certificates" in added
+    assert {"ca-certificates", "nftables"} <= set(added)
     assert not [x for x in added if x.endswith("-dev") or x in ("gcc", "cmake", "make", "binutils", "perl")], added
     for path in ("src", "build", "out"):
         assert not os.path.exists(os.path.join(image.root, path)), path
@@ -96,6 +97,13 @@ def test_only_what_it_needs_to_run_is_in_it(image, capsys):
         assert not [x for x in os.listdir(os.path.join(image.root, path)) if x != "partial"], path
     with open(os.path.join(image.root, "usr/share/doc/tlsfan/copyright")) as f:
         assert "Apache License" in f.read()
+
+
+def test_it_can_set_the_rules_of_a_sidecar(image):
+    """As the init container of packaging/kubernetes/sidecar-transparent.yaml does."""
+    for name in ("sidecar.nft", "sidecar-https.nft"):
+        with open(os.path.join(ROOT, "packaging", "nftables", name)) as f:
+            Machine(image.root, "ro").run("unshare", "-n", "nft", f.read())
 
 
 def test_private_clients_are_served_and_others_are_not(start):

@@ -22,6 +22,7 @@ FILES = {
     "/usr/share/bash-completion/completions/tlsfan",
     "/usr/share/doc/tlsfan/changelog.gz",
     "/usr/share/doc/tlsfan/copyright",
+    *("/usr/share/doc/tlsfan/examples/" + name for name in os.listdir(os.path.join(ROOT, "packaging", "nftables"))),
     "/usr/share/man/man5/tlsfan.conf.5.gz",
     "/usr/share/man/man8/tlsfan.8.gz",
     "/usr/share/zsh/vendor-completions/_tlsfan",
@@ -102,7 +103,8 @@ def test_the_rpm_has_the_same_files(packages, root, tmp_path):
     listed = set(run("rpm", "-qpl", packages.rpm).split())
     folders = {path for path in listed if any(other.startswith(path + "/") for other in FILES)}
     assert listed - folders == FILES
-    assert folders == {"/etc/tlsfan", "/usr/share/doc/tlsfan"}, "folders of other packages"
+    own = {"/etc/tlsfan", "/usr/share/doc/tlsfan", "/usr/share/doc/tlsfan/examples"}
+    assert folders == own, "folders of other packages"
     archive = run("sh", "-c", 'rpm2cpio "$1" | cpio -t --quiet', "sh", packages.rpm)
     assert {path.lstrip(".") for path in archive.split()} - folders == FILES
     run("sh", "-c", 'rpm2cpio "$1" | cpio -id --quiet', "sh", packages.rpm, cwd=tmp_path)

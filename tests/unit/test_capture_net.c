@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include <cmocka.h>
+#include <netdb.h>
 
 #include "base/addr.h"
 #include "net/sock.h"
@@ -75,6 +76,32 @@ static void every_address_is_local(void **state)
     inside(connects);
 }
 
+static bool is_there(const char *ip, int flags, int family)
+{
+    struct addrinfo hints = {.ai_family = family, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    hints.ai_flags = flags | AI_ADDRCONFIG;
+    bool is_found = getaddrinfo(ip, "80", &hints, &found) == 0;
+    if (is_found)
+        freeaddrinfo(found);
+    return is_found;
+}
+
+/* glibc takes both families for configured. */
+static int has_addresses(const struct capture_net *n)
+{
+    if (!is_there("192.0.2.1", AI_NUMERICHOST, AF_INET) ||
+        !is_there("192.0.2.1", AI_NUMERICHOST, AF_UNSPEC))
+        return 1;
+    return !n->has_ip6 || is_there("2001:db8::1", AI_NUMERICHOST, AF_UNSPEC) ? 0 : 2;
+}
+
+static void families_are_configured(void **state)
+{
+    (void)state;
+    inside(has_addresses);
+}
+
 static unsigned user, group; /* as they were */
 static char start_before[16];
 
@@ -126,6 +153,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_address_is_local),
+        cmocka_unit_test(families_are_configured),
         cmocka_unit_test(ids_stay),
         cmocka_unit_test(ip6_is_on),
         cmocka_unit_test(unprivileged_ports_stay),

@@ -177,6 +177,105 @@ static void passed_sockets(void **state)
     conf_unref(&c);
 }
 
+/* With one worker as well, whose socket is the only one of its place. */
+static void another_kind(void **state)
+{
+    (void)state;
+    static const struct listen_set none;
+    for (unsigned workers = 1; workers <= 2; workers++) {
+        struct listen_set old = {0}, s = {0};
+        char *why = NULL;
+        struct conf *c = CONF("listen=127.0.0.1:0");
+        assert_true(listen_open(&old, &none, c, workers, &why));
+        conf_unref(&c);
+        char text[128];
+        snprintf(text, sizeof(text), "listen=transparent:127.0.0.1:%u", addr_port(&old.v[0].addr));
+        c = CONF(text);
+        old.v[0].wanted = old.v[0].addr; /* as if it had been written */
+        if (!listen_open(&s, &old, c, workers, &why))
+            fail_msg("%s", why);
+        assert_true(s.v[0].id != old.v[0].id && s.v[0].fds != NULL);
+        listen_drop(&old, &s);
+        listen_drop(&s, NULL);
+        conf_unref(&c);
+    }
+}
+
+static bool may_be_transparent(void)
+{
+    int on = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
+    bool may = setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &on, sizeof(on)) == 0;
+    close(fd);
+    return may;
+}
+
+static bool is_transparent(int fd, int level, int name)
+{
+    int on = 0;
+    socklen_t len = sizeof(on);
+    assert_int_equal(getsockopt(fd, level, name, &on, &len), 0);
+    return on != 0;
+}
+
+/* With CAP_NET_ADMIN every socket of a transparent: listener takes what TPROXY sends; without, it
+ * is opened all the same. Others never do. */
+static void transparent(void **state)
+{
+    (void)state;
+    bool may = may_be_transparent();
+    struct conf *c = CONF("listen=transparent:127.0.0.1:0", "listen=127.0.0.1:0");
+    struct listen_set s = open_set(NULL, c);
+    assert_int_equal(s.v[0].has_tproxy, may);
+    assert_false(s.v[1].has_tproxy);
+    for (unsigned worker = 0; worker < 2; worker++) {
+        assert_int_equal(is_transparent(s.v[0].fds[worker], IPPROTO_IP, IP_TRANSPARENT), may);
+        assert_false(is_transparent(s.v[1].fds[worker], IPPROTO_IP, IP_TRANSPARENT));
+    }
+    listen_drop(&s, NULL);
+    conf_unref(&c);
+    c = CONF("listen=transparent:[::1]:0");
+    char *why = NULL;
+    static const struct listen_set none;
+    if (listen_open(&s, &none, c, 2, &why))
+        assert_int_equal(is_transparent(s.v[0].fds[1], IPPROTO_IPV6, IPV6_TRANSPARENT), may);
+    free(why); /* there is no IPv6 here */
+    listen_drop(&s, NULL);
+    conf_unref(&c);
+}
+
+/* What the rules against loops know of a set: not what is in another namespace. */
+static void own_addresses(void **state)
+{
+    (void)state;
+    struct conf *c = CONF("listen=127.0.0.1:0", "listen=transparent:127.0.0.1:0");
+    struct listen_set s = open_set(NULL, c);
+    struct fault f;
+    struct policy_who who = {.is_local = true};
+    struct addr to;
+    int accepted, fd = connect_pair(&to, &accepted);
+    struct addr from;
+    assert_true(sock_local(fd, &from));
+    listen_set_own(&s);
+    assert_false(policy_address(c, &s.v[0].addr, who, &f));
+    assert_false(policy_address(c, &s.v[1].addr, who, &f));
+    outgoing_note(fd, &to);
+    assert_true(outgoing_is_ours(&from, &to));
+
+    s.v[1].kind = LISTENER_CAPTURED;
+    listen_set_own(&s);
+    assert_false(policy_address(c, &s.v[0].addr, who, &f));
+    assert_true(policy_address(c, &s.v[1].addr, who, &f));
+    addr_set_port(&to, (uint16_t)(addr_port(&to) ^ 1));
+    outgoing_note(fd, &to); /* there is no transparent: listener any more */
+    assert_false(outgoing_is_ours(&from, &to));
+
+    listen_drop(&s, NULL);
+    listen_set_own(&s);
+    close(fd);
+    close(accepted);
+    conf_unref(&c);
+}
+
 static struct conf *captured_conf(const char *option)
 {
     const char *options[] = {"service=off", "capture.tunnel=", option};
@@ -230,79 +329,6 @@ static void captured_sockets(void **state)
     conf_unref(&d);
 }
 
-static bool may_be_transparent(void)
-{
-    int on = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
-    bool may = setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &on, sizeof(on)) == 0;
-    close(fd);
-    return may;
-}
-
-static bool is_transparent(int fd, int level, int name)
-{
-    int on = 0;
-    socklen_t len = sizeof(on);
-    assert_int_equal(getsockopt(fd, level, name, &on, &len), 0);
-    return on != 0;
-}
-
-/* With CAP_NET_ADMIN every socket of a transparent: listener takes what TPROXY sends; without, it
- * is opened all the same. Others never do. */
-static void transparent(void **state)
-{
-    (void)state;
-    bool may = may_be_transparent();
-    struct conf *c = CONF("listen=transparent:127.0.0.1:0", "listen=127.0.0.1:0");
-    struct listen_set s = open_set(NULL, c);
-    for (unsigned worker = 0; worker < 2; worker++) {
-        assert_int_equal(is_transparent(s.v[0].fds[worker], IPPROTO_IP, IP_TRANSPARENT), may);
-        assert_false(is_transparent(s.v[1].fds[worker], IPPROTO_IP, IP_TRANSPARENT));
-    }
-    listen_drop(&s, NULL);
-    conf_unref(&c);
-    c = CONF("listen=transparent:[::1]:0");
-    char *why = NULL;
-    static const struct listen_set none;
-    if (listen_open(&s, &none, c, 2, &why))
-        assert_int_equal(is_transparent(s.v[0].fds[1], IPPROTO_IPV6, IPV6_TRANSPARENT), may);
-    free(why); /* there is no IPv6 here */
-    listen_drop(&s, NULL);
-    conf_unref(&c);
-}
-
-/* What the rules against loops know of a set: not what is in another namespace. */
-static void own_addresses(void **state)
-{
-    (void)state;
-    struct conf *c = CONF("listen=127.0.0.1:0", "listen=transparent:127.0.0.1:0");
-    struct listen_set s = open_set(NULL, c);
-    struct fault f;
-    struct policy_who who = {.is_local = true};
-    struct addr to;
-    int accepted, fd = connect_pair(&to, &accepted);
-    struct addr from;
-    assert_true(sock_local(fd, &from));
-    listen_set_own(&s);
-    assert_false(policy_address(c, &s.v[0].addr, who, &f));
-    assert_false(policy_address(c, &s.v[1].addr, who, &f));
-    outgoing_note(fd, &to);
-    assert_true(outgoing_is_ours(&from, &to));
-
-    s.v[1].kind = LISTENER_CAPTURED;
-    listen_set_own(&s);
-    assert_false(policy_address(c, &s.v[0].addr, who, &f));
-    assert_true(policy_address(c, &s.v[1].addr, who, &f));
-    addr_set_port(&to, (uint16_t)(addr_port(&to) ^ 1));
-    outgoing_note(fd, &to); /* there is no transparent: listener any more */
-    assert_false(outgoing_is_ours(&from, &to));
-
-    listen_drop(&s, NULL);
-    listen_set_own(&s);
-    close(fd);
-    close(accepted);
-    conf_unref(&c);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -311,9 +337,10 @@ int main(void)
         cmocka_unit_test(taken_ports),
         cmocka_unit_test(files),
         cmocka_unit_test(passed_sockets),
-        cmocka_unit_test(captured_sockets),
+        cmocka_unit_test(another_kind),
         cmocka_unit_test(transparent),
         cmocka_unit_test(own_addresses),
+        cmocka_unit_test(captured_sockets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

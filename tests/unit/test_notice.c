@@ -76,25 +76,31 @@ static void rules_and_listeners_are_told(void **state)
                            {.pattern = "a", .where = "f:1", .upgrade = true},
                            {.pattern = "b", .where = "f:2", .tls.verify = true}};
     struct forward forward = {.host = "o.test", .path = "/v2", .port = 443, .tls = true};
-    struct listener listeners[] = {
-        {0}, {.kind = LISTENER_FORWARD, .forward = &forward}, {.kind = LISTENER_SERVICE}, {0}};
-    struct conf c = {.rules = rules, .n_rules = 3, .listeners = listeners, .n_listeners = 4};
+    struct listener listeners[6] = {
+        {0}, {.kind = LISTENER_FORWARD, .forward = &forward}, {.kind = LISTENER_SERVICE}};
+    struct conf c = {.rules = rules, .n_rules = 3, .listeners = listeners, .n_listeners = 6};
     int fds[1] = {-1};
-    struct place places[] = {{.id = 1, .fds = fds},
-                             {.id = 2, .fds = fds, .kind = LISTENER_FORWARD},
-                             {.id = 3, .fds = fds, .kind = LISTENER_SERVICE},
-                             {.id = 4}};
+    struct place places[] = {
+        {.id = 1, .fds = fds},
+        {.id = 2, .fds = fds, .kind = LISTENER_FORWARD},
+        {.id = 3, .fds = fds, .kind = LISTENER_SERVICE},
+        {.id = 4},
+        {.id = 5, .fds = fds, .kind = LISTENER_TRANSPARENT},
+        {.id = 6, .fds = fds, .kind = LISTENER_TRANSPARENT, .has_tproxy = true}};
     struct place gone[] = {{.id = 4}, {.id = 9}};
-    for (unsigned i = 0; i < 4; i++)
+    for (unsigned i = 0; i < 6; i++)
         assert_true(addr_parse_ip(&places[i].addr, STR("127.0.0.1"), (uint16_t)(1000 + i)));
     assert_true(addr_parse_ip(&gone[1].addr, STR("127.0.0.1"), 999));
     notice_rules(&c);
     assert_int_equal(told("f:1: rule \"a\" has verify = off"), 1);
     assert_int_equal(told("f:2: rule \"b\" has upgrade = off"), 1);
-    notice_places(&(struct listen_set){places, 4}, &(struct listen_set){gone, 2}, &c);
+    notice_places(&(struct listen_set){places, 6}, &(struct listen_set){gone, 2}, &c);
     assert_int_equal(told(" listening on 127.0.0.1:1000\n"), 1);
     assert_int_equal(told(" listening on 127.0.0.1:1001 for https://o.test:443/v2"), 1);
     assert_int_equal(told("the service listener is http://127.0.0.1:1002/"), 1);
+    assert_int_equal(
+        told("listening on 127.0.0.1:1004 for connections that are turned here by REDIRECT"), 1);
+    assert_int_equal(told("listening on 127.0.0.1:1005 for connections that are turned here\n"), 1);
     assert_int_equal(told("127.0.0.1:1003"), 0); /* it was there before */
     assert_int_equal(told("no longer listening on 127.0.0.1:999"), 1);
     assert_int_equal(told("no longer"), 1);

@@ -152,6 +152,16 @@ class Namespace:
         self.close()
 
 
+def join(a, b, device, addresses_a, addresses_b):
+    """A veth pair between A and B, which share a user namespace, called DEVICE on both sides; addresses are of
+    both families, IPv4 first."""
+    a.ip("link add %s type veth peer name %s netns %d" % (device, device, b.pid))
+    for ns, addresses in ((a, addresses_a), (b, addresses_b)):
+        ns.ip("addr add %s/24 dev %s" % (addresses[0], device))
+        ns.ip("-6 addr add %s/64 dev %s nodad" % (addresses[1], device))
+        ns.ip("link set %s up" % device)
+
+
 class Pair:
     """A gateway (or the host of a pod) and a device behind it, which sends all that it has to say by the gateway.
 
@@ -164,12 +174,7 @@ class Pair:
         self.gateway, self.device = Namespace(), None
         try:
             self.device = Namespace(within=self.gateway)
-            self.gateway.ip("link add veth0 type veth peer name veth0 netns %d" % self.device.pid)
-            for ns, addresses in ((self.gateway, (self.GATEWAY, self.GATEWAY6)),
-                                  (self.device, (self.DEVICE, self.DEVICE6))):
-                ns.ip("addr add %s/24 dev veth0" % addresses[0])
-                ns.ip("-6 addr add %s/64 dev veth0 nodad" % addresses[1])
-                ns.ip("link set veth0 up")
+            join(self.gateway, self.device, "veth0", (self.GATEWAY, self.GATEWAY6), (self.DEVICE, self.DEVICE6))
             self.device.ip("route add default via " + self.GATEWAY)
             self.device.ip("-6 route add default via " + self.GATEWAY6)
         except BaseException:
