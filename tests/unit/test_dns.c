@@ -202,7 +202,7 @@ static void test_cache_bound(void **state)
         char name[16];
         snprintf(name, sizeof(name), "n%u", i);
         dns_key_set(&k, str_from(name));
-        dns_cache_put(&c, &k, &pair, 1000);
+        dns_cache_put(&c, &k, &(struct dns_kept){.pair = pair, .until = 1000});
     }
     assert_int_equal(c.n, 4096);
     assert_null(dns_cache_get(&c, &first, 1));

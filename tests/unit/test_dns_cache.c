@@ -42,7 +42,7 @@ static void put(const char *name, unsigned n, int64_t until)
     struct addr *addrs = xcalloc(n + 1, sizeof(*addrs));
     struct dns_key k = key_of(name);
     struct dns_pair pair = {{NULL, dns_record_new(addrs, n)}};
-    dns_cache_put(&cache, &k, &pair, until);
+    dns_cache_put(&cache, &k, &(struct dns_kept){.pair = pair, .until = until});
     dns_record_unref(pair.of[1]);
     free(addrs);
 }
