@@ -20,7 +20,7 @@ enum dns_outcome {
 /* An answer for one family: immutable once others see it, counted references. */
 struct dns_record {
     unsigned refs;
-    unsigned n; /* addresses; 0: `fault` says why */
+    unsigned n;   /* addresses; 0: `fault` says why */
     int64_t born; /* µs */
     enum dns_outcome outcome;
     char *full;          /* heap; the name that was found, where a domain was added; else NULL */

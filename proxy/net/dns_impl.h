@@ -47,8 +47,8 @@ struct lookup {
     int64_t end;                       /* µs, of dns.timeout */
     struct deadline whole;             /* the same */
     struct deadline share;             /* of the candidate asked last */
-    struct deadline patience; /* then an answer that has expired is told, and K goes on */
-    bool is_refresh;          /* although nobody waits for it */
+    struct deadline patience;          /* then an answer that has expired is told, and K goes on */
+    bool is_refresh;                   /* although nobody waits for it */
     struct post later;
     struct reap reap;
     struct candidate candidates[];

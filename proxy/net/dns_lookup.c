@@ -15,7 +15,7 @@
 #include "net/dns_impl.h"
 
 enum {
-    HOSTS_TTL = 1,  /* s; entries of /etc/hosts come with TTL 0 */
+    HOSTS_TTL = 1,         /* s; entries of /etc/hosts come with TTL 0 */
     PATIENCE = 5000,       /* ms that are shared where dns.timeout is 0 */
     STALE_PATIENCE = 1800, /* ms, RFC 8767 section 5: the client response timer */
     ASK_AGAIN = 5000000    /* µs from one look-up that fails to the next of that name */
