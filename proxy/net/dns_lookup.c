@@ -282,7 +282,7 @@ static void log_stale(const struct lookup *k, const struct dns_kept *kept)
 {
     char host[DNS_NAME_MAX + 2];
     const struct dns_question *asked = k->candidates[kept->source].questions;
-    long long s = (kept->stale - loop_now()) / 1000000;
+    long long s = (kept->stale - loop_now() + 999999) / 1000000;
     const char *why = NULL;
     for (unsigned f = 0; f < DNS_FAMILIES; f++)
         if (asked[f].answer != NULL && asked[f].answer->outcome == DNS_FAILED)

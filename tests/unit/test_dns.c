@@ -137,7 +137,7 @@ static void test_search(void **state)
 
 /* ---- servers that fail */
 
-enum { SERVFAIL = 2, ABSENT = 3 };
+enum { SILENT = -1, SERVFAIL = 2, ABSENT = 3 };
 
 static int code_one, code_two, code_rest; /* below one.test, two.test, and of all else */
 static int code_v6;                       /* of IPv6, where the others are 0 */
@@ -208,6 +208,19 @@ static void test_stale_is_never_mixed(void **state)
     r = look("both.test", AF_INET6);
     assert_int_equal(r.n, 0);
     assert_int_equal(r.code, FAULT_DNS);
+    /* Also when both are waited for, and time runs out for one of them. */
+    code_v6 = 0;
+    fix.conf.dns.timeout = 300;
+    dns_configure(fix.dns, &fix.conf);
+    assert_string_equal(look("both.test", AF_INET6).first, "::1");
+    code_v6 = SILENT;
+    struct result six = {0};
+    dns_lookup(fix.dns, STR("both.test"), AF_INET6, on_answer, &six);
+    assert_true(look("both.test", AF_INET).said != 0);
+    assert_false(six.done);
+    fixture_until(&fix, &six.done);
+    assert_int_equal(six.n, 0);
+    assert_int_equal(six.code, FAULT_DNS_TIMEOUT);
     /* Where the other one has nothing, what is known serves. */
     code_v6 = 0;
     assert_string_equal(look("six.test", AF_INET6).first, "::1");
