@@ -236,6 +236,15 @@ def test_the_second_server_is_asked(first, resolver, asking):
     assert get("none.test").error == "dns_error"  # NXDOMAIN of the second one
 
 
+def test_a_server_on_ipv6(resolver, asking):
+    """By UDP and, for what is long, by TCP; beside one of IPv4 that is dead."""
+    many = [("A", "127.1.1.%d" % i, 60) for i in range(1, 80)]
+    dns = resolver({"name.test": [("A", RIGHT, 60)], "long.test": [("A", RIGHT, 60)] + many}, ("::1", 0))
+    get = asking(["127.0.0.1:%d" % free_port(), "[::1]:%d" % dns.port])
+    assert get("name.test").text == RIGHT
+    assert get("long.test").text == RIGHT
+
+
 def test_all_servers_are_dead(asking):
     get = asking(["127.0.0.1:%d" % free_port(), "127.0.0.1:%d" % free_port()], "timeout = 2s")
     r = get("name.test")

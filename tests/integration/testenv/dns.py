@@ -75,10 +75,11 @@ class Dns:
     def _bind(address):
         """A socket for datagrams and, on the same port, a listener for what is too long for one."""
         while True:
-            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+            sock = socket.socket(family, socket.SOCK_DGRAM)
             sock.bind(address)
             try:
-                return sock, socket.create_server(sock.getsockname())
+                return sock, socket.create_server(sock.getsockname()[:2], family=family)
             except OSError:
                 sock.close()
                 if address[1] != 0:
