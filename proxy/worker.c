@@ -242,6 +242,7 @@ struct worker *worker_new(unsigned index, const struct worker_env *env, struct c
         errno = cause;
         return NULL;
     }
+    dns_count_stale(w->engine.dns, &w->engine.stats->dns_stale);
     w->engine.pool =
         pool_new(&w->loop, w->engine.dns, env->id, env->budget, &w->engine.stats->tally);
     pool_retire(w->engine.pool, c->generation);

@@ -127,6 +127,8 @@ static const struct key global_keys[] = {
      .help = "an answer is kept no longer than this"},
     {"dns.negative_ttl", TIME, IN_CONF(dns.negative_ttl), .def = "5s",
      .help = "and one that there is no such name this long"},
+    {"dns.stale", TIME, IN_CONF(dns.stale), .def = "5m",
+     .help = "an expired answer still serves when the servers fail"},
     {"dns.family", .type = KEY_CHOICE, IN_CONF(dns.family), .def = "any", .choices = families,
      .help = "addresses used: any, ipv4, ipv6"},
 

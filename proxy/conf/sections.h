@@ -39,7 +39,7 @@ struct upstream_conf {
 
 struct dns_conf {
     struct strings servers; /* "ADDR" or "ADDR:PORT"; none = resolv.conf */
-    int64_t timeout, ttl_max, negative_ttl;
+    int64_t timeout, ttl_max, negative_ttl, stale;
     int family; /* AF_UNSPEC, AF_INET, AF_INET6 */
 };
 

@@ -126,6 +126,7 @@ void stats_add(struct stats_sum *sum, const struct stats *s)
     sum->h1 += counter_get(&s->h1);
     sum->h2 += counter_get(&s->h2);
     sum->tunnels += counter_get(&s->tunnels);
+    sum->dns_stale += counter_get(&s->dns_stale);
     sum->turned_away += counter_get(&s->turned_away);
     /* Of the clients whose CONNECT was intercepted. */
     sum->intercepted += counter_get(&s->intercepted);

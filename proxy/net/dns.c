@@ -100,6 +100,19 @@ static struct dns_record *find_known(struct dns *d, struct str host, const struc
     return pair->of[f] != NULL ? dns_record_ref(pair->of[f]) : dns_record_nodata(host, family);
 }
 
+/* The same where the servers fail: what has expired. They are asked meanwhile, now and then. */
+static struct dns_record *find_stale(struct dns *d, const struct dns_key *key, int family)
+{
+    int64_t now = loop_now();
+    struct dns_kept *kept = dns_cache_stale(&d->cache, key, now);
+    if (kept == NULL || !kept->is_failing)
+        return NULL;
+    struct dns_record *r = dns_record_ref(kept->pair.of[dns_family_at(family)]);
+    if (now >= kept->ask_again)
+        lookup_refresh(d, key);
+    return r;
+}
+
 struct dns_query *dns_lookup(struct dns *d, struct str host, int family, dns_fn fn, void *arg)
 {
     struct dns_query *q = xcalloc(1, sizeof(*q));
@@ -108,6 +121,7 @@ struct dns_query *dns_lookup(struct dns *d, struct str host, int family, dns_fn 
         bare.len--;
     list_init(&q->link);
     post_init(&q->later, on_ready, q);
+    q->dns = d;
     q->fn = fn;
     q->arg = arg;
     q->answer = dns_record_known(bare, family);
@@ -116,6 +130,10 @@ struct dns_query *dns_lookup(struct dns *d, struct str host, int family, dns_fn 
         refresh(d); /* or what is kept would be told although the servers are others */
         dns_key_set(&key, host);
         q->answer = find_known(d, bare, &key, family);
+        if (q->answer == NULL) {
+            q->answer = find_stale(d, &key, family);
+            q->is_stale = q->answer != NULL;
+        }
         if (q->answer == NULL) {
             query_join(d, q, &key, dns_family_at(family));
             return q;
@@ -189,6 +207,11 @@ void dns_close(struct dns *d)
     dns_channels_close(&d->channels);
     d->channel = NULL;
     loop_reap(d->loop, &d->reap, dns_free, d);
+}
+
+void dns_count_stale(struct dns *d, struct counter *n)
+{
+    d->stale = n;
 }
 
 struct loop *dns_loop(const struct dns *d)

@@ -2,13 +2,15 @@
 /* Names to addresses over c-ares, on the loop: one family a query, both looked up together, cached
  * by TTL (the least of addresses and CNAMEs), equal queries in flight shared. /etc/hosts first,
  * then what the name may mean by resolv.conf, which is read again when it changes. IP literals and
- * *.localhost never leave the machine. */
+ * *.localhost never leave the machine. Where the servers fail, an expired answer serves for
+ * dns.stale (RFC 8767), and they are asked again every 5 s, while nobody waits for them. */
 #ifndef TLSFAN_NET_DNS_H
 #define TLSFAN_NET_DNS_H
 
 #include "conf/conf.h"
 #include "base/loop.h"
 
+struct counter;
 struct dns;
 struct dns_search;
 struct dns_query; /* a token */
@@ -23,6 +25,7 @@ struct dns_answer {
                        FAULT_DNS_TIMEOUT */
     bool is_nodata;  /* n = 0, and it was a clean "none of this family" */
     bool is_absent;  /* n = 0, and there is no such name */
+    int64_t said;    /* µs: when the DNS has said so; 0: it has failed, or this has expired */
     const struct fault *fault;
 };
 typedef void (*dns_fn)(void *arg, const struct dns_answer *a);
@@ -30,6 +33,8 @@ typedef void (*dns_fn)(void *arg, const struct dns_answer *a);
 /* A resolver for one loop, with the settings of CONF (servers, timeout, ttl_max, negative_ttl).
  * NULL with errno. */
 struct dns *dns_new(struct loop *l, const struct conf *c);
+/* Expired answers that are given are counted there from now on, each family by itself. */
+void dns_count_stale(struct dns *d, struct counter *n);
 /* New settings; queries in flight go on, the cache is emptied. */
 void dns_configure(struct dns *d, const struct conf *c);
 void dns_close(struct dns *d);

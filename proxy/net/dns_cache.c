@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
+#include "base/loop.h"
 #include "http/uri.h"
 
 enum {
@@ -16,8 +17,7 @@ enum {
 struct dns_cached {
     UT_hash_handle hh;
     struct list link; /* in cache->by_age */
-    int64_t until;    /* µs */
-    struct dns_pair pair;
+    struct dns_kept kept;
     struct dns_key key;
 };
 
@@ -26,6 +26,7 @@ struct dns_record *dns_record_new(const struct addr *addrs, unsigned n)
     struct dns_record *r = xcalloc(1, sizeof(*r) + n * sizeof(r->addrs[0]));
     r->refs = 1;
     r->n = n;
+    r->born = loop_now();
     r->outcome = n > 0 ? DNS_FOUND : DNS_FAILED;
     if (addrs != NULL)
         memcpy(r->addrs, addrs, n * sizeof(r->addrs[0]));
@@ -115,9 +116,9 @@ static void cache_drop(struct dns_cache *c, struct dns_cached *e)
 {
     HASH_DEL(c->table, e);
     list_remove(&e->link);
-    c->n_addrs -= addrs_of(&e->pair);
+    c->n_addrs -= addrs_of(&e->kept.pair);
     for (unsigned i = 0; i < DNS_FAMILIES; i++)
-        dns_record_unref(e->pair.of[i]);
+        dns_record_unref(e->kept.pair.of[i]);
     free(e);
     c->n--;
 }
@@ -129,31 +130,49 @@ static struct dns_cached *cache_find(struct dns_cache *c, const struct dns_key *
     return e;
 }
 
-const struct dns_pair *dns_cache_get(struct dns_cache *c, const struct dns_key *k, int64_t now)
+/* What may serve at NOW in one way or the other; what may not is dropped. */
+static struct dns_kept *cache_look(struct dns_cache *c, const struct dns_key *k, int64_t now)
 {
     struct dns_cached *e = cache_find(c, k);
     if (e == NULL)
         return NULL;
-    if (now < e->until)
-        return &e->pair;
+    if (now < e->kept.until || now < e->kept.stale)
+        return &e->kept;
     cache_drop(c, e);
     return NULL;
 }
 
-void dns_cache_put(struct dns_cache *c, const struct dns_key *k, const struct dns_pair *pair,
-                   int64_t until)
+const struct dns_pair *dns_cache_get(struct dns_cache *c, const struct dns_key *k, int64_t now)
+{
+    const struct dns_kept *kept = cache_look(c, k, now);
+    return kept != NULL && now < kept->until ? &kept->pair : NULL;
+}
+
+struct dns_kept *dns_cache_stale(struct dns_cache *c, const struct dns_key *k, int64_t now)
+{
+    struct dns_kept *kept = cache_look(c, k, now);
+    return kept != NULL && now >= kept->until ? kept : NULL;
+}
+
+void dns_cache_forget(struct dns_cache *c, const struct dns_key *k)
 {
     struct dns_cached *e = cache_find(c, k);
     if (e != NULL)
         cache_drop(c, e);
-    unsigned n_addrs = addrs_of(pair);
+}
+
+void dns_cache_put(struct dns_cache *c, const struct dns_key *k, const struct dns_kept *kept)
+{
+    struct dns_cached *e;
+    dns_cache_forget(c, k);
+    unsigned n_addrs = addrs_of(&kept->pair);
     while (c->n >= NAMES_MAX || (c->n > 0 && c->n_addrs + n_addrs > ADDRS_MAX))
         cache_drop(c, container_of(list_first(&c->by_age), struct dns_cached, link));
     e = xcalloc(1, sizeof(*e));
-    e->until = until;
+    e->kept = *kept;
     for (unsigned i = 0; i < DNS_FAMILIES; i++) {
-        if (pair->of[i] != NULL)
-            e->pair.of[i] = dns_record_ref(pair->of[i]);
+        if (kept->pair.of[i] != NULL)
+            dns_record_ref(kept->pair.of[i]);
     }
     e->key = *k;
     HASH_ADD_KEYPTR(hh, c->table, e->key.p, e->key.len, e);

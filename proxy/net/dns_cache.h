@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Answers to DNS queries, kept as long as their TTL allows; bounded, the oldest goes first. One
- * thread. */
+/* Answers to DNS queries, kept as long as their TTL allows, and those with addresses as long beyond
+ * that as they may serve when the servers fail; bounded, the oldest goes first. One thread. */
 #ifndef TLSFAN_NET_DNS_CACHE_H
 #define TLSFAN_NET_DNS_CACHE_H
 
@@ -20,7 +20,8 @@ enum dns_outcome {
 /* An answer for one family: immutable once others see it, counted references. */
 struct dns_record {
     unsigned refs;
-    unsigned n; /* addresses; 0: `fault` says why */
+    unsigned n;   /* addresses; 0: `fault` says why */
+    int64_t born; /* µs */
     enum dns_outcome outcome;
     char *full;          /* heap; the name that was found, where a domain was added; else NULL */
     struct fault *fault; /* heap, or NULL */
@@ -64,6 +65,16 @@ struct dns_pair {
     struct dns_record *of[DNS_FAMILIES];
 };
 
+/* What is kept of a name. */
+struct dns_kept {
+    struct dns_pair pair;
+    int64_t until;     /* µs: valid so long */
+    int64_t stale;     /* µs: it may serve so long if the servers fail; `until`: it may not */
+    int64_t ask_again; /* µs: not before; 0: it was not asked for since it expired */
+    bool is_failing;   /* and the servers have failed to say what it is now */
+    unsigned source;   /* the owner's: which of the names that a written one may mean has it */
+};
+
 struct dns_cached;
 
 /* Embedded; zero-initialised and then dns_cache_init(). */
@@ -77,9 +88,11 @@ struct dns_cache {
 void dns_cache_init(struct dns_cache *c);
 /* Borrowed records that are still valid at NOW (µs), or NULL. */
 const struct dns_pair *dns_cache_get(struct dns_cache *c, const struct dns_key *k, int64_t now);
-/* Keeps PAIR (with references of its own) until UNTIL (µs), instead of what was there. */
-void dns_cache_put(struct dns_cache *c, const struct dns_key *k, const struct dns_pair *pair,
-                   int64_t until);
+/* What has expired and may serve all the same, or NULL. Until the next call that may drop it. */
+struct dns_kept *dns_cache_stale(struct dns_cache *c, const struct dns_key *k, int64_t now);
+/* Keeps what KEPT says (its pair with references of its own) instead of what was there. */
+void dns_cache_put(struct dns_cache *c, const struct dns_key *k, const struct dns_kept *kept);
+void dns_cache_forget(struct dns_cache *c, const struct dns_key *k);
 /* Empties it. */
 void dns_cache_clear(struct dns_cache *c);
 

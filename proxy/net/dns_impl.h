@@ -3,6 +3,7 @@
 #ifndef TLSFAN_NET_DNS_IMPL_H
 #define TLSFAN_NET_DNS_IMPL_H
 
+#include "base/counter.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "net/dns.h"
@@ -18,6 +19,7 @@ struct dns {
     bool is_ruled; /* a rule may match a name because of a domain of the list */
     struct dns_cache cache;
     struct lookup *flying; /* by key */
+    struct counter *stale; /* borrowed; NULL: nobody counts */
     struct file_id resolv;
     int64_t resolv_checked; /* µs */
     struct reap reap;
@@ -45,6 +47,8 @@ struct lookup {
     int64_t end;                       /* µs, of dns.timeout */
     struct deadline whole;             /* the same */
     struct deadline share;             /* of the candidate asked last */
+    struct deadline patience;          /* then an answer that has expired is told, and K goes on */
+    bool is_refresh;                   /* although nobody waits for it */
     struct post later;
     struct reap reap;
     struct candidate candidates[];
@@ -52,7 +56,9 @@ struct lookup {
 
 struct dns_query {
     struct list link;          /* in lookup->queries */
+    struct dns *dns;           /* borrowed */
     struct dns_record *answer; /* a reference, of a query that could be answered at once */
+    bool is_stale;             /* the answer has expired */
     struct post later;
     dns_fn fn;
     void *arg;
@@ -62,6 +68,8 @@ struct dns_query {
 
 /* Starts a lookup of KEY. It ends by itself: tells all of its queries, which are gone then. */
 struct lookup *lookup_new(struct dns *d, const struct dns_key *key);
+/* Starts one that nobody waits for, unless one is under way. */
+void lookup_refresh(struct dns *d, const struct dns_key *key);
 /* K is nobody's any more; its queries have been told or cancelled. */
 void lookup_close(struct lookup *k);
 

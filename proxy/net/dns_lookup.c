@@ -5,14 +5,20 @@
  *
  * A candidate that fails is passed over, and one that does not answer, too: when its share of
  * dns.timeout is over the next one is asked beside it. What it still says counts until one behind
- * it has been taken. */
+ * it has been taken.
+ *
+ * Where the servers fail, an answer that has expired serves (RFC 8767): of the name that had it,
+ * if that has failed, and rather than one of a name behind it. */
 #include <stdlib.h>
 
+#include "base/log_limit.h"
 #include "net/dns_impl.h"
 
 enum {
-    HOSTS_TTL = 1,  /* s; entries of /etc/hosts come with TTL 0 */
-    PATIENCE = 5000 /* ms that are shared where dns.timeout is 0 */
+    HOSTS_TTL = 1,         /* s; entries of /etc/hosts come with TTL 0 */
+    PATIENCE = 5000,       /* ms that are shared where dns.timeout is 0 */
+    STALE_PATIENCE = 1800, /* ms, RFC 8767 section 5: the client response timer */
+    ASK_AGAIN = 5000000    /* µs from one look-up that fails to the next of that name */
 };
 
 static const int families[DNS_FAMILIES] = {AF_INET6, AF_INET};
@@ -40,6 +46,17 @@ static bool has_ended(const struct lookup *k, const struct candidate *c)
         if (is_asked(k, f) && c->questions[f].answer == NULL)
             return false;
     return true;
+}
+
+/* It was asked in vain, or not at all. */
+static bool has_failed(const struct lookup *k, const struct candidate *c)
+{
+    for (unsigned f = 0; f < DNS_FAMILIES; f++) {
+        const struct dns_record *r = c->questions[f].answer;
+        if (is_asked(k, f) && (r == NULL || r->outcome == DNS_FAILED))
+            return true;
+    }
+    return false;
 }
 
 /* The first that has an address, if all before it have none or were passed over. */
@@ -115,6 +132,7 @@ void lookup_close(struct lookup *k)
             dns_question_forget(&k->candidates[i].questions[f]);
     deadline_close(&k->whole);
     deadline_close(&k->share);
+    deadline_close(&k->patience);
     loop_unpost(&k->later);
     loop_reap(k->dns->loop, &k->reap, lookup_free, k);
 }
@@ -133,7 +151,10 @@ void dns_query_tell(struct dns_query *q, const struct dns_record *r)
                            .full = str_from(r->full),
                            .is_nodata = r->outcome == DNS_NODATA,
                            .is_absent = r->outcome == DNS_ABSENT,
+                           .said = q->is_stale || r->outcome == DNS_FAILED ? 0 : r->born,
                            .fault = r->fault};
+    if (q->is_stale && r->n > 0 && q->dns->stale != NULL)
+        counter_add(q->dns->stale, 1);
     list_remove(&q->link);
     free(q);
     fn(arg, &a);
@@ -167,9 +188,25 @@ static int64_t time_to_keep(const struct lookup *k)
 
 static void keep_answer(struct lookup *k)
 {
-    int64_t us = time_to_keep(k);
-    if (us > 0 && k->version == k->dns->version)
-        dns_cache_put(&k->dns->cache, &k->key, &k->answer, loop_now() + us);
+    struct dns *d = k->dns;
+    char host[DNS_NAME_MAX + 2];
+    int64_t now = loop_now();
+    struct dns_kept kept = {.pair = k->answer, .until = now + time_to_keep(k)};
+    kept.stale = kept.until;
+    if (k->version != d->version)
+        return;
+    const struct dns_kept *old = dns_cache_stale(&d->cache, &k->key, now);
+    if (old != NULL && old->is_failing)
+        log_limited(LOG_LEVEL_INFO, "%s: the DNS servers answer again",
+                    str_escape(host, sizeof(host), lookup_host(k)));
+    if (k->taken != NULL) {
+        kept.source = (unsigned)(k->taken - k->candidates);
+        kept.stale += d->conf->dns.stale * 1000;
+    }
+    if (kept.stale > now)
+        dns_cache_put(&d->cache, &k->key, &kept);
+    else
+        dns_cache_forget(&d->cache, &k->key);
 }
 
 /* What to tell who asked for family F when nothing was found: the worst that was said, of the
@@ -230,6 +267,84 @@ static void lookup_tell(struct lookup *k, bool is_over)
             dns_query_tell(container_of(it, struct dns_query, link), k->answer.of[f]);
 }
 
+/* ---- expired answers */
+
+/* What may serve in the place of K's answer, of which nothing was told yet: the name that it is of
+ * has said nothing else. */
+static struct dns_kept *lookup_stale(struct lookup *k)
+{
+    if (k->taken != NULL || k->version != k->dns->version)
+        return NULL;
+    struct dns_kept *kept = dns_cache_stale(&k->dns->cache, &k->key, loop_now());
+    return kept != NULL && has_failed(k, &k->candidates[kept->source]) ? kept : NULL;
+}
+
+static void log_stale(const struct lookup *k, const struct dns_kept *kept)
+{
+    char host[DNS_NAME_MAX + 2];
+    const struct dns_question *asked = k->candidates[kept->source].questions;
+    long long s = (kept->stale - loop_now() + 999999) / 1000000;
+    const char *why = NULL;
+    for (unsigned f = 0; f < DNS_FAMILIES; f++)
+        if (asked[f].answer != NULL && asked[f].answer->outcome == DNS_FAILED)
+            why = asked[f].answer->fault->text;
+    if (why != NULL)
+        log_limited(LOG_LEVEL_WARNING, "%s: the last answer serves for up to %lld s (dns.stale)",
+                    why, s);
+    else
+        log_limited(LOG_LEVEL_WARNING,
+                    "%s: no DNS server has answered yet: the last answer serves for up to %lld s "
+                    "(dns.stale)",
+                    str_escape(host, sizeof(host), lookup_host(k)), s);
+}
+
+/* Tells all who wait what KEPT says; K is over, or goes on for those who come later. */
+static void lookup_tell_stale(struct lookup *k, struct dns_kept *kept, bool is_over)
+{
+    struct list told[DNS_FAMILIES];
+    struct list *it;
+    struct dns_pair pair = kept->pair;
+    if (!kept->is_failing)
+        log_stale(k, kept);
+    kept->is_failing = true;
+    for (unsigned f = 0; f < DNS_FAMILIES; f++) {
+        dns_record_ref(pair.of[f]);
+        list_init(&told[f]);
+        list_move(&told[f], &k->queries[f]);
+    }
+    k->is_refresh = true;
+    if (is_over)
+        lookup_close(k);
+    for (unsigned f = 0; f < DNS_FAMILIES; f++) {
+        while ((it = list_first(&told[f])) != NULL) {
+            struct dns_query *q = container_of(it, struct dns_query, link);
+            q->is_stale = true;
+            dns_query_tell(q, pair.of[f]);
+        }
+        dns_record_unref(pair.of[f]);
+    }
+}
+
+/* K has all that it will get. */
+static void lookup_end(struct lookup *k)
+{
+    struct dns_kept *kept = lookup_stale(k);
+    if (kept != NULL)
+        lookup_tell_stale(k, kept, true);
+    else
+        lookup_tell(k, true);
+}
+
+static void lookup_on_patience(void *arg)
+{
+    struct lookup *k = arg;
+    struct dns_kept *kept = lookup_stale(k);
+    if (kept != NULL)
+        lookup_tell_stale(k, kept, false);
+}
+
+/* ---- steps */
+
 static void lookup_take(struct lookup *k, struct candidate *c)
 {
     struct str host = lookup_host(k);
@@ -254,7 +369,7 @@ static bool is_abandoned(const struct lookup *k)
 /* The next candidate's turn, unless all who wanted to know have left. */
 static void lookup_go_on(struct lookup *k)
 {
-    if (is_abandoned(k))
+    if (is_abandoned(k) && !k->is_refresh)
         lookup_close(k);
     else
         start_next(k);
@@ -266,13 +381,16 @@ static void lookup_on_step(void *arg)
     struct lookup *k = arg;
     struct candidate *c = k->taken != NULL ? k->taken : lookup_choose(k);
     struct candidate *last = &k->candidates[k->started - 1];
-    if (c != NULL) {
+    struct dns_kept *kept = c != NULL ? lookup_stale(k) : NULL;
+    if (kept != NULL && c > &k->candidates[kept->source]) {
+        lookup_tell_stale(k, kept, true);
+    } else if (c != NULL) {
         lookup_take(k, c);
         lookup_tell(k, has_ended(k, c));
     } else if (k->started < k->n && (last->is_passed || has_ended(k, last))) {
         lookup_go_on(k);
     } else if (k->started == k->n && have_all_ended(k)) {
-        lookup_tell(k, true);
+        lookup_end(k);
     }
 }
 
@@ -285,7 +403,7 @@ static void on_share(void *arg)
 
 static void on_whole(void *arg)
 {
-    lookup_tell(arg, true);
+    lookup_end(arg);
 }
 
 struct lookup *lookup_new(struct dns *d, const struct dns_key *key)
@@ -309,9 +427,23 @@ struct lookup *lookup_new(struct dns *d, const struct dns_key *key)
     k->n = n + 1;
     deadline_init(&k->whole, d->loop, on_whole, k);
     deadline_init(&k->share, d->loop, on_share, k);
+    deadline_init(&k->patience, d->loop, lookup_on_patience, k);
     post_init(&k->later, lookup_on_step, k);
     HASH_ADD_KEYPTR(hh, d->flying, k->key.p, k->key.len, k);
     deadline_set(&k->whole, d->conf->dns.timeout);
+    struct dns_kept *kept = dns_cache_stale(&d->cache, key, loop_now());
+    if (kept != NULL) {
+        kept->ask_again = loop_now() + ASK_AGAIN;
+        deadline_set(&k->patience, STALE_PATIENCE);
+    }
     start_next(k);
     return k;
+}
+
+void lookup_refresh(struct dns *d, const struct dns_key *key)
+{
+    struct lookup *k;
+    HASH_FIND(hh, d->flying, key->p, key->len, k);
+    if (k == NULL)
+        lookup_new(d, key)->is_refresh = true;
 }

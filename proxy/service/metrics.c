@@ -175,6 +175,8 @@ static void print_exchange_totals(const struct sheet *s)
                      sum->unshaken[i]);
     put_counter(s, "tlsfan_turned_away_clients_total", sum->turned_away,
                 "Connections refused as they came: client.allow, or too many.");
+    put_counter(s, "tlsfan_dns_stale_total", sum->dns_stale,
+                "Expired DNS answers used because the servers failed, each family by itself.");
     put_counter(s, "tlsfan_readahead_issued_total", sum->ahead_issued, "Requests made ahead.");
     put_counter(s, "tlsfan_readahead_used_total", sum->ahead_used,
                 "Of these, those whose answer a client got.");

@@ -54,6 +54,7 @@ struct dial {
                       address */
     uint16_t rule_port;
     bool tls;
+    bool is_literal;              /* `connect` is an address */
     bool is_mapped;               /* `connect` is the operator's word, and not the host */
     bool fresh;                   /* a session was offered in vain: none is any more */
     struct dial_query queries[2]; /* IPv6 is [0] */
@@ -132,6 +133,7 @@ static void dial_finish(struct dial *d, struct stream *stream, const struct faul
     r.connect_us = dial_between(d->resolved, d->connected == 0 ? now : d->connected);
     r.tls_us = d->tls ? dial_between(d->connected, now) : 0;
     r.peer = d->race.peer;
+    r.name = d->is_literal ? NULL : d->connect;
     dial_cancel(d);
     d->fn(d->arg, &r);
 }
@@ -240,6 +242,7 @@ static void resolve_begin(struct dial *d)
     static const int families[2] = {AF_INET6, AF_INET};
     struct addr literal;
     if (addr_parse_ip(&literal, str_from(d->connect), d->race.port)) {
+        d->is_literal = true;
         take_addrs(d, &literal, 1);
         loop_post(d->loop, &d->begin);
         return;

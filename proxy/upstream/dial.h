@@ -16,6 +16,7 @@ struct dial; /* a token */
 struct dial_result {
     struct stream *stream;
     const struct fault *fault;
+    const char *name; /* that was looked up for it, until the callee returns; NULL: an address */
     struct addr peer; /* connected to, or tried last; len 0: none */
     int64_t dns_us, connect_us, tls_us;
 };

@@ -58,6 +58,7 @@ static struct origin *origin_new(struct origins *t, const struct up_where *where
     list_init(&o->dials);
     list_init(&o->starved);
     post_init(&o->serve, t->serve, o);
+    peers_init(&o->peers, t->on_gone, o);
     o->pool = t->pool;
     unsigned place = tally_find(where->host, where->port);
     o->place = &t->tally->places[place];
@@ -81,6 +82,7 @@ static void origin_free(struct origins *t, struct origin *o)
 {
     HASH_DEL(t->table, o);
     list_remove(&o->starved);
+    peers_close(&o->peers);
     limit_leave(&o->seat);
     limit_put(o->limit);
     tls_sessions_clear(&o->sessions);

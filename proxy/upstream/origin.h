@@ -9,6 +9,7 @@
 #include "net/tls_client.h"
 #include "upstream/carry.h"
 #include "upstream/limit.h"
+#include "upstream/peers.h"
 #include "upstream/tally.h"
 #include "upstream/pool.h"
 
@@ -43,6 +44,7 @@ struct origin {
     uint64_t answers;    /* that have begun to come from it: it makes progress */
     unsigned n_settling; /* connections that have yet to say so */
     struct tls_sessions sessions;
+    struct peers peers;        /* where its connections lead */
     struct tally_place *place; /* that of TALLY_OTHER until it was reached */
     bool is_named;             /* has its own place, or has asked for one in vain */
     /* From the snapshot that it was made for. */
@@ -68,6 +70,7 @@ struct origins {
     struct pool *pool;
     struct tally *tally; /* borrowed */
     void (*serve)(void *origin);
+    void (*on_gone)(void *origin); /* of every origin's peers */
 };
 
 /* HTTP/2 is not offered to O for now, for it has asked for HTTP/1.1 by that. */

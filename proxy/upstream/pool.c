@@ -286,6 +286,7 @@ struct pool *pool_new(struct loop *l, struct dns *dns, const struct forward_id *
     origins_init(&p->origins, l, pool_serve);
     p->origins.pool = p;
     p->origins.tally = tally;
+    p->origins.on_gone = pool_conn_close_gone;
     deadline_init(&p->expiry, l, pool_conn_expire, p);
     limit_join(&p->member, l, pool_on_turn, p);
     pool_room_init(p);
@@ -312,6 +313,7 @@ void pool_close(struct pool *p)
     }
     HASH_ITER (hh, p->origins.table, o, tmp) {
         loop_unpost(&o->serve);
+        peers_close(&o->peers);
         while ((it = list_first(&o->dials)) != NULL)
             pool_dial_cancel(container_of(it, struct pool_dial, link));
     }

@@ -41,7 +41,7 @@ static bool conn_has_room(const struct pool_conn *c)
 static bool conn_is_old(const struct pool_conn *c, int64_t now)
 {
     const struct origin *o = c->origin;
-    if (o->max_age > 0 && now - c->born >= o->max_age)
+    if ((o->max_age > 0 && now - c->born >= o->max_age) || pool_conn_is_gone(c))
         return true;
     return c->n_requests == 0 && o->idle_timeout > 0 && now - c->idle_since >= o->idle_timeout;
 }
@@ -75,6 +75,22 @@ void pool_conn_expire(void *pool)
     deadline_set(&p->expiry, 1); /* the rest when others have had a turn */
 }
 
+/* Those that are left when there are many go as others that are too old do. */
+void pool_conn_close_gone(void *origin)
+{
+    struct origin *o = origin;
+    struct list *next;
+    int left = CLOSED_AT_ONCE;
+    for (struct list *it = o->open.next; it != &o->open && left > 0; it = next) {
+        struct pool_conn *c = container_of(it, struct pool_conn, link);
+        next = it->next;
+        if (!pool_conn_is_gone(c) || c->n_requests > 0)
+            continue;
+        c->ops->close(c);
+        left--;
+    }
+}
+
 /* C carries nothing: it is put where the next request finds it first. */
 void pool_conn_keep(struct pool_conn *c)
 {
@@ -88,7 +104,8 @@ void pool_conn_keep(struct pool_conn *c)
     pool_room_idle(p);
     counter_add(&o->place->idle, 1);
     bool is_wanted = origin_is_waited_for(o);
-    if (c->is_going || c->room == 0 || (!is_wanted && o->generation < p->generation))
+    if (c->is_going || c->room == 0 || pool_conn_is_gone(c) ||
+        (!is_wanted && o->generation < p->generation))
         c->ops->close(c);
     else if (is_wanted)
         pool_replan(o);
@@ -155,6 +172,7 @@ struct ustream *pool_conn_find(struct origin *o, const struct up_how *how)
     if (how->is_alone || list_is_empty(&o->open))
         return NULL;
     int64_t now = loop_now();
+    peers_use(&o->peers, now);
     struct list *next;
     for (struct list *it = o->open.next; it != &o->open && n_restless < RESTLESS_MAX; it = next) {
         struct pool_conn *c = container_of(it, struct pool_conn, link);
@@ -229,6 +247,9 @@ static void conn_forget(struct pool_conn *c)
     conn_unlist(c);
     pool_room_conns(-1);
     pool_room_feed(c->pool);
+    if (c->peer != NULL)
+        peers_remove(&c->origin->peers, c->peer);
+    c->peer = NULL;
     c->origin->conns--;
     counter_sub(&c->origin->place->conns, 1);
 }

@@ -24,6 +24,7 @@ struct pool_conn {
     struct list by_age;          /* in pool->idle */
     struct pool *pool;           /* borrowed, outlives it */
     struct origin *origin;       /* borrowed, outlives it */
+    struct peer *peer;           /* borrowed from it; NULL: its address is none of the DNS */
     struct stream *stream;       /* owned; NULL: C is closed */
     const struct forward_id *id; /* borrowed: for Via */
     struct up_facts facts;       /* of its first request, and then of the others */
@@ -68,6 +69,11 @@ void pool_conn_gone(struct pool_conn *c);
 void pool_conn_room(struct pool_conn *c, unsigned room);
 /* C takes no other request; it is closed behind the last one, which may be at once. */
 void pool_conn_retire(struct pool_conn *c);
+/* C leads to an address that has left the DNS: it takes no other request, either. */
+static inline bool pool_conn_is_gone(const struct pool_conn *c)
+{
+    return c->peer != NULL && c->peer->is_gone;
+}
 /* A final answer has begun on C. */
 static inline void pool_conn_answered(struct pool_conn *c)
 {

@@ -107,6 +107,8 @@ static struct pool_conn *make_conn(struct origin *o, const struct dial_result *r
                   .place = o->place},
     };
     struct pool_conn *c = tls_client_is_h2(r->stream) ? up_h2_new(&made) : up_h1_new(&made);
+    if (r->name != NULL)
+        c->peer = peers_add(&o->peers, p->dns, r->name, &r->peer);
     o->conns++;
     if (c->is_settling)
         o->n_settling++;

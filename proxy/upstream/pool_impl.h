@@ -80,6 +80,8 @@ struct ustream *pool_conn_use(struct pool_conn *c);
 void pool_conn_keep(struct pool_conn *c);
 /* Closes what is idle and too old, or of an older snapshot; many not all at once. */
 void pool_conn_expire(void *pool);
+/* Closes idle ones whose address has left the DNS. */
+void pool_conn_close_gone(void *origin);
 
 /* ---- pool_dial.c */
 

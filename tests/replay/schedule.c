@@ -25,7 +25,8 @@ static struct conf *confs[CONFS];
 static const char *const options[CONFS][OPTIONS] = {
     {"client.buffer=4k"},
     {"upstream.max_per_host=1", "upstream.queue_timeout=4s", "client.max_pipeline=2"},
-    {"upstream.max_per_host=2", "upstream.retries=0", "client.buffer=4k", "client.idle_timeout=5s"},
+    {"upstream.max_per_host=2", "upstream.retries=0", "client.buffer=4k", "client.idle_timeout=5s",
+     "dns.ttl_max=0", "dns.stale=3s"},
     {"client.max_connections=2", "client.body_timeout=3s", "upstream.response_timeout=3s",
      "upstream.idle_timeout=1s"},
     {"max_memory=1m", "client.buffer=64k", "client.write_timeout=10s"},

@@ -2,6 +2,7 @@
 /* net/dns.c and net/dns_cache.c against a DNS server on loopback. */
 #include "upstream_fixture.h"
 
+#include "base/counter.h"
 #include "net/dns_cache.h"
 
 static struct fixture fix;
@@ -11,6 +12,7 @@ struct result {
     bool done;
     unsigned n;
     bool is_nodata, is_absent;
+    int64_t said;
     enum fault_code code;
     char text[512];
     char first[ADDR_TEXT];
@@ -25,6 +27,7 @@ static void on_answer(void *arg, const struct dns_answer *a)
     r->n = a->n;
     r->is_nodata = a->is_nodata;
     r->is_absent = a->is_absent;
+    r->said = a->said;
     memcpy(r->full, a->full.p == NULL ? "" : a->full.p, a->full.len);
     if (a->n > 0)
         addr_print_ip(&a->addrs[0], r->first);
@@ -136,6 +139,161 @@ static void test_search(void **state)
     unsetenv("LOCALDOMAIN");
 }
 
+/* ---- servers that fail */
+
+enum { SILENT = -1, SERVFAIL = 2, ABSENT = 3 };
+
+static int code_one, code_two, code_rest; /* below one.test, two.test, and of all else */
+static int code_v6;                       /* of IPv6, where the others are 0 */
+
+static int code_of(const char *labels, bool is_v6)
+{
+    int code = strstr(labels, "\003one") != NULL   ? code_one
+               : strstr(labels, "\003two") != NULL ? code_two
+                                                   : code_rest;
+    return code == 0 && is_v6 ? code_v6 : code;
+}
+
+static void set_codes(int one, int two, int rest)
+{
+    code_one = one;
+    code_two = two;
+    code_rest = rest;
+}
+
+/* All answers have expired when they come. */
+static struct counter begin_stale(void)
+{
+    server.code_of = code_of;
+    set_codes(0, 0, 0);
+    code_v6 = 0;
+    fix.conf.dns.ttl_max = 0;
+    fix.conf.dns.stale = 60000;
+    dns_configure(fix.dns, &fix.conf);
+    return (struct counter){0};
+}
+
+static void test_stale(void **state)
+{
+    (void)state;
+    struct counter n = begin_stale();
+    dns_count_stale(fix.dns, &n);
+    assert_true(look("both.test", AF_INET).said != 0);
+    set_codes(0, 0, SERVFAIL);
+    unsigned asked = server.queries;
+    struct result r = look("both.test", AF_INET);
+    assert_string_equal(r.first, "127.0.0.1");
+    assert_int_equal(r.said, 0);
+    assert_true(server.queries > asked);
+    asked = server.queries;
+    assert_string_equal(look("both.test", AF_INET6).first, "::1");
+    assert_string_equal(look("both.test", AF_INET).first, "127.0.0.1");
+    assert_int_equal(server.queries, asked); /* not again so soon */
+    assert_int_equal(counter_get(&n), 3);
+    /* What was never known. */
+    assert_int_equal(look("other.test", AF_INET).code, FAULT_DNS);
+    /* A reload empties it. */
+    dns_configure(fix.dns, &fix.conf);
+    assert_int_equal(look("both.test", AF_INET).n, 0);
+    assert_int_equal(counter_get(&n), 3);
+    dns_count_stale(fix.dns, NULL);
+}
+
+/* One family alone fails: what came of the other one is news, and nothing old stands beside it. */
+static void test_stale_is_never_mixed(void **state)
+{
+    (void)state;
+    begin_stale();
+    assert_string_equal(look("both.test", AF_INET6).first, "::1");
+    code_v6 = SERVFAIL;
+    struct result r = look("both.test", AF_INET);
+    assert_string_equal(r.first, "127.0.0.1");
+    assert_true(r.said != 0);
+    r = look("both.test", AF_INET6);
+    assert_int_equal(r.n, 0);
+    assert_int_equal(r.code, FAULT_DNS);
+    /* Also when both are waited for, and time runs out for one of them. */
+    code_v6 = 0;
+    fix.conf.dns.timeout = 300;
+    dns_configure(fix.dns, &fix.conf);
+    assert_string_equal(look("both.test", AF_INET6).first, "::1");
+    code_v6 = SILENT;
+    struct result six = {0};
+    dns_lookup(fix.dns, STR("both.test"), AF_INET6, on_answer, &six);
+    assert_true(look("both.test", AF_INET).said != 0);
+    assert_false(six.done);
+    fixture_until(&fix, &six.done);
+    assert_int_equal(six.n, 0);
+    assert_int_equal(six.code, FAULT_DNS_TIMEOUT);
+    /* Where the other one has nothing, what is known serves. */
+    code_v6 = 0;
+    assert_string_equal(look("six.test", AF_INET6).first, "::1");
+    code_v6 = SERVFAIL;
+    assert_string_equal(look("six.test", AF_INET6).first, "::1");
+    assert_true(look("six.test", AF_INET).is_nodata);
+}
+
+static void test_an_answer_ends_it(void **state)
+{
+    (void)state;
+    begin_stale();
+    for (int i = 0; i < 2; i++) {
+        fix.conf.dns.negative_ttl = i == 0 ? 0 : 5000;
+        look("both.test", AF_INET);
+        set_codes(0, 0, ABSENT);
+        assert_int_equal(look("both.test", AF_INET).code, FAULT_DNS);
+        set_codes(0, 0, SERVFAIL);
+        assert_int_equal(look("both.test", AF_INET6).n, 0);
+        set_codes(0, 0, 0);
+        dns_configure(fix.dns, &fix.conf);
+    }
+}
+
+/* An expired answer is of the name that had it, in both families: it goes before the answer of a
+ * name that comes behind, and not when that name is not there any more. */
+static void test_stale_in_the_list(void **state)
+{
+    (void)state;
+    setenv("LOCALDOMAIN", "one.test two.test", 1);
+    begin_stale();
+    assert_string_equal(look("four", AF_INET).full, "four.one.test");
+    set_codes(SERVFAIL, 0, ABSENT);
+    struct result r = look("four", AF_INET);
+    assert_string_equal(r.full, "four.one.test");
+    assert_int_equal(r.said, 0);
+    r = look("four", AF_INET6);
+    assert_true(r.is_nodata);
+    assert_int_equal(r.said, 0);
+    /* It is gone; that the one behind it fails is no reason to use it. */
+    begin_stale();
+    look("four", AF_INET);
+    set_codes(ABSENT, SERVFAIL, ABSENT);
+    assert_int_equal(look("four", AF_INET).n, 0);
+    set_codes(SERVFAIL, SERVFAIL, SERVFAIL);
+    assert_int_equal(look("four", AF_INET).n, 0);
+    /* It is gone, and the one behind it is there. */
+    begin_stale();
+    look("four", AF_INET);
+    set_codes(ABSENT, 0, ABSENT);
+    assert_string_equal(look("four", AF_INET).full, "four.two.test");
+    unsetenv("LOCALDOMAIN");
+}
+
+/* The resolver is closed while it asks for a name whose expired answer serves. */
+static void test_closed_in_the_background(void **state)
+{
+    (void)state;
+    begin_stale();
+    look("both.test", AF_INET);
+    server.hold = true;
+    int64_t start = loop_now();
+    assert_int_equal(look("both.test", AF_INET).said, 0);
+    assert_in_range(loop_now() - start, 1700000, 2900000); /* before dns.timeout */
+    start = loop_now();
+    look("both.test", AF_INET);
+    assert_in_range(loop_now() - start, 0, 1000000);
+}
+
 /* The CNAME's TTL of 1 s holds, not the 60 s of the address behind it. */
 static void test_least_ttl(void **state)
 {
@@ -206,7 +364,7 @@ static void test_cache_bound(void **state)
         char name[16];
         snprintf(name, sizeof(name), "n%u", i);
         dns_key_set(&k, str_from(name));
-        dns_cache_put(&c, &k, &pair, 1000);
+        dns_cache_put(&c, &k, &(struct dns_kept){.pair = pair, .until = 1000});
     }
     assert_int_equal(c.n, 4096);
     assert_null(dns_cache_get(&c, &first, 1));
@@ -224,6 +382,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_known, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_answers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_search, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_stale, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_stale_is_never_mixed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_an_answer_ends_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_stale_in_the_list, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_closed_in_the_background, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_least_ttl, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_shared, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_timeout, set_up, tear_down),

@@ -42,7 +42,7 @@ static void put(const char *name, unsigned n, int64_t until)
     struct addr *addrs = xcalloc(n + 1, sizeof(*addrs));
     struct dns_key k = key_of(name);
     struct dns_pair pair = {{NULL, dns_record_new(addrs, n)}};
-    dns_cache_put(&cache, &k, &pair, until);
+    dns_cache_put(&cache, &k, &(struct dns_kept){.pair = pair, .until = until});
     dns_record_unref(pair.of[1]);
     free(addrs);
 }
@@ -76,6 +76,34 @@ static void replaced(void **state)
     assert_int_equal(cache.n_addrs, 5);
     assert_int_equal(get("a.test", 49)->of[1]->n, 5);
     assert_null(get("a.test", 50));
+}
+
+/* Expired, and kept for when the servers fail. */
+static void stale_until(void **state)
+{
+    (void)state;
+    struct dns_key k = key_of("a.test");
+    struct dns_kept kept = {
+        .pair = {{NULL, dns_record_new(NULL, 0)}}, .until = 100, .stale = 300, .source = 7};
+    dns_cache_put(&cache, &k, &kept);
+    assert_null(dns_cache_stale(&cache, &k, 99));
+    assert_non_null(get("a.test", 99));
+    assert_null(get("a.test", 100));
+    assert_int_equal(dns_cache_stale(&cache, &k, 100)->source, 7);
+    dns_cache_stale(&cache, &k, 100)->is_failing = true;
+    assert_true(dns_cache_stale(&cache, &k, 299)->is_failing);
+    assert_null(dns_cache_stale(&cache, &k, 300));
+    assert_int_equal(cache.n, 0);
+    /* News takes its place; and it can be forgotten. */
+    dns_cache_put(&cache, &k, &kept);
+    kept.until = 200;
+    dns_cache_put(&cache, &k, &kept);
+    assert_int_equal(cache.n, 1);
+    assert_null(dns_cache_stale(&cache, &k, 199));
+    dns_cache_forget(&cache, &k);
+    dns_cache_forget(&cache, &k);
+    assert_int_equal(cache.n, 0);
+    dns_record_unref(kept.pair.of[1]);
 }
 
 static void a_reader_keeps_its_record(void **state)
@@ -185,6 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(kept_until),
         CASE(replaced),
+        CASE(stale_until),
         CASE(oldest_name_goes_first),
         CASE(a_reader_keeps_its_record),
         CASE(so_many_addresses),

@@ -45,6 +45,7 @@ static void values(void **state)
     counter_add(&all_stats[0]->plain, 15);
     counter_add(&all_stats[0]->tunnels, 16);
     counter_add(&all_stats[0]->turned_away, 17);
+    counter_add(&all_stats[0]->dns_stale, 19);
     counter_add(&all_stats[1]->intercepted, 18);
     counter_add(&all_stats[1]->unshaken[TLS_FAILURE_TRUST], 19);
     counter_add(&all_stats[0]->phases[PHASE_TLS].in[0], 1);
@@ -70,6 +71,7 @@ static void values(void **state)
     has(text, "tlsfan_plain_requests_total 15");
     has(text, "tlsfan_tunnels_total 16");
     has(text, "tlsfan_turned_away_clients_total 17");
+    has(text, "tlsfan_dns_stale_total 19");
     has(text, "tlsfan_intercepted_total 18");
     has(text, "tlsfan_intercept_failures_total{cause=\"trust\"} 19");
     has(text, "tlsfan_intercept_failures_total{cause=\"timeout\"} 0");

@@ -159,6 +159,9 @@ struct fixture_dns {
     const char *servers[1];
     unsigned queries; /* that came */
     bool hold;        /* answer nothing, but keep the last query of "held" */
+    /* The code to answer a query for a name with (in labels, with their lengths), and nothing
+     * else; 0: as its first label says; -1: not at all. NULL: so for all. */
+    int (*code_of)(const char *labels, bool is_v6);
     char kept[512];
     size_t kept_len;
     struct sockaddr_in kept_from;
@@ -187,7 +190,12 @@ static inline void fixture_dns_reply(struct fixture_dns *d, const char *query, s
     out[3] = (char)(memcmp(label, "none", 4) == 0 ? 0x83 : 0x80);
     memset(out + 4, 0, 8);
     out[5] = 1;
-    if (memcmp(label, "alias", 5) == 0 && !is_v6) {
+    int code = d->code_of != NULL ? d->code_of(query + 12, is_v6) : 0;
+    if (code < 0)
+        return;
+    if (code != 0)
+        out[3] = (char)(0x80 | code);
+    else if (memcmp(label, "alias", 5) == 0 && !is_v6) {
         memcpy(out + n, cname, sizeof(cname));
         n += sizeof(cname);
         memcpy(out + n, a4, sizeof(a4));

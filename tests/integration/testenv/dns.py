@@ -13,18 +13,61 @@ def encode_name(name):
     return b"".join(bytes([len(p)]) + p.encode() for p in name.rstrip(".").split(".")) + b"\0"
 
 
+def record(owner, kind, value, ttl=60):
+    """A resource record. VALUE is an address, a name, or bytes as they are; so may OWNER be, encoded."""
+    if not isinstance(value, bytes):
+        value = encode_name(value) if kind == "CNAME" else \
+            socket.inet_pton(socket.AF_INET if kind == "A" else socket.AF_INET6, value)
+    owner = owner if isinstance(owner, bytes) else encode_name(owner)
+    return owner + struct.pack(">HHIH", TYPES[kind], 1, ttl, len(value)) + value
+
+
+class Ask:
+    """A query that a function in the zone answers as it likes. By TCP what it sends has its length before it."""
+
+    def __init__(self, server, data, peer):
+        self.server, self.data, self.peer = server, data, peer
+        self.name, kind, self.question = server.question(data)
+        self.kind = {v: k for k, v in TYPES.items()}.get(kind, str(kind))
+        self.id, self.is_tcp = data[:2], isinstance(peer, socket.socket)
+
+    def reply(self, *answers, id=None, code=0, flags=0x8180, question=None, authority=(), additional=(), count=None):
+        """The bytes of an answer, right unless told otherwise."""
+        question = self.question if question is None else question
+        counts = (1 if question else 0, len(answers) if count is None else count, len(authority), len(additional))
+        return (id or self.id) + struct.pack(">HHHHH", flags | code, *counts) + question + \
+            b"".join((*answers, *authority, *additional))
+
+    def address(self, value, ttl=60):
+        """The record for an address, or none where the other family is asked."""
+        kind = "AAAA" if ":" in value else "A"
+        return [record(self.name, kind, value, ttl)] if kind == self.kind else []
+
+    def send(self, data, sock=None):
+        if self.is_tcp:
+            self.peer.sendall(struct.pack(">H", len(data)) + data)
+        else:
+            (sock or self.server.sock).sendto(data, self.peer)
+
+
 class Dns:
     """ZONE: name -> list of (type, value, ttl[, delay in s]); value "silent" drops the query, type "RCODE" answers with
-    that code and nothing else. "*.suffix" stands for all names below it that are not there.
+    that code and nothing else. "*.suffix" stands for all names below it that are not there. Or a function of an Ask,
+    which answers, or does not.
 
-    A name not in it is NXDOMAIN."""
+    A name not in it is NXDOMAIN. While `failing` is "silent", a code or such a function, so is every answer. With
+    tcp=False what is truncated cannot be had."""
 
-    def __init__(self, zone=None, address=("127.0.0.1", 0)):
+    def __init__(self, zone=None, address=("127.0.0.1", 0), tcp=True):
         self.zone = zone or {}
+        self.failing = None
         self.queries = Counter()
         self.sock, self.listener = self._bind(address)
         self.port = self.sock.getsockname()[1]
-        threading.Thread(target=self._listen, daemon=True).start()
+        if tcp:
+            threading.Thread(target=self._listen, daemon=True).start()
+        else:
+            self.listener.close()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -32,10 +75,11 @@ class Dns:
     def _bind(address):
         """A socket for datagrams and, on the same port, a listener for what is too long for one."""
         while True:
-            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+            sock = socket.socket(family, socket.SOCK_DGRAM)
             sock.bind(address)
             try:
-                return sock, socket.create_server(sock.getsockname())
+                return sock, socket.create_server(sock.getsockname()[:2], family=family)
             except OSError:
                 sock.close()
                 if address[1] != 0:
@@ -74,7 +118,7 @@ class Dns:
                 self._answer(stream.read(struct.unpack(">H", head)[0]), conn)
 
     @staticmethod
-    def _question(data):
+    def question(data):
         labels, at = [], 12
         while data[at]:
             labels.append(data[at + 1:at + 1 + data[at]].decode("latin-1").lower())
@@ -91,16 +135,24 @@ class Dns:
         return found
 
     def _answer(self, data, peer):
-        name, kind, question = self._question(data)
+        name, kind, question = self.question(data)
         word = {v: k for k, v in TYPES.items()}.get(kind, str(kind))
         self.queries[name, word] += 1
         records, out, delay = self._records(name), [], 0.0
+        if self.failing is not None:
+            records = self.failing if callable(self.failing) else \
+                [("RCODE", self.failing, 0)] if isinstance(self.failing, int) else [("A", "silent", 0)]
+        if callable(records):
+            try:
+                return records(Ask(self, data, peer))
+            except OSError:
+                return None
         target, code = name, 0 if records is not None else 3
         seen = list(records or ())
         for record in seen:
             rtype, value, ttl = record[:3]
             if value == "silent":
-                return
+                return None
             if rtype == "RCODE":
                 code = value
             elif rtype == "CNAME":
@@ -126,6 +178,7 @@ class Dns:
                 self.sock.sendto(reply, peer)
         except OSError:
             pass
+        return None
 
     def count(self, name):
         """Queries of type A for NAME."""
