@@ -2,6 +2,7 @@
 """tlsfan run --capture: COMMAND is as it would be without it, but for its network; what keeps that dies with it.
 
 Each test runs as root, who needs no user namespace, and as an ordinary user, who does."""
+import fcntl
 import functools
 import glob
 import json
@@ -188,7 +189,9 @@ json.dump({
 
 
 def identity(who, capture, **kw):
-    r, w = os.pipe()
+    r, low = os.pipe()
+    w = fcntl.fcntl(low, fcntl.F_DUPFD, 200)  # the same in each run, whatever else is open here
+    os.close(low)
     try:
         with open("/dev/zero") as zero, open(os.devnull, "w") as null:
             os.set_inheritable(w, True)
