@@ -4,6 +4,8 @@
  * connect to, so they are as good as turned; where they were going is a port of this machine. */
 #include "client_fixture.h"
 
+#include <malloc.h>
+
 #include "client/turned_impl.h"
 #include "net/tls_mint.h"
 #include "own/name_map.h"
@@ -328,6 +330,23 @@ static void memory(void **state)
     rig_close(&rig);
 }
 
+/* A hello that does not go on costs its bytes alone: there may be as many as clients. */
+static void begun_hello(void **state)
+{
+    (void)state;
+    open_rig(any_port, NULL);
+    int fd = connect_as(LISTENER_TRANSPARENT);
+    loop_turn(&rig.f.loop, false);
+    size_t counted = (size_t)rig.budget.used, before = mallinfo2().uordblks;
+    put(fd, "\x16\x03\x01\x02");
+    assert_int_equal(rig_client(&rig)->state, CLIENT_FIRST);
+    assert_in_range((size_t)rig.budget.used, counted, counted + 64);
+    assert_in_range(mallinfo2().uordblks, 0, before + 4096);
+    close(fd);
+    fixture_settle(&rig.f);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +364,7 @@ int main(void)
         cmocka_unit_test(drain),
         cmocka_unit_test(closed),
         cmocka_unit_test(memory),
+        cmocka_unit_test(begun_hello),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
