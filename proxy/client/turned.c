@@ -25,6 +25,7 @@ enum {
     SILENCE_MS = 300, /* after which the server is expected to speak first */
     KEPT_FREE = 1024, /* first bytes that are kept however full memory is */
     HTTP_PORT = 80,
+    HTTPS_PORT = 443,
     TURNED_NAME = 256,
     CONNECT_TEXT = 2 * (TURNED_NAME + 8) + 64
 };
@@ -36,6 +37,7 @@ struct turned {
     enum listener_kind kind;
     bool may_tunnel;       /* to its port, whatever it speaks */
     bool has_begun;        /* a byte has come */
+    bool is_late;          /* it has said nothing for SILENCE_MS, and is waited for */
     bool is_decided;       /* `decided` is posted */
     bool is_http;          /* and so; else a CONNECT */
     struct h1_first first; /* while it may be HTTP */
@@ -277,6 +279,16 @@ static const struct stream_user turned_user = {
     .on_fault = turned_on_fault,
 };
 
+/* A silent one is late with its hello, and not one whose server speaks first: without the name in
+ * that its tunnel would be refused, or pass what a rule may have read. */
+static bool turned_owes_hello(const struct client *c)
+{
+    const struct turned *t = c->turned;
+    const struct conf *conf = c->cs->engine->use->conf;
+    return !policy_name(conf, t->side.to.name) ||
+           (t->side.to.port == HTTPS_PORT && conf_may_intercept(conf));
+}
+
 /* It has not said enough. */
 static void turned_on_timer(void *arg)
 {
@@ -286,6 +298,9 @@ static void turned_on_timer(void *arg)
         client_close(c);
     } else if (!t->has_begun && sock_has_input(c->stream->line.fd)) {
         deadline_set(&t->timer, SILENCE_MS); /* it has, and is read in this turn */
+    } else if (!t->has_begun && !t->is_late && turned_owes_hello(c)) {
+        t->is_late = true;
+        deadline_set(&t->timer, client_conf(c)->header_timeout);
     } else if (!t->has_begun) {
         turned_decide_blindly(c);
     } else if (t->is_hello) {

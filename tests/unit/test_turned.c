@@ -172,6 +172,25 @@ static void silence_of_http(void **state)
     rig_close(&rig);
 }
 
+/* Where its tunnel would be refused but for a name, its hello is late; in the end there is none. */
+static void silence_of_tls(void **state)
+{
+    (void)state;
+    open_rig(any_port, "destination.allow_hosts=a.test");
+    allow_tunnels();
+    int fd = connect_as(LISTENER_TRANSPARENT);
+    for (int64_t end = loop_now() + 500000; loop_now() < end; loop_turn(&rig.f.loop, false))
+        assert_true(rig_client(&rig) == NULL || rig_client(&rig)->state != CLIENT_HEAD);
+    assert_int_equal(rig_client(&rig)->state, CLIENT_FIRST);
+    clients_close(&rig.clients);
+    close(fd);
+    rig.conf->client.header_timeout = 100;
+    int64_t begun = loop_now();
+    is_reset(connect_as(LISTENER_TRANSPARENT));
+    assert_in_range(loop_now() - begun, 400000, 5000000);
+    rig_close(&rig);
+}
+
 static void slow(void **state)
 {
     (void)state;
@@ -350,21 +369,14 @@ static void begun_hello(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests),
-        cmocka_unit_test(half_closed),
-        cmocka_unit_test(tunnels),
-        cmocka_unit_test(ended_tunnel),
-        cmocka_unit_test(silence),
-        cmocka_unit_test(silence_of_http),
-        cmocka_unit_test(slow),
-        cmocka_unit_test(refused),
-        cmocka_unit_test(here),
-        cmocka_unit_test(captured),
-        cmocka_unit_test(captured_and_read),
-        cmocka_unit_test(drain),
-        cmocka_unit_test(closed),
-        cmocka_unit_test(memory),
-        cmocka_unit_test(begun_hello),
+        cmocka_unit_test(requests),       cmocka_unit_test(half_closed),
+        cmocka_unit_test(tunnels),        cmocka_unit_test(ended_tunnel),
+        cmocka_unit_test(silence),        cmocka_unit_test(silence_of_http),
+        cmocka_unit_test(silence_of_tls), cmocka_unit_test(slow),
+        cmocka_unit_test(refused),        cmocka_unit_test(here),
+        cmocka_unit_test(captured),       cmocka_unit_test(captured_and_read),
+        cmocka_unit_test(drain),          cmocka_unit_test(closed),
+        cmocka_unit_test(memory),         cmocka_unit_test(begun_hello),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
