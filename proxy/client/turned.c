@@ -23,7 +23,8 @@
 
 enum {
     SILENCE_MS = 300, /* after which the server is expected to speak first */
-    KEPT_FREE = 1024, /* first bytes that are kept however full memory is */
+    KEPT_FREE = 2048, /* first bytes that are kept however full memory is: most hellos, those with
+                         a key share of ML-KEM too, are whole by then, and go by their name */
     HTTP_PORT = 80,
     HTTPS_PORT = 443,
     TURNED_NAME = 256,

@@ -343,7 +343,11 @@ static void memory(void **state)
     rig_check_empty(&rig);
     fd = connect_as(LISTENER_TRANSPARENT);
     atomic_store(&rig.budget.max, 1);
+    line[2000] = '\0'; /* as long as a hello: its name is waited for */
     put(fd, line);
+    assert_int_equal(rig_client(&rig)->state, CLIENT_FIRST);
+    put(fd, "100 bytes more, which take it behind what is kept in any case, so that nothing more "
+            "is waited for");
     assert_non_null(strstr(rig_read(&rig, fd, "\r\n\r\n", NULL), " 503 "));
     close(fd);
     rig_close(&rig);
