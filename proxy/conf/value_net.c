@@ -46,7 +46,8 @@ bool value_set_listen(const struct assign *a, struct str text)
                            "transparent:ADDR:PORT");
     if (l.kind == LISTENER_TRANSPARENT && addr_family(&l.addr) == AF_UNIX)
         return net_fail_at(a->err, text,
-                           "cannot be: nothing is turned to a Unix socket; write transparent:ADDR:PORT");
+                           "cannot be: nothing is turned to a Unix socket; write "
+                           "transparent:ADDR:PORT");
     l.text = arena_dup(a->arena, text).p;
     c->listeners = arena_grow(a->arena, c->listeners, c->n_listeners, sizeof(l));
     c->listeners[c->n_listeners++] = l;
