@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -27,6 +28,7 @@
 #endif
 
 enum {
+    KEEPER_PATHS = 4,
     KILL_ROUNDS = 5000,    /* as many ms: then somebody cannot die */
     CLOSE_MAX = 65536,     /* where the system cannot close all at once */
     ROUND_NS = 1000 * 1000 /* between two of them */
@@ -80,7 +82,22 @@ bool capture_receive(int sock, struct capture_answer *a, int *fds)
     return n == (ssize_t)sizeof(*a);
 }
 
-/* ---- sockets */
+/* ---- sockets and files */
+
+/* What is removed at the end, in this order. */
+static struct {
+    unsigned n;
+    char paths[KEEPER_PATHS][CAPTURE_PATH_MAX];
+} keeper_left;
+
+static bool keeper_note(const char *path)
+{
+    if (keeper_left.n == KEEPER_PATHS)
+        return false;
+    memcpy(keeper_left.paths[keeper_left.n], path, CAPTURE_PATH_MAX);
+    keeper_left.paths[keeper_left.n++][CAPTURE_PATH_MAX - 1] = '\0';
+    return true;
+}
 
 static bool keeper_set(int fd, int level, int name)
 {
@@ -110,6 +127,8 @@ static bool keeper_answer(int sock, const struct capture_request *q)
 {
     struct capture_answer a = {0};
     int fds[CAPTURE_FDS_MAX] = {-1, -1};
+    if (q->socket == 0)
+        return keeper_note(q->path);
     fds[0] = q->socket == SOCK_STREAM ? sock_listen(&q->addr, false) : keeper_datagram(&q->addr);
     a.cause = fds[0] < 0 ? errno : 0;
     bool ok = capture_send(sock, &a, fds);
@@ -219,5 +238,7 @@ void capture_keeper(int sock)
         n = recv(sock, &q, sizeof(q), 0);
     while (n == (ssize_t)sizeof(q) && keeper_answer(sock, &q));
     keeper_kill_all();
+    for (unsigned i = 0; i < keeper_left.n; i++)
+        remove(keeper_left.paths[i]);
     _exit(0);
 }

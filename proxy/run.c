@@ -199,6 +199,8 @@ static bool run_start(struct run *r, const struct options *o)
     r->env = run_env_new(server_port(r->server), server_intercepts(r->server), r->source.run.ca);
     if (r->env == NULL)
         server_stop(r->server);
+    else
+        run_env_files(r->env, capture_leaves);
     return r->env != NULL;
 }
 

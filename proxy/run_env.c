@@ -322,22 +322,27 @@ char **run_env_list(const struct run_env *e)
     return e->list;
 }
 
-static void env_remove(char *path)
+void run_env_files(const struct run_env *e, void (*fn)(const char *path))
 {
-    if (path != NULL)
-        unlink(path);
-    free(path);
+    const char *const paths[] = {e->bundle, e->jks, e->wgetrc, e->dir};
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+        if (paths[i] != NULL)
+            fn(paths[i]);
+}
+
+static void env_remove(const char *path)
+{
+    (void)remove(path);
 }
 
 void run_env_free(struct run_env *e)
 {
     if (e == NULL)
         return;
-    env_remove(e->bundle);
-    env_remove(e->jks);
-    env_remove(e->wgetrc);
-    if (e->dir != NULL)
-        rmdir(e->dir);
+    run_env_files(e, env_remove);
+    free(e->bundle);
+    free(e->jks);
+    free(e->wgetrc);
     free(e->dir);
     for (unsigned i = 0; i < VARIABLES; i++)
         free(e->made[i]);

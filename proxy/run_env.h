@@ -15,6 +15,8 @@ struct run_env;
 struct run_env *run_env_new(unsigned port, bool https, const struct tls_ca *ca);
 /* NULL at its end. Borrowed. */
 char **run_env_list(const struct run_env *e);
+/* Calls FN for what it has made: each file, then their directory. */
+void run_env_files(const struct run_env *e, void (*fn)(const char *path));
 /* The files go, too. NULL is harmless. */
 void run_env_free(struct run_env *e);
 

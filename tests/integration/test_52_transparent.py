@@ -119,15 +119,15 @@ def start(net, make_proxy):
             listen = ["transparent:0.0.0.0:%d" % PORT, "transparent:[::]:%d" % PORT]
             made = make_proxy(net.conf() + conf, listen=listen, wait=False, **kw)
             made.port = PORT
-            wait_until(lambda: made.dead() or can_reach(PORT), 10, "the proxy to listen")
+            wait_until(lambda: made.dead() or can_reach(PORT, "::1"), 10, "the proxy to listen")  # the last one
             assert not made.dead(), made.log()
             return made
     return make
 
 
-def can_reach(port):
+def can_reach(port, host="127.0.0.1"):
     try:
-        socket.create_connection(("127.0.0.1", port)).close()
+        socket.create_connection((host, port)).close()
         return True
     except OSError:
         return False
