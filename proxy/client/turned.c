@@ -25,7 +25,6 @@ enum {
     SILENCE_MS = 300, /* after which the server is expected to speak first */
     KEPT_FREE = 1024, /* first bytes that are kept however full memory is */
     HTTP_PORT = 80,
-    HTTPS_PORT = 443,
     TURNED_NAME = 256,
     CONNECT_TEXT = 2 * (TURNED_NAME + 8) + 64
 };
@@ -242,14 +241,10 @@ static size_t turned_on_data(void *arg, const char *p, size_t n)
 
 /* ---- the stream meanwhile, and time */
 
-/* A silent one may only not have asked yet, as a program that is slow to begin its TLS; on other
- * ports it may wait for a server that speaks first. */
+/* A silent one may only not have asked yet; others wait for a server that speaks first. */
 static bool turned_is_patient(const struct turned *t)
 {
-    unsigned port = t->side.to.port;
-    if (t->kind == LISTENER_TRANSPARENT)
-        return !t->may_tunnel || port == HTTP_PORT || port == HTTPS_PORT;
-    return t->kind == LISTENER_CAPTURED && port == HTTPS_PORT;
+    return t->kind == LISTENER_TRANSPARENT && (!t->may_tunnel || t->side.to.port == HTTP_PORT);
 }
 
 /* Through to the address, whatever it will say. */

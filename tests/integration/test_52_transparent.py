@@ -324,18 +324,6 @@ def test_intercepted(net, start, own):
     assert urls == ["https://origin.test/a", "https://origin.test/b"]
 
 
-def test_intercepted_takes_its_time(net, start, own):
-    """Java loads its TLS behind connect(): silence on 443 is no wish for a blind tunnel."""
-    start(own.conf(rules='rule "*" { intercept = on }'))
-    with net.connect(443) as c:
-        c.sock.settimeout(0.6)
-        with pytest.raises(socket.timeout):
-            c.sock.recv(1)
-        c.sock.settimeout(10 * SLOW)
-        with ssl.create_default_context(cafile=own.cert).wrap_socket(c.sock, server_hostname="origin.test") as tls:
-            assert "origin.test" in str(tls.getpeercert()["subjectAltName"])
-
-
 def test_intercepted_is_tls_alone(net, start, own):
     """Under a rule for all, what is not TLS is a tunnel as without it."""
     start(own.conf(rules='rule "*" { intercept = on }'))

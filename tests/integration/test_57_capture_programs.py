@@ -268,18 +268,6 @@ def test_with_intercept(captured, outside):
     check_asked(outside, count=2)
 
 
-def test_with_intercept_of_a_slow_one(captured, outside):
-    """Java loads its TLS behind connect(): silence on 443 is no wish for a blind tunnel."""
-    out = captured.python("""
-import socket, ssl, time
-s = socket.create_connection(("origin.test", 443))
-time.sleep(0.6)
-s = ssl.create_default_context().wrap_socket(s, server_hostname="origin.test")
-print(s.getpeercert()["issuer"])
-""", how=["--intercept"])
-    assert "tlsfan CA " in out, out
-
-
 def test_with_intercept_of_other_hosts(captured, outside):
     need("curl")
     out = captured.run("curl", "-sS", "--noproxy", "*", "--cacert", outside.ca.root, "https://origin.test/page?n=1",
