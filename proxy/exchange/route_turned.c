@@ -23,7 +23,7 @@ static bool turned_to_loopback(const struct exchange *x, struct fault *f)
     unsigned port = x->from->turned->to.port;
     fault_set(f, FAULT_REFUSED,
               "under run --capture port %u is tlsfan's on loopback, too: take it out of %s where a "
-              "program of the command itself listens there, or name it in capture.host_loopback to "
+              "program of the command itself listens there, or move it to capture.host_loopback to "
               "reach this host's",
               port, source_rules[x->from->kind].is_silent ? "capture.tunnel" : "capture.http");
     f->phrase = "Loopback port is taken by run --capture";

@@ -280,7 +280,8 @@ static const struct turned_case {
      {TURNED, "CONNECT a.test:443 HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_LOOP, "skuid"}},
     {{.to.port = 443, .where = TURNED_LOOPBACK, .is_captured = true},
      {TURNED, "CONNECT 127.0.0.1:443 HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_REFUSED,
-      "capture.tunnel"}},
+      "take it out of capture.tunnel where a program of the command itself listens there, or move "
+      "it to capture.host_loopback"}},
     {{.to.port = 5432, .is_captured = true},
      {HOST, "CONNECT 127.0.0.1:5432 HTTP/1.1\r\nHost: a\r\n", ROUTE_UPSTREAM, FAULT_NONE, NULL}},
 };
