@@ -130,6 +130,15 @@ static void what_is_set_and_harmless(void **state)
     expect(CAPTURE_USER, EUSERS, "no user namespace can be made: ");
 }
 
+/* Nothing of it: no file is missing for a reason of its own. */
+static void no_proc(void **state)
+{
+    tear_down(state);
+    expect(CAPTURE_USER, EINVAL, "there is no /proc here");
+    expect(CAPTURE_MAP, ENOENT, "there is no /proc here");
+    expect(CAPTURE_NET, ENOENT, "there is no /proc here");
+}
+
 static void nothing_found(void **state)
 {
     (void)state;
@@ -143,6 +152,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_setting, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_set_and_harmless, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(no_proc, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nothing_found, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
