@@ -36,6 +36,9 @@ WHO = {
     "user": ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if IS_ROOT else [],
     # As a container's often is: 0, but with no right to make a network; mapped to itself it must not get it back.
     "bare root": ["setpriv", "--bounding-set=-all,+setfcap", "--inh-caps=-all"],
+    # The same with what it takes to make a network and to become another user.
+    "able root": ["setpriv", "--bounding-set=-all,+sys_admin,+net_admin,+net_bind_service,+kill,+setuid,+setgid",
+                  "--inh-caps=-all"],
     "inside": ["unshare", "-Ur"],
 }
 
@@ -43,11 +46,11 @@ WHO = {
 @functools.lru_cache(maxsize=None)
 def why_not(who):
     """Why nobody like that can capture here, or None."""
-    if not IS_ROOT and who in ("root", "bare root"):
+    if not IS_ROOT and who in ("root", "bare root", "able root"):
         return "not run as root"
     if IS_ROOT and shutil.which("setpriv") is None:
         return "there is no setpriv"
-    flags = "-n" if who == "root" else "-Un"
+    flags = "-n" if who in ("root", "able root") else "-Un"
     made = subprocess.run([*WHO[who], "unshare", flags, "true"], capture_output=True, text=True, cwd="/")
     return None if made.returncode == 0 else "this system makes no namespaces: " + made.stderr.strip()
 
@@ -134,7 +137,7 @@ class Running:
         self.command = next(c for c in children(self.pid) if name_of(c) != "tlsfan-keeper")
         self.net = net_of(self.keeper)
         assert self.net != net_of("self") and net_of(self.pid) == net_of("self")
-        assert net_of(self.command) == self.net
+        assert net_of(self.command) not in (None, net_of("self"))
 
     def finish(self, status=0):
         out, err = self.p.communicate(timeout=15 * SLOW)
@@ -584,6 +587,34 @@ def test_a_kill_takes_along_who_stopped(who, running):
     r.wait_empty()
 
 
+def test_a_kill_takes_along_who_cannot_be_looked_at(open_dir, running):
+    """A program that its user may not read: the system tells nobody but root what such a process has."""
+    if not IS_ROOT:
+        pytest.skip("not run as root, who alone makes programs of another user")
+    shutil.copy(shutil.which("sleep"), str(open_dir / "secret"))
+    os.chmod(str(open_dir / "secret"), 0o711)
+    r = running("user", "sh", "-c", "echo up; exec %s 65" % (open_dir / "secret"))
+    wait_until(lambda: name_of(r.command) == "secret", 10, "the program")
+    r.p.kill()
+    r.wait_empty()
+
+
+def test_a_kill_takes_along_another_user(running):
+    """Of root that may become anyone, but not look into what others do: a container with a few capabilities more."""
+    r = running("able root", *WHO["user"], "sh", "-c", "echo up; exec sleep 66")
+    r.p.kill()
+    r.wait_empty()
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_kill_takes_along_who_made_namespaces(running, depth):
+    """As sandboxes do; it is in another network then."""
+    r = running("user", *["unshare", "-Urn"] * depth, "sh", "-c", "echo up; exec sleep 67")
+    assert net_of(r.command) != r.net
+    r.p.kill()
+    wait_until(lambda: not os.path.exists("/proc/%d" % r.command), 10, "the end of the command")
+
+
 MOMENTS = {
     "at once": lambda pid: True,
     "a keeper": children,
@@ -617,6 +648,17 @@ def test_a_kill_in_the_first_moments(who, moment):
         p.kill()
         p.wait()
         wait_until(lambda: not processes_with(mark), 10, "the end of all")
+
+
+def test_stopped_and_continued_in_the_first_moments(who):
+    """As a debugger does, or a job of a shell: the wait for the keeper has a limit, which makes it end early."""
+    for _ in range(5):
+        p = subprocess.Popen(line(who, "sh", "-c", "exit 9"), env=clean_env(), cwd="/", stderr=subprocess.PIPE)
+        while p.poll() is None:
+            os.kill(p.pid, signal.SIGSTOP)
+            os.kill(p.pid, signal.SIGCONT)
+            time.sleep(0.0005)
+        assert (p.communicate()[1], p.returncode) == (b"", 9)
 
 
 def test_a_normal_end_leaves_whom_the_command_left(who, running):
@@ -677,6 +719,12 @@ def test_limits(kind, limit, wrapper, setting):
     script = 'echo %d > /proc/sys/user/max_%s_namespaces && exec "$@"' % (limit, kind)
     check_refused(["unshare", "-Ur", "sh", "-c", script, "sh", *wrapper, binary(), "run", "--capture", "--", "true"],
                   setting)
+
+
+def test_without_proc(who):
+    prefix("root")
+    check_refused(["unshare", "-m", "sh", "-c", 'umount -l /proc && exec "$@"', "sh", *line(who, "true")],
+                  "there is no /proc here")
 
 
 def test_user_0_that_cannot_be_mapped():
