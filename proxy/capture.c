@@ -130,6 +130,17 @@ int capture_socket(const struct addr *a, int type)
     return fds[0];
 }
 
+void capture_leave(const char *path)
+{
+    struct capture_request q;
+    size_t n = strlen(path);
+    if (capture.sock < 0 || n >= sizeof(q.path))
+        return;
+    memset(&q, 0, sizeof(q));
+    memcpy(q.path, path, n);
+    (void)send(capture.sock, &q, sizeof(q), MSG_NOSIGNAL);
+}
+
 /* True when there is one, or the family is none that the network has. */
 static bool capture_add_name(struct str ip, int type, int *fds, unsigned *n)
 {

@@ -28,6 +28,10 @@ MUST_CHECK int capture_socket(const struct addr *a, int type);
  * such network. */
 const struct name_sockets *capture_take_names(void);
 
+/* PATH, which is absolute, is to be removed when tlsfan dies without a word, before those that were
+ * told first. Nothing happens where there is no keeper, or it has no room for it. */
+void capture_leave(const char *path);
+
 /* Starts COMMAND in its network, found as posix_spawnp(3) finds it. 0 and its process in *PID, or
  * an errno; -1 where the reason is not COMMAND's, which then has been told on stderr. */
 int capture_spawn(pid_t *pid, const struct capture_command *command);

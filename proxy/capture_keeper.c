@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/nsfs.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -111,8 +112,18 @@ static int keeper_datagram(const struct addr *a)
     return -1;
 }
 
+static struct {
+    char paths[CAPTURE_PATHS_MAX][CAPTURE_PATH_MAX];
+    unsigned n;
+} keeper_left; /* by tlsfan, should it die */
+
 static bool keeper_answer(int sock, const struct capture_request *q)
 {
+    if (q->path[0] != '\0') {
+        if (keeper_left.n < CAPTURE_PATHS_MAX)
+            memcpy(keeper_left.paths[keeper_left.n++], q->path, sizeof(q->path) - 1);
+        return true;
+    }
     struct capture_answer a = {0};
     int fds[CAPTURE_FDS_MAX] = {-1, -1};
     fds[0] = q->socket == SOCK_STREAM ? sock_listen(&q->addr, false) : keeper_datagram(&q->addr);
@@ -206,6 +217,13 @@ static void keeper_kill_all(bool has_user)
         nanosleep(&pause, NULL);
 }
 
+/* A directory was told before what is in it. */
+static void keeper_remove_all(void)
+{
+    while (keeper_left.n > 0)
+        remove(keeper_left.paths[--keeper_left.n]);
+}
+
 /* ---- the beginning */
 
 /* SOCK becomes the lowest descriptor behind the standard ones, and the only other. */
@@ -262,5 +280,6 @@ void capture_keeper(int sock)
         n = recv(sock, &q, sizeof(q), 0);
     while (n == (ssize_t)sizeof(q) && keeper_answer(sock, &q));
     keeper_kill_all(first.net.has_user);
+    keeper_remove_all();
     _exit(0);
 }

@@ -207,15 +207,20 @@ static bool env_make_dir(struct run_env *e)
     return false;
 }
 
+static void env_name_files(struct run_env *e, void (*leave)(const char *path))
+{
+    e->bundle = xasprintf("%s/ca.pem", e->dir);
+    e->jks = xasprintf("%s/ca.jks", e->dir);
+    e->wgetrc = xasprintf("%s/wgetrc", e->dir);
+    const char *const paths[] = {e->dir, e->bundle, e->jks, e->wgetrc};
+    for (size_t i = 0; leave != NULL && i < sizeof(paths) / sizeof(paths[0]); i++)
+        leave(paths[i]);
+}
+
 static bool env_make_files(struct run_env *e, const struct tls_ca *ca)
 {
     size_t n, jks_len, rc_len;
     mode_t rc_mode;
-    if (!env_make_dir(e))
-        return false;
-    e->bundle = xasprintf("%s/ca.pem", e->dir);
-    e->jks = xasprintf("%s/ca.jks", e->dir);
-    e->wgetrc = xasprintf("%s/wgetrc", e->dir);
     char *pem = env_certificates(ca, &n);
     char *jks = tls_bundle_jks(pem, n, java_password, &jks_len);
     char *rc = env_wgetrc(e, &rc_len, &rc_mode);
@@ -304,12 +309,15 @@ static void env_make_list(struct run_env *e)
             e->list[kept++] = e->made[i];
 }
 
-struct run_env *run_env_new(unsigned port, bool https, const struct tls_ca *ca)
+struct run_env *run_env_new(unsigned port, bool https, const struct tls_ca *ca,
+                            void (*leave)(const char *path))
 {
     struct run_env *e = xcalloc(1, sizeof(*e));
     e->port = port;
     e->https = https;
-    if (ca != NULL && !env_make_files(e, ca)) {
+    if (ca != NULL && env_make_dir(e))
+        env_name_files(e, leave);
+    if (ca != NULL && (e->bundle == NULL || !env_make_files(e, ca))) {
         run_env_free(e);
         return NULL;
     }
