@@ -61,6 +61,10 @@ static const struct {
      "a seccomp profile forbids namespaces, as that of a container does (docker run "
      "--security-opt seccomp=PROFILE with one that allows unshare and setns, or in Kubernetes "
      "securityContext.seccompProfile)"},
+    {WHY_USER, EPERM, NULL, NULL,
+     "the kernel makes no user namespace in a chroot, nor for a user that the namespace around "
+     "does "
+     "not know (a container, or pivot_root(8), is none; root needs no user namespace)"},
 };
 
 static const char *const why_steps[] = {

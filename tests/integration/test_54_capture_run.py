@@ -727,6 +727,12 @@ def test_without_proc(who):
                   "there is no /proc here")
 
 
+def test_in_a_chroot(open_dir):
+    prefix("root")
+    script = 'mount --rbind / "$0" && exec chroot "$0" "$@"'
+    check_refused(["unshare", "-m", "sh", "-c", script, str(open_dir), *line("user", "true")], "in a chroot")
+
+
 def test_user_0_that_cannot_be_mapped():
     """A container without any capability."""
     prefix("bare root")
