@@ -721,6 +721,7 @@ def test_limits(kind, limit, wrapper, setting):
                   setting)
 
 
+@pytest.mark.skipif(SANITIZED, reason="LeakSanitizer has need of it")
 def test_without_proc(who):
     prefix("root")
     check_refused(["unshare", "-m", "sh", "-c", 'umount -l /proc && exec "$@"', "sh", *line(who, "true")],
