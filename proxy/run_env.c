@@ -42,6 +42,13 @@ static const struct {
     {"ALL_PROXY", ENV_OTHER_PROXY},
     {"no_proxy", ENV_OTHER_PROXY},
     {"NO_PROXY", ENV_OTHER_PROXY},
+    {"socks_proxy", ENV_OTHER_PROXY},
+    {"SOCKS_PROXY", ENV_OTHER_PROXY},
+    {"RSYNC_PROXY", ENV_OTHER_PROXY},
+    {"PIP_PROXY", ENV_OTHER_PROXY},
+    {"CARGO_HTTP_PROXY", ENV_OTHER_PROXY},
+    {"npm_config_proxy", ENV_OTHER_PROXY},
+    {"npm_config_https_proxy", ENV_OTHER_PROXY},
     {"SSL_CERT_FILE", ENV_BUNDLE}, /* OpenSSL: Python, Ruby, Go, Rust, Perl */
     {"CURL_CA_BUNDLE", ENV_BUNDLE},
     {"REQUESTS_CA_BUNDLE", ENV_BUNDLE},

@@ -205,17 +205,19 @@ static void test_directory_of_certificates(void **state)
 /* COMMAND's network leads to us by itself; a proxy, whoever named it, could not be reached. */
 static void test_captured(void **state)
 {
-    static const char *const gone[] = {"http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY",
-                                       "ftp_proxy",  "FTP_PROXY",  "all_proxy",   "ALL_PROXY",
-                                       "no_proxy",   "NO_PROXY"};
+    static const char *const gone[] = {
+        "http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "ftp_proxy", "FTP_PROXY",
+        "all_proxy",  "ALL_PROXY",  "no_proxy",    "NO_PROXY",    "PIP_PROXY", "npm_config_proxy"};
     (void)state;
     for (unsigned i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
         setenv(gone[i], "http://old/", 1);
+    setenv("TRUST_PROXY", "1", 1);
     for (unsigned with_ca = 0; with_ca < 2; with_ca++) {
         struct run_env *e = run_env_new(0, true, with_ca ? ca : NULL, NULL);
         for (unsigned i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
             assert_null(value_of(e, gone[i]));
         assert_string_equal(value_of(e, "KEPT"), "as it was");
+        assert_string_equal(value_of(e, "TRUST_PROXY"), "1"); /* of a server: names none */
         assert_null(value_of(e, "NODE_USE_ENV_PROXY"));
         assert_null(value_of(e, "PERL_LWP_ENV_PROXY"));
         assert_int_equal(value_of(e, "JAVA_TOOL_OPTIONS") != NULL, with_ca);
