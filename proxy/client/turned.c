@@ -91,6 +91,7 @@ static void turned_find(struct turned *t, const struct client_listener *l, int f
     addr_print_ip(&t->to, is_named ? t->address : t->name);
     t->side.address = str_from(t->address);
     turned_set_name(t);
+    t->side.to.is_rooted = is_named; /* no domain of the search list is added once more */
     t->side.where = turned_where(t, l);
 }
 
@@ -134,7 +135,7 @@ static void turned_take_sni(struct client *c)
 static size_t turned_print_connect(const struct turned *t, char *dst)
 {
     const struct uri_host *to = &t->side.to;
-    const char *open = to->is_ip6 ? "[" : "", *close = to->is_ip6 ? "]" : "";
+    const char *open = to->is_ip6 ? "[" : "", *close = to->is_ip6 ? "]" : to->is_rooted ? "." : "";
     int n = snprintf(dst, CONNECT_TEXT, "CONNECT %s%.*s%s:%u HTTP/1.1\r\nHost: %s%.*s%s:%u\r\n\r\n",
                      open, STR_ARG(to->name), close, to->port, open, STR_ARG(to->name), close,
                      to->port);

@@ -71,11 +71,13 @@ static struct str turned_name(struct exchange *x, const struct uri_host *host)
 }
 
 /* Who is asked by HOST: a program that looks a name up and forgets it writes the address that it
- * was given, which is nobody's out there. */
+ * was given, which is nobody's out there. One that writes the name has looked up just that. */
 static const struct uri_host *turned_asked(const struct source_turned *t,
                                            const struct uri_host *host)
 {
-    return host->name.p == NULL || str_eq(host->name, t->address) ? &t->to : host;
+    bool is_to = host->name.p == NULL || str_eq(host->name, t->address) ||
+                 (t->to.is_rooted && str_eq(host->name, t->to.name));
+    return is_to ? &t->to : host;
 }
 
 /* http://tlsfan.localhost/ is tlsfan, and leads there where a program resolves it as localhost. */
