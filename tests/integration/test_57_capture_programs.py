@@ -239,6 +239,21 @@ print(r.status, r.read().decode(), end="")
     check_asked(outside)
 
 
+HALF = """
+import socket
+for http, target in (b"1.0", b"/takes/0.3?n=1"), (b"1.1", b"/takes/0.3?n=2"):
+    s = socket.create_connection(("origin.test", 80), 60)
+    s.sendall(b"GET %s HTTP/%s\\r\\nHost: origin.test\\r\\n\\r\\n" % (target, http))
+    s.shutdown(socket.SHUT_WR)
+    print(b"".join(iter(lambda: s.recv(4096), b"")).decode().split("\\r\\n\\r\\n")[1])
+"""
+
+
+def test_end_behind_a_request(captured):
+    """As of printf | nc, which servers answer."""
+    assert captured.python(HALF).split() == ["/takes/0.3?n=1", "/takes/0.3?n=2"]
+
+
 # --- https:// URLs
 
 def test_https_is_a_tunnel(captured, outside):
@@ -324,10 +339,10 @@ def test_200_connections_at_once(captured, site, outside):
 import socket
 all = [socket.create_connection(("origin.test", 80), 60) for _ in range(200)]
 for n, s in enumerate(all):
-    s.sendall(b"GET /takes/0.05?n=%d HTTP/1.1\\r\\nHost: origin.test\\r\\nConnection: close\\r\\n\\r\\n" % n)
+    s.sendall(b"GET /takes/0.5?n=%d HTTP/1.1\\r\\nHost: origin.test\\r\\nConnection: close\\r\\n\\r\\n" % n)
 good = 0
 for n, s in enumerate(all):
-    good += b"".join(iter(lambda: s.recv(65536), b"")).endswith(b"\\r\\n\\r\\n/takes/0.05?n=%d" % n)
+    good += b"".join(iter(lambda: s.recv(65536), b"")).endswith(b"\\r\\n\\r\\n/takes/0.5?n=%d" % n)
 print(good)
 """)
     assert out == "200\n" and site.most > 20 and len(outside.server.requests) == 200
