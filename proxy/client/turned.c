@@ -5,6 +5,7 @@
  * or TLS. Its stream tells another user meanwhile, so that nothing on the ordinary path knows. */
 #include "client/client_impl.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log_limit.h"
@@ -344,6 +345,9 @@ void turned_begin(struct client *c, const struct client_listener *l)
     turned_find(t, l, c->stream->line.fd);
     t->may_tunnel = t->side.is_captured || policy_connect_port(l->conf, t->side.to.port);
     c->from.is_local = !t->side.is_captured && own_addr_has(&c->from.peer);
+    /* COMMAND comes from whatever address it connects to. */
+    if (t->side.is_captured)
+        snprintf(c->from.peer_text, sizeof c->from.peer_text, "command");
     stream_count_in(c->stream, c->cs->engine->budget, sizeof *c + sizeof *c->stream + sizeof *t);
     if (l->kind != LISTENER_CAPTURED_HTTP)
         turned_wait(c);

@@ -2,6 +2,7 @@
 """tlsfan run --capture: real programs that know no proxy ask for http:// URLs, and the origin sees verified TLS."""
 import base64
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -265,6 +266,18 @@ def test_https_is_a_tunnel(captured, outside):
     assert out == PAGE + "0"
     assert [r.get("Via") for r in outside.server.requests] == [None]
     captured.run("curl", "-sS", "--noproxy", "*", "https://origin.test/", status=60)  # who does not know the CA
+
+
+def test_access_log(captured):
+    """Who asks is COMMAND, not the address that it comes from, which is the one that it connects to."""
+    need("curl")
+    captured.run("curl", "-sSk", "--noproxy", "*", URL, "https://origin.test/", "http://%s/" % ADDRESS,
+                 options=["log.access=" + captured.path("log")])
+    with open(captured.path("log")) as f:
+        lines = [json.loads(line) for line in f]
+    assert [x["client"] for x in lines] == ["command"] * 3, lines
+    urls = ["http://%s/" % ADDRESS, URL.split("?")[0], "origin.test:443"]
+    assert sorted(x["url"].split("?")[0] for x in lines) == urls, lines
 
 
 def test_https_by_address(captured, outside):
