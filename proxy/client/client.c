@@ -195,7 +195,9 @@ static bool client_waits_on(const struct client *c)
     if (c->from.kind != SOURCE_TRANSPARENT || !is_whole || c->order.n == 0)
         return false;
     const struct request *last = container_of(c->order.items.prev, struct request, item.link);
-    return loop_now() - last->x.t.begin < ASKED_AND_ENDED;
+    /* An end that came before it was read from again is not seen until then. */
+    int64_t since = last->x.t.begin > c->reads_since ? last->x.t.begin : c->reads_since;
+    return loop_now() - since < ASKED_AND_ENDED;
 }
 
 /* The client has gone, or will send no more: like other proxies we take the end of its side for its
