@@ -258,7 +258,7 @@ ask([(text % ("60", 8, 1)).encode()], late=float(sys.argv[1]))
 
 
 def test_end_behind_a_request(captured):
-    """As of printf | nc, which servers answer; also where more are asked than are read at once. Who ends later leaves."""
+    """As of printf | nc, which servers answer, also where more is asked than is read at once. Who ends later leaves."""
     options = ["client.max_pipeline=2"]
     assert captured.python(HALF, "1", options=options).split("\n") == ["0,1,2,3", "0,1", "7", "", ""]
 
