@@ -345,7 +345,6 @@ void turned_begin(struct client *c, const struct client_listener *l)
     turned_find(t, l, c->stream->line.fd);
     t->may_tunnel = t->side.is_captured || policy_connect_port(l->conf, t->side.to.port);
     c->from.is_local = !t->side.is_captured && own_addr_has(&c->from.peer);
-    /* COMMAND comes from whatever address it connects to. */
     if (t->side.is_captured)
         snprintf(c->from.peer_text, sizeof c->from.peer_text, "command");
     stream_count_in(c->stream, c->cs->engine->budget, sizeof *c + sizeof *c->stream + sizeof *t);

@@ -47,6 +47,8 @@ class Site:
                 return
 
     def answer(self, request):
+        if request.target == "/first":
+            return ok(PAGE, "Link: <https://other.test/next>; rel=next")
         took = re.match(r"/takes/([0-9.]+)", request.target)
         if took is None:
             return ok(PAGE, "Content-Type: text/plain")
@@ -319,6 +321,17 @@ for n in range(1, 13):
 """, how=["--read-ahead=4"])
     assert out.split() == ["/takes/0.05?page=%d" % n for n in range(1, 13)]
     assert any(r.get("Sec-Purpose") == "prefetch" for r in outside.server.requests)
+
+
+def test_read_ahead_of_another_host(captured, outside):
+    """COMMAND is one client, whatever addresses it connects to and so comes from."""
+    out = captured.python("""
+import urllib.request
+for url in "http://origin.test/first", "http://other.test/next":
+    print(urllib.request.urlopen(url, timeout=60).read().decode(), end="")
+""", how=["--read-ahead=4"], options=["workers=4"])
+    asked = [r for r in outside.server.requests if r.target == "/next"]
+    assert out == PAGE * 2 and len(asked) == 1 and asked[0].get("Sec-Purpose") == "prefetch", asked
 
 
 # --- many at once
