@@ -41,7 +41,7 @@ struct client {
     bool blocked;                     /* the stream is paused */
     bool body_full;                   /* the upstream of `reading` takes no more for now */
     struct list waiting;              /* in clients->waiting */
-    int64_t waits_since, reads_since; /* µs: its next request waits; it is read from again; or 0 */
+    int64_t waits_since, reads_since; /* µs: it waits; it (turned) is read again; or 0 */
     enum client_timer timer_is;
     struct deadline timer, write_timer; /* the latter: write_timeout, while output waits */
     uint64_t write_mark;                /* bytes_out when it was set */

@@ -137,7 +137,8 @@ void client_set_flow(struct client *c)
         stream_pause(c->stream);
         return;
     }
-    c->reads_since = loop_now();
+    if (c->turned != NULL)
+        c->reads_since = loop_now();
     stream_resume(c->stream);
 }
 
