@@ -5,6 +5,7 @@
  * or TLS. Its stream tells another user meanwhile, so that nothing on the ordinary path knows. */
 #include "client/client_impl.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log_limit.h"
@@ -95,6 +96,7 @@ static void turned_find(struct turned *t, const struct client_listener *l, int f
     addr_print_ip(&t->to, is_named ? t->address : t->name);
     t->side.address = str_from(t->address);
     turned_set_name(t);
+    t->side.to.is_rooted = is_named; /* no domain of the search list is added once more */
     t->side.where = turned_where(t, l);
 }
 
@@ -137,7 +139,7 @@ static void turned_take_sni(struct client *c)
 static size_t turned_print_connect(const struct turned *t, char *dst)
 {
     const struct uri_host *to = &t->side.to;
-    const char *open = to->is_ip6 ? "[" : "", *close = to->is_ip6 ? "]" : "";
+    const char *open = to->is_ip6 ? "[" : "", *close = to->is_ip6 ? "]" : to->is_rooted ? "." : "";
     int n = snprintf(dst, CONNECT_TEXT, "CONNECT %s%.*s%s:%u HTTP/1.1\r\nHost: %s%.*s%s:%u\r\n\r\n",
                      open, STR_ARG(to->name), close, to->port, open, STR_ARG(to->name), close,
                      to->port);
@@ -343,6 +345,8 @@ void turned_begin(struct client *c, const struct client_listener *l)
     turned_find(t, l, c->stream->line.fd);
     t->may_tunnel = t->side.is_captured || policy_connect_port(l->conf, t->side.to.port);
     c->from.is_local = !t->side.is_captured && own_addr_has(&c->from.peer);
+    if (t->side.is_captured)
+        snprintf(c->from.peer_text, sizeof c->from.peer_text, "command");
     stream_count_in(c->stream, c->cs->engine->budget, sizeof *c + sizeof *c->stream + sizeof *t);
     if (l->kind != LISTENER_CAPTURED_HTTP)
         turned_wait(c);
