@@ -130,14 +130,15 @@ int capture_socket(const struct addr *a, int type)
     return fds[0];
 }
 
-void capture_leaves(const char *path)
+void capture_leave(const char *path)
 {
     struct capture_request q;
-    memset(&q, 0, sizeof(q));
-    if (capture.sock < 0 || strlen(path) >= sizeof(q.path))
+    size_t n = strlen(path);
+    if (capture.sock < 0 || n >= sizeof(q.path))
         return;
-    memcpy(q.path, path, strlen(path));
-    (void)!send(capture.sock, &q, sizeof(q), MSG_NOSIGNAL);
+    memset(&q, 0, sizeof(q));
+    memcpy(q.path, path, n);
+    (void)send(capture.sock, &q, sizeof(q), MSG_NOSIGNAL);
 }
 
 /* True when there is one, or the family is none that the network has. */

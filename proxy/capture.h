@@ -24,12 +24,13 @@ bool capture_is_on(void);
  * tells where to each datagram was sent. The caller's; -1 with errno, which is EAFNOSUPPORT where
  * A is IPv6 and the network has none, EPIPE when the keeper has ended. */
 MUST_CHECK int capture_socket(const struct addr *a, int type);
-/* When tlsfan dies without a word PATH is removed behind COMMAND: a file, or an empty directory,
- * in the order in which they are told. Harmless where there is no network. */
-void capture_leaves(const char *path);
 /* Where COMMAND asks for names, once: whoever takes it owns the descriptors. NULL where there is no
  * such network. */
 const struct name_sockets *capture_take_names(void);
+
+/* PATH, which is absolute, is to be removed when tlsfan dies without a word, before those that were
+ * told first. Nothing happens where there is no keeper, or it has no room for it. */
+void capture_leave(const char *path);
 
 /* Starts COMMAND in its network, found as posix_spawnp(3) finds it. 0 and its process in *PID, or
  * an errno; -1 where the reason is not COMMAND's, which then has been told on stderr. */

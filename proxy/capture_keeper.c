@@ -7,9 +7,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/nsfs.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -28,7 +30,6 @@
 #endif
 
 enum {
-    KEEPER_PATHS = 4,
     KILL_ROUNDS = 5000,    /* as many ms: then somebody cannot die */
     CLOSE_MAX = 65536,     /* where the system cannot close all at once */
     ROUND_NS = 1000 * 1000 /* between two of them */
@@ -73,7 +74,10 @@ bool capture_receive(int sock, struct capture_answer *a, int *fds)
                        .msg_controllen = sizeof(control)};
     for (unsigned i = 0; i < CAPTURE_FDS_MAX; i++)
         fds[i] = -1;
-    ssize_t n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
+    ssize_t n;
+    do /* with a time limit, a stop and a continuation interrupt it: signal(7) */
+        n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
+    while (n < 0 && errno == EINTR);
     const struct cmsghdr *c = n < 0 ? NULL : CMSG_FIRSTHDR(&m);
     if (c != NULL && c->cmsg_type == SCM_RIGHTS && c->cmsg_len <= CMSG_LEN(sizeof(int[2])))
         memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
@@ -83,21 +87,6 @@ bool capture_receive(int sock, struct capture_answer *a, int *fds)
 }
 
 /* ---- sockets and files */
-
-/* What is removed at the end, in this order. */
-static struct {
-    unsigned n;
-    char paths[KEEPER_PATHS][CAPTURE_PATH_MAX];
-} keeper_left;
-
-static bool keeper_note(const char *path)
-{
-    if (keeper_left.n == KEEPER_PATHS)
-        return false;
-    memcpy(keeper_left.paths[keeper_left.n], path, CAPTURE_PATH_MAX);
-    keeper_left.paths[keeper_left.n++][CAPTURE_PATH_MAX - 1] = '\0';
-    return true;
-}
 
 static bool keeper_set(int fd, int level, int name)
 {
@@ -123,12 +112,20 @@ static int keeper_datagram(const struct addr *a)
     return -1;
 }
 
+static struct {
+    char paths[CAPTURE_PATHS_MAX][CAPTURE_PATH_MAX];
+    unsigned n;
+} keeper_left; /* by tlsfan, should it die */
+
 static bool keeper_answer(int sock, const struct capture_request *q)
 {
+    if (q->path[0] != '\0') {
+        if (keeper_left.n < CAPTURE_PATHS_MAX)
+            memcpy(keeper_left.paths[keeper_left.n++], q->path, sizeof(q->path) - 1);
+        return true;
+    }
     struct capture_answer a = {0};
     int fds[CAPTURE_FDS_MAX] = {-1, -1};
-    if (q->socket == 0)
-        return keeper_note(q->path);
     fds[0] = q->socket == SOCK_STREAM ? sock_listen(&q->addr, false) : keeper_datagram(&q->addr);
     a.cause = fds[0] < 0 ? errno : 0;
     bool ok = capture_send(sock, &a, fds);
@@ -142,17 +139,46 @@ static bool keeper_answer(int sock, const struct capture_request *q)
 /* Who dies and who does not. */
 struct keeper_hunt {
     DIR *proc;
-    struct stat net; /* of the namespace */
-    char self[32];   /* the keeper in PROC */
+    struct stat net;  /* a file of the namespace */
+    struct stat user; /* the user namespace; nothing where none was made */
+    char self[32];    /* the keeper in PROC */
 };
+
+static bool keeper_is_same(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino == b->st_ino && a->st_dev == b->st_dev;
+}
+
+/* Who has made namespaces of its own in ours, as sandboxes do. */
+static bool keeper_is_below(const struct keeper_hunt *h, int process)
+{
+    struct stat st;
+    bool found = false;
+    int user = h->user.st_ino == 0 ? -1 : openat(process, "ns/user", O_RDONLY | O_CLOEXEC);
+    while (user >= 0) {
+        found = fstat(user, &st) == 0 && keeper_is_same(&st, &h->user);
+        int parent = found ? -1 : ioctl(user, NS_GET_PARENT);
+        close(user);
+        user = parent;
+    }
+    return found;
+}
+
+/* By a file below net, which each namespace has of its own: ns/net is not shown of a program that
+ * its user may not read, nor of another user's to a root without CAP_SYS_PTRACE. One that has ended
+ * has none. */
+static bool keeper_lives_here(const struct keeper_hunt *h, int process)
+{
+    struct stat st;
+    return fstatat(process, "net/dev", &st, 0) == 0 &&
+           (keeper_is_same(&st, &h->net) || keeper_is_below(h, process));
+}
 
 /* PROCESS, the directory NAME of /proc, is a handle to it: its number may be another's in the next
  * moment. Where the system does not take it the number must do, if this /proc counts as we do. */
 static bool keeper_kill(const struct keeper_hunt *h, int process, const char *name)
 {
-    struct stat st;
-    if (fstatat(process, "ns/net", &st, 0) != 0 || st.st_ino != h->net.st_ino ||
-        st.st_dev != h->net.st_dev)
+    if (!keeper_lives_here(h, process))
         return false;
     if (syscall(SYS_pidfd_send_signal, process, SIGKILL, NULL, 0) == 0)
         return true;
@@ -160,7 +186,7 @@ static bool keeper_kill(const struct keeper_hunt *h, int process, const char *na
            kill((pid_t)strtol(name, NULL, 10), SIGKILL) == 0;
 }
 
-/* True when somebody else lived in the namespace. */
+/* True when somebody else lived here. */
 static bool keeper_kill_round(const struct keeper_hunt *h)
 {
     bool found = false;
@@ -179,15 +205,23 @@ static bool keeper_kill_round(const struct keeper_hunt *h)
 }
 
 /* Who forks meanwhile has its children killed in the next round. */
-static void keeper_kill_all(void)
+static void keeper_kill_all(bool has_user)
 {
     const struct timespec pause = {.tv_nsec = ROUND_NS};
     struct keeper_hunt h = {.proc = opendir("/proc")};
-    if (h.proc == NULL || stat("/proc/self/ns/net", &h.net) != 0 ||
+    if (h.proc == NULL || stat("/proc/self/net/dev", &h.net) != 0 ||
+        (has_user && stat("/proc/self/ns/user", &h.user) != 0) ||
         readlink("/proc/self", h.self, sizeof(h.self) - 1) < 0)
         return;
     for (unsigned i = 0; i < KILL_ROUNDS && keeper_kill_round(&h); i++)
         nanosleep(&pause, NULL);
+}
+
+/* A directory was told before what is in it. */
+static void keeper_remove_all(void)
+{
+    while (keeper_left.n > 0)
+        remove(keeper_left.paths[--keeper_left.n]);
 }
 
 /* ---- the beginning */
@@ -197,7 +231,8 @@ static int keeper_close_all(int sock)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (int fd = 0; fd <= STDERR_FILENO; fd++)
-        dup2(null, fd);
+        if (dup2(null, fd) < 0)
+            close(fd); /* a system may have no /dev */
     sock = dup2(sock, STDERR_FILENO + 1);
     fcntl(sock, F_SETFD, FD_CLOEXEC);
     if (syscall(SYS_close_range, (unsigned)sock + 1, ~0U, 0) == 0)
@@ -207,17 +242,23 @@ static int keeper_close_all(int sock)
     return sock;
 }
 
-static bool keeper_report(int sock)
+/* Handles of the namespaces, for COMMAND to enter. False with errno. */
+static bool keeper_open(const struct capture_net *n, int *fds)
 {
-    struct capture_answer a = {0};
-    int fds[CAPTURE_FDS_MAX] = {-1, -1};
-    a.step = capture_net_make(&a.net);
-    a.cause = a.step == CAPTURE_DONE ? 0 : errno;
-    if (a.step == CAPTURE_DONE)
-        fds[0] = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    if (fds[0] >= 0 && a.net.has_user)
+    fds[0] = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    if (fds[0] >= 0 && n->has_user)
         fds[1] = open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC);
-    bool ok = capture_send(sock, &a, fds) && a.cause == 0;
+    return fds[0] >= 0 && (fds[1] >= 0 || !n->has_user);
+}
+
+static bool keeper_report(int sock, struct capture_answer *a)
+{
+    int fds[CAPTURE_FDS_MAX] = {-1, -1};
+    a->step = capture_net_make(&a->net);
+    if (a->step == CAPTURE_DONE && !keeper_open(&a->net, fds))
+        a->step = CAPTURE_NET;
+    a->cause = a->step == CAPTURE_DONE ? 0 : errno;
+    bool ok = capture_send(sock, a, fds) && a->cause == 0;
     for (unsigned i = 0; i < CAPTURE_FDS_MAX; i++)
         if (fds[i] >= 0)
             close(fds[i]);
@@ -227,18 +268,18 @@ static bool keeper_report(int sock)
 void capture_keeper(int sock)
 {
     struct capture_request q;
+    struct capture_answer first = {0};
     ssize_t n;
     setsid();
     (void)!chdir("/");
-    prctl(PR_SET_NAME, "tlsfan-keeper");
+    prctl(PR_SET_NAME, "capture-keeper"); /* whoever is told to `pkill -9 tlsfan` leaves it alive */
     sock = keeper_close_all(sock);
-    if (!keeper_report(sock))
+    if (!keeper_report(sock, &first))
         _exit(1);
     do
         n = recv(sock, &q, sizeof(q), 0);
     while (n == (ssize_t)sizeof(q) && keeper_answer(sock, &q));
-    keeper_kill_all();
-    for (unsigned i = 0; i < keeper_left.n; i++)
-        remove(keeper_left.paths[i]);
+    keeper_kill_all(first.net.has_user);
+    keeper_remove_all();
     _exit(0);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The keeper: a process that makes COMMAND's network and stays in it, opens sockets there for
- * tlsfan, and kills whoever lives there when tlsfan has died without a word; then it removes the
- * files that were for them. */
+ * tlsfan, and kills whoever lives there when tlsfan has died without a word, and removes the files
+ * that it has left. */
 #ifndef TLSFAN_CAPTURE_KEEPER_H
 #define TLSFAN_CAPTURE_KEEPER_H
 
@@ -10,15 +10,15 @@
 
 enum {
     CAPTURE_FDS_MAX = 2,    /* descriptors that come with one answer */
-    CAPTURE_PATH_MAX = 512, /* bytes that hold a path, terminated */
+    CAPTURE_PATH_MAX = 512, /* bytes of a path, with the NUL */
+    CAPTURE_PATHS_MAX = 4   /* further ones are forgotten */
 };
 
-/* tlsfan asks for a socket, or tells of a file. A message each. */
+/* tlsfan asks for a socket, or says what it would leave behind. A message each. */
 struct capture_request {
-    int socket; /* SOCK_STREAM: one that listens; SOCK_DGRAM: one that tells where to it was sent;
-                   0: none, PATH is to be removed when tlsfan has died without a word */
+    int socket; /* SOCK_STREAM: one that listens; SOCK_DGRAM: one that tells where to it was sent */
     struct addr addr;
-    char path[CAPTURE_PATH_MAX];
+    char path[CAPTURE_PATH_MAX]; /* not empty: this one, and there is neither socket nor answer */
 };
 
 /* And is answered. The first answer comes unasked, with the descriptors of the network namespace

@@ -71,6 +71,8 @@ static bool spawn_drop_capabilities(void)
     for (unsigned long c = 0; prctl(PR_CAPBSET_READ, c, 0, 0, 0) >= 0; c++)
         if (prctl(PR_CAPBSET_DROP, c, 0, 0, 0) != 0)
             return false;
+    if (errno != EINVAL) /* which it is for the first that the kernel does not know */
+        return false;
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); /* an older kernel has none */
     return syscall(SYS_capset, &header, none) == 0;
 }

@@ -53,13 +53,18 @@ static const struct {
     {1 << CAPTURE_MAP, EPERM, "self/status", "Uid:\t0",
      "user 0 without CAP_SETFCAP may have none (a container without capabilities: have it run as "
      "another user, or add that one)"},
+    {WHY_ANY, 0, "self/ns", NULL, "there is no /proc here (mount -t proc proc /proc)"},
     {WHY_USER, 0, "self/ns/user", NULL, "this kernel has no user namespaces (CONFIG_USER_NS)"},
     {WHY_USER | WHY_NET, 0, "self/ns/net", NULL,
-     "this kernel has no network namespaces (CONFIG_NET_NS), or /proc is not there"},
+     "this kernel has no network namespaces (CONFIG_NET_NS)"},
     {WHY_USER | WHY_NET, 0, "self/status", "Seccomp:\t2",
      "a seccomp profile forbids namespaces, as that of a container does (docker run "
      "--security-opt seccomp=PROFILE with one that allows unshare and setns, or in Kubernetes "
      "securityContext.seccompProfile)"},
+    {WHY_USER, EPERM, NULL, NULL,
+     "the kernel makes no user namespace in a chroot, nor for a user that the namespace around "
+     "does "
+     "not know (a container, or pivot_root(8), is none; root needs no user namespace)"},
 };
 
 static const char *const why_steps[] = {

@@ -42,6 +42,13 @@ static const struct {
     {"ALL_PROXY", ENV_OTHER_PROXY},
     {"no_proxy", ENV_OTHER_PROXY},
     {"NO_PROXY", ENV_OTHER_PROXY},
+    {"socks_proxy", ENV_OTHER_PROXY},
+    {"SOCKS_PROXY", ENV_OTHER_PROXY},
+    {"RSYNC_PROXY", ENV_OTHER_PROXY},
+    {"PIP_PROXY", ENV_OTHER_PROXY},
+    {"CARGO_HTTP_PROXY", ENV_OTHER_PROXY},
+    {"npm_config_proxy", ENV_OTHER_PROXY},
+    {"npm_config_https_proxy", ENV_OTHER_PROXY},
     {"SSL_CERT_FILE", ENV_BUNDLE}, /* OpenSSL: Python, Ruby, Go, Rust, Perl */
     {"CURL_CA_BUNDLE", ENV_BUNDLE},
     {"REQUESTS_CA_BUNDLE", ENV_BUNDLE},
@@ -207,15 +214,20 @@ static bool env_make_dir(struct run_env *e)
     return false;
 }
 
+static void env_name_files(struct run_env *e, void (*leave)(const char *path))
+{
+    e->bundle = xasprintf("%s/ca.pem", e->dir);
+    e->jks = xasprintf("%s/ca.jks", e->dir);
+    e->wgetrc = xasprintf("%s/wgetrc", e->dir);
+    const char *const paths[] = {e->dir, e->bundle, e->jks, e->wgetrc};
+    for (size_t i = 0; leave != NULL && i < sizeof(paths) / sizeof(paths[0]); i++)
+        leave(paths[i]);
+}
+
 static bool env_make_files(struct run_env *e, const struct tls_ca *ca)
 {
     size_t n, jks_len, rc_len;
     mode_t rc_mode;
-    if (!env_make_dir(e))
-        return false;
-    e->bundle = xasprintf("%s/ca.pem", e->dir);
-    e->jks = xasprintf("%s/ca.jks", e->dir);
-    e->wgetrc = xasprintf("%s/wgetrc", e->dir);
     char *pem = env_certificates(ca, &n);
     char *jks = tls_bundle_jks(pem, n, java_password, &jks_len);
     char *rc = env_wgetrc(e, &rc_len, &rc_mode);
@@ -304,12 +316,15 @@ static void env_make_list(struct run_env *e)
             e->list[kept++] = e->made[i];
 }
 
-struct run_env *run_env_new(unsigned port, bool https, const struct tls_ca *ca)
+struct run_env *run_env_new(unsigned port, bool https, const struct tls_ca *ca,
+                            void (*leave)(const char *path))
 {
     struct run_env *e = xcalloc(1, sizeof(*e));
     e->port = port;
     e->https = https;
-    if (ca != NULL && !env_make_files(e, ca)) {
+    if (ca != NULL && env_make_dir(e))
+        env_name_files(e, leave);
+    if (ca != NULL && (e->bundle == NULL || !env_make_files(e, ca))) {
         run_env_free(e);
         return NULL;
     }
@@ -322,24 +337,19 @@ char **run_env_list(const struct run_env *e)
     return e->list;
 }
 
-void run_env_files(const struct run_env *e, void (*fn)(const char *path))
+static void env_remove_files(const struct run_env *e)
 {
     const char *const paths[] = {e->bundle, e->jks, e->wgetrc, e->dir};
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
         if (paths[i] != NULL)
-            fn(paths[i]);
-}
-
-static void env_remove(const char *path)
-{
-    (void)remove(path);
+            (void)remove(paths[i]);
 }
 
 void run_env_free(struct run_env *e)
 {
     if (e == NULL)
         return;
-    run_env_files(e, env_remove);
+    env_remove_files(e);
     free(e->bundle);
     free(e->jks);
     free(e->wgetrc);

@@ -11,12 +11,13 @@ struct run_env;
 /* PORT: the proxy on 127.0.0.1; 0: COMMAND's network leads there by itself, and no variable names a
  * proxy, those of before neither. HTTPS: https:// URLs are for it, too. CA, which may be NULL: made
  * for this run; then files of certificates are written to a new directory for temporary files, with
- * those that COMMAND trusts already. NULL, with a line on stderr, where that cannot be. */
-struct run_env *run_env_new(unsigned port, bool https, const struct tls_ca *ca);
+ * those that COMMAND trusts already. LEAVE, which may be NULL, is told each path that would be left
+ * behind if this process were killed, before there is one but for the first: the directory. NULL,
+ * with a line on stderr, where that cannot be. */
+struct run_env *run_env_new(unsigned port, bool https, const struct tls_ca *ca,
+                            void (*leave)(const char *path));
 /* NULL at its end. Borrowed. */
 char **run_env_list(const struct run_env *e);
-/* Calls FN for what it has made: each file, then their directory. */
-void run_env_files(const struct run_env *e, void (*fn)(const char *path));
 /* The files go, too. NULL is harmless. */
 void run_env_free(struct run_env *e);
 

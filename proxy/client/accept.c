@@ -78,6 +78,14 @@ static bool acceptor_may_retry(struct acceptor *a, int cause)
     return false;
 }
 
+/* COMMAND, which comes from whatever address it connects to, is one client, of this machine. */
+static void acceptor_is_command(struct addr *peer)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    addr_from_sockaddr(peer, (const struct sockaddr *)&in, sizeof(in));
+}
+
 static void acceptor_take(struct acceptor *a, unsigned max, bool is_last)
 {
     struct acceptors *as = a->all;
@@ -89,6 +97,8 @@ static void acceptor_take(struct acceptor *a, unsigned max, bool is_last)
         if (fd < 0)
             continue;
         a->in_a_row++;
+        if (listener_is_captured(a->listener.kind))
+            acceptor_is_command(&peer);
         if (as->user->on_accepted(as->arg, fd, &peer, &a->listener) || is_last)
             continue;
         acceptors_stop(as);

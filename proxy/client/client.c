@@ -17,8 +17,10 @@
 
 enum {
     SPARE_REQUESTS = 256,
-    REST_MS = 5000,  /* between two reads of a body that nobody waits for any more */
-    CLOSED_A_MS = 32 /* idle connections in a drain: the others go on meanwhile */
+    REST_MS = 5000,   /* between two reads of a body that nobody waits for any more */
+    CLOSED_A_MS = 32, /* idle connections in a drain: the others go on meanwhile */
+    ASKED_AND_ENDED =
+        500000 /* µs between a request and the end of its client, where it was meant */
 };
 
 /* ---- flow */
@@ -185,12 +187,31 @@ static size_t client_on_data(void *arg, const char *p, size_t n)
     return client_read(arg, p, n);
 }
 
+/* Who does not know of us speaks to a server, which would answer whoever ends his side right behind
+ * his request: printf | nc. Who does so later has given up. */
+static bool client_waits_on(const struct client *c)
+{
+    bool is_whole = c->state == CLIENT_HEAD || c->state == CLIENT_LAST;
+    if (c->from.kind != SOURCE_TRANSPARENT || !is_whole || c->order.n == 0)
+        return false;
+    const struct request *last = container_of(c->order.items.prev, struct request, item.link);
+    /* An end that came before it was read from again is not seen until then. */
+    int64_t since = last->x.t.begin > c->reads_since ? last->x.t.begin : c->reads_since;
+    return loop_now() - since < ASKED_AND_ENDED;
+}
+
 /* The client has gone, or will send no more: like other proxies we take the end of its side for its
  * leaving, and cancel what it asked for; only what has been answered is still written. */
 static void client_on_eof(void *arg, bool clean)
 {
     struct client *c = arg;
     (void)clean;
+    if (client_waits_on(c)) {
+        if (c->state == CLIENT_HEAD)
+            client_set_state(c, CLIENT_LAST);
+        client_run(c);
+        return;
+    }
     if (c->from.kind == SOURCE_INTERCEPTED && !c->seen_request)
         intercept_left(c);
     clients_flush(c->cs);

@@ -37,11 +37,11 @@ struct client {
     size_t scanned;              /* of an incomplete head */
     bool has_partial;            /* on_data() left bytes: a head has begun */
     bool seen_request;
-    bool running, again; /* client_run() is on the stack, and must look once more */
-    bool blocked;        /* the stream is paused */
-    bool body_full;      /* the upstream of `reading` takes no more for now */
-    struct list waiting; /* in clients->waiting */
-    int64_t waits_since; /* µs: since when its next request waits; 0: it has not */
+    bool running, again;              /* client_run() is on the stack, and must look once more */
+    bool blocked;                     /* the stream is paused */
+    bool body_full;                   /* the upstream of `reading` takes no more for now */
+    struct list waiting;              /* in clients->waiting */
+    int64_t waits_since, reads_since; /* µs: it waits; it (turned) is read again; or 0 */
     enum client_timer timer_is;
     struct deadline timer, write_timer; /* the latter: write_timeout, while output waits */
     uint64_t write_mark;                /* bytes_out when it was set */

@@ -133,10 +133,13 @@ void client_set_flow(struct client *c)
     if (blocked == c->blocked || c->stream == NULL)
         return;
     c->blocked = blocked;
-    if (blocked)
+    if (blocked) {
         stream_pause(c->stream);
-    else
-        stream_resume(c->stream);
+        return;
+    }
+    if (c->turned != NULL)
+        c->reads_since = loop_now();
+    stream_resume(c->stream);
 }
 
 struct request *client_next(struct client *c)

@@ -48,20 +48,16 @@ struct intercept {
 static bool intercept_is_host(const char *name, size_t len)
 {
     size_t label = 0;
-    bool is_number = true;
     for (size_t i = 0; i < len; i++) {
         char c = name[i];
-        bool is_digit = c >= '0' && c <= '9';
-        if (c == '.' && label == 0)
-            return false;
-        if (c != '.' && c != '-' && c != '_' && !is_digit && !(c >= 'a' && c <= 'z'))
+        bool is_usual = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+        if (c == '.' ? label == 0 : !is_usual)
             return false;
         label = c == '.' ? 0 : label + 1;
-        is_number = label == 0 || ((label == 1 || is_number) && is_digit);
         if (label > LABEL_MAX)
             return false;
     }
-    return label > 0 && !is_number;
+    return label > 0 && !uri_ends_in_number(str_make(name, len));
 }
 
 void intercept_name(char *dst, struct str sni, struct str host)

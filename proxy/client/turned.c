@@ -5,6 +5,7 @@
  * or TLS. Its stream tells another user meanwhile, so that nothing on the ordinary path knows. */
 #include "client/client_impl.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log_limit.h"
@@ -23,8 +24,10 @@
 
 enum {
     SILENCE_MS = 300, /* after which the server is expected to speak first */
-    KEPT_FREE = 1024, /* first bytes that are kept however full memory is */
+    KEPT_FREE = 2048, /* first bytes that are kept however full memory is: most hellos, those with
+                         a key share of ML-KEM too, are whole by then, and go by their name */
     HTTP_PORT = 80,
+    HTTPS_PORT = 443,
     TURNED_NAME = 256,
     CONNECT_TEXT = 2 * (TURNED_NAME + 8) + 64
 };
@@ -34,16 +37,18 @@ struct turned {
     struct source_turned side;
     struct addr to;
     enum listener_kind kind;
-    bool may_tunnel;                /* to its port, whatever it speaks */
-    bool has_begun;                 /* a byte has come */
-    bool is_decided;                /* `decided` is posted */
-    bool is_http;                   /* and so; else a CONNECT */
-    struct h1_first first;          /* while it may be HTTP */
-    struct tls_hello_reader *hello; /* owned; NULL: no TLS has come */
+    bool may_tunnel;       /* to its port, whatever it speaks */
+    bool has_begun;        /* a byte has come */
+    bool is_late;          /* it has said nothing for SILENCE_MS, and is waited for */
+    bool is_decided;       /* `decided` is posted */
+    bool is_http;          /* and so; else a CONNECT */
+    struct h1_first first; /* while it may be HTTP */
+    bool is_hello;         /* what has come may be one of TLS */
     struct post decided;
     struct deadline timer;
-    char name[TURNED_NAME];  /* where to: what side.to.name points to */
-    char address[ADDR_TEXT]; /* side.address */
+    char name[TURNED_NAME];   /* where to: what side.to.name points to */
+    char address[ADDR_TEXT];  /* side.address */
+    char sni[TLS_HELLO_NAME]; /* "": no name is asked for */
 };
 
 _Static_assert((int)TURNED_NAME >= (int)INTERCEPT_NAME, "it holds a name");
@@ -91,6 +96,7 @@ static void turned_find(struct turned *t, const struct client_listener *l, int f
     addr_print_ip(&t->to, is_named ? t->address : t->name);
     t->side.address = str_from(t->address);
     turned_set_name(t);
+    t->side.to.is_rooted = is_named; /* no domain of the search list is added once more */
     t->side.where = turned_where(t, l);
 }
 
@@ -116,12 +122,11 @@ void turned_tell(const struct client *c, struct str why)
 static void turned_take_sni(struct client *c)
 {
     struct turned *t = c->turned;
-    struct str sni = t->hello == NULL ? STR("") : tls_hello_name(t->hello);
     const struct conf *conf = c->cs->engine->use->conf;
     char name[INTERCEPT_NAME];
-    if (sni.len == 0 || !t->side.to.is_ip)
+    if (t->sni[0] == '\0' || !t->side.to.is_ip)
         return;
-    intercept_name(name, sni, t->side.to.name);
+    intercept_name(name, str_from(t->sni), t->side.to.name);
     struct str host = str_from(name);
     const struct rule *rule = rule_find(conf, host, t->side.to.port);
     if (t->side.is_captured && !conf_intercepts(conf, rule, host))
@@ -134,7 +139,7 @@ static void turned_take_sni(struct client *c)
 static size_t turned_print_connect(const struct turned *t, char *dst)
 {
     const struct uri_host *to = &t->side.to;
-    const char *open = to->is_ip6 ? "[" : "", *close = to->is_ip6 ? "]" : "";
+    const char *open = to->is_ip6 ? "[" : "", *close = to->is_ip6 ? "]" : to->is_rooted ? "." : "";
     int n = snprintf(dst, CONNECT_TEXT, "CONNECT %s%.*s%s:%u HTTP/1.1\r\nHost: %s%.*s%s:%u\r\n\r\n",
                      open, STR_ARG(to->name), close, to->port, open, STR_ARG(to->name), close,
                      to->port);
@@ -156,7 +161,6 @@ static void turned_on_decided(void *arg)
         stream_unread(c->stream, text, turned_print_connect(t, text));
     }
     turned_end(c);
-    stream_count_in(c->stream, c->cs->engine->budget, sizeof *c + sizeof *c->stream + sizeof *t);
     client_set_state(c, CLIENT_HEAD);
     stream_set_user(c->stream, &client_user, c);
     client_run(c);
@@ -186,32 +190,18 @@ static void turned_decide_on(struct client *c, enum h1_first_is what, struct str
 
 /* ---- the first bytes */
 
-static enum h1_first_is turned_look_at_hello(struct client *c, const char *p, size_t n)
+static enum h1_first_is turned_look(struct turned *t, const char *p, size_t n)
 {
-    struct turned *t = c->turned;
-    if (t->hello == NULL && (t->hello = tls_hello_new()) != NULL)
-        stream_count_in(c->stream, c->cs->engine->budget,
-                        sizeof *c + sizeof *c->stream + sizeof *t + TLS_HELLO_MEMORY);
-    if (t->hello == NULL)
-        return H1_FIRST_TLS;
-    switch (tls_hello_feed(t->hello, p, n)) {
-    case TLS_HELLO_MORE:
-        return H1_FIRST_MORE;
-    case TLS_HELLO_READ:
-        return H1_FIRST_TLS;
-    default:
-        return n < TLS_HELLO_MAX ? H1_FIRST_OTHER : H1_FIRST_TLS;
+    enum h1_first_is what = h1_first_look(&t->first, p, n);
+    t->is_hello = what == H1_FIRST_TLS;
+    if (t->is_hello) {
+        enum tls_hello_is hello = tls_hello_read(p, n, t->sni);
+        return hello == TLS_HELLO_MORE   ? H1_FIRST_MORE
+               : hello == TLS_HELLO_NONE ? H1_FIRST_OTHER
+                                         : H1_FIRST_TLS;
     }
-}
-
-static enum h1_first_is turned_look(struct client *c, const char *p, size_t n)
-{
-    struct turned *t = c->turned;
-    enum h1_first_is what = t->hello != NULL ? H1_FIRST_TLS : h1_first_look(&t->first, p, n);
-    if (what == H1_FIRST_TLS)
-        what = turned_look_at_hello(c, p, n);
     /* A tunnel that is captured is none of HTTP: no need to wait for the rest of a line. */
-    bool is_text = t->hello == NULL && (unsigned char)p[0] < 0x80 && p[0] != 0x16;
+    bool is_text = (unsigned char)p[0] < 0x80 && p[0] != 0x16;
     return what == H1_FIRST_MORE && is_text && t->kind == LISTENER_CAPTURED ? H1_FIRST_OTHER : what;
 }
 
@@ -219,8 +209,7 @@ static enum h1_first_is turned_look(struct client *c, const char *p, size_t n)
 static void turned_settle(struct client *c, struct str p)
 {
     struct turned *t = c->turned;
-    turned_decide_on(c, t->hello != NULL ? H1_FIRST_TLS : h1_first_settle(&t->first, p.p, p.len),
-                     p);
+    turned_decide_on(c, t->is_hello ? H1_FIRST_TLS : h1_first_settle(&t->first, p.p, p.len), p);
 }
 
 static size_t turned_on_data(void *arg, const char *p, size_t n)
@@ -228,7 +217,7 @@ static size_t turned_on_data(void *arg, const char *p, size_t n)
     struct client *c = arg;
     struct turned *t = c->turned;
     struct fault f;
-    enum h1_first_is what = turned_look(c, p, n);
+    enum h1_first_is what = turned_look(t, p, n);
     if (what != H1_FIRST_MORE)
         turned_decide_on(c, what, str_make(p, n));
     else if (n > KEPT_FREE && !engine_has_room(c->cs->engine, &f))
@@ -293,6 +282,16 @@ static const struct stream_user turned_user = {
     .on_fault = turned_on_fault,
 };
 
+/* A silent one is late with its hello, and not one whose server speaks first: without the name in
+ * that its tunnel would be refused, or pass what a rule may have read. */
+static bool turned_owes_hello(const struct client *c)
+{
+    const struct turned *t = c->turned;
+    const struct conf *conf = c->cs->engine->use->conf;
+    return !policy_name(conf, t->side.to.name) ||
+           (t->side.to.port == HTTPS_PORT && conf_may_intercept(conf));
+}
+
 /* It has not said enough. */
 static void turned_on_timer(void *arg)
 {
@@ -302,9 +301,12 @@ static void turned_on_timer(void *arg)
         client_close(c);
     } else if (!t->has_begun && sock_has_input(c->stream->line.fd)) {
         deadline_set(&t->timer, SILENCE_MS); /* it has, and is read in this turn */
+    } else if (!t->has_begun && !t->is_late && turned_owes_hello(c)) {
+        t->is_late = true;
+        deadline_set(&t->timer, client_conf(c)->header_timeout);
     } else if (!t->has_begun) {
         turned_decide_blindly(c);
-    } else if (t->hello != NULL) {
+    } else if (t->is_hello) {
         turned_tell(c, STR("its TLS hello took longer than client.header_timeout"));
         client_close(c);
     } else {
@@ -343,6 +345,8 @@ void turned_begin(struct client *c, const struct client_listener *l)
     turned_find(t, l, c->stream->line.fd);
     t->may_tunnel = t->side.is_captured || policy_connect_port(l->conf, t->side.to.port);
     c->from.is_local = !t->side.is_captured && own_addr_has(&c->from.peer);
+    if (t->side.is_captured)
+        snprintf(c->from.peer_text, sizeof c->from.peer_text, "command");
     stream_count_in(c->stream, c->cs->engine->budget, sizeof *c + sizeof *c->stream + sizeof *t);
     if (l->kind != LISTENER_CAPTURED_HTTP)
         turned_wait(c);
@@ -355,6 +359,4 @@ void turned_end(struct client *c)
         return;
     loop_unpost(&t->decided);
     deadline_close(&t->timer);
-    tls_hello_free(t->hello);
-    t->hello = NULL;
 }

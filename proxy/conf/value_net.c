@@ -42,11 +42,12 @@ bool value_set_listen(const struct assign *a, struct str text)
     }
     if (!addr_parse(&l.addr, addr))
         return net_fail_at(a->err, text,
-                           "is no listener: write ADDR:PORT, [::1]:3128 or unix:/path, "
+                           "is no listener: write ADDR:PORT, [::1]:3128, unix:/path or "
                            "transparent:ADDR:PORT");
     if (l.kind == LISTENER_TRANSPARENT && addr_family(&l.addr) == AF_UNIX)
         return net_fail_at(a->err, text,
-                           "cannot be: no connection is turned to a socket of a file");
+                           "cannot be: nothing is turned to a Unix socket; write "
+                           "transparent:ADDR:PORT");
     l.text = arena_dup(a->arena, text).p;
     c->listeners = arena_grow(a->arena, c->listeners, c->n_listeners, sizeof(l));
     c->listeners[c->n_listeners++] = l;

@@ -23,7 +23,7 @@ static bool turned_to_loopback(const struct exchange *x, struct fault *f)
     unsigned port = x->from->turned->to.port;
     fault_set(f, FAULT_REFUSED,
               "under run --capture port %u is tlsfan's on loopback, too: take it out of %s where a "
-              "program of the command itself listens there, or name it in capture.host_loopback to "
+              "program of the command itself listens there, or move it to capture.host_loopback to "
               "reach this host's",
               port, source_rules[x->from->kind].is_silent ? "capture.tunnel" : "capture.http");
     f->phrase = "Loopback port is taken by run --capture";
@@ -70,12 +70,27 @@ static struct str turned_name(struct exchange *x, const struct uri_host *host)
     return host->is_rooted ? arena_printf(&x->arena, "%.*s.", STR_ARG(host->name)) : host->name;
 }
 
+/* HOST is the address that was connected to: in the form of the other family, too, as of a program
+ * that knows IPv6 alone. */
+static bool turned_is_address(const struct source_turned *t, const struct uri_host *host)
+{
+    struct addr a;
+    char text[ADDR_TEXT];
+    if (!host->is_ip || !addr_parse_ip(&a, host->name, 0))
+        return false;
+    a = addr_plain(&a);
+    addr_print_ip(&a, text);
+    return str_eq(str_from(text), t->to.is_ip ? t->to.name : t->address);
+}
+
 /* Who is asked by HOST: a program that looks a name up and forgets it writes the address that it
- * was given, which is nobody's out there. */
+ * was given, which is nobody's out there. One that writes the name has looked up just that. */
 static const struct uri_host *turned_asked(const struct source_turned *t,
                                            const struct uri_host *host)
 {
-    return host->name.p == NULL || str_eq(host->name, t->address) ? &t->to : host;
+    bool is_to = host->name.p == NULL || turned_is_address(t, host) ||
+                 (t->to.is_rooted && str_eq(host->name, t->to.name));
+    return is_to ? &t->to : host;
 }
 
 /* http://tlsfan.localhost/ is tlsfan, and leads there where a program resolves it as localhost. */

@@ -88,7 +88,7 @@ struct source_turned {
 struct source_side {
     enum source_kind kind;
     struct addr peer;
-    char peer_text[ADDR_TEXT];          /* "1.2.3.4", "unix" */
+    char peer_text[ADDR_TEXT];          /* "1.2.3.4", "unix", "command" */
     char self[ADDR_TEXT];               /* FORWARD: the listener's own address and port */
     const struct forward *forward;      /* FORWARD; else NULL */
     const struct source_turned *turned; /* borrowed; NULL: nobody has turned the connection */

@@ -50,9 +50,7 @@ static bool uri_fail_name(struct str name, struct arena *arena, const char **why
     return false;
 }
 
-/* True when the last label is a number, so that NAME is an address or nothing (as browsers have
- * it). */
-static bool ends_in_number(struct str name)
+bool uri_ends_in_number(struct str name)
 {
     size_t i = name.len;
     while (i > 0 && name.p[i - 1] != '.')
@@ -101,7 +99,7 @@ static bool parse_name(struct uri_host *h, struct arena *arena, struct str name,
         return uri_fail(why, "the host name has a part between dots of more than 63 bytes");
     struct addr addr;
     h->name = uri_lower(arena, name);
-    h->is_ip = ends_in_number(name);
+    h->is_ip = uri_ends_in_number(name);
     h->is_rooted = h->is_rooted && !h->is_ip;
     if (h->is_ip && !addr_parse_ip(&addr, name, 0))
         return uri_fail(why, "the host is a number but no IPv4 address of four decimal parts");

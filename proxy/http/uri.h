@@ -59,6 +59,9 @@ struct str uri_without_userinfo(struct arena *arena, struct str url);
 struct str uri_authority(struct arena *arena, struct str host, uint16_t port,
                          uint16_t default_port);
 
+/* True when the last label of NAME is a number, so that it is an address or nothing (as browsers
+ * have it). */
+bool uri_ends_in_number(struct str name);
 /* "localhost" and what ends in ".localhost" (RFC 6761 §6.3), in any case. */
 bool uri_is_loopback_name(struct str name);
 /* "tlsfan.localhost", in lower case: a proxy listener answers that itself. */

@@ -80,7 +80,9 @@ static bool next_page_of_url(struct exchange *x, struct str url, struct fetch_li
                      : port) == here->rule_port)
         return true;
     like->where.host = ref.host.name;
-    like->where.is_rooted = ref.host.is_rooted;
+    /* A captured client asks for names as the DNS has them. */
+    like->where.is_rooted =
+        ref.host.is_rooted || (x->from->turned != NULL && x->from->turned->is_captured);
     like->where.tls = tls;
     like->where.rule_port = tls_port;
     like->where.port = rule->port != 0 ? rule->port : tls ? tls_port : port == 0 ? 80 : port;

@@ -3,6 +3,7 @@
  * them. In pieces they say what they say at once. The first byte of the input says how small the
  * pieces are. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "http/h1_first.h"
 #include "net/tls_hello.h"
@@ -33,20 +34,14 @@ static enum h1_first_is look(const char *p, size_t n, size_t step)
     return is;
 }
 
-static enum tls_hello_is feed(const char *p, size_t n, size_t step, struct str *name)
+static enum tls_hello_is feed(const char *p, size_t n, size_t step, char *name)
 {
-    static char copy[TLS_HELLO_NAME];
-    struct tls_hello_reader *r = tls_hello_new();
     enum tls_hello_is is = TLS_HELLO_MORE;
     for (size_t at = 0; at < n && is == TLS_HELLO_MORE;) {
         at = at + step < n ? at + step : n;
-        is = tls_hello_feed(r, p, at);
+        is = tls_hello_read(p, at, name);
     }
-    struct str s = tls_hello_name(r);
-    must(s.len < TLS_HELLO_NAME && (is == TLS_HELLO_READ || s.len == 0));
-    memcpy(copy, s.p, s.len);
-    *name = str_make(copy, s.len);
-    tls_hello_free(r);
+    must(is == TLS_HELLO_READ || name[0] == '\0');
     return is;
 }
 
@@ -60,11 +55,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must(look(p, n, step) == is || n >= H1_FIRST_LINE);
     if (is != H1_FIRST_TLS && data[0] % 8 != 0)
         return 0; /* mostly hellos, for these take long */
-    struct str name, again;
-    enum tls_hello_is hello = feed(p, n, n, &name);
-    char first[TLS_HELLO_NAME];
-    memcpy(first, name.p, name.len);
-    name.p = first;
-    must(feed(p, n, step, &again) == hello && str_eq(name, again));
+    char name[TLS_HELLO_NAME], again[TLS_HELLO_NAME];
+    enum tls_hello_is hello = feed(p, n, n, name);
+    must(feed(p, n, step, again) == hello && strcmp(name, again) == 0);
     return 0;
 }

@@ -122,6 +122,16 @@ def test_links_of_the_readme_lead_somewhere():
             assert os.path.exists(os.path.join(ROOT, link)), link
 
 
+def test_the_readme_names_what_there_is_to_copy():
+    """Manifests, and folders with a page of their own."""
+    text = read("README.md")
+    for folder, _, names in os.walk(os.path.join(ROOT, "packaging")):
+        for name in names:
+            path = os.path.relpath(os.path.join(folder, name), ROOT)
+            if name.endswith((".yaml", ".md")):
+                assert "](%s)" % path in text, path
+
+
 def test_variables_of_the_readme_exist():
     names = {"TLSFAN_" + name.upper().replace(".", "_") for scope, name in keys() if scope == "global"}
     assert set(re.findall(r"\bTLSFAN_[A-Z][A-Z_]*", read("README.md"))) <= names | {"TLSFAN_FORWARD", "TLSFAN_BIN"}

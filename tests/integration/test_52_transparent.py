@@ -334,6 +334,17 @@ def test_intercepted_is_tls_alone(net, start, own):
         assert c.exactly(6) == b"PING\r\n"
 
 
+def test_intercepted_late(net, start, own):
+    """A program that begins slowly is read as well: a Java takes longer than 300 ms for its first hello."""
+    proxy = start(own.conf(rules='rule "origin.test" { intercept = on }'))
+    with net.connect(443) as c, net.connect(22) as later:
+        assert later.until(b"\r\n") == b"SSH-2.0-far\r\n"  # which was silent as long
+        c.start_tls(own.context(), "origin.test")
+        ask(c)
+        assert got(c)[1] == "/a"
+    assert proxy.wait_access(lambda x: x["method"] == "GET")[0]["url"] == "https://origin.test/a"
+
+
 def test_bad_certificate(net, start, own):
     """The program hears 502 where it is read, and sees the bad certificate itself where it is not."""
     start(own.conf(rules='rule "bad.test" { intercept = on }'))

@@ -321,10 +321,10 @@ def test_who_asks_it_directly_is_told_so(site, start):
 # --- the gateway's own programs
 
 
-def ask_on_gateway(site, user):
-    """What a program of that user gets; the address is the world's."""
+def ask_on_gateway(site, user, address=WORLD):
+    """What a program of that user gets there."""
     done = site.gateway.run(["setpriv", "--reuid=%d" % user, "--clear-groups", "curl", "-s", "-S", "-m", "20",
-                             "--noproxy", "*", "--resolve", "origin.test:80:" + WORLD, "-w", " %{http_code}",
+                             "--noproxy", "*", "--resolve", "origin.test:80:" + address, "-w", " %{http_code}",
                              "http://origin.test/own"], check=False)
     return done.stdout
 
@@ -334,6 +334,19 @@ def test_own_programs(site, start, origin):
     assert not ask_on_gateway(site, 65534).startswith("/own")
     site.gateway.nft(recipe("own-programs.nft", user="0"))
     assert ask_on_gateway(site, 65534) == "/own 200"
+
+
+def test_metadata_of_own_programs_is_left_alone(site, start):
+    """Of a gateway in a cloud: tlsfan would refuse it."""
+    metadata = "169.254.169.254"
+    start("redirect")
+    site.world.ip("addr replace %s/32 dev lo" % metadata)
+    site.gateway.ip("route replace %s/32 via %s" % (metadata, WORLD))
+    site.gateway.nft(recipe("own-programs.nft", user="0"))
+    with site.world.inside():
+        plain = Server(answering(lambda request, conn: ok("metadata")), host=metadata, port=80)
+    assert ask_on_gateway(site, 65534, metadata) == "metadata 200"
+    plain.stop()
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "tls"])

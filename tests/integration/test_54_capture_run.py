@@ -2,6 +2,7 @@
 """tlsfan run --capture: COMMAND is as it would be without it, but for its network; what keeps that dies with it.
 
 Each test runs as root, who needs no user namespace, and as an ordinary user, who does."""
+import fcntl
 import functools
 import glob
 import json
@@ -36,6 +37,9 @@ WHO = {
     "user": ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if IS_ROOT else [],
     # As a container's often is: 0, but with no right to make a network; mapped to itself it must not get it back.
     "bare root": ["setpriv", "--bounding-set=-all,+setfcap", "--inh-caps=-all"],
+    # The same with what it takes to make a network and to become another user.
+    "able root": ["setpriv", "--bounding-set=-all,+sys_admin,+net_admin,+net_bind_service,+kill,+setuid,+setgid",
+                  "--inh-caps=-all"],
     "inside": ["unshare", "-Ur"],
 }
 
@@ -43,11 +47,11 @@ WHO = {
 @functools.lru_cache(maxsize=None)
 def why_not(who):
     """Why nobody like that can capture here, or None."""
-    if not IS_ROOT and who in ("root", "bare root"):
+    if not IS_ROOT and who in ("root", "bare root", "able root"):
         return "not run as root"
     if IS_ROOT and shutil.which("setpriv") is None:
         return "there is no setpriv"
-    flags = "-n" if who == "root" else "-Un"
+    flags = "-n" if who in ("root", "able root") else "-Un"
     made = subprocess.run([*WHO[who], "unshare", flags, "true"], capture_output=True, text=True, cwd="/")
     return None if made.returncode == 0 else "this system makes no namespaces: " + made.stderr.strip()
 
@@ -130,11 +134,11 @@ class Running:
         self.first = self.p.stdout.readline()
         assert self.first, self.p.communicate()
         self.pid = self.p.pid  # setpriv and unshare -Ur become it
-        self.keeper = next(c for c in children(self.pid) if name_of(c) == "tlsfan-keeper")
-        self.command = next(c for c in children(self.pid) if name_of(c) != "tlsfan-keeper")
+        self.keeper = next(c for c in children(self.pid) if name_of(c) == "capture-keeper")
+        self.command = next(c for c in children(self.pid) if name_of(c) != "capture-keeper")
         self.net = net_of(self.keeper)
         assert self.net != net_of("self") and net_of(self.pid) == net_of("self")
-        assert net_of(self.command) == self.net
+        assert net_of(self.command) not in (None, net_of("self"))
 
     def finish(self, status=0):
         out, err = self.p.communicate(timeout=15 * SLOW)
@@ -188,7 +192,9 @@ json.dump({
 
 
 def identity(who, capture, **kw):
-    r, w = os.pipe()
+    r, low = os.pipe()
+    w = fcntl.fcntl(low, fcntl.F_DUPFD, 200)  # the same in each run, whatever else is open here
+    os.close(low)
     try:
         with open("/dev/zero") as zero, open(os.devnull, "w") as null:
             os.set_inheritable(w, True)
@@ -584,6 +590,34 @@ def test_a_kill_takes_along_who_stopped(who, running):
     r.wait_empty()
 
 
+def test_a_kill_takes_along_who_cannot_be_looked_at(open_dir, running):
+    """A program that its user may not read: the system tells nobody but root what such a process has."""
+    if not IS_ROOT:
+        pytest.skip("not run as root, who alone makes programs of another user")
+    shutil.copy(shutil.which("sleep"), str(open_dir / "secret"))
+    os.chmod(str(open_dir / "secret"), 0o711)
+    r = running("user", "sh", "-c", "echo up; exec %s 65" % (open_dir / "secret"))
+    wait_until(lambda: name_of(r.command) == "secret", 10, "the program")
+    r.p.kill()
+    r.wait_empty()
+
+
+def test_a_kill_takes_along_another_user(running):
+    """Of root that may become anyone, but not look into what others do: a container with a few capabilities more."""
+    r = running("able root", *WHO["user"], "sh", "-c", "echo up; exec sleep 66")
+    r.p.kill()
+    r.wait_empty()
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_kill_takes_along_who_made_namespaces(running, depth):
+    """As sandboxes do; it is in another network then."""
+    r = running("user", *["unshare", "-Urn"] * depth, "sh", "-c", "echo up; exec sleep 67")
+    assert net_of(r.command) != r.net
+    r.p.kill()
+    wait_until(lambda: not os.path.exists("/proc/%d" % r.command), 10, "the end of the command")
+
+
 MOMENTS = {
     "at once": lambda pid: True,
     "a keeper": children,
@@ -617,6 +651,17 @@ def test_a_kill_in_the_first_moments(who, moment):
         p.kill()
         p.wait()
         wait_until(lambda: not processes_with(mark), 10, "the end of all")
+
+
+def test_stopped_and_continued_in_the_first_moments(who):
+    """As a debugger does, or a job of a shell: the wait for the keeper has a limit, which makes it end early."""
+    for _ in range(5):
+        p = subprocess.Popen(line(who, "sh", "-c", "exit 9"), env=clean_env(), cwd="/", stderr=subprocess.PIPE)
+        while p.poll() is None:
+            os.kill(p.pid, signal.SIGSTOP)
+            os.kill(p.pid, signal.SIGCONT)
+            time.sleep(0.0005)
+        assert (p.communicate()[1], p.returncode) == (b"", 9)
 
 
 def test_a_normal_end_leaves_whom_the_command_left(who, running):
@@ -679,16 +724,30 @@ def test_limits(kind, limit, wrapper, setting):
                   setting)
 
 
+@pytest.mark.skipif(SANITIZED, reason="LeakSanitizer has need of it")
+def test_without_proc(who):
+    prefix("root")
+    check_refused(["unshare", "-m", "sh", "-c", 'umount -l /proc && exec "$@"', "sh", *line(who, "true")],
+                  "there is no /proc here")
+
+
+def test_in_a_chroot(open_dir):
+    prefix("root")
+    script = 'mount --rbind / "$0" && exec chroot "$0" "$@"'
+    check_refused(["unshare", "-m", "sh", "-c", script, str(open_dir), *line("user", "true")], "in a chroot")
+
+
 def test_user_0_that_cannot_be_mapped():
     """A container without any capability."""
     prefix("bare root")
     check_refused([*NO_CAPABILITIES, binary(), "run", "--capture", "--", "true"], "user 0 without CAP_SETFCAP")
 
 
-# Has unshare(2) fail with EPERM, as a container's profile does.
+# Has a system call fail with an errno, as a container's profile does: UNSHARE or PRCTL.
+UNSHARE, PRCTL = {"x86_64": (272, 157), "aarch64": (97, 167)}.get(os.uname().machine, (None, None))
 FILTER = r"""
-import ctypes, os, platform, struct, sys
-nr = {"x86_64": 272, "aarch64": 97}[platform.machine()]
+import ctypes, os, struct, sys
+nr = int(sys.argv[2])
 ins = [(0x20, 0, 0, 0), (0x15, 0, 1, nr), (0x06, 0, 0, 0x00050000 | int(sys.argv[1])), (0x06, 0, 0, 0x7fff0000)]
 code = b"".join(struct.pack("HBBI", *i) for i in ins)
 buffer = ctypes.create_string_buffer(code)
@@ -696,16 +755,28 @@ program = struct.pack("HxxxxxxQ", len(ins), ctypes.addressof(buffer))
 libc = ctypes.CDLL(None, use_errno=True)
 if libc.prctl(38, 1, 0, 0, 0) != 0 or libc.prctl(22, 2, program, 0, 0) != 0:
     sys.exit("prctl: " + os.strerror(ctypes.get_errno()))
-os.execv(sys.argv[2], sys.argv[2:])
+os.execv(sys.argv[3], sys.argv[3:])
 """
+
+
+def filtered(who, cause, call, *command):
+    if call is None:
+        pytest.skip("the filter is not written for this machine")
+    return [*prefix(who), PYTHON, "-c", FILTER, str(cause), str(call), binary(), "run", "--capture", "--", *command]
 
 
 @pytest.mark.parametrize("cause", [1, 38])
 def test_a_seccomp_profile(who, cause):
-    if os.uname().machine not in ("x86_64", "aarch64"):
-        pytest.skip("the filter is not written for this machine")
-    check_refused([*prefix(who), PYTHON, "-c", FILTER, str(cause), binary(), "run", "--capture", "--", "true"],
-                  "a seccomp profile forbids namespaces")
+    check_refused(filtered(who, cause, UNSHARE, "true"), "a seccomp profile forbids namespaces")
+
+
+@pytest.mark.skipif(SANITIZED, reason="the sanitizers have need of prctl(2)")
+def test_capabilities_that_cannot_be_dropped():
+    """User 0 would get them back when the command begins, so it does not."""
+    done = subprocess.run(filtered("bare root", 1, PRCTL, "cat", "/proc/self/status"), stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, env=clean_env(), cwd="/", timeout=30 * SLOW)
+    assert (done.returncode, done.stdout) == (125, ""), done
+    assert done.stderr == "tlsfan: cannot start the command in its network: Operation not permitted\n"
 
 
 # ---- what it costs

@@ -27,6 +27,8 @@ ZONE = {
     "silent.test": [("A", "silent", 0), ("AAAA", "silent", 0)],
     "x-_y.under_score.test": [("A", "192.0.2.4", 60)],
     "word": [("A", "192.0.2.4", 60)],
+    "here.test": [("A", "127.0.0.1", 60)],
+    "*.search.test": [("A", "192.0.2.4", 60)],
 }
 
 # A resolver by hand, as a program without a C library has it. What it prints is JSON.
@@ -101,11 +103,11 @@ def outside():
 
 @pytest.fixture
 def captured(outside):
-    """Runs COMMAND: its output. OPTIONS: further keys."""
-    def run(*command, options=(), status=0):
+    """Runs COMMAND: its output. OPTIONS: further keys; SEARCH: domains of a search list, which come first."""
+    def run(*command, options=(), search="", status=0):
         keys = ["dns.servers=127.0.0.1:%d" % outside.port, "dns.timeout=2s", "dns.negative_ttl=1s", *options]
         flags = [x for key in keys for x in ("-o", key)]
-        env = clean_env({"RES_OPTIONS": "", "LOCALDOMAIN": ""})
+        env = clean_env({"RES_OPTIONS": "ndots:5" if search else "", "LOCALDOMAIN": search})
         done = subprocess.run([binary(), *flags, "run", "--capture", "--", *command], env=env, capture_output=True,
                               text=True, timeout=60 * SLOW)
         assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
@@ -167,6 +169,22 @@ print(json.dumps({x: ask(x + ".nowhere") for x in ("mapped", "exact", "a.led", "
                    options=options)
     assert is_fake(got["mapped"]) and is_fake(got["exact"]) and is_fake(got["a.led"])
     assert got["other"] == got["exact.nowhere.exact"] == "NXDOMAIN"
+
+
+def test_a_search_list_is_applied_once(resolver, outside):
+    """By who asks: the name whose address was connected to is not made another one by it, in a tunnel nor in Host."""
+    got = resolver("""
+out = []
+for port, host in (443, "-"), (80, "here.test"), (80, "HERE.test"), (80, ""):
+    s = socket.create_connection((ask("here.test"), port), timeout=30)
+    try:
+        s.sendall(b"GET / HTTP/1.0\\r\\n%s\\r\\n" % (b"Host: %s\\r\\n" % host.encode() if host else b""))
+        out.append(b"".join(iter(lambda: s.recv(4096), b""))[9:12].decode())
+    except ConnectionResetError:
+        out.append("reset")
+print(json.dumps(out))""", options=["destination.allow=127.0.0.1"], search="search.test")
+    assert got == ["reset", "502", "502", "502"]
+    assert outside.queries["here.test", "A"] > 0 and outside.queries["here.test.search.test", "A"] == 0
 
 
 def test_denied_name_has_an_address(resolver):

@@ -155,7 +155,7 @@ def test_nobody_outside_reaches_tlsfan(pod, sidecar):
                 connect(pod.world, host, port)
 
 
-@pytest.mark.parametrize("host", [METADATA, "[%s]" % METADATA6])
+@pytest.mark.parametrize("host", [*METADATA, "[%s]" % METADATA6])
 def test_the_metadata_of_clouds_is_left_alone(pod, sidecar, host):
     assert pod.curl("http://%s/latest" % host).stdout == "metadata /latest"
     assert pod.turned() == 0

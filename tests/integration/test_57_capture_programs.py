@@ -2,6 +2,7 @@
 """tlsfan run --capture: real programs that know no proxy ask for http:// URLs, and the origin sees verified TLS."""
 import base64
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -46,6 +47,8 @@ class Site:
                 return
 
     def answer(self, request):
+        if request.target == "/first":
+            return ok(PAGE, "Link: <https://other.test/next>; rel=next")
         took = re.match(r"/takes/([0-9.]+)", request.target)
         if took is None:
             return ok(PAGE, "Content-Type: text/plain")
@@ -239,6 +242,29 @@ print(r.status, r.read().decode(), end="")
     check_asked(outside)
 
 
+HALF = """
+import re, socket, sys, time
+def ask(requests, late=0):
+    s = socket.create_connection(("origin.test", 80), 60)
+    s.sendall(b"".join(requests))
+    time.sleep(late)
+    s.shutdown(socket.SHUT_WR)
+    got = b"".join(iter(lambda: s.recv(65536), b"")).decode()
+    print(",".join(re.findall("/takes/[0-9.]+[?]n=([0-9]+)", got)))
+text = "GET /takes/%s?n=%d HTTP/1.%d\\r\\nHost: origin.test\\r\\n\\r\\n"
+ask([(text % ("0.3", n, 1)).encode() for n in range(4)])
+ask([(text % ("1.5", n, 1)).encode() for n in range(2)])
+ask([(text % ("0.3", 7, 0)).encode()])
+ask([(text % ("60", 8, 1)).encode()], late=float(sys.argv[1]))
+"""
+
+
+def test_end_behind_a_request(captured):
+    """As of printf | nc, which servers answer, also where more is asked than is read at once. Who ends later leaves."""
+    options = ["client.max_pipeline=2"]
+    assert captured.python(HALF, "1", options=options).split("\n") == ["0,1,2,3", "0,1", "7", "", ""]
+
+
 # --- https:// URLs
 
 def test_https_is_a_tunnel(captured, outside):
@@ -250,6 +276,18 @@ def test_https_is_a_tunnel(captured, outside):
     assert out == PAGE + "0"
     assert [r.get("Via") for r in outside.server.requests] == [None]
     captured.run("curl", "-sS", "--noproxy", "*", "https://origin.test/", status=60)  # who does not know the CA
+
+
+def test_access_log(captured):
+    """Who asks is COMMAND, not the address that it comes from, which is the one that it connects to."""
+    need("curl")
+    captured.run("curl", "-sSk", "--noproxy", "*", URL, "https://origin.test/", "http://%s/" % ADDRESS,
+                 options=["log.access=" + captured.path("log")])
+    with open(captured.path("log")) as f:
+        lines = [json.loads(line) for line in f]
+    assert [x["client"] for x in lines] == ["command"] * 3, lines
+    urls = ["http://%s/" % ADDRESS, URL.split("?")[0], "origin.test:443"]
+    assert sorted(x["url"].split("?")[0] for x in lines) == urls, lines
 
 
 def test_https_by_address(captured, outside):
@@ -283,6 +321,17 @@ for n in range(1, 13):
 """, how=["--read-ahead=4"])
     assert out.split() == ["/takes/0.05?page=%d" % n for n in range(1, 13)]
     assert any(r.get("Sec-Purpose") == "prefetch" for r in outside.server.requests)
+
+
+def test_read_ahead_of_another_host(captured, outside):
+    """COMMAND is one client, whatever addresses it connects to and so comes from."""
+    out = captured.python("""
+import urllib.request
+for url in "http://origin.test/first", "http://other.test/next":
+    print(urllib.request.urlopen(url, timeout=60).read().decode(), end="")
+""", how=["--read-ahead=4"], options=["workers=4"])
+    asked = [r for r in outside.server.requests if r.target == "/next"]
+    assert out == PAGE * 2 and len(asked) == 1 and asked[0].get("Sec-Purpose") == "prefetch", asked
 
 
 # --- many at once
@@ -324,10 +373,10 @@ def test_200_connections_at_once(captured, site, outside):
 import socket
 all = [socket.create_connection(("origin.test", 80), 60) for _ in range(200)]
 for n, s in enumerate(all):
-    s.sendall(b"GET /takes/0.05?n=%d HTTP/1.1\\r\\nHost: origin.test\\r\\nConnection: close\\r\\n\\r\\n" % n)
+    s.sendall(b"GET /takes/0.5?n=%d HTTP/1.1\\r\\nHost: origin.test\\r\\nConnection: close\\r\\n\\r\\n" % n)
 good = 0
 for n, s in enumerate(all):
-    good += b"".join(iter(lambda: s.recv(65536), b"")).endswith(b"\\r\\n\\r\\n/takes/0.05?n=%d" % n)
+    good += b"".join(iter(lambda: s.recv(65536), b"")).endswith(b"\\r\\n\\r\\n/takes/0.5?n=%d" % n)
 print(good)
 """)
     assert out == "200\n" and site.most > 20 and len(outside.server.requests) == 200

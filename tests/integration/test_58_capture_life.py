@@ -386,7 +386,7 @@ def test_killed_in_the_middle_of_a_request(captured, outside, nobody, how):
     wait_empty(net)
     assert sockets_of(None) <= before
     wait_until(lambda: outside.server.open_conns() == [], 5, "tlsfan's connections to end")
-    wait_until(lambda: os.listdir(captured.tmp) == [], 5, "the files of certificates to go")
+    wait_until(lambda: os.listdir(captured.tmp) == [], 5, "the files of --intercept to go")
 
 
 def children_of(pid):

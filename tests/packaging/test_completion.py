@@ -54,7 +54,7 @@ def test_bash_knows_the_function(root):
 
 
 def test_bash_offers_every_flag(complete, flags):
-    of_run = {"--intercept", "--read-ahead"}
+    of_run = {"--intercept", "--capture", "--read-ahead"}
     assert complete("-") == flags - of_run
     assert complete("") == flags - of_run | {"run"}
     assert complete("run", "-") == flags | {"--"}

@@ -11,6 +11,7 @@ import pytest
 
 from conftest import ROOT, make, run
 
+EXAMPLES = "/usr/share/doc/tlsfan/examples"
 FILES = {
     "/etc/apparmor.d/tlsfan",
     "/etc/logrotate.d/tlsfan",
@@ -22,7 +23,8 @@ FILES = {
     "/usr/share/bash-completion/completions/tlsfan",
     "/usr/share/doc/tlsfan/changelog.gz",
     "/usr/share/doc/tlsfan/copyright",
-    *("/usr/share/doc/tlsfan/examples/" + name for name in os.listdir(os.path.join(ROOT, "packaging", "nftables"))),
+    *("%s/%s/%s" % (EXAMPLES, folder, name)
+      for folder in ("gateway", "nftables") for name in os.listdir(os.path.join(ROOT, "packaging", folder))),
     "/usr/share/man/man5/tlsfan.conf.5.gz",
     "/usr/share/man/man8/tlsfan.8.gz",
     "/usr/share/zsh/vendor-completions/_tlsfan",
@@ -103,7 +105,7 @@ def test_the_rpm_has_the_same_files(packages, root, tmp_path):
     listed = set(run("rpm", "-qpl", packages.rpm).split())
     folders = {path for path in listed if any(other.startswith(path + "/") for other in FILES)}
     assert listed - folders == FILES
-    own = {"/etc/tlsfan", "/usr/share/doc/tlsfan", "/usr/share/doc/tlsfan/examples"}
+    own = {"/etc/tlsfan", "/usr/share/doc/tlsfan", EXAMPLES, EXAMPLES + "/gateway", EXAMPLES + "/nftables"}
     assert folders == own, "folders of other packages"
     archive = run("sh", "-c", 'rpm2cpio "$1" | cpio -t --quiet', "sh", packages.rpm)
     assert {path.lstrip(".") for path in archive.split()} - folders == FILES

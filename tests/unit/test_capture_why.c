@@ -130,11 +130,21 @@ static void what_is_set_and_harmless(void **state)
     expect(CAPTURE_USER, EUSERS, "no user namespace can be made: ");
 }
 
+/* That no file is there is no reason of that file's. */
+static void no_proc(void **state)
+{
+    tear_down(state);
+    expect(CAPTURE_USER, EINVAL, "there is no /proc here");
+    expect(CAPTURE_MAP, ENOENT, "there is no /proc here");
+    expect(CAPTURE_NET, ENOENT, "there is no /proc here");
+}
+
 static void nothing_found(void **state)
 {
     (void)state;
     expect(CAPTURE_START, EAGAIN, "the process that keeps it has not begun: Resource");
-    expect(CAPTURE_USER, EPERM, "no user namespace can be made: Operation not permitted");
+    expect(CAPTURE_USER, EPERM, "in a chroot");
+    expect(CAPTURE_USER, EACCES, "no user namespace can be made: Permission denied");
     expect(CAPTURE_NET, EPERM, "no network namespace can be made: Operation not permitted");
 }
 
@@ -143,6 +153,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_setting, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_set_and_harmless, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(no_proc, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nothing_found, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

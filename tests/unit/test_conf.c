@@ -445,8 +445,13 @@ static void open_listeners_are_refused(void **state)
     BAD("-f 0.0.0.0:1=https://h: forward 0.0.0.0:1 is open to other machines and asks for no "
         "credentials: set client.allow, for example to {\"private\"}\n",
         .options = {"forward=0.0.0.0:1=https://h"});
+    BAD("-o listen: listener transparent:0.0.0.0:1 is open to other machines and asks for no "
+        "credentials: set client.allow, for example to {\"private\"}\n",
+        .options = {"listen=transparent:0.0.0.0:1"});
     BAD("-o listen: listener 127.0.0.1:1 is written twice\n",
         .options = {"listen=127.0.0.1:1", "listen=127.0.0.1:1"});
+    BAD("-o listen: listener 127.0.0.1:1 is written twice\n",
+        .options = {"listen=transparent:127.0.0.1:1", "listen=127.0.0.1:1"});
     struct conf *c = GOOD(.options = {"listen=0.0.0.0:3128", "client.allow=private"});
     assert_true(c->client.allow_is_set);
     conf_unref(&c);
@@ -474,10 +479,13 @@ static void auth_file_opens_allow(void **state)
     assert_false(c->client.allow_is_set);
     assert_non_null(c->htpasswd);
     conf_unref(&c);
-    /* A forward listener never asks for credentials. */
+    /* A forward listener never asks for credentials, nor does one for turned connections. */
     BAD("-f 0.0.0.0:1=https://h: forward 0.0.0.0:1 is open to other machines and asks for no "
         "credentials: set client.allow, for example to {\"private\"}\n",
         .options = {"forward=0.0.0.0:1=https://h", option});
+    BAD("-o listen: listener transparent:[::]:1 is open to other machines and asks for no "
+        "credentials: set client.allow, for example to {\"private\"}\n",
+        .options = {"listen=transparent:[::]:1", option});
     free(option);
     BAD("-o client.auth_file: cannot read /nonexistent/x: No such file or directory\n",
         .options = {"client.auth_file=/nonexistent/x"});

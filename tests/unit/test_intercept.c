@@ -105,9 +105,10 @@ static void leaf_is_for(const char *name)
 
 static void names(void **state)
 {
-    static const char *const bad[] = {"",     ".",   "..",  "a..b", ".a",  "1.2.3.4", "a.1",
-                                      "9",    "::1", "*.a", "a b",  "a/b", "a:443",   "a%00",
-                                      "\xff", "a..", "[a]", "a@b",  "a\n", "a,b",     "a\"b"};
+    static const char *const bad[] = {"",      ".",    "..",   "a..b",       ".a",   "1.2.3.4",
+                                      "a.1",   "9",    "::1",  "*.a",        "a b",  "a/b",
+                                      "a:443", "a%00", "\xff", "a..",        "[a]",  "a@b",
+                                      "a\n",   "a,b",  "a\"b", "0x7f000001", "a.0x1"};
     char dst[INTERCEPT_NAME], label[70], longest[300];
     (void)state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

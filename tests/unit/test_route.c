@@ -42,7 +42,7 @@ static const struct route_case {
     {PROXY, "GET http://a.test/x?y#z HTTP/1.1\r\nHost: b\r\n", ROUTE_UPSTREAM, FAULT_NONE,
      "tls a.test:443 /x?y a.test"},
     {PROXY, "GET http://A.Test.:80 HTTP/1.1\r\nHost: b\r\n", ROUTE_UPSTREAM, FAULT_NONE,
-     "tls a.test:443 / a.test"},
+     "tls a.test.:443 / a.test"},
     {PROXY, "GET http://a.test:8080/ HTTP/1.1\r\nHost: b\r\n", ROUTE_UPSTREAM, FAULT_NONE,
      "tls a.test:8080 / a.test:8080"},
     {PROXY, "GET https://a.test/ HTTP/1.0\r\n", ROUTE_UPSTREAM, FAULT_NONE,
@@ -201,7 +201,7 @@ static const struct turned_case {
       "tls a.test:443 /x?y a.test"}},
     {{.to.port = 80},
      {TRANSP, "GET /x HTTP/1.1\r\nHost: a.test.:8443\r\n", ROUTE_UPSTREAM, FAULT_NONE,
-      "tls a.test:443 /x a.test"}},
+      "tls a.test.:443 /x a.test"}},
     {{.to.port = 8080},
      {TRANSP, "GET /x HTTP/1.1\r\nHost: a.test:8443\r\n", ROUTE_UPSTREAM, FAULT_NONE,
       "tls a.test:8080 /x a.test:8080"}},
@@ -218,6 +218,20 @@ static const struct turned_case {
     {{.to.port = 80, .is_captured = true, .address = STR_INIT("198.18.0.1")},
      {TRANSP, "GET /x HTTP/1.1\r\nHost: 198.18.0.1:80\r\n", ROUTE_UPSTREAM, FAULT_NONE,
       "tls to.test:443 /x to.test"}},
+    {{.to.port = 80, .is_captured = true, .address = STR_INIT("198.18.0.1")},
+     {TRANSP, "GET /x HTTP/1.1\r\nHost: [::FFFF:198.18.0.1]\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+      "tls to.test:443 /x to.test"}},
+    {{.to = {.name = STR_INIT("192.0.2.1"), .port = 80, .is_ip = true}},
+     {TRANSP, "GET /x HTTP/1.1\r\nHost: [::ffff:c000:201]\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+      "tls 192.0.2.1:443 /x 192.0.2.1"}},
+    {{.to = {.name = STR_INIT("to"), .port = 80, .is_rooted = true},
+      .is_captured = true,
+      .address = STR_INIT("198.18.0.1")},
+     {TRANSP, "GET /x HTTP/1.1\r\nHost: TO\r\n", ROUTE_UPSTREAM, FAULT_NONE, "tls to.:443 /x to"}},
+    {{.to = {.name = STR_INIT("to.a.test"), .port = 80, .is_rooted = true},
+      .is_captured = true,
+      .address = STR_INIT("198.18.0.1")},
+     {TRANSP, "GET /x HTTP/1.1\r\nHost: to\r\n", ROUTE_UPSTREAM, FAULT_NONE, "tls to:443 /x to"}},
     {{.to.port = 80, .is_captured = true, .address = STR_INIT("198.18.0.1")},
      {TRANSP, "GET /x HTTP/1.1\r\nHost: 198.18.0.2\r\n", ROUTE_UPSTREAM, FAULT_NONE,
       "tls 198.18.0.2:443 /x 198.18.0.2"}},
@@ -280,7 +294,8 @@ static const struct turned_case {
      {TURNED, "CONNECT a.test:443 HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_LOOP, "skuid"}},
     {{.to.port = 443, .where = TURNED_LOOPBACK, .is_captured = true},
      {TURNED, "CONNECT 127.0.0.1:443 HTTP/1.1\r\nHost: a\r\n", ROUTE_REFUSE, FAULT_REFUSED,
-      "capture.tunnel"}},
+      "take it out of capture.tunnel where a program of the command itself listens there, or move "
+      "it to capture.host_loopback"}},
     {{.to.port = 5432, .is_captured = true},
      {HOST, "CONNECT 127.0.0.1:5432 HTTP/1.1\r\nHost: a\r\n", ROUTE_UPSTREAM, FAULT_NONE, NULL}},
 };
@@ -289,8 +304,9 @@ static const struct source_turned *turned; /* of the next case; NULL: none is */
 
 static void describe(char *dst, size_t cap, const struct exchange *x)
 {
-    snprintf(dst, cap, "%s %.*s:%u %.*s %.*s", x->where.tls ? "tls" : "-", STR_ARG(x->where.host),
-             x->where.port, STR_ARG(x->rq.target), STR_ARG(x->rq.host));
+    snprintf(dst, cap, "%s %.*s%s:%u %.*s %.*s", x->where.tls ? "tls" : "-", STR_ARG(x->where.host),
+             x->where.is_rooted ? "." : "", x->where.port, STR_ARG(x->rq.target),
+             STR_ARG(x->rq.host));
 }
 
 static void check(const struct route_case *c)

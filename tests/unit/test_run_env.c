@@ -113,7 +113,7 @@ static void test_proxy_alone(void **state)
     (void)state;
     setenv("http_proxy", "http://old/", 1);
     setenv("https_proxy", "http://old/", 1);
-    struct run_env *e = run_env_new(1234, false, NULL);
+    struct run_env *e = run_env_new(1234, false, NULL, NULL);
     assert_string_equal(value_of(e, "http_proxy"), "http://127.0.0.1:1234");
     assert_string_equal(value_of(e, "HTTP_PROXY"), "http://127.0.0.1:1234");
     assert_string_equal(value_of(e, "https_proxy"), "http://old/");
@@ -130,7 +130,7 @@ static void test_proxy_alone(void **state)
 static void test_https_without_a_ca(void **state)
 {
     (void)state;
-    struct run_env *e = run_env_new(1, true, NULL);
+    struct run_env *e = run_env_new(1, true, NULL, NULL);
     assert_string_equal(value_of(e, "https_proxy"), "http://127.0.0.1:1");
     assert_string_equal(value_of(e, "HTTPS_PROXY"), "http://127.0.0.1:1");
     assert_null(value_of(e, "REQUESTS_CA_BUNDLE"));
@@ -145,7 +145,7 @@ static void test_with_a_ca(void **state)
     (void)state;
     setenv("JAVA_TOOL_OPTIONS", "-Da=b", 1);
     mode_t before = umask(0777);
-    struct run_env *e = run_env_new(1, true, ca);
+    struct run_env *e = run_env_new(1, true, ca, NULL);
     umask(before);
     const char *bundle = value_of(e, "SSL_CERT_FILE");
     for (unsigned i = 0; i < sizeof(same) / sizeof(same[0]); i++)
@@ -170,7 +170,7 @@ static void test_what_was_trusted_still_is(void **state)
     char *both = xasprintf("%s%s", key, cert);
     setenv("REQUESTS_CA_BUNDLE", write_file("theirs.pem", both, 0600), 1);
     setenv("CURL_CA_BUNDLE", "/nonexistent", 1);
-    struct run_env *e = run_env_new(1, true, ca);
+    struct run_env *e = run_env_new(1, true, ca, NULL);
     check_bundle(e, true);
     run_env_free(e);
     unlink(getenv("REQUESTS_CA_BUNDLE"));
@@ -189,12 +189,12 @@ static void test_directory_of_certificates(void **state)
     assert_int_equal(mkdir(path, 0700), 0);
     setenv("REQUESTS_CA_BUNDLE", path, 1);
     const char *file = write_file("certs/notes.pem", cert, 0600);
-    struct run_env *e = run_env_new(1, true, ca);
+    struct run_env *e = run_env_new(1, true, ca, NULL);
     check_bundle(e, false);
     run_env_free(e);
     unlink(file);
     file = write_file("certs/0123abcd.0", cert, 0600);
-    e = run_env_new(1, true, ca);
+    e = run_env_new(1, true, ca, NULL);
     check_bundle(e, true);
     run_env_free(e);
     unlink(file);
@@ -205,17 +205,19 @@ static void test_directory_of_certificates(void **state)
 /* COMMAND's network leads to us by itself; a proxy, whoever named it, could not be reached. */
 static void test_captured(void **state)
 {
-    static const char *const gone[] = {"http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY",
-                                       "ftp_proxy",  "FTP_PROXY",  "all_proxy",   "ALL_PROXY",
-                                       "no_proxy",   "NO_PROXY"};
+    static const char *const gone[] = {
+        "http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "ftp_proxy", "FTP_PROXY",
+        "all_proxy",  "ALL_PROXY",  "no_proxy",    "NO_PROXY",    "PIP_PROXY", "npm_config_proxy"};
     (void)state;
     for (unsigned i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
         setenv(gone[i], "http://old/", 1);
+    setenv("TRUST_PROXY", "1", 1);
     for (unsigned with_ca = 0; with_ca < 2; with_ca++) {
-        struct run_env *e = run_env_new(0, true, with_ca ? ca : NULL);
+        struct run_env *e = run_env_new(0, true, with_ca ? ca : NULL, NULL);
         for (unsigned i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
             assert_null(value_of(e, gone[i]));
         assert_string_equal(value_of(e, "KEPT"), "as it was");
+        assert_string_equal(value_of(e, "TRUST_PROXY"), "1"); /* of a server: names none */
         assert_null(value_of(e, "NODE_USE_ENV_PROXY"));
         assert_null(value_of(e, "PERL_LWP_ENV_PROXY"));
         assert_int_equal(value_of(e, "JAVA_TOOL_OPTIONS") != NULL, with_ca);
@@ -237,7 +239,7 @@ static void test_wgetrc(void **state)
 {
     (void)state;
     const char *own = write_file(".wgetrc", "http_password = secret", 0600);
-    struct run_env *e = run_env_new(1, true, ca);
+    struct run_env *e = run_env_new(1, true, ca, NULL);
     const char *made = value_of(e, "WGETRC");
     char *text = text_of(made);
     char *wanted =
@@ -256,13 +258,13 @@ static void test_no_directory(void **state)
     setenv("TMPDIR", "/nonexistent", 1);
     int err = dup(STDERR_FILENO);
     assert_non_null(freopen("/dev/null", "w", stderr));
-    assert_null(run_env_new(1, true, ca));
+    assert_null(run_env_new(1, true, ca, NULL));
     fflush(stderr);
     dup2(err, STDERR_FILENO);
     close(err);
     /* A relative one would be another for a COMMAND that changes its directory. */
     setenv("TMPDIR", "x", 1);
-    struct run_env *e = run_env_new(1, true, ca);
+    struct run_env *e = run_env_new(1, true, ca, NULL);
     assert_int_equal(strncmp(value_of(e, "SSL_CERT_FILE"), "/tmp/", 5), 0);
     run_env_free(e);
 }

@@ -35,24 +35,18 @@ static size_t make(const char *name, int version, const char *alpn)
     return (size_t)n;
 }
 
-/* Feeds N bytes, STEP more each time; what came of it, and at which byte. */
+/* Looks at N bytes, STEP more each time; what came of it, and at which byte. */
 static enum tls_hello_is feed(const char *p, size_t n, size_t step, size_t *at, char *name)
 {
-    struct tls_hello_reader *r = tls_hello_new();
     enum tls_hello_is is = TLS_HELLO_MORE;
-    assert_non_null(r);
     for (*at = 0; *at < n && is == TLS_HELLO_MORE;) {
         *at = *at + step < n ? *at + step : n;
         /* A copy of just that: nothing behind it may be looked at. */
         char *copy = xmalloc(*at);
         memcpy(copy, p, *at);
-        is = tls_hello_feed(r, copy, *at);
+        is = tls_hello_read(copy, *at, name);
         free(copy);
     }
-    struct str s = tls_hello_name(r);
-    snprintf(name, TLS_HELLO_NAME, "%.*s", STR_ARG(s));
-    assert_int_equal(tls_hello_feed(r, p, n), is); /* it stays what it is */
-    tls_hello_free(r);
     return is;
 }
 
@@ -132,8 +126,8 @@ static void bounds(void **state)
         }
         alpn[n] = '\0';
         n = make("a.test", TLS1_3_VERSION, alpn);
-        enum tls_hello_is want = n <= TLS_HELLO_MAX ? TLS_HELLO_READ : TLS_HELLO_NONE;
-        assert_int_equal(feed(hello, n, 1000, &at, name), want);
+        assert_int_equal(feed(hello, n, 1000, &at, name), TLS_HELLO_READ);
+        assert_string_equal(name, n <= TLS_HELLO_MAX ? "a.test" : "");
         assert_true(at <= TLS_HELLO_MAX + 1000);
     }
     free(alpn);
@@ -153,14 +147,45 @@ static void none(void **state)
     hello[RECORD] = 2; /* a server's */
     assert_int_equal(feed(hello, n, 1, &at, name), TLS_HELLO_NONE);
     assert_string_equal(name, "");
-    tls_hello_free(NULL);
+}
+
+/* The format of SSL 2, in which old clients offer TLS: no name. */
+static void of_ssl2(void **state)
+{
+    static const char old[] = "\x80\x1c\x01\x03\x01\x00\x03\x00\x00\x00\x10\x00\x00\x2f"
+                              "0123456789abcdef";
+    char name[TLS_HELLO_NAME];
+    size_t at;
+    (void)state;
+    assert_int_equal(feed(old, sizeof(old) - 1, 1, &at, name), TLS_HELLO_READ);
+    assert_int_equal(at, sizeof(old) - 1);
+    assert_string_equal(name, "");
+    assert_int_equal(feed("\x80\x1c\x02", 3, 1, &at, name), TLS_HELLO_NONE);
+    assert_int_equal(feed("\x80\x03\x01\x03\x01", 5, 1, &at, name), TLS_HELLO_NONE);
+}
+
+/* Nothing that is not in the name's place, and no name that is cut: not even by its own zero. */
+static void strange_names(void **state)
+{
+    char name[TLS_HELLO_NAME];
+    size_t at, n = make("zero.test", TLS1_3_VERSION, NULL);
+    (void)state;
+    char *zero = memmem(hello, n, "zero.test", 9);
+    assert_non_null(zero);
+    zero[4] = '\0';
+    assert_int_equal(feed(hello, n, HELLO_MAX, &at, name), TLS_HELLO_READ);
+    assert_string_equal(name, "");
+    zero[4] = ' ';
+    assert_int_equal(feed(hello, n, HELLO_MAX, &at, name), TLS_HELLO_READ);
+    assert_string_equal(name, "zero test");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names),  cmocka_unit_test(edges), cmocka_unit_test(records),
-        cmocka_unit_test(bounds), cmocka_unit_test(none),
+        cmocka_unit_test(names),         cmocka_unit_test(edges), cmocka_unit_test(records),
+        cmocka_unit_test(bounds),        cmocka_unit_test(none),  cmocka_unit_test(of_ssl2),
+        cmocka_unit_test(strange_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,8 @@
  * connect to, so they are as good as turned; where they were going is a port of this machine. */
 #include "client_fixture.h"
 
+#include <malloc.h>
+
 #include "client/turned_impl.h"
 #include "net/tls_mint.h"
 #include "own/name_map.h"
@@ -170,6 +172,25 @@ static void silence_of_http(void **state)
     rig_close(&rig);
 }
 
+/* Where its tunnel would be refused but for a name, its hello is late; in the end there is none. */
+static void silence_of_tls(void **state)
+{
+    (void)state;
+    open_rig(any_port, "destination.allow_hosts=a.test");
+    allow_tunnels();
+    int fd = connect_as(LISTENER_TRANSPARENT);
+    for (int64_t end = loop_now() + 500000; loop_now() < end; loop_turn(&rig.f.loop, false))
+        assert_true(rig_client(&rig) == NULL || rig_client(&rig)->state != CLIENT_HEAD);
+    assert_int_equal(rig_client(&rig)->state, CLIENT_FIRST);
+    clients_close(&rig.clients);
+    close(fd);
+    rig.conf->client.header_timeout = 100;
+    int64_t begun = loop_now();
+    is_reset(connect_as(LISTENER_TRANSPARENT));
+    assert_in_range(loop_now() - begun, 400000, 5000000);
+    rig_close(&rig);
+}
+
 static void slow(void **state)
 {
     (void)state;
@@ -322,29 +343,44 @@ static void memory(void **state)
     rig_check_empty(&rig);
     fd = connect_as(LISTENER_TRANSPARENT);
     atomic_store(&rig.budget.max, 1);
+    line[2000] = '\0'; /* as long as a hello: its name is waited for */
     put(fd, line);
+    assert_int_equal(rig_client(&rig)->state, CLIENT_FIRST);
+    put(fd, "100 bytes more, which take it behind what is kept in any case, so that nothing more "
+            "is waited for");
     assert_non_null(strstr(rig_read(&rig, fd, "\r\n\r\n", NULL), " 503 "));
     close(fd);
+    rig_close(&rig);
+}
+
+/* A hello that does not go on costs its bytes alone: there may be as many as clients. */
+static void begun_hello(void **state)
+{
+    (void)state;
+    open_rig(any_port, NULL);
+    int fd = connect_as(LISTENER_TRANSPARENT);
+    loop_turn(&rig.f.loop, false);
+    size_t counted = (size_t)rig.budget.used, before = mallinfo2().uordblks;
+    put(fd, "\x16\x03\x01\x02");
+    assert_int_equal(rig_client(&rig)->state, CLIENT_FIRST);
+    assert_in_range((size_t)rig.budget.used, counted, counted + 64);
+    assert_in_range(mallinfo2().uordblks, 0, before + 4096);
+    close(fd);
+    fixture_settle(&rig.f);
     rig_close(&rig);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests),
-        cmocka_unit_test(half_closed),
-        cmocka_unit_test(tunnels),
-        cmocka_unit_test(ended_tunnel),
-        cmocka_unit_test(silence),
-        cmocka_unit_test(silence_of_http),
-        cmocka_unit_test(slow),
-        cmocka_unit_test(refused),
-        cmocka_unit_test(here),
-        cmocka_unit_test(captured),
-        cmocka_unit_test(captured_and_read),
-        cmocka_unit_test(drain),
-        cmocka_unit_test(closed),
-        cmocka_unit_test(memory),
+        cmocka_unit_test(requests),       cmocka_unit_test(half_closed),
+        cmocka_unit_test(tunnels),        cmocka_unit_test(ended_tunnel),
+        cmocka_unit_test(silence),        cmocka_unit_test(silence_of_http),
+        cmocka_unit_test(silence_of_tls), cmocka_unit_test(slow),
+        cmocka_unit_test(refused),        cmocka_unit_test(here),
+        cmocka_unit_test(captured),       cmocka_unit_test(captured_and_read),
+        cmocka_unit_test(drain),          cmocka_unit_test(closed),
+        cmocka_unit_test(memory),         cmocka_unit_test(begun_hello),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

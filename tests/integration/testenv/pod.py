@@ -23,7 +23,7 @@ from .scripted import Server, answering, ok
 from .wait import wait_until
 
 TLSFAN, PROGRAM = 65532, 10001  # users
-METADATA, METADATA6 = "169.254.169.254", "fd00:ec2::254"
+METADATA, METADATA6 = ("169.254.169.254", "100.100.100.200", "168.63.129.16"), "fd00:ec2::254"
 SEARCH = "search default.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n"  # as the kubelet says
 
 
@@ -72,12 +72,13 @@ class Pod:
         return os.path.join(self.dir, name)
 
     def _make_world(self, ca):
-        self.world.ip("addr add %s/32 dev veth0" % METADATA)
+        for address in METADATA:
+            self.world.ip("addr add %s/32 dev veth0" % address)
         self.world.ip("-6 addr add %s/128 dev veth0 nodad" % METADATA6)
         self.origin = self.serve(self.world, Pair.GATEWAY, 443, ca.server_context(), "verified")
         self.origin6 = self.serve(self.world, Pair.GATEWAY6, 443, ca.server_context(), "verified")
         self.plain = self.serve(self.world, Pair.GATEWAY, 80, None, "plain")
-        for address in (METADATA, METADATA6):
+        for address in (*METADATA, METADATA6):
             self.serve(self.world, address, 80, None, "metadata")
         with self.world.inside():
             self.dns = Dns(address=(Pair.GATEWAY, 53), zone={

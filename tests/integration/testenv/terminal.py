@@ -15,6 +15,8 @@ class Terminal:
         self.seen = b""
         self.pid, self.master = pty.fork()
         if self.pid == 0:
+            for number in (signal.SIGINT, signal.SIGQUIT):  # ignored where the suite was started in the background
+                signal.signal(number, signal.SIG_DFL)
             os.execvpe(command[0], command, clean_env({"PS1": ""}))
         self.status = None
 
