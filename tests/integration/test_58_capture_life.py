@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from test_45_run_signals import Recorder, Terminal
+from test_45_run_signals import Recorder
 from testenv import SLOW, SOON
 from testenv.captured import NOBODY, USER, Captured, Outside, inhabitants, namespace_of, why_not
 from testenv.ports import free_port
@@ -273,18 +273,6 @@ def test_no_namespaces_here(captured, limit, drop):
 
 
 # --- a terminal
-
-@pytest.fixture
-def terminal(captured):
-    opened = []
-
-    def make(*command):
-        opened.append(Terminal(*command))
-        return opened[-1]
-    yield make
-    for t in opened:
-        t.close()
-
 
 def test_control_c(captured, terminal, tmp_path):
     """COMMAND hears it once; tlsfan and what keeps the namespace do not fall over it."""
