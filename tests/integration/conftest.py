@@ -16,6 +16,7 @@ from testenv.httpbin import Httpbin, NodeOrigin
 from testenv.nginx import Nginx
 from testenv.proxy import Proxy, binary, clean_env
 from testenv.scripted import Server, answering, ok
+from testenv.terminal import Terminal
 
 
 PROTOCOLS = ("h1", "h2")
@@ -245,3 +246,16 @@ def pytest_terminal_summary(terminalreporter):
         if report.when == "call" and measures and report.capstdout:
             for line in report.capstdout.splitlines():
                 terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def terminal():
+    """Starts a program on a terminal of its own."""
+    opened = []
+
+    def make(*command):
+        opened.append(Terminal(*command))
+        return opened[-1]
+    yield make
+    for t in opened:
+        t.close()

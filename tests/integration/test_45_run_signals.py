@@ -14,7 +14,6 @@ import pytest
 
 from testenv import SLOW
 from testenv.proxy import binary, clean_env
-from testenv.terminal import Terminal
 from testenv.wait import wait_until
 
 pytestmark = pytest.mark.skipif(binary() is None, reason="no tlsfan: build it, or set TLSFAN_BIN")
@@ -92,18 +91,6 @@ def kill_all(p):
         p.wait()
         p.stdout.close()
         p.stderr.close()
-
-
-@pytest.fixture
-def terminal():
-    opened = []
-
-    def make(*command):
-        opened.append(Terminal(*command))
-        return opened[-1]
-    yield make
-    for t in opened:
-        t.close()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import pytest
 from test_06_clients import python2
 from test_07_founding import FAN10
 from testenv import SLOW
+from testenv.java import JAVA_NEW, JAVA_OLD
 from testenv.proxy import binary, clean_env
 from testenv.scripted import Server, answering, ok
 from testenv.wait import wait_until
@@ -265,18 +266,6 @@ def test_clients_of_npm(run, server, of_npm):
                     ("DENO_CERT", deno, "eval", DENO)):
         assert run(*only(*command)).strip().encode() == PAGE.strip()
         check_read(server)
-
-
-JAVA_OLD = """
-public class Fetch { public static void main(String[] a) throws Exception {
-  System.out.write(new java.net.URL(a[0]).openConnection().getInputStream().readAllBytes()); System.out.flush(); } }
-"""
-JAVA_NEW = """
-import java.net.*; import java.net.http.*;
-public class Fetch { public static void main(String[] a) throws Exception {
-  System.out.print(HttpClient.newHttpClient().send(
-    HttpRequest.newBuilder(URI.create(a[0])).build(), HttpResponse.BodyHandlers.ofString()).body()); } }
-"""
 
 
 @pytest.mark.parametrize("source", [JAVA_OLD, JAVA_NEW], ids=["HttpsURLConnection", "java.net.http"])

@@ -24,7 +24,6 @@ from testenv import SANITIZED, SLOW
 from testenv.ports import free_port
 from testenv.proxy import binary, clean_env
 from testenv.scripted import answering, ok
-from testenv.terminal import Terminal
 from testenv.wait import wait_until
 
 pytestmark = pytest.mark.skipif(binary() is None, reason="no tlsfan: build it, or set TLSFAN_BIN")
@@ -340,18 +339,6 @@ def test_the_configuration_is_wrong(who):
 
 
 # ---- the terminal
-
-@pytest.fixture
-def terminal():
-    opened = []
-
-    def make(*command):
-        opened.append(Terminal(*command))
-        return opened[-1]
-    yield make
-    for t in opened:
-        t.close()
-
 
 def test_control_c_ends(who, terminal):
     t = terminal(*line(who, "sh", "-c", "trap 'echo got it; exit 9' INT; echo up; while :; do sleep 0.1; done"))

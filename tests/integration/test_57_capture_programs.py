@@ -16,6 +16,7 @@ from test_06_clients import python2
 from test_07_founding import FAN10, PYTHON, seconds
 from testenv import SANITIZED, SOON
 from testenv.captured import ADDRESS, ADDRESS6, Captured, Outside, why_not
+from testenv.java import JAVA_NEW, JAVA_OLD
 from testenv.proxy import ROOT, binary
 from testenv.scripted import Server, ok
 from testenv.wait import wait_until
@@ -159,18 +160,6 @@ def test_python27(captured, outside, code):
         pytest.skip("no Python 2.7 here")
     assert captured.run(python, "-c", code).stdout == PAGE
     check_asked(outside)
-
-
-JAVA_OLD = """
-public class Fetch { public static void main(String[] a) throws Exception {
-  System.out.write(new java.net.URL(a[0]).openConnection().getInputStream().readAllBytes()); System.out.flush(); } }
-"""
-JAVA_NEW = """
-import java.net.*; import java.net.http.*;
-public class Fetch { public static void main(String[] a) throws Exception {
-  System.out.print(HttpClient.newHttpClient().send(
-    HttpRequest.newBuilder(URI.create(a[0])).build(), HttpResponse.BodyHandlers.ofString()).body()); } }
-"""
 
 
 @pytest.mark.parametrize("source", [JAVA_OLD, JAVA_NEW], ids=["HttpURLConnection", "java.net.http"])
