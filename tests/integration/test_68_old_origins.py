@@ -13,6 +13,7 @@ import threading
 import pytest
 
 from testenv import certs, netns
+from testenv.dns import Dns
 from testenv.listener import Listener
 from testenv.netns import Namespace
 from testenv.ports import free_port
@@ -415,7 +416,7 @@ def world(tmp_path, serve, make_proxy):
         pytest.skip(reason)
     ended = []
 
-    def make(*urls, answers=None, conf="", allow=(AIA,), fetch="on", port=80, timeout="10s", **kw):
+    def make(*urls, answers=None, conf="", allow=(AIA,), fetch="on", port=80, timeout="10s", zone=None, **kw):
         chain = World(tmp_path, *urls, **kw)
         ns = Namespace()
         ended.append(ns.close)
@@ -425,6 +426,10 @@ def world(tmp_path, serve, make_proxy):
         with ns.inside():
             web.listen("0.0.0.0", port)
             ended.append(web.stop)
+            if zone:
+                dns = Dns(zone)
+                ended.append(dns.stop)
+                conf += dns.conf
             origin = serve(answering(lambda r, c: ok("x", "Connection: close")), context=chain.context)
             p = make_proxy('workers = 2\nconnect_to = {"origin.test:443:127.0.0.1:%d", "::127.0.0.1:1"}\n'
                            'upstream { connect_timeout = %s }\n'
@@ -462,6 +467,31 @@ def test_missing_intermediate_is_fetched(world, form):
     assert "host: %s\r\n" % AIA in head
     for field in ("cookie", "authorization", "via", "referer", "origin.test"):
         assert field not in head, head
+
+
+def test_by_both_protocols(world, protocol):
+    m = world(URL)
+    assert m.get(times=2).status == 200 and m.asked() == ["/i.crt"]
+    assert {x["protocol"] for x in m.p.wait_access(lambda x: x["status"] == 200, 2)} == {protocol}
+
+
+@ONE_IS_ENOUGH
+@pytest.mark.parametrize("address, good", [(PUBLIC, True), (PRIVATE, False), ("127.0.0.1", False)])
+def test_names_are_judged_by_their_address(world, address, good):
+    """A name is looked up as it is written, and a private address behind it is none that anybody is to reach."""
+    m = world("http://AIA.Example/i.crt", allow=(), zone={"aia.example": [("A", address, 60)]})
+    r = m.get()
+    if good:
+        assert r.status == 200 and "host: aia.example\r\n" in m.web.asked[0].lower()
+    else:
+        refused(r, INCOMPLETE, "http://aia.example/i.crt", error=("tls_certificate_error",))
+        assert m.web.accepted == 0
+
+
+@ONE_IS_ENOUGH
+def test_name_that_is_not_there(world):
+    m = world("http://aia.example/i.crt", allow=(), zone={"x.example": [("A", PUBLIC, 60)]})
+    refused(m.get(), INCOMPLETE, "no such name", error=("tls_certificate_error",))
 
 
 @ONE_IS_ENOUGH
