@@ -33,9 +33,8 @@ def started():
     """started(COMMAND, port): a server of another make, up."""
     processes = []
 
-    def start(command, port):
-        processes.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                                          stderr=subprocess.DEVNULL))
+    def start(command, port, out=subprocess.DEVNULL):
+        processes.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT))
         wait_until(lambda: can_connect("127.0.0.1", port) or processes[-1].poll() is not None, 10, command[0])
         assert processes[-1].poll() is None, command
     yield start
@@ -226,6 +225,24 @@ def test_server_without_secure_renegotiation(gnutls, make_proxy):
             assert r.status == 200 and "GnuTLS" in r.text, r
             refused(c.get("http://localhost:%d/" % other), "legacy_renegotiation = on in a rule for this host",
                     error=("tls_protocol_error",))
+
+
+@ONE_IS_ENOUGH
+@pytest.mark.parametrize("shows", [False, True], ids=["", "client-certificate"])
+def test_old_renegotiation_is_declined(started, ca, make_proxy, tmp_path, shows):
+    """gnutls-serv's echo begins one at a word of its own, which is a method. With a certificate to show, too."""
+    need_gnutls()
+    leaf, mine, port, told = ca.leaf(), ca.leaf("client"), free_port(), tmp_path / "told"
+    with open(str(told), "w") as out:
+        started(["gnutls-serv", "--echo", "-p", str(port), "--x509certfile", leaf.cert, "--x509keyfile", leaf.key,
+                 "--priority", "NORMAL:-VERS-ALL:+VERS-TLS1.2:%DISABLE_SAFE_RENEGOTIATION"], port, out)
+    p = make_proxy(rule(port, "legacy_renegotiation = on"
+                        + (' client_cert = "%s" client_key = "%s"' % mine if shows else "")))
+    with p.client() as c:
+        # what it echoes then is no HTTP
+        assert c.exchange("**REHANDSHAKE**", "http://localhost:%d/" % port).status == 502
+    wait_until(lambda: "TLS warning alert has been received" in told.read_text(), what="the server to say it")
+    assert "Sending rehandshake request" in told.read_text()
 
 
 # ---- pin_sha256 ----
