@@ -269,7 +269,7 @@ set -- $BUILD_PACKAGES nginx haproxy apache2 openssl curl wget git clang clang-f
     python3-pytest-xdist python3-cryptography \
     python3-httpbin gunicorn python3-gevent python3-h2 python3-requests python3-urllib3 \
     python3-openssl python3-selenium chromium chromium-driver prometheus valgrind file lintian rpm \
-    cpio systemd apparmor logrotate bash-completion zsh strace iproute2 nftables \
+    cpio systemd apparmor logrotate bash-completion zsh strace iproute2 nftables gnutls-bin \
     iptables busybox-static \
     bind9-dnsutils w3m lynx libwww-perl liblwp-protocol-https-perl python3-httplib2 python3-pip ruby
 if "$machines"; then

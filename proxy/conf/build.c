@@ -60,7 +60,7 @@ static void note_where(struct build *b, struct rule *r, const char *key, const c
 
 static void note_text(struct build *b, struct rule *r, const struct key *k, const struct setting *s)
 {
-    bool is_noted = k->type == KEY_TEXT || k->type == KEY_PORTS;
+    bool is_noted = k->type == KEY_TEXT || k->type == KEY_PORTS || k->type == KEY_PINS;
     if (is_noted && s->n > 0 && !takes_base(k, s->v[0].text))
         note_where(b, r, k->name, s->v[0].where);
 }

@@ -130,6 +130,22 @@ static void check_rules(const struct conf *c, struct conf_faults *faults)
     free(sorted);
 }
 
+/* A pin is a second lock behind verification. Without that there is no chain whose keys mean
+ * anything, and a rule that writes both would seem to be safer than it is. */
+static void check_pins(const struct conf *c, struct conf_faults *faults)
+{
+    for (unsigned i = 1; i < c->n_rules; i++) {
+        const struct rule *r = &c->rules[i];
+        if (r->tls.pins.n == 0 || r->tls.verify)
+            continue;
+        char *name = xasprintf("rule \"%s\": pin_sha256", r->pattern);
+        conf_key_fault(faults, rule_where(c, r, "pin_sha256"), name,
+                       "needs verify = on; to take a certificate that no CA has issued, name its "
+                       "file in ca_file");
+        free(name);
+    }
+}
+
 /* Each rule by itself, for each is an operator's line. */
 static void check_intercept(const struct conf *c, struct conf_faults *faults)
 {
@@ -217,5 +233,6 @@ void check_conf(const struct conf *c, struct conf_faults *faults)
     if (c->rules[0].tls.keylog[0] != '\0')
         check_writable(c, faults, "tls.keylog", c->rules[0].tls.keylog);
     check_rules(c, faults);
+    check_pins(c, faults);
     check_intercept(c, faults);
 }

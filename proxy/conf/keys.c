@@ -17,6 +17,9 @@ static const struct choice families[] = {
     {"any", AF_UNSPEC}, {"ipv4", AF_INET}, {"ipv6", AF_INET6}, {NULL, 0}};
 static const struct choice versions[] = {
     {"1.0", 0x0301}, {"1.1", 0x0302}, {"1.2", 0x0303}, {"1.3", 0x0304}, {NULL, 0}};
+/* OpenSSL's level and 1, so that 0 is none; see struct tls_policy. */
+static const struct choice strengths[] = {{"", 0},  {"0", 1}, {"1", 2}, {"2", 3},
+                                          {"3", 4}, {"4", 5}, {"5", 6}, {NULL, 0}};
 static const struct choice levels[] = {{"error", LOG_LEVEL_ERROR},
                                        {"warning", LOG_LEVEL_WARNING},
                                        {"info", LOG_LEVEL_INFO},
@@ -146,6 +149,8 @@ static const struct key global_keys[] = {
      .help = "TLS 1.3 list"},
     {"tls.session_resumption", BOOL, IN_BASE(tls.session_resumption), CONTEXT, .def = "on",
      .help = "shorter handshakes with an origin seen before"},
+    {"tls.fetch_intermediates", BOOL, IN_BASE(tls.fetch_intermediates), CONTEXT, .def = "off",
+     .help = "on: an intermediate that a server does not send is got where its certificate says"},
     {"tls.keylog", TEXT, IN_BASE(tls.keylog), CONTEXT, .def = "",
      .help = "file for the secrets of connections, for Wireshark; never in production"},
 
@@ -227,6 +232,13 @@ static const struct key rule_keys[] = {
      .def = "", .choices = versions, .help = "as in tls"},
     {"ciphers", TEXT, IN_RULE(tls.ciphers), CONTEXT, .inherits = true, .def = "",
      .help = "as in tls"},
+    {"security_level", .type = KEY_CHOICE, IN_RULE(tls.security_level), CONTEXT, .def = "",
+     .choices = strengths,
+     .help = "OpenSSL's, 0 to 5; 0: old keys and hashes; \"\": as it is set up"},
+    {"legacy_renegotiation", BOOL, IN_RULE(tls.legacy_renegotiation), CONTEXT, .def = "off",
+     .help = "on: servers that know no secure renegotiation (RFC 5746) are taken"},
+    {"pin_sha256", .type = KEY_PINS, IN_RULE(tls.pins), CONTEXT, .def = "",
+     .help = "Base64 SHA-256 of a public key, of which one must be in the verified chain"},
     {"http2", BOOL, IN_RULE(http2), .inherits = true, .def = "", .help = "as in upstream"},
     {"max_per_host", NUMBER(0, 1000000), IN_RULE(max_per_host), .inherits = true, .def = "0",
      .help = "0: as in upstream"},

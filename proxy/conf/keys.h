@@ -31,6 +31,7 @@ enum key_type {
     KEY_LISTEN,     /* struct conf.listeners */
     KEY_CONNECT_TO, /* struct conf.connect_to */
     KEY_EDITS,      /* struct rule.edits */
+    KEY_PINS,       /* struct list_of_pins */
     KEY_TYPES
 };
 

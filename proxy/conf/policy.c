@@ -230,6 +230,29 @@ static bool is_own(const struct addr *a)
     return found || (has_any && is_on_this_machine(a));
 }
 
+/* What is not for all the world (the registries of special addresses, RFC 6890). */
+static struct netset not_public;
+static pthread_once_t not_public_once = PTHREAD_ONCE_INIT;
+
+static void fill_not_public(void)
+{
+    static const char *const nets[] = {
+        "loopback",       "private",       "linklocal",      "0.0.0.0/8",      "100.64.0.0/10",
+        "192.0.0.0/24",   "192.0.2.0/24",  "192.88.99.0/24", "198.18.0.0/15",  "198.51.100.0/24",
+        "203.0.113.0/24", "224.0.0.0/3",   "::/128",         "64:ff9b:1::/48", "100::/64",
+        "2001::/23",      "2001:db8::/32", "3fff::/20",      "5f00::/16",      "fec0::/10",
+        "ff00::/8"};
+    for (size_t i = 0; i < sizeof(nets) / sizeof(nets[0]); i++)
+        if (!netset_add(&not_public, str_from(nets[i])))
+            abort();
+}
+
+static bool is_public(const struct addr *a)
+{
+    pthread_once(&not_public_once, fill_not_public);
+    return !netset_touches(&not_public, a);
+}
+
 bool policy_address(const struct conf *c, const struct addr *a, struct policy_who who,
                     struct fault *f)
 {
@@ -251,6 +274,12 @@ bool policy_address(const struct conf *c, const struct addr *a, struct policy_wh
     if (netset_touches(&c->destination.deny, a)) {
         fault_set(f, FAULT_ADDRESS_DENIED,
                   "%s is in destination.deny; destination.allow makes exceptions",
+                  addr_print_ip(a, shown));
+        return false;
+    }
+    if (who.is_public && !is_public(a)) {
+        fault_set(f, FAULT_ADDRESS_DENIED,
+                  "%s is no public address; destination.allow makes exceptions",
                   addr_print_ip(a, shown));
         return false;
     }

@@ -61,6 +61,7 @@ MUST_CHECK bool policy_full_host(const struct conf *c, struct str host, struct s
 struct policy_who {
     bool is_local; /* the client is on loopback or unix: */
     bool exempt;
+    bool is_public; /* a stranger has chosen it: public addresses alone, and those of allow */
 };
 MUST_CHECK bool policy_address(const struct conf *c, const struct addr *a, struct policy_who who,
                                struct fault *f);

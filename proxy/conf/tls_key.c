@@ -23,6 +23,14 @@ static void tls_key_put_value(FILE *out, const struct key *k, const struct rule 
         fprintf(out, "%.*s\n", STR_ARG(text));
         return;
     }
+    case KEY_PINS: {
+        const struct list_of_pins *pins = field;
+        for (unsigned i = 0; i < pins->n; i++)
+            for (size_t n = 0; n < sizeof(pins->v[i].sha256); n++)
+                fprintf(out, "%02x", pins->v[i].sha256[n]);
+        putc('\n', out);
+        return;
+    }
     default:
         abort(); /* teach this function the type of the key that was marked */
     }

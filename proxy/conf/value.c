@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdio.h>
 
+#include "base/base64.h"
 #include "conf/conf.h"
 
 bool value_fail(char *err, const char *fmt, ...)
@@ -315,6 +316,23 @@ static bool set_hosts(const struct assign *a, struct str text)
     return true;
 }
 
+static bool set_pins(const struct assign *a, struct str text)
+{
+    struct list_of_pins *list = a->field;
+    struct pin pin;
+    size_t len = 0;
+    /* base64_decode() takes what lacks its padding: such a one was cut off by somebody. */
+    if (text.len != base64_encoded(sizeof(pin.sha256)) ||
+        !base64_decode((char *)pin.sha256, sizeof(pin.sha256), text, &len) ||
+        len != sizeof(pin.sha256))
+        return value_fail_at(a->err, text,
+                             "is no pin: write the 44 characters of Base64 that a SHA-256 is, as "
+                             "openssl dgst -sha256 -binary | base64 gives it");
+    list->v = arena_grow(a->arena, list->v, list->n, sizeof(list->v[0]));
+    list->v[list->n++] = pin;
+    return true;
+}
+
 bool value_set(struct arena *arena, const struct key *k, void *base, struct str text, char *err)
 {
     static bool (*const setters[KEY_TYPES])(const struct assign *, struct str) = {
@@ -340,6 +358,7 @@ bool value_set(struct arena *arena, const struct key *k, void *base, struct str 
         [KEY_LISTEN] = value_set_listen,
         [KEY_CONNECT_TO] = value_set_connect_to,
         [KEY_EDITS] = value_set_edits,
+        [KEY_PINS] = set_pins,
     };
     struct assign a = {.arena = arena, .key = k, .field = (char *)base + k->offset, .err = err};
     return setters[k->type](&a, text);

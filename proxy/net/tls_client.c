@@ -40,6 +40,62 @@ static bool speaks_http(const struct tls_wire *t)
            tls_wire_starts_with(t, "<h") || tls_wire_starts_with(t, "<H");
 }
 
+#define TOO_OLD "speaks no version of TLS that min_version allows"
+#define WEAK_SIGN                                                                             \
+    "signs its key exchange in a way that is too weak; a lower security_level in a rule for " \
+    "this host takes it"
+
+/* Why OpenSSL gives up on servers, most of them of the old kind, and what takes them: to be read
+ * behind the server's name. */
+static const struct {
+    int reason;
+    const char *text, *phrase;
+} old_ways[] = {
+    {SSL_R_UNSUPPORTED_PROTOCOL, TOO_OLD, "TLS of %s is older than min_version"},
+    {SSL_R_WRONG_SSL_VERSION, TOO_OLD, "TLS of %s is older than min_version"},
+    {SSL_R_UNSAFE_LEGACY_RENEGOTIATION_DISABLED,
+     "does not know secure renegotiation (RFC 5746); legacy_renegotiation = on in a rule for this "
+     "host takes it",
+     "No secure renegotiation at %s"},
+    {SSL_R_DH_KEY_TOO_SMALL,
+     "has a Diffie-Hellman key that is too small; a lower security_level in a rule for this host "
+     "takes it",
+     "Diffie-Hellman key of %s is too small"},
+    {SSL_R_WRONG_SIGNATURE_TYPE, WEAK_SIGN, "Signature of %s is too weak"},
+    {SSL_R_LEGACY_SIGALG_DISALLOWED_OR_UNSUPPORTED, WEAK_SIGN, "Signature of %s is too weak"},
+    {SSL_R_EXCESSIVE_MESSAGE_SIZE,
+     "sends a message of the TLS handshake that is too large; certificates of more than 100 KiB "
+     "are not taken",
+     "Certificates of %s are too large"},
+};
+
+/* False when REASON is none of these. */
+static bool client_reason_fault(struct tls_client *c, int reason)
+{
+    struct line *l = c->t.wire.line;
+    for (size_t i = 0; i < sizeof(old_ways) / sizeof(old_ways[0]); i++) {
+        if (old_ways[i].reason != reason)
+            continue;
+        line_set_fault(l, FAULT_TLS_PROTOCOL, "%s %s", c->where, old_ways[i].text);
+        l->fault->phrase = old_ways[i].phrase;
+        return true;
+    }
+    return false;
+}
+
+/* A server says no more than that where it lacks what we offer. */
+static const char *alert_hint(unsigned long err)
+{
+    enum { HANDSHAKE_FAILURE = 40, PROTOCOL_VERSION = 70, INSUFFICIENT_SECURITY = 71 };
+    int alert = tls_wire_alert_number(err);
+    if (alert == PROTOCOL_VERSION)
+        return "; if it is an old one, min_version in a rule for this host takes it";
+    if (alert == HANDSHAKE_FAILURE || alert == INSUFFICIENT_SECURITY)
+        return "; if it is an old one, min_version, ciphers or security_level in a rule for this "
+               "host may take it";
+    return "";
+}
+
 static void client_protocol_fault(struct tls_client *c, unsigned long err)
 {
     struct line *l = c->t.wire.line;
@@ -52,20 +108,11 @@ static void client_protocol_fault(struct tls_client *c, unsigned long err)
                        c->where);
         l->fault->phrase = "No TLS at %s, which speaks plain HTTP";
     } else if (alert != NULL) {
-        line_set_fault(l, FAULT_TLS_ALERT, "%s refused TLS with the alert \"%s\"", c->where, alert);
+        line_set_fault(l, FAULT_TLS_ALERT, "%s refused TLS with the alert \"%s\"%s", c->where,
+                       alert, alert_hint(err));
         if (reason == SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED)
             l->fault->phrase = "Client certificate wanted by %s";
-    } else if (reason == SSL_R_UNSUPPORTED_PROTOCOL || reason == SSL_R_WRONG_SSL_VERSION) {
-        line_set_fault(l, FAULT_TLS_PROTOCOL, "%s speaks no version of TLS that min_version allows",
-                       c->where);
-        l->fault->phrase = "TLS of %s is older than min_version";
-    } else if (reason == SSL_R_EXCESSIVE_MESSAGE_SIZE) {
-        line_set_fault(l, FAULT_TLS_PROTOCOL,
-                       "%s sends a message of the TLS handshake that is too large; certificates of "
-                       "more than 100 KiB are not taken",
-                       c->where);
-        l->fault->phrase = "Certificates of %s are too large";
-    } else {
+    } else if (!client_reason_fault(c, reason)) {
         const char *text = ERR_reason_error_string(err);
         line_set_fault(l, FAULT_TLS_PROTOCOL, "TLS with %s failed: %s", c->where,
                        text == NULL ? "unknown reason" : text);
@@ -266,6 +313,12 @@ void tls_client_spoil(struct stream *s)
     struct tls_client *c = client_on(s);
     if (c != NULL && c->resume.offered)
         tls_resume_fail(&c->resume);
+}
+
+struct x509_st *tls_client_lacking(const struct stream *s)
+{
+    const struct tls_client *c = client_on(s);
+    return c == NULL || !c->verify ? NULL : tls_verify_lacking(c->t.ssl);
 }
 
 int64_t tls_client_expiry(const struct stream *s)

@@ -43,6 +43,9 @@ bool tls_client_has_offered(const struct stream *s);
 enum tls_refusal tls_client_refusal(const struct stream *s);
 /* The handshake has taken too long: the same. */
 void tls_client_spoil(struct stream *s);
+/* The certificate whose issuer is missing, where that is why the handshake has failed and it may be
+ * fetched (tls.fetch_intermediates); borrowed. Else NULL. */
+struct x509_st *tls_client_lacking(const struct stream *s);
 /* notAfter of the peer's certificate, seconds since 1970. 0 for a plain stream, and where it cannot
  * be read. */
 int64_t tls_client_expiry(const struct stream *s);

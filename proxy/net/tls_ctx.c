@@ -360,6 +360,13 @@ static void set_modes(SSL_CTX *ssl, const struct tls_policy *p)
     tls_wire_init_ctx(ssl);
     if (ctx_is_set(p->keylog))
         tls_keylog_watch(ssl);
+    /* RFC 5746. A renegotiation itself is never done without it: somebody could have put a request
+     * of his own in front of ours. */
+    SSL_CTX_clear_options(ssl, SSL_OP_ALLOW_UNSAFE_LEGACY_RENEGOTIATION);
+    if (p->legacy_renegotiation)
+        SSL_CTX_set_options(ssl, SSL_OP_LEGACY_SERVER_CONNECT);
+    else
+        SSL_CTX_clear_options(ssl, SSL_OP_LEGACY_SERVER_CONNECT);
     SSL_CTX_set_default_passwd_cb(ssl, tls_pem_no_password);
     /* 0 is success here. */
     if (SSL_CTX_set_alpn_protos(ssl, alpn, sizeof(alpn) - 1) != 0)
@@ -381,7 +388,8 @@ static SSL_CTX *make_ssl(struct maker *m, const struct tls_policy *p)
     if (ssl == NULL)
         abort();
     set_modes(ssl, p);
-    tls_strength_init(ssl, p->min_version == 0 ? TLS1_2_VERSION : p->min_version);
+    tls_strength_init(ssl, p->min_version == 0 ? TLS1_2_VERSION : p->min_version,
+                      p->security_level - 1);
     /* Before the suites, which may lower the level: this is a certificate, too. */
     bool cert = set_client_cert(m, ssl, p);
     bool suites = set_suites(m, ssl, p);
@@ -390,7 +398,7 @@ static SSL_CTX *make_ssl(struct maker *m, const struct tls_policy *p)
         return NULL;
     }
     SSL_CTX_set1_cert_store(ssl, store);
-    SSL_CTX_set_cert_verify_callback(ssl, tls_verify_chain, NULL);
+    tls_verify_init_ctx(ssl, p);
     return ssl;
 }
 

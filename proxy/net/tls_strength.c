@@ -73,11 +73,13 @@ static void raise_certs(SSL_CTX *ssl)
         X509_VERIFY_PARAM_set_auth_level(param, level);
 }
 
-void tls_strength_init(SSL_CTX *ssl, int min_version)
+void tls_strength_init(SSL_CTX *ssl, int min_version, int level)
 {
     pthread_once(&by_level_once, find_by_level);
     SSL_CTX_set_min_proto_version(ssl, min_version);
     SSL_CTX_set_security_callback(ssl, judge);
+    if (level >= 0)
+        SSL_CTX_set_security_level(ssl, level);
     /* Of its own, or it would follow that of handshakes. */
     X509_VERIFY_PARAM_set_auth_level(SSL_CTX_get0_param(ssl), SSL_CTX_get_security_level(ssl));
 }

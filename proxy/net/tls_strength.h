@@ -6,7 +6,8 @@
  * without, and only once the server has chosen them: signatures with SHA-1 over the key exchange,
  * and 1,024 bits of DH. A list of suites may lower the level of handshakes by "@SECLEVEL=0", and
  * raise it. Certificates keep the level that OpenSSL has been set up with, at least: neither
- * lowers that. */
+ * lowers that. What does is the security_level of a rule: it stands in the place of that level, for
+ * handshakes and certificates, of the connections of that rule alone. */
 #ifndef TLSFAN_NET_TLS_STRENGTH_H
 #define TLSFAN_NET_TLS_STRENGTH_H
 
@@ -15,9 +16,9 @@
 
 #include "base/mem.h"
 
-/* SSL is as SSL_CTX_new() made it: its level is that of certificates. MIN_VERSION as OpenSSL
- * writes it. */
-void tls_strength_init(SSL_CTX *ssl, int min_version);
+/* SSL is as SSL_CTX_new() made it: its level is that of certificates, unless LEVEL is another one;
+ * -1: it is not. MIN_VERSION as OpenSSL writes it. */
+void tls_strength_init(SSL_CTX *ssl, int min_version, int level);
 
 /* Sets the suites of TLS 1.2 and before, as OpenSSL writes them. NULL, or why LIST cannot be used;
  * static. It is an error when an element of LIST, or what is left of it in the end, holds nothing

@@ -9,10 +9,12 @@
 
 #include "base/addr.h"
 #include "net/tls_names.h"
+#include "net/tls_pins.h"
 
 enum {
     NAME_TEXT = 130,    /* bytes of a subject or issuer in a sentence */
     NAMES_TEXT = 120,   /* bytes of the names that a certificate holds */
+    PINS_TEXT = 200,    /* bytes of the pins of a chain: four */
     VERDICT_TEXT = 300, /* bytes of what failed */
     LIMITED_NAMES = 256 /* that are held against constraints to find which one failed */
 };
@@ -93,8 +95,9 @@ static int print_sans(X509 *cert, char *dst, size_t cap)
 #define OTHER_ISSUER                                                                      \
     "its issuer is unknown: there is a CA of that name, shown by the server or trusted, " \
     "but with another key"
-#define BAD_DATE   "it has a date that cannot be read"
-#define ODD_LIMITS "a CA of its chain limits names in a way that is not known here"
+#define LOWER_LEVEL "; a lower security_level in a rule for this host takes it"
+#define BAD_DATE    "it has a date that cannot be read"
+#define ODD_LIMITS  "a CA of its chain limits names in a way that is not known here"
 
 /* What is said of a certificate that is named elsewhere, and in a reason phrase (see struct fault).
  * Each has other words for one above the leaf where it needs them. */
@@ -169,11 +172,11 @@ static const struct verdict {
      NULL, "Revocation list for %s has a bad signature", NULL},
     {X509_V_ERR_CERT_SIGNATURE_FAILURE, "its signature is not its issuer's", NULL,
      "Certificate of %s has a bad signature", "Issuer certificate of %s has a bad signature"},
-    {X509_V_ERR_EE_KEY_TOO_SMALL, "its key is too small", NULL,
+    {X509_V_ERR_EE_KEY_TOO_SMALL, "its key is too small" LOWER_LEVEL, NULL,
      "Certificate key of %s is too small", NULL},
-    {X509_V_ERR_CA_KEY_TOO_SMALL, "its key is too small", NULL,
+    {X509_V_ERR_CA_KEY_TOO_SMALL, "its key is too small" LOWER_LEVEL, NULL,
      "Certificate key of %s is too small", "Issuer certificate key of %s is too small"},
-    {X509_V_ERR_CA_MD_TOO_WEAK, "it is signed with a hash that is too weak", NULL,
+    {X509_V_ERR_CA_MD_TOO_WEAK, "it is signed with a hash that is too weak" LOWER_LEVEL, NULL,
      "Certificate of %s is signed with a weak hash",
      "Issuer certificate of %s is signed with a weak hash"},
     {X509_V_ERR_INVALID_PURPOSE, "it is not meant for a TLS server",
@@ -195,6 +198,7 @@ static const struct verdict {
     {X509_V_ERR_UNSPECIFIED,
      "it cannot be checked: it has too many names for what its CA says of them, or bad ones", NULL,
      "Certificate of %s cannot be checked", "Issuer certificate of %s cannot be checked"},
+    {TLS_NOT_PINNED, NULL, NULL, "Certificate of %s is not pinned", NULL},
     {X509_V_ERR_EXCLUDED_VIOLATION, "its name is outside of what its CA may name", NULL,
      "CA of %s may not issue for that name", NULL},
 };
@@ -307,6 +311,7 @@ static bool has_unknown_key(const struct tls_verdict *v, X509 *cert)
 static bool print_special(const struct tls_verdict *v, X509 *cert, char *dst, size_t cap)
 {
     char date[32];
+    char pins[PINS_TEXT];
     switch (v->what) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
         print_date(cert == NULL ? NULL : X509_get0_notAfter(cert), date, sizeof(date));
@@ -323,6 +328,10 @@ static bool print_special(const struct tls_verdict *v, X509 *cert, char *dst, si
     case X509_V_ERR_PERMITTED_VIOLATION:
     case X509_V_ERR_EXCLUDED_VIOLATION:
         return print_limits(v, dst, cap);
+    case TLS_NOT_PINNED:
+        tls_pins_print(v->chain, pins, sizeof(pins));
+        snprintf(dst, cap, "no key of its chain is in pin_sha256; the chain has %s", pins);
+        return true;
     default:
         return false;
     }

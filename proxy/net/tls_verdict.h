@@ -10,6 +10,7 @@
 /* Verdicts of our own, in numbers that OpenSSL does not give. */
 enum {
     TLS_BAD_EXTENSION = X509_V_ERR_INVALID_EXTENSION,     /* in the certificate itself */
+    TLS_NOT_PINNED = X509_V_ERR_DANE_NO_MATCH,            /* no key of the chain is in pin_sha256 */
     TLS_BAD_ISSUER = X509_V_ERR_APPLICATION_VERIFICATION, /* in its issuer's, which was shown */
 };
 

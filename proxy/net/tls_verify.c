@@ -8,17 +8,40 @@
 #include <pthread.h>
 #include <time.h>
 
+#include <stdlib.h>
+
 #include "base/addr.h"
+#include "base/mem.h"
+#include "net/tls_issuers.h"
 #include "net/tls_names.h"
+#include "net/tls_pins.h"
 #include "net/tls_verdict.h"
 
-/* Where an SSL keeps the depth of the certificate that failed. */
-static int depth_index = -1;
-static pthread_once_t depth_once = PTHREAD_ONCE_INIT;
+/* What a context adds to verification. Owner: the SSL_CTX, which outlives the snapshot that it was
+ * made for. */
+struct demands {
+    bool fetches;
+    struct list_of_pins pins;
+};
 
-static void make_depth_index(void)
+/* Where an SSL keeps the depth of the certificate that failed, and a context its demands. */
+static int depth_index = -1, demands_index = -1;
+static pthread_once_t index_once = PTHREAD_ONCE_INIT;
+
+/* OpenSSL's callback: the context goes. */
+static void free_demands(void *parent, void *p, CRYPTO_EX_DATA *ad, int index, long argl, void *arg)
+{
+    struct demands *d = p;
+    (void)parent, (void)ad, (void)index, (void)argl, (void)arg;
+    if (d != NULL)
+        free(d->pins.v);
+    free(d);
+}
+
+static void make_indexes(void)
 {
     depth_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+    demands_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, free_demands);
 }
 
 /* The chain ends there, below a root: with what the operator trusts by itself. */
@@ -170,28 +193,72 @@ static bool is_end_fit(X509_STORE_CTX *c)
     return false;
 }
 
-/* Verifies again what C is about; this time the chain may end with any certificate of the store. C
- * has the verdict and the chain of that. */
-static int verify_below_root(X509_STORE_CTX *c)
+/* Verifies again what C is about, with UNTRUSTED besides what is trusted, and FLAGS. C has the
+ * verdict and the chain of that. */
+static int verify_again(X509_STORE_CTX *c, STACK_OF(X509) * untrusted, unsigned long flags)
 {
     int index = SSL_get_ex_data_X509_STORE_CTX_idx();
     X509_STORE_CTX *again = X509_STORE_CTX_new();
     bool ok = again != NULL &&
               X509_STORE_CTX_init(again, X509_STORE_CTX_get0_store(c), X509_STORE_CTX_get0_cert(c),
-                                  X509_STORE_CTX_get0_untrusted(c)) == 1 &&
+                                  untrusted) == 1 &&
               X509_STORE_CTX_set_ex_data(again, index, X509_STORE_CTX_get_ex_data(c, index)) == 1;
     X509_VERIFY_PARAM *param = ok ? X509_STORE_CTX_get0_param(again) : NULL;
     int r = 0;
     if (ok && X509_VERIFY_PARAM_set1(param, X509_STORE_CTX_get0_param(c)) == 1 &&
-        X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN) == 1) {
+        X509_VERIFY_PARAM_set_flags(param, flags) == 1) {
         X509_STORE_CTX_set_verify_cb(again, on_verify);
         r = X509_verify_cert(again);
-        if (r > 0 && !is_end_fit(again))
+        if (r > 0 && flags != 0 && !is_end_fit(again))
             r = 0;
         X509_STORE_CTX_set_error(c, X509_STORE_CTX_get_error(again));
         X509_STORE_CTX_set0_verified_chain(c, X509_STORE_CTX_get1_chain(again));
     }
     X509_STORE_CTX_free(again);
+    return r;
+}
+
+/* The chain may end with any certificate of the store. */
+static int verify_below_root(X509_STORE_CTX *c, STACK_OF(X509) * untrusted)
+{
+    return verify_again(c, untrusted, X509_V_FLAG_PARTIAL_CHAIN);
+}
+
+static bool lacks_issuer(int what)
+{
+    return is_issuer_unknown(what) || is_issuer_refused(what);
+}
+
+/* An issuer of the last certificate of C's chain that was fetched before; a reference, or NULL. */
+static X509 *find_fetched(X509_STORE_CTX *c)
+{
+    STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(c);
+    X509 *last = sk_X509_value(chain, sk_X509_num(chain) - 1);
+    if (last == NULL || !lacks_issuer(X509_STORE_CTX_get_error(c)))
+        return NULL;
+    return tls_issuers_find(last);
+}
+
+/* What was fetched stands beside what the server has shown: nothing is trusted because of it. */
+static int verify_with_fetched(X509_STORE_CTX *c)
+{
+    STACK_OF(X509) *shown = X509_STORE_CTX_get0_untrusted(c);
+    STACK_OF(X509) *all = shown == NULL ? sk_X509_new_null() : X509_chain_up_ref(shown);
+    X509 *issuer;
+    int r = 0;
+    for (int i = 0; all != NULL && r <= 0 && i < TLS_ISSUERS_DEPTH; i++) {
+        if ((issuer = find_fetched(c)) == NULL)
+            break;
+        /* The first of those that would do is taken. */
+        if (sk_X509_insert(all, issuer, 0) == 0) {
+            X509_free(issuer);
+            break;
+        }
+        r = verify_again(c, all, 0);
+        if (r <= 0 && lacks_root(c))
+            r = verify_below_root(c, all);
+    }
+    sk_X509_pop_free(all, X509_free);
     return r;
 }
 
@@ -217,27 +284,47 @@ static bool is_allowed(X509_STORE_CTX *c, struct str host)
 
 /* What is above a trusted CA counts where it is there: the constraints of its root, and the list
  * by that. */
-int tls_verify_chain(X509_STORE_CTX *c, void *arg)
+static int tls_verify_chain(X509_STORE_CTX *c, void *arg)
 {
-    (void)arg;
+    const struct demands *demands = arg;
     const char *host = X509_VERIFY_PARAM_get0_host(X509_STORE_CTX_get0_param(c), 0);
     int r = X509_verify_cert(c);
     /* With verify = off nobody asks for the verdict. */
     if (X509_STORE_CTX_get_verify_cb(c) != on_verify)
         return r;
     if (r <= 0 && lacks_root(c))
-        r = verify_below_root(c);
+        r = verify_below_root(c, X509_STORE_CTX_get0_untrusted(c));
+    if (r <= 0 && demands->fetches)
+        r = verify_with_fetched(c);
     if (r > 0 && host != NULL && !is_allowed(c, str_from(host)))
         r = 0;
+    if (r > 0 && !tls_pins_hold(&demands->pins, X509_STORE_CTX_get0_chain(c))) {
+        note_fault(c, TLS_NOT_PINNED, 0);
+        r = 0;
+    }
     ERR_clear_error();
     return r;
+}
+
+void tls_verify_init_ctx(SSL_CTX *ctx, const struct tls_policy *p)
+{
+    struct demands *d = xcalloc(1, sizeof(*d));
+    size_t size = p->pins.n * sizeof(p->pins.v[0]);
+    pthread_once(&index_once, make_indexes);
+    d->fetches = p->fetch_intermediates;
+    d->pins.n = p->pins.n;
+    if (size > 0)
+        d->pins.v = memcpy(xmalloc(size), p->pins.v, size);
+    if (SSL_CTX_set_ex_data(ctx, demands_index, d) != 1)
+        abort();
+    SSL_CTX_set_cert_verify_callback(ctx, tls_verify_chain, d);
 }
 
 bool tls_verify_setup(SSL *ssl, struct str name, bool is_ip)
 {
     X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
     struct addr a;
-    pthread_once(&depth_once, make_depth_index);
+    pthread_once(&index_once, make_indexes);
     SSL_set_verify(ssl, SSL_VERIFY_PEER, on_verify);
     /* OpenSSL takes a name that begins with a dot for "any name below". */
     if (name.len == 0 || name.p[0] == '.')
@@ -265,6 +352,15 @@ bool tls_verify_fault(struct fault *f, SSL *ssl, struct str name)
         return false;
     tls_verdict_fault(f, &v);
     return true;
+}
+
+X509 *tls_verify_lacking(SSL *ssl)
+{
+    const struct demands *d = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), demands_index);
+    STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl);
+    if (d == NULL || !d->fetches || !lacks_issuer((int)SSL_get_verify_result(ssl)))
+        return NULL;
+    return sk_X509_value(chain, sk_X509_num(chain) - 1);
 }
 
 bool tls_verify_check(struct fault *f, SSL *ssl, struct str name)

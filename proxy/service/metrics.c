@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "net/tls_issuers.h"
 #include "service/total.h"
 
 enum { LABEL_ROOM = 640 }; /* bytes: a host name and a port, all of it escaped */
@@ -173,6 +174,11 @@ static void print_exchange_totals(const struct sheet *s)
     for (unsigned i = 0; i < TLS_FAILURES; i++)
         put_labelled(s, "tlsfan_intercept_failures_total", "cause", tls_failure_name(i),
                      sum->unshaken[i]);
+    struct tls_issuers_counts issuers = tls_issuers_count();
+    put_family(s, "tlsfan_intermediates_fetched_total", "counter",
+               "Intermediate certificates asked for, by tls.fetch_intermediates.");
+    put_labelled(s, "tlsfan_intermediates_fetched_total", "result", "ok", issuers.good);
+    put_labelled(s, "tlsfan_intermediates_fetched_total", "result", "failed", issuers.bad);
     put_counter(s, "tlsfan_turned_away_clients_total", sum->turned_away,
                 "Connections refused as they came: client.allow, or too many.");
     put_counter(s, "tlsfan_dns_stale_total", sum->dns_stale,

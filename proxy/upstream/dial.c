@@ -17,6 +17,7 @@
 #include "base/magic.h"
 #include "base/state.h"
 #include "conf/rule.h"
+#include "net/tls_issuers.h"
 #include "upstream/outage.h"
 #include "upstream/race.h"
 
@@ -61,6 +62,7 @@ struct dial {
     struct race race;
     int fd;                               /* that the race has given, until `stream` has it; -1 */
     struct stream *stream;                /* owned; in its handshake */
+    struct x509_st *lacking;              /* a reference; see struct dial_result */
     struct deadline total;                /* connect_timeout */
     struct deadline late;                 /* the end of the resolution delay */
     struct post begin;                    /* a literal address needs no query */
@@ -95,6 +97,7 @@ static void dial_free(void *object)
     conf_unref(&d->conf);
     free(d->host);
     free(d->connect);
+    tls_issuers_unref(d->lacking);
     xfree(d);
 }
 
@@ -128,7 +131,7 @@ static int64_t dial_between(int64_t from, int64_t to)
 static void dial_finish(struct dial *d, struct stream *stream, const struct fault *f)
 {
     int64_t now = loop_now();
-    struct dial_result r = {.stream = stream, .fault = f};
+    struct dial_result r = {.stream = stream, .fault = f, .lacking = d->lacking};
     r.dns_us = dial_between(d->started, d->resolved == 0 ? now : d->resolved);
     r.connect_us = dial_between(d->resolved, d->connected == 0 ? now : d->connected);
     r.tls_us = d->tls ? dial_between(d->connected, now) : 0;
@@ -310,6 +313,7 @@ static void dial_on_tls_fault(void *arg, const struct fault *f)
     struct dial *d = CHECKED(dial, arg);
     struct fault copy = *f;
     bool had_offered = tls_client_has_offered(d->stream);
+    d->lacking = tls_issuers_ref(tls_client_lacking(d->stream));
     stream_close(d->stream);
     d->stream = NULL;
     if (had_offered && copy.code != FAULT_TLS_CERTIFICATE) {
@@ -435,7 +439,10 @@ static void choose_target(struct dial *d, const struct up_where *where)
     d->race.who.exempt = where->exempt;
     struct str target = where->host;
     const struct connect_to *to = conf_connect_to(where->conf, where->host, where->port);
-    if (where->rule->connect_host[0] != '\0') {
+    d->race.who.is_public = where->is_public;
+    if (where->is_public) {
+        to = NULL;
+    } else if (where->rule->connect_host[0] != '\0') {
         target = str_from(where->rule->connect_host);
         d->race.port = where->rule->connect_port != 0 ? where->rule->connect_port : where->port;
         d->race.who.exempt = true;
@@ -485,7 +492,8 @@ struct dial *dial_start(struct dns *dns, const struct up_where *where,
     post_init(&d->begin, dial_on_addrs, d);
     choose_target(d, where);
     open_race(d, where);
-    deadline_set(&d->total, where->conf->upstream.connect_timeout);
+    int64_t all = where->conf->upstream.connect_timeout;
+    deadline_set(&d->total, d->offer.ms > 0 ? d->offer.ms : all);
     steps[d->state].begin(d);
     return d;
 }

@@ -17,13 +17,15 @@ struct dial_result {
     struct stream *stream;
     const struct fault *fault;
     const char *name; /* that was looked up for it, until the callee returns; NULL: an address */
-    struct addr peer; /* connected to, or tried last; len 0: none */
+    struct x509_st *lacking; /* whose issuer is missing and may be fetched; borrowed, or NULL */
+    struct addr peer;        /* connected to, or tried last; len 0: none */
     int64_t dns_us, connect_us, tls_us;
 };
 typedef void (*dial_fn)(void *arg, const struct dial_result *r);
 
-/* What its TLS handshake offers. */
+/* What its TLS handshake offers, and how long it may take. */
 struct dial_offer {
+    int64_t ms; /* of connect_timeout that are left; 0: all */
     bool http2;
     struct tls_sessions *sessions; /* outlive the dial and the stream; NULL: none */
 };

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Connections in the making. A dial whose waiter was served otherwise goes on; the next one that
  * needs a connection adopts it, else its connection becomes idle. */
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "net/tls_issuers.h"
 #include "net/tls_wire.h"
+#include "upstream/issuer.h"
 #include "upstream/pool_impl.h"
 #include "upstream/up_h1.h"
 #include "upstream/up_h2.h"
@@ -127,12 +130,98 @@ static void fail_dial(struct origin *o, struct pool_wait *wait, const struct dia
     origins_settle(&o->pool->origins, o);
 }
 
+/* ---- issuers that the server does not send */
+
+/* What a dial is made again from, when its waiter may be gone. */
+struct refetch {
+    struct up_where where; /* host and conf are its own */
+    struct dial_offer offer;
+    struct dial_result failed; /* whose fault is `fault`; neither `name` nor `lacking` */
+    struct fault fault;
+    int64_t since; /* µs */
+    unsigned n;    /* issuers that were fetched */
+};
+
+/* Of a dial that may fail for want of an issuer and be made again. */
+static struct refetch *refetch_new(const struct up_where *where, const struct dial_offer *offer)
+{
+    if (!where->tls || !where->rule->tls.fetch_intermediates || !where->rule->tls.verify)
+        return NULL;
+    struct refetch *again = xcalloc(1, sizeof(*again));
+    again->where = *where;
+    again->where.host = str_from(xstrndup(where->host.p, where->host.len));
+    again->where.conf = conf_ref((struct conf *)where->conf);
+    again->offer = *offer;
+    again->since = loop_now();
+    return again;
+}
+
+static void refetch_free(struct refetch *again)
+{
+    if (again == NULL)
+        return;
+    struct conf *c = (struct conf *)again->where.conf;
+    free((char *)again->where.host.p);
+    conf_unref(&c);
+    free(again);
+}
+
+static void on_dialled(void *arg, const struct dial_result *r);
+static void pool_dial_finish(struct pool_dial *d, const struct dial_result *r);
+
+/* ms of connect_timeout that are left, at least one; 0: it has no end. */
+static int64_t refetch_left(const struct refetch *again)
+{
+    int64_t all = again->where.conf->upstream.connect_timeout;
+    int64_t left = all - (loop_now() - again->since) / 1000;
+    return all == 0 ? 0 : left > 1 ? left : 1;
+}
+
+static void on_issuer(void *arg, bool got, const char *why)
+{
+    struct pool_dial *d = arg;
+    struct refetch *again = d->again;
+    d->issuer = NULL;
+    if (got) {
+        again->offer.ms = refetch_left(again);
+        d->token = dial_start(d->origin->pool->dns, &again->where, &again->offer, on_dialled, d);
+        return;
+    }
+    size_t len = strlen(again->fault.text);
+    if (*why != '\0')
+        snprintf(again->fault.text + len, sizeof(again->fault.text) - len, "; %s", why);
+    struct fault fault = again->fault;
+    struct dial_result failed = again->failed;
+    failed.fault = &fault;
+    pool_dial_finish(d, &failed);
+}
+
+/* True when D, which has ended as R says, waits for an issuer now. */
+static bool dial_fetches(struct pool_dial *d, const struct dial_result *r)
+{
+    struct refetch *again = d->again;
+    if (again == NULL || r->lacking == NULL || again->n == TLS_ISSUERS_DEPTH)
+        return false;
+    again->n++;
+    again->fault = *r->fault;
+    again->failed = *r;
+    again->failed.name = NULL;
+    again->failed.lacking = NULL;
+    struct issuer_want want = {again->where.conf, r->lacking, again->where.host,
+                               refetch_left(again)};
+    d->issuer = issuer_start(d->origin->pool->dns, &want, on_issuer, d);
+    return true;
+}
+
+/* ---- the end of a dial */
+
 /* D is over: no link to it is left, and its waiter, if it has one, is as it was before. */
 static struct pool_wait *dial_end(struct pool_dial *d)
 {
     struct pool_wait *wait = d->wait;
     list_remove(&d->link);
     share_set(&d->share, 0);
+    refetch_free(d->again);
     free(d);
     if (wait != NULL) {
         wait->dial = NULL;
@@ -141,10 +230,9 @@ static struct pool_wait *dial_end(struct pool_dial *d)
     return wait;
 }
 
-/* The connection or the fault of D. Its waiter may be gone. */
-static void on_dialled(void *arg, const struct dial_result *r)
+/* R is the connection or the fault of D, whose waiter may be gone. */
+static void pool_dial_finish(struct pool_dial *d, const struct dial_result *r)
 {
-    struct pool_dial *d = arg;
     struct origin *o = d->origin;
     struct pool *p = o->pool;
     bool offers_h2 = d->offers_h2;
@@ -169,6 +257,20 @@ static void on_dialled(void *arg, const struct dial_result *r)
         pool_wait_serve(wait, pool_conn_use(c));
     else
         pool_conn_keep(c);
+}
+
+static void on_dialled(void *arg, const struct dial_result *r)
+{
+    struct pool_dial *d = arg;
+    struct refetch *again = d->again;
+    d->token = NULL;
+    if (dial_fetches(d, r))
+        return;
+    struct dial_result all = *r;
+    /* What was spent on getting here belongs to TLS. */
+    if (again != NULL && again->n > 0)
+        all.tls_us = loop_now() - again->since - r->dns_us - r->connect_us;
+    pool_dial_finish(d, &all);
 }
 
 /* A dial that nobody waits for and that may serve whoever asks for HOW. */
@@ -220,11 +322,15 @@ void pool_dial_begin(struct origin *o, struct pool_wait *wait)
         .http2 = d->offers_h2,
         .sessions = wait->where.rule->tls.session_resumption ? &o->sessions : NULL,
     };
+    d->again = refetch_new(&wait->where, &offer);
     d->token = dial_start(p->dns, &wait->where, &offer, on_dialled, d);
 }
 
 void pool_dial_cancel(struct pool_dial *d)
 {
-    dial_cancel(d->token);
+    if (d->token != NULL)
+        dial_cancel(d->token);
+    if (d->issuer != NULL)
+        issuer_cancel(d->issuer);
     (void)dial_end(d);
 }

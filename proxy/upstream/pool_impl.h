@@ -29,8 +29,10 @@ struct pool {
 
 /* A dial under way. Owner: its origin. Ended by pool_dial_cancel(), or when it is over. */
 struct pool_dial {
-    struct list link; /* in origin->dials */
-    struct dial *token;
+    struct list link;      /* in origin->dials */
+    struct dial *token;    /* NULL while an issuer is fetched */
+    struct issuer *issuer; /* a token; then it is dialled again */
+    struct refetch *again; /* heap, what that takes; NULL: it will not come to that */
     struct origin *origin;
     struct pool_wait *wait; /* borrowed, wait->dial points back; NULL: for whoever comes */
     bool offers_h2;

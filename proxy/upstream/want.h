@@ -16,6 +16,7 @@ struct up_where {
     bool tls;
     bool is_rooted; /* written with a dot at its end: that name alone is looked up */
     bool is_local;  /* the client is on loopback or unix: decides which addresses are allowed */
+    bool is_public; /* public addresses alone, and nothing that connect_to says */
     bool exempt;    /* `to` of a forward listener: an address that the operator wrote */
 };
 

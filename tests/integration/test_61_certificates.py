@@ -406,7 +406,7 @@ def test_weak_dh(world, make_proxy):
                    % (server.port, world.ca_file(KINDS[0])), tls=False)
     with p.client() as c:
         r = c.get("http://weak-dh.test/")
-    assert r.status == 502 and r.error == "tls_protocol_error" and "dh key too small" in r.text, r
+    assert r.status == 502 and r.error == "tls_protocol_error" and "Diffie-Hellman key that is too small" in r.text, r
     assert server.requests == []
     done = subprocess.run(["curl", "-q", "-s", "--noproxy", "*", "--cacert", world.ca_file(KINDS[0]), "--connect-to",
                            "::127.0.0.1:%d" % server.port, "https://weak-dh.test/"], env=clean_env(), timeout=60)

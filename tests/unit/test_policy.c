@@ -190,6 +190,40 @@ static void addresses(void **state)
     conf_unref(&c);
 }
 
+/* What a stranger has chosen leads to the public, or to what allow names. */
+static void strangers_choose_public_ones(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "10.1.2.3",     "172.16.0.1",  "192.168.1.1",    "100.64.0.1",       "127.0.0.1",
+        "169.254.1.1",  "0.0.0.0",     "198.18.0.1",     "192.0.2.1",        "224.0.0.1",
+        "::1",          "fd00::1",     "fe80::1",        "::ffff:10.0.0.1",  "64:ff9b::a00:1",
+        "2002:a00:1::", "2001:db8::1", "::10.0.0.1",     "64:ff9b:1::a00:1", "fec0::1",
+        "ff02::1",      "2001::1",     "255.255.255.255"};
+    static const char *const good[] = {"8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"};
+    const struct policy_who who = {.is_public = true, .is_local = true};
+    struct conf *c = LOAD("destination.deny=");
+    struct fault f;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct addr a = at(bad[i], 80);
+        if (policy_address(c, &a, who, &f))
+            fail_msg("%s", bad[i]);
+        assert_int_equal(f.code, FAULT_ADDRESS_DENIED);
+    }
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        struct addr a = at(good[i], 80);
+        if (!policy_address(c, &a, who, &f))
+            fail_msg("%s", good[i]);
+    }
+    conf_unref(&c);
+    c = LOAD("destination.allow=10.1.0.0/16");
+    struct addr a = at("10.1.2.3", 80);
+    assert_true(policy_address(c, &a, who, &f));
+    a = at("10.2.2.3", 80);
+    assert_false(policy_address(c, &a, who, &f));
+    conf_unref(&c);
+}
+
 static void allow_makes_exceptions(void **state)
 {
     (void)state;
@@ -462,6 +496,7 @@ int main(void)
         cmocka_unit_test(any_port),
         cmocka_unit_test(hosts_and_ports),
         cmocka_unit_test(addresses),
+        cmocka_unit_test(strangers_choose_public_ones),
         cmocka_unit_test(allow_makes_exceptions),
         cmocka_unit_test(own_listeners),
         cmocka_unit_test(credentials),

@@ -122,6 +122,10 @@ static const char *other_value(const char *name)
                  {"ciphers", "ECDHE+AESGCM"},
                  {"ciphersuites", "TLS_AES_128_GCM_SHA256"},
                  {"session_resumption", "off"},
+                 {"security_level", "3"},
+                 {"legacy_renegotiation", "on"},
+                 {"pin_sha256", "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE="},
+                 {"fetch_intermediates", "on"},
                  {"keylog", "/nonexistent/keylog"}};
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
         if (strcmp(table[i].name, name) == 0)

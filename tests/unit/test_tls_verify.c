@@ -9,6 +9,7 @@
 #include <openssl/err.h>
 #include <time.h>
 
+#include "base/base64.h"
 #include "net/tls_verify.h"
 #include "tls_fixture.h"
 
@@ -27,7 +28,7 @@ static int begin(void **state)
     client_ctx = SSL_CTX_new(TLS_client_method());
     server_ctx = SSL_CTX_new(TLS_server_method());
     X509_STORE_add_cert(SSL_CTX_get_cert_store(client_ctx), ca.cert);
-    SSL_CTX_set_cert_verify_callback(client_ctx, tls_verify_chain, NULL);
+    tls_verify_init_ctx(client_ctx, &(struct tls_policy){0});
     SSL_CTX_use_certificate(server_ctx, leaf.cert);
     SSL_CTX_use_PrivateKey(server_ctx, leaf.key);
     client = SSL_new(client_ctx);
@@ -125,6 +126,58 @@ static void another_name(void **state)
     assert_int_equal(f.code, FAULT_TLS_CERTIFICATE);
 }
 
+/* SHA-256 of what stands in CERT as its key. */
+static struct pin pin_of(X509 *cert)
+{
+    struct pin pin;
+    unsigned char *der = NULL;
+    int n = i2d_PUBKEY(X509_get0_pubkey(cert), &der);
+    assert_int_equal(EVP_Digest(der, (size_t)n, pin.sha256, NULL, EVP_sha256(), NULL), 1);
+    OPENSSL_free(der);
+    return pin;
+}
+
+/* A handshake under a pin, which is this and one of nobody's. */
+static bool is_taken_with(struct pin pin)
+{
+    struct pin pins[2] = {{{0}}, pin};
+    struct tls_policy p = {.pins = {pins, 2}};
+    SSL_free(client);
+    tls_verify_init_ctx(client_ctx, &p);
+    memset(pins, 0, sizeof(pins)); /* what it needs of them it has copied */
+    client = SSL_new(client_ctx);
+    assert_true(tls_verify_setup(client, STR("a.test"), false));
+    return shake_hands();
+}
+
+static void a_pin_of_the_leaf(void **state)
+{
+    (void)state;
+    assert_true(is_taken_with(pin_of(leaf.cert)));
+}
+
+static void a_pin_of_its_ca(void **state)
+{
+    (void)state;
+    assert_true(is_taken_with(pin_of(ca.cert)));
+}
+
+static void a_pin_of_nobody(void **state)
+{
+    struct fault f;
+    (void)state;
+    assert_false(is_taken_with((struct pin){{1}}));
+    assert_true(tls_verify_fault(&f, client, STR("a.test")));
+    assert_non_null(strstr(f.text, "no key of its chain is in pin_sha256; the chain has "));
+    struct pin pin = pin_of(leaf.cert);
+    char text[64] = "";
+    (void)base64_encode(text, str_make((char *)pin.sha256, sizeof(pin.sha256)));
+    assert_non_null(strstr(f.text, text));
+    pin = pin_of(ca.cert);
+    (void)base64_encode(text, str_make((char *)pin.sha256, sizeof(pin.sha256)));
+    assert_non_null(strstr(f.text, text));
+}
+
 static void another_address(void **state)
 {
     (void)state;
@@ -174,6 +227,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(a_name_is_demanded),  CASE(or_an_address),       CASE(no_name_is_none),
         CASE(a_good_one),          CASE(another_name),        CASE(another_address),
+        CASE(a_pin_of_the_leaf),   CASE(a_pin_of_its_ca),     CASE(a_pin_of_nobody),
         CASE(until_the_next_list), CASE(without_a_handshake), CASE(expiry),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
