@@ -22,6 +22,7 @@ enum key_type {
     KEY_CONNECT,  /* struct rule.connect_host and connect_port */
     KEY_TO,       /* struct forward: the URL */
     KEY_SERVICE,  /* struct conf.listeners: ADDR:PORT, or off */
+    KEY_PARENT,   /* struct parent *: a URL, or none */
     /* lists */
     KEY_NETS,       /* struct netset */
     KEY_PORTS,      /* struct list_of_ports */
@@ -31,6 +32,7 @@ enum key_type {
     KEY_LISTEN,     /* struct conf.listeners */
     KEY_CONNECT_TO, /* struct conf.connect_to */
     KEY_EDITS,      /* struct rule.edits */
+    KEY_BYPASS,     /* struct bypass: hosts and networks */
     KEY_TYPES
 };
 

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "conf/listener.h"
 
+struct parent;     /* conf/parent.h */
 struct rule_index; /* conf/rule_index.h */
 struct tls_ca;     /* net/tls_ca.h */
 struct tls_mint;   /* net/tls_mint.h */
@@ -30,11 +31,19 @@ struct client_conf {
     bool lenient, early_hints;
 };
 
+/* Hosts that are reached directly. */
+struct bypass {
+    struct netset nets;       /* of hosts that are written as an address */
+    struct strings hosts;     /* lower case, patterns of rules */
+    struct rule_index *index; /* over them */
+};
+
 struct upstream_conf {
     int64_t connect_timeout, idle_timeout, max_age, queue_timeout;
     size_t max_head;
     unsigned retries;
     struct addr bind4, bind6; /* len 0 = none */
+    struct bypass no_proxy;   /* of rules[0].parent, where a rule inherits it */
 };
 
 struct dns_conf {
@@ -120,7 +129,8 @@ struct rule {
     uint16_t port;            /* 0: as section 3 of the manual says */
     const char *connect_host; /* "" = none; where to connect instead */
     uint16_t connect_port;
-    const char *sni; /* "" = the host */
+    const char *sni;       /* "" = the host */
+    struct parent *parent; /* through which it is reached; NULL: directly. See upstream/way.h */
     unsigned max_per_host;
     bool http2;         /* offered in ALPN */
     bool lenient;       /* to the framing of HTTP/1 answers */

@@ -3,6 +3,7 @@
  * needs a connection adopts it, else its connection becomes idle. */
 #include <stdlib.h>
 
+#include "http/forward.h"
 #include "net/tls_wire.h"
 #include "upstream/pool_impl.h"
 #include "upstream/up_h1.h"
@@ -54,7 +55,7 @@ static bool dial_reached(const struct dial_result *r)
 static bool is_definite(enum fault_code code)
 {
     return code == FAULT_TLS_CERTIFICATE || code == FAULT_DNS || code == FAULT_ADDRESS_DENIED ||
-           code == FAULT_DENIED;
+           code == FAULT_DENIED || code == FAULT_PARENT;
 }
 
 /* Those who counted on a dial that failed as R says. What is definite holds for them as well. When
@@ -215,6 +216,7 @@ void pool_dial_begin(struct origin *o, struct pool_wait *wait)
     list_init(&d->link);
     dial_join(o, d, wait);
     struct dial_offer offer = {
+        .via = wait->where.conf->via ? p->id->via : NULL,
         .http2 = d->offers_h2,
         .sessions = wait->where.rule->tls.session_resumption ? &o->sessions : NULL,
     };

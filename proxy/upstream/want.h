@@ -17,6 +17,8 @@ struct up_where {
     bool is_rooted; /* written with a dot at its end: that name alone is looked up */
     bool is_local;  /* the client is on loopback or unix: decides which addresses are allowed */
     bool exempt;    /* `to` of a forward listener: an address that the operator wrote */
+    bool is_tunnel; /* without TLS: what goes over it is for nobody on the way to read */
+    bool is_direct; /* through no parent, whatever the rule says: loopback of this host */
 };
 
 /* What it wishes for one try. */

@@ -100,7 +100,9 @@ static void test_heads(void **state)
             room = h1_request_size(head.method.name, head.target, &head.fields);
             dst = xmalloc(room);
             n = h1_write_request(dst,
-                                 &(struct h1_start){head.method.name, head.target, STR("new:1")},
+                                 &(struct h1_start){.method = head.method.name,
+                                                    .target = head.target,
+                                                    .host = STR("new:1")},
                                  &head.fields, &cases[i].out);
         }
         assert_true(n <= room);
@@ -128,9 +130,11 @@ static void test_room(void **state)
     fields_init(&none, &arena, NULL, 0);
     size_t room = h1_request_size(STR("G"), STR("/"), &none);
     char *dst = xmalloc(room);
-    assert_true(
-        h1_write_request(dst, &(struct h1_start){STR("G"), STR("/"), str_make(host, sizeof(host))},
-                         &none, &out) <= room);
+    assert_true(h1_write_request(dst,
+                                 &(struct h1_start){.method = STR("G"),
+                                                    .target = STR("/"),
+                                                    .host = str_make(host, sizeof(host))},
+                                 &none, &out) <= room);
     free(dst);
 }
 
