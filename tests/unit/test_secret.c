@@ -19,8 +19,9 @@ static void test_parse(void **state)
     assert_null(ref.env);
     assert_true(secret_parse(&arena, STR("{env:NAME}"), &ref));
     assert_string_equal(ref.env, "NAME");
-    static const char *const none[] = {"",       "{file:}", "{env:}",     "{file:/a",     "file:/a}",
-                                       "{envX}", "{file}",  "{file:/a}x", "x{env:NAME}", "{env:A}}"};
+    static const char *const none[] = {
+        "",       "{file:}", "{env:}",     "{file:/a",    "file:/a}",
+        "{envX}", "{file}",  "{file:/a}x", "x{env:NAME}", "{env:A}}"};
     for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
         assert_false(secret_parse(&arena, str_from(none[i]), &ref));
     arena_clear(&arena);
