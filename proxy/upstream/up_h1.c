@@ -124,13 +124,15 @@ static void up_h1_begin(struct up_h1 *c, const struct up_request *rq, bool end)
     tls_client_begin_request(c->conn.stream);
 }
 
-/* The request is asked of a parent. Gives what the head needs besides. A parent that answers TRACE
- * itself would give its client's credentials away. */
+/* The request is asked of a parent, with the Host that its target has (RFC 9112 section 3.2.2).
+ * Gives what the head needs besides. A parent that answers TRACE itself would give credentials
+ * away. */
 static size_t up_h1_ask_parent(const struct up_h1 *c, const struct up_request *rq,
                                struct h1_start *start)
 {
     const struct origin *o = c->conn.origin;
     start->prefix = str_from(o->prefix);
+    start->host = str_from_byte(start->prefix, sizeof("http://") - 1);
     if (o->parent_auth != NULL && rq->method.id != METHOD_TRACE)
         start->auth = str_from(o->parent_auth);
     return start->prefix.len + start->auth.len;

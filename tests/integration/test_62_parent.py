@@ -309,15 +309,15 @@ def test_read_ahead_of_plain_http(make_proxy, relay, plain):
 
 @pytest.mark.h1_only("a program is captured")
 @pytest.mark.skipif(bool(captured.why_not()), reason=str(captured.why_not()))
-def test_a_captured_program(relay, ca, tmp_path):
+def test_a_captured_program(relay, ca, plain):
     """Its names are the parent's to resolve: nobody else is asked for them."""
     origin = Server(answering(lambda request, conn: ok("captured " + request.target)), ca.server_context())
     parent = relay(leads={"only.there.test": ("127.0.0.1", origin.port), "origin.test": ("127.0.0.1", origin.port)})
     done = run("-o", "tls.ca_file=" + ca.root, "-o", "upstream.proxy=" + parent.address(ENCODED), "-o",
-               "dns.servers=127.0.0.1:1", "run", "--capture", "--", "curl", "-sS", "-m", "20",
-               "http://origin.test/x", "-o", "-", "http://nobody.test:22/", "-w", "%{http_code}", timeout=40)
-    assert done.stdout.startswith("captured /x"), (done, parent.targets())
-    assert parent.targets() == ["origin.test:443"]
+               "dns.servers=127.0.0.1:1", "-o", "capture.host_loopback=%d" % plain.port, "run", "--capture", "--",
+               "curl", "-sS", "-m", "20", "http://origin.test/x", "http://127.0.0.1:%d/here" % plain.port, timeout=40)
+    assert done.stdout == "captured /x/here", (done, parent.targets())
+    assert parent.targets() == ["origin.test:443"], "the host's loopback is nobody else's to reach"
     origin.stop()
 
 
@@ -374,6 +374,17 @@ def test_names_are_the_parents_to_look_up(make_proxy, relay, ca):
     status, kind, text = error(ask(make_proxy(through("http://gone.test:3128") + dns.conf), "http://origin.test/"))
     assert (status, kind) == (502, "dns_error") and "(the parent proxy gone.test:3128)" in text
     dns.stop()
+    origin.stop()
+
+
+@pytest.mark.h1_only("the origin is of the test's own")
+def test_a_certificate_of_the_parents(make_proxy, relay, ca):
+    """Who reads TLS on the way is named beside what does not verify."""
+    origin = Server(answering(lambda request, conn: ok()), ca.server_context("self_signed"))
+    parent = relay()
+    status, kind, text = error(ask(make_proxy(through(parent.address())), "http://localhost:%d/" % origin.port))
+    assert (status, kind) == (502, "tls_certificate_error")
+    assert "through the parent proxy %s" % parent.shown in text, text
     origin.stop()
 
 
@@ -436,14 +447,14 @@ def test_connections_age_and_the_password_changes(make_proxy, relay, origin, tmp
     assert ask(proxy, url).status == 200
     wait_until(lambda: ask(proxy, url).status == 200 and len(parent.requests) >= 2, 5, "another connection")
     secret.write_text("second: one")
-    proxy.wait_log("configuration reloaded" if "configuration reloaded" in proxy.log() else "reload")
+    proxy.wait_log("configuration reloaded", 20)
     status, _, text = error(ask(proxy, url))
     assert status == 502 and "does not take the user and password" in text
     assert parent.requests[-1].get("Proxy-Authorization") == basic("otto:second: one")
     allowed.add(basic("otto:second: one"))
     assert ask(proxy, url).status == 200
     secret.write_text("")  # empty: what was good stays
-    proxy.wait_log("is empty")
+    proxy.wait_log("is empty", 20)
     assert ask(proxy, url).status == 200
     for word in secrets_of("otto:first one", "otto:second: one"):
         assert word not in wrote(proxy)

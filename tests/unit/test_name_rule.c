@@ -29,6 +29,8 @@ static int set_up(void **state)
                          .n_rules = sizeof(rules) / sizeof(rules[0]),
                          .connect_to = maps,
                          .n_connect_to = sizeof(maps) / sizeof(maps[0])};
+    for (unsigned i = 0; i < conf.n_rules; i++)
+        rules[i].index = i;
     conf.index = rule_index_new(rules, conf.n_rules);
     return 0;
 }
