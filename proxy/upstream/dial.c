@@ -11,7 +11,6 @@
  */
 #include "upstream/dial.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -154,15 +153,8 @@ static void dial_succeed(struct dial *d)
 static void dial_fail_of_race(struct dial *d)
 {
     struct fault *f = &d->race.fault;
-    size_t len = strlen(f->text);
-    size_t room = sizeof(f->text) - len;
-    bool has_said = f->code == FAULT_UP_CLOSED || d->is_refused;
-    if (d->way.parent != NULL && !has_said) {
-        snprintf(f->text + len, room, " (the parent proxy %s)", d->way.parent->shown);
-        f->phrase = "Parent proxy cannot be reached";
-    } else if (d->way.is_mapped && !has_said) {
-        snprintf(f->text + len, room, " (connect_to for %s)", d->way.host);
-    }
+    if (f->code != FAULT_UP_CLOSED && !d->is_refused)
+        way_fail_first(&d->way, f);
     dial_finish(d, NULL, f);
 }
 
@@ -348,6 +340,7 @@ static void dial_on_tls_fault(void *arg, const struct fault *f)
     } else if (copy.code == FAULT_UP_CLOSED) {
         dial_cut_off(d, &copy, false);
     } else {
+        way_fail_tls(&d->way, &copy);
         dial_finish(d, NULL, &copy);
     }
 }

@@ -161,3 +161,25 @@ const char *way_authority(const struct way *w, char dst[WAY_TEXT])
     way_put(dst, w->connect, w->port);
     return dst;
 }
+
+static void way_append(struct fault *f, const char *what, const char *name)
+{
+    size_t len = strlen(f->text);
+    snprintf(f->text + len, sizeof(f->text) - len, " (%s %s)", what, name);
+}
+
+void way_fail_first(const struct way *w, struct fault *f)
+{
+    if (w->parent != NULL) {
+        way_append(f, "the parent proxy", w->parent->shown);
+        f->phrase = "Parent proxy cannot be reached";
+    } else if (w->is_mapped) {
+        way_append(f, "connect_to for", w->host);
+    }
+}
+
+void way_fail_tls(const struct way *w, struct fault *f)
+{
+    if (w->parent != NULL && f->code == FAULT_TLS_CERTIFICATE)
+        way_append(f, "through the parent proxy", w->parent->shown);
+}

@@ -442,7 +442,7 @@ def test_connections_age_and_the_password_changes(make_proxy, relay, origin, tmp
                    else b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n")
     allowed = {basic("otto:first one")}
     proxy = make_proxy(through("http://otto:{file:%s}@%s" % (secret, parent.shown), "max_age = 400ms"))
-    assert "others can read %s" % secret in proxy.log()
+    proxy.wait_log("others can read %s" % secret)
     url = "http://localhost:%d/" % origin.port
     assert ask(proxy, url).status == 200
     wait_until(lambda: ask(proxy, url).status == 200 and len(parent.requests) >= 2, 5, "another connection")
