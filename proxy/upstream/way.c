@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The way follows from the key of an origin alone (upstream/want.h), so that what is pooled under
+ * one key has gone one way. What the operator wrote is taken as it stands; what a client wrote is
+ * judged before a parent hears of it. */
 #include "upstream/way.h"
 
 #include <stdio.h>

@@ -50,9 +50,9 @@ uint16_t way_first_port(const struct way *w);
  * p:3128)". */
 enum { WAY_TEXT = 900 }; /* bytes: three names and ports */
 const char *way_print(const struct way *w, char dst[WAY_TEXT]);
-/* F says why there is no TCP connection: whose it would be is added, where it is not the host's. */
+/* F says why there is no TCP connection; added is whose it would be, where it is not the host's. */
 void way_fail_first(const struct way *w, struct fault *f);
-/* F says why there is no TLS: where a certificate does not verify, which parent may have made it. */
+/* F says why there is no TLS; of a certificate is added which parent may have made it. */
 void way_fail_tls(const struct way *w, struct fault *f);
 /* "host:443", as CONNECT has it. */
 const char *way_authority(const struct way *w, char dst[WAY_TEXT]);
