@@ -24,13 +24,9 @@ bool value_set_bypass(const struct assign *a, struct str text)
     const char *host = NULL;
     if (netset_add(&b->nets, text))
         return true;
-    if (!value_pattern(a->arena, text, &host, NULL)) {
-        char shown[160];
-        return value_fail(a->err,
-                          "\"%s\" is neither a host, \"*.suffix\" nor a network: write it without "
-                          "scheme, port and path",
-                          str_escape(shown, sizeof(shown), text));
-    }
+    if (!value_pattern(a->arena, text, &host, NULL)) /* it may be a URL with a password */
+        return value_fail(a->err, "is neither a host, \"*.suffix\" nor a network: write it without "
+                                  "scheme, port and path");
     b->hosts.v = arena_grow(a->arena, b->hosts.v, b->hosts.n, sizeof(b->hosts.v[0]));
     b->hosts.v[b->hosts.n++] = host;
     return true;
