@@ -228,7 +228,7 @@ static void load_parents(struct build *b)
     for (unsigned i = 0; i < c->n_rules; i++) {
         const struct rule *r = &c->rules[i];
         const char *key = i == 0 ? "upstream.proxy" : "proxy";
-        char err[SECRET_ERR];
+        char err[PASSWORD_ERR];
         if (r->parent != NULL && (i == 0 || r->parent != c->rules[0].parent) &&
             !parent_load(b->arena, r->parent, &c->files, err))
             conf_key_fault(b->faults, rule_where(c, r, key), key, err);

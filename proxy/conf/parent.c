@@ -82,7 +82,7 @@ static bool parse_userinfo(struct arena *arena, struct str info, struct parent *
     if (!parent_decode(arena, user, &user) || user.len == 0 || str_find(user, ':') < user.len)
         return value_fail(err, "has no user that can be sent before its \"@\": one is "
                                "percent-encoded where it has special bytes, and has no colon");
-    if (secret_parse(arena, password, &p->password)) {
+    if (password_parse(arena, password, &p->password)) {
         p->user = user.p;
         return true;
     }
@@ -115,16 +115,16 @@ bool parent_parse(struct arena *arena, struct str text, struct parent *p, char *
 }
 
 bool parent_load(struct arena *arena, struct parent *p, struct conf_file **files,
-                 char err[SECRET_ERR])
+                 char err[PASSWORD_ERR])
 {
     if (p->user == NULL)
         return true;
-    char *password = secret_read(&p->password, files, err);
+    char *password = password_read(&p->password, files, err);
     if (password == NULL)
         return false;
     p->auth = make_auth(arena, p->user, password);
     p->user = NULL;
-    secret_free(password);
+    password_free(password);
     return true;
 }
 
@@ -132,11 +132,11 @@ bool parent_load(struct arena *arena, struct parent *p, struct conf_file **files
 static bool is_elsewhere(struct str info)
 {
     struct arena arena;
-    struct secret_ref ref;
+    struct password_ref ref;
     struct str user, password;
     arena_init(&arena, NULL, 0);
     split_userinfo(info, &user, &password);
-    bool is = secret_parse(&arena, password, &ref);
+    bool is = password_parse(&arena, password, &ref);
     arena_clear(&arena);
     return is;
 }

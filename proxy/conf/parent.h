@@ -3,7 +3,7 @@
 #ifndef TLSFAN_CONF_PARENT_H
 #define TLSFAN_CONF_PARENT_H
 
-#include "conf/secret.h"
+#include "conf/password.h"
 
 /* In the arena of a snapshot; rules that inherit it share it. */
 struct parent {
@@ -13,7 +13,7 @@ struct parent {
     const char *shown; /* "HOST:PORT", for sentences */
     const char *auth;  /* value of Proxy-Authorization; NULL: none. Never shown nor logged */
     const char *user;  /* until parent_load(), where the password is elsewhere; else NULL */
-    struct secret_ref password;
+    struct password_ref password;
 };
 
 /* Parses "http://[user:password@]HOST:PORT" to P, in ARENA: all but a password that is elsewhere.
@@ -22,7 +22,7 @@ MUST_CHECK bool parent_parse(struct arena *arena, struct str text, struct parent
 
 /* Reads the password of P, which is in ARENA, where it is elsewhere. False with a reason. */
 MUST_CHECK bool parent_load(struct arena *arena, struct parent *p, struct conf_file **files,
-                            char err[SECRET_ERR]);
+                            char err[PASSWORD_ERR]);
 
 /* TEXT, the URL of a parent or not, without a user and password that stand in it. Heap,
  * caller-owned. */

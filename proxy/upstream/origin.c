@@ -100,7 +100,7 @@ static void origin_free(struct origins *t, struct origin *o)
 {
     free(o->parent);
     free(o->prefix);
-    secret_free(o->parent_auth);
+    password_free(o->parent_auth);
     HASH_DEL(t->table, o);
     list_remove(&o->starved);
     limit_leave(&o->seat);
