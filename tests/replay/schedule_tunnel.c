@@ -101,6 +101,8 @@ static void parent_answers(struct schedule *s, struct fake_sock *sock)
     if (n < 6) {
         fake_send(sock, open, sizeof(open) - 1);
         s->tunnel.origin = sock;
+        s->tunnel.down = 0; /* of one that ended before its answer was read nothing is told */
+        s->tunnel.down_over = false;
         s->tunnel.last = fake_now;
         if (n == 5)
             send_pattern(sock, &s->tunnel.down, SOME);
