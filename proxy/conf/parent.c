@@ -86,6 +86,9 @@ static bool parse_userinfo(struct arena *arena, struct str info, struct parent *
         p->user = user.p;
         return true;
     }
+    if (password_is_begun(password))
+        return value_fail(err, "has something beside {file:PATH} or {env:NAME} in the place of its "
+                               "password: a \"{\" that is the password's own is written %%7B");
     if (!parent_decode(arena, password, &plain))
         return value_fail(err, "has a password that is not percent-encoded, or has a control byte "
                                "in it: a \"%%\" is written %%25");

@@ -25,6 +25,11 @@ bool password_parse(struct arena *arena, struct str text, struct password_ref *r
     return ref->file != NULL || ref->env != NULL;
 }
 
+bool password_is_begun(struct str text)
+{
+    return str_starts(text, STR("{file:")) || str_starts(text, STR("{env:"));
+}
+
 static char *password_fail(char *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 static char *password_fail(char *err, const char *fmt, ...)
 {
@@ -45,11 +50,10 @@ void password_free(char *password)
 
 static size_t without_line_end(const char *text, size_t len)
 {
-    if (len > 0 && text[len - 1] == '\n')
-        len--;
-    if (len > 0 && text[len - 1] == '\r')
-        len--;
-    return len;
+    if (len == 0 || text[len - 1] != '\n')
+        return len;
+    len--;
+    return len > 0 && text[len - 1] == '\r' ? len - 1 : len;
 }
 
 /* PASSWORD, of which LEN bytes count, is what NAME holds: the same, or NULL when it is gone. */

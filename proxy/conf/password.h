@@ -16,6 +16,9 @@ struct password_ref {
 /* True when TEXT is one of the two forms and nothing else. What REF points to is in ARENA. */
 MUST_CHECK bool password_parse(struct arena *arena, struct str text, struct password_ref *ref);
 
+/* TEXT begins as such a form does. */
+bool password_is_begun(struct str text);
+
 /* What REF leads to, without the last line end (LF or CRLF) of a file. A file becomes one of FILES,
  * so that another content of it is a reload. Heap, caller-owned, terminated, for password_free().
  * NULL with a reason in ERR that repeats nothing of it: there is none, it is empty, too long, or

@@ -159,18 +159,18 @@ def test_plain_http_in_the_absolute_form(request, kind, make_proxy, plain):
     proxy = make_proxy(through(parent.url(user)) + 'rule "*" { upgrade = off }')
     before = len(parent.asked())
     with proxy.client() as c:
-        for n in range(3):
-            answer = c.exchange("POST" if n == 1 else "GET", "http://localhost:%d/%d?q" % (plain.port, n),
-                                body=b"body" if n == 1 else b"")
+        for n in range(3):  # Tinyproxy closes behind each without a word: what is unsafe comes first
+            answer = c.exchange("GET" if n else "POST", "http://localhost:%d/%d?q" % (plain.port, n),
+                                body=b"" if n else b"body")
             assert (answer.status, answer.text) == (200, "/%d?q" % n), (answer, proxy.log())
     assert not [f for r in plain.requests for f in r.fields if f[0].lower().startswith("proxy-a")]
-    assert plain.requests[1].body == b"body"
+    assert plain.requests[0].body == b"body"
     lines = proxy.wait_access(lambda x: x["status"] == 200, 3)
     assert {x["upstream"] for x in lines} == {parent.shown}
     asked = wait_until(lambda: len(parent.asked()) >= before + 3 and parent.asked()[before:], 5, "the parent's log")
-    assert [list(a)[0] for a in asked] == ["GET", "POST", "GET"]
+    assert [list(a)[0] for a in asked] == ["POST", "GET", "GET"]
     assert "http://localhost:%d/1" % plain.port in str(asked[1])
-    if kind == "squid":  # Tinyproxy keeps no connection
+    if kind == "squid":
         assert [x["reused"] for x in lines] == [False, True, True]
     if kind == "squid":  # the other one asks with 401, as an origin would
         wrong = make_proxy(through(parent.url("otto:wr0ngS3cret")) + 'rule "*" { upgrade = off }')

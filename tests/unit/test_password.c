@@ -54,6 +54,7 @@ static void test_file(void **state)
     expect("s3cret\n", 7, "s3cret", NULL);
     expect("s3cret\r\n", 8, "s3cret", NULL);
     expect(" s3cret \n", 9, " s3cret ", NULL);
+    expect("s3cret\r", 7, NULL, "control byte");
     expect("s3cret\n\n", 8, NULL, "control byte");
     expect("s3cret\nmore", 11, NULL, "control byte");
     expect("s3cret\0more", 11, NULL, "control byte");
