@@ -42,14 +42,21 @@ static bool way_is_mapped(const struct up_where *where, const struct mapped *m)
 
 /* ---- which parent */
 
+/* Without the dot that says how a name is looked up here. */
+static struct str way_undotted(struct str name)
+{
+    if (name.len > 0 && name.p[name.len - 1] == '.')
+        name.len--;
+    return name;
+}
+
 /* Only what is written as an address is in a network. */
 static bool bypass_has(const struct bypass *b, struct str host)
 {
     struct addr a;
     if (b->nets.n == 0 && b->hosts.n == 0)
         return false;
-    if (host.len > 0 && host.p[host.len - 1] == '.')
-        host.len--;
+    host = way_undotted(host);
     if (addr_parse_ip(&a, host, 0) && netset_has(&b->nets, &a))
         return true;
     return b->hosts.n > 0 && rule_index_has(b->index, host);
@@ -104,9 +111,7 @@ void way_clear(struct way *w)
 bool way_may(const struct way *w, struct fault *f)
 {
     struct addr a;
-    struct str name = str_from(w->connect);
-    if (name.len > 0 && name.p[name.len - 1] == '.')
-        name.len--;
+    struct str name = way_undotted(str_from(w->connect));
     if (uri_is_loopback_name(name))
         name = STR("127.0.0.1");
     return w->parent == NULL || !addr_parse_ip(&a, name, w->port) ||
@@ -142,16 +147,16 @@ uint16_t way_first_port(const struct way *w)
     return w->parent != NULL ? w->parent->port : w->port;
 }
 
-static size_t way_put(char *dst, const char *name, uint16_t port)
+static size_t way_put(char *dst, struct str name, uint16_t port)
 {
-    bool is_v6 = strchr(name, ':') != NULL;
-    int n = snprintf(dst, WAY_TEXT, is_v6 ? "[%s]:%u" : "%s:%u", name, (unsigned)port);
+    bool is_v6 = str_find(name, ':') < name.len;
+    int n = snprintf(dst, WAY_TEXT, is_v6 ? "[%.*s]:%u" : "%.*s:%u", STR_ARG(name), (unsigned)port);
     return n < 0 ? 0 : n < WAY_TEXT ? (size_t)n : WAY_TEXT - 1;
 }
 
 const char *way_print(const struct way *w, char dst[WAY_TEXT])
 {
-    size_t n = way_put(dst, w->is_mapped ? w->connect : w->host, w->port);
+    size_t n = way_put(dst, str_from(w->is_mapped ? w->connect : w->host), w->port);
     if (w->is_mapped)
         n += (size_t)snprintf(dst + n, WAY_TEXT - n, " (connect_to for %s)", w->host);
     if (w->parent != NULL && n < WAY_TEXT)
@@ -161,7 +166,7 @@ const char *way_print(const struct way *w, char dst[WAY_TEXT])
 
 const char *way_authority(const struct way *w, char dst[WAY_TEXT])
 {
-    way_put(dst, w->connect, w->port);
+    way_put(dst, way_undotted(str_from(w->connect)), w->port);
     return dst;
 }
 

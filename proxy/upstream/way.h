@@ -54,7 +54,8 @@ const char *way_print(const struct way *w, char dst[WAY_TEXT]);
 void way_fail_first(const struct way *w, struct fault *f);
 /* F says why there is no TLS; of a certificate is added which parent may have made it. */
 void way_fail_tls(const struct way *w, struct fault *f);
-/* "host:443", as CONNECT has it. */
+/* "host:443", as CONNECT has it: without a dot at the end of a name, which the rules of many a
+ * parent do not expect. */
 const char *way_authority(const struct way *w, char dst[WAY_TEXT]);
 
 #endif

@@ -369,7 +369,8 @@ def test_names_are_the_parents_to_look_up(make_proxy, relay, ca):
     parent = relay(leads={"origin.test": ("127.0.0.1", origin.port)})
     proxy = make_proxy(through("http://parent.test:%d" % parent.port) + dns.conf)
     assert ask(proxy, "http://origin.test/").text == "found"
-    assert parent.targets() == ["origin.test:443"]
+    assert ask(proxy, "http://Origin.test./").text == "found"
+    assert parent.targets() == 2 * ["origin.test:443"], "the dot is for who looks the name up"
     assert {name for name, _ in dns.queries} == {"parent.test"}
     status, kind, text = error(ask(make_proxy(through("http://gone.test:3128") + dns.conf), "http://origin.test/"))
     assert (status, kind) == (502, "dns_error") and "(the parent proxy gone.test:3128)" in text

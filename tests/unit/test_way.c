@@ -91,7 +91,7 @@ static void what_is_asked(void **state)
     char text[WAY_TEXT];
     assert_string_equal(way_authority(to("a.test", BASE), text), "a.test:443");
     assert_string_equal(way_authority(to("2001:db8::1", BASE), text), "[2001:db8::1]:443");
-    assert_string_equal(way_authority(to("map.test", BASE), text), "to.test.:443");
+    assert_string_equal(way_authority(to("map.test", BASE), text), "to.test:443");
     assert_string_equal(way_authority(to("port.test", BASE), text), "port.test:8443");
     assert_string_equal(way_authority(to("a.test", MAPPED), text), "10.0.0.7:99");
     assert_string_equal(
@@ -107,6 +107,7 @@ static void what_is_asked(void **state)
     way_clear(&way);
     way_init(&way, &where);
     assert_string_equal(way.connect, "a.test.");
+    assert_string_equal(way_authority(&way, text), "a.test:443");
     assert_string_equal(way.host, "a.test");
 }
 
