@@ -4,6 +4,23 @@
 
 #include "base/fds.h"
 #include "conf/keys.h"
+#include "conf/parent.h"
+#include "conf/rule.h"
+
+/* Of each parent once. */
+static void notice_parent(const struct conf *c, const struct rule *r)
+{
+    const struct parent *p = r->parent;
+    if (p == NULL || (r->index > 0 && p == c->rules[0].parent))
+        return;
+    log_info("%s: %s reached through the parent proxy %s",
+             rule_where(c, r, r->index == 0 ? "upstream.proxy" : "proxy"),
+             r->index == 0 ? "origins are" : "these hosts are", p->shown);
+    if (p->password.file != NULL && password_is_open(p->password.file))
+        log_warning("%s: others can read %s, which has the password for the parent proxy %s",
+                    rule_where(c, r, r->index == 0 ? "upstream.proxy" : "proxy"), p->password.file,
+                    p->shown);
+}
 
 void notice_rules(const struct conf *c)
 {
@@ -14,6 +31,7 @@ void notice_rules(const struct conf *c)
                     keylog);
     for (unsigned i = 0; i < c->n_rules; i++) {
         const struct rule *r = &c->rules[i];
+        notice_parent(c, r);
         if (r->upgrade && !r->tls.verify)
             log_warning(
                 "%s: rule \"%s\" has verify = off: these hosts' certificates are not checked",

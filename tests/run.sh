@@ -264,7 +264,7 @@ finish()
 
 run_began=$(date +%s)
 # shellcheck disable=SC2086 # a list
-set -- $BUILD_PACKAGES nginx haproxy apache2 openssl curl wget git clang clang-format \
+set -- $BUILD_PACKAGES nginx haproxy apache2 squid-openssl tinyproxy-bin openssl curl wget git clang clang-format \
     libclang-rt-14-dev libcmocka-dev dpkg-dev apache2-utils nghttp2-server python3 python3-pytest \
     python3-pytest-xdist python3-cryptography \
     python3-httpbin gunicorn python3-gevent python3-h2 python3-requests python3-urllib3 \

@@ -15,6 +15,7 @@ static const struct fault_info infos[FAULT_COUNT] = {
     [FAULT_TLS_CERTIFICATE] = {502, "tls_certificate_error", "Certificate of %s does not verify"},
     [FAULT_TLS_PROTOCOL] = {502, "tls_protocol_error", "TLS with %s failed"},
     [FAULT_TLS_ALERT] = {502, "tls_alert_received", "TLS handshake refused by %s"},
+    [FAULT_PARENT] = {502, "destination_unavailable", "Parent proxy refused to connect to %s"},
     [FAULT_UP_CLOSED] = {502, "connection_terminated", "Connection closed by %s"},
     [FAULT_UP_REFUSED] = {502, "connection_terminated", "Request refused by %s"},
     [FAULT_UP_PROTOCOL] = {502, "http_protocol_error", "Invalid response from %s"},

@@ -19,6 +19,7 @@ enum fault_code {
     FAULT_TLS_CERTIFICATE,     /* 502 tls_certificate_error */
     FAULT_TLS_PROTOCOL,        /* 502 tls_protocol_error */
     FAULT_TLS_ALERT,           /* 502 tls_alert_received */
+    FAULT_PARENT,              /* 502 destination_unavailable: the parent proxy refused */
     FAULT_UP_CLOSED,           /* 502 connection_terminated */
     FAULT_UP_REFUSED,          /* 502 connection_terminated: the origin did not begin with it */
     FAULT_UP_PROTOCOL,         /* 502 http_protocol_error */

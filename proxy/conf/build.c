@@ -6,6 +6,8 @@
 
 #include "conf/check.h"
 #include "conf/htpasswd.h"
+#include "conf/parent.h"
+#include "conf/rule.h"
 #include "conf/rule_index.h"
 #include "conf/value.h"
 
@@ -60,7 +62,8 @@ static void note_where(struct build *b, struct rule *r, const char *key, const c
 
 static void note_text(struct build *b, struct rule *r, const struct key *k, const struct setting *s)
 {
-    bool is_noted = k->type == KEY_TEXT || k->type == KEY_PORTS || k->type == KEY_PINS;
+    bool is_noted =
+        k->type == KEY_TEXT || k->type == KEY_PORTS || k->type == KEY_PINS || k->type == KEY_PARENT;
     if (is_noted && s->n > 0 && !takes_base(k, s->v[0].text))
         note_where(b, r, k->name, s->v[0].where);
 }
@@ -219,6 +222,20 @@ static void load_users(struct build *b, struct settings *s)
     c->htpasswd = htpasswd_load(&c->files, c->client.auth_file, where, b->faults);
 }
 
+/* Passwords of parents that are elsewhere: each where its URL was written, and once. */
+static void load_parents(struct build *b)
+{
+    struct conf *c = b->conf;
+    for (unsigned i = 0; i < c->n_rules; i++) {
+        const struct rule *r = &c->rules[i];
+        const char *key = i == 0 ? "upstream.proxy" : "proxy";
+        char err[PASSWORD_ERR];
+        if (r->parent != NULL && (i == 0 || r->parent != c->rules[0].parent) &&
+            !parent_load(b->arena, r->parent, &c->files, err))
+            conf_key_fault(b->faults, rule_where(c, r, key), key, err);
+    }
+}
+
 /* The base of the rules, from the defaults of their own keys; those it shares with the sections
  * above come after it. */
 static void build_base(struct build *b, struct rule *base)
@@ -246,6 +263,7 @@ static void build_globals(struct build *b, struct settings *s)
     }
     c->destination.allow_index = rule_index_of(&c->destination.allow_hosts);
     c->destination.deny_index = rule_index_of(&c->destination.deny_hosts);
+    c->upstream.no_proxy.index = rule_index_of(&c->upstream.no_proxy.hosts);
     /* Nobody chose what another key implied: the check of open listeners must not take it so. */
     const struct key *allow = key_find(KEY_GLOBAL, STR("client.allow"));
     c->client.allow_is_set = section_setting(s->global, allow)->source > FROM_IMPLIED;
@@ -318,6 +336,7 @@ void build_conf(struct conf *c, struct settings *s, const struct conf_run *run,
     if (run->capture)
         build_capture(&b);
     load_users(&b, s);
+    load_parents(&b);
     if (!s->is_partial)
         check_conf(c, faults);
     c->text = settings_print(s);

@@ -24,6 +24,8 @@ static void conf_free(struct conf *c)
     netset_clear(&c->client.allow);
     netset_clear(&c->destination.deny);
     netset_clear(&c->destination.allow);
+    netset_clear(&c->upstream.no_proxy.nets);
+    rule_index_free(c->upstream.no_proxy.index);
     htpasswd_free(c->htpasswd);
     conf_files_clear(&c->files);
     free(c->text);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "conf/parent.h"
 #include "conf/settings.h"
 
 static void put_quoted(FILE *out, struct str s)
@@ -39,7 +40,11 @@ static bool is_bare(const struct key *k)
 
 static void dump_put_value(FILE *out, const struct key *k, struct str text)
 {
-    if (k->is_secret)
+    if (k->type == KEY_PARENT) {
+        char *masked = parent_mask(text);
+        put_quoted(out, str_from(masked));
+        free(masked);
+    } else if (k->is_secret)
         put_masked(out, text);
     else if (is_bare(k) && text.len > 0)
         fprintf(out, "%.*s", STR_ARG(text));

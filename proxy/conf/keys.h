@@ -22,6 +22,7 @@ enum key_type {
     KEY_CONNECT,  /* struct rule.connect_host and connect_port */
     KEY_TO,       /* struct forward: the URL */
     KEY_SERVICE,  /* struct conf.listeners: ADDR:PORT, or off */
+    KEY_PARENT,   /* struct parent *: a URL, or none */
     /* lists */
     KEY_NETS,       /* struct netset */
     KEY_PORTS,      /* struct list_of_ports */
@@ -32,6 +33,7 @@ enum key_type {
     KEY_CONNECT_TO, /* struct conf.connect_to */
     KEY_EDITS,      /* struct rule.edits */
     KEY_PINS,       /* struct list_of_pins */
+    KEY_BYPASS,     /* struct bypass: hosts and networks */
     KEY_TYPES
 };
 

@@ -6,7 +6,9 @@
 
 #include "base/log.h"
 #include "conf/listener.h"
+#include "conf/tls_policy.h"
 
+struct parent;     /* conf/parent.h */
 struct rule_index; /* conf/rule_index.h */
 struct tls_ca;     /* net/tls_ca.h */
 struct tls_mint;   /* net/tls_mint.h */
@@ -30,11 +32,19 @@ struct client_conf {
     bool lenient, early_hints;
 };
 
+/* Hosts that are reached directly. */
+struct bypass {
+    struct netset nets;       /* of hosts that are written as an address */
+    struct strings hosts;     /* lower case, patterns of rules */
+    struct rule_index *index; /* over them */
+};
+
 struct upstream_conf {
     int64_t connect_timeout, idle_timeout, max_age, queue_timeout;
     size_t max_head;
     unsigned retries;
     struct addr bind4, bind6; /* len 0 = none */
+    struct bypass no_proxy;   /* of rules[0].parent, where a rule inherits it */
 };
 
 struct dns_conf {
@@ -87,32 +97,6 @@ struct log_conf {
     bool json, query;
 };
 
-/* SHA-256 of a SubjectPublicKeyInfo. */
-struct pin {
-    unsigned char sha256[32];
-};
-
-struct list_of_pins {
-    struct pin *v;
-    unsigned n;
-};
-
-/* All that decides a TLS handshake but the host: conf/keys.c marks which keys do. */
-struct tls_policy {
-    bool verify;
-    bool session_resumption;
-    const char *ca_file, *ca_dir, *ca_extra, *crl_file; /* "" = none */
-    const char *client_cert, *client_key;
-    const char *ciphers, *ciphersuites;
-    const char *keylog;
-    int min_version;    /* 0x0301 .. 0x0304, as in the protocol */
-    int security_level; /* OpenSSL's and 1: 1 .. 6; 0: the one that OpenSSL has been set up with */
-    bool legacy_renegotiation; /* servers without RFC 5746 are taken */
-    bool fetch_intermediates;  /* an issuer that is not there may be got: upstream/issuer.h */
-    struct list_of_pins pins;  /* one of the verified chain must be among them; n = 0: any */
-    void *ctx; /* struct tls_ctx, made by net/tls_ctx.c before workers see the snapshot */
-};
-
 /* A request_header entry: VALUE NULL removes the field. */
 struct header_edit {
     const char *name;
@@ -135,7 +119,8 @@ struct rule {
     uint16_t port;            /* 0: as section 3 of the manual says */
     const char *connect_host; /* "" = none; where to connect instead */
     uint16_t connect_port;
-    const char *sni; /* "" = the host */
+    const char *sni;       /* "" = the host */
+    struct parent *parent; /* through which it is reached; NULL: directly. See upstream/way.h */
     unsigned max_per_host;
     bool http2;         /* offered in ALPN */
     bool lenient;       /* to the framing of HTTP/1 answers */

@@ -350,6 +350,7 @@ bool value_set(struct arena *arena, const struct key *k, void *base, struct str 
         [KEY_CONNECT] = value_set_connect,
         [KEY_TO] = value_set_to,
         [KEY_SERVICE] = value_set_service,
+        [KEY_PARENT] = value_set_parent,
         [KEY_NETS] = set_nets,
         [KEY_PORTS] = set_ports,
         [KEY_HOSTS] = set_hosts,
@@ -359,6 +360,7 @@ bool value_set(struct arena *arena, const struct key *k, void *base, struct str 
         [KEY_CONNECT_TO] = value_set_connect_to,
         [KEY_EDITS] = value_set_edits,
         [KEY_PINS] = set_pins,
+        [KEY_BYPASS] = value_set_bypass,
     };
     struct assign a = {.arena = arena, .key = k, .field = (char *)base + k->offset, .err = err};
     return setters[k->type](&a, text);

@@ -21,6 +21,9 @@ bool value_fail(char *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 MUST_CHECK bool value_host(struct arena *arena, struct str text, const char **host, char *err);
 /* The same, or "*", or "*.suffix". */
 MUST_CHECK bool value_pattern(struct arena *arena, struct str text, const char **host, char *err);
+/* What is connected to: as value_host(), but a name keeps the dot at its end, for it says how the
+ * name is looked up. */
+MUST_CHECK bool value_target(struct arena *arena, struct str text, const char **host, char *err);
 /* 1 to 65535. */
 MUST_CHECK bool value_port(struct str text, uint16_t *port, char *err);
 /* Splits "HOST", "HOST:PORT", "[v6]:PORT" or "v6"; PORT is empty where there is none, HOST has no
@@ -42,6 +45,8 @@ bool value_set_bind(const struct assign *a, struct str text);
 bool value_set_to(const struct assign *a, struct str text);
 bool value_set_servers(const struct assign *a, struct str text);
 bool value_set_origins(const struct assign *a, struct str text);
+bool value_set_parent(const struct assign *a, struct str text);
+bool value_set_bypass(const struct assign *a, struct str text);
 bool value_set_edits(const struct assign *a, struct str text);
 
 #endif

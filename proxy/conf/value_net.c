@@ -91,9 +91,7 @@ static bool is_rooted(struct str host)
            !addr_parse_ip(&a, str_make(host.p, host.len - 1), 0);
 }
 
-/* A name to connect to: the normal form, but a dot at its end stays, for it says how the name is
- * looked up. */
-static bool value_target(struct arena *arena, struct str text, const char **host, char *err)
+bool value_target(struct arena *arena, struct str text, const char **host, char *err)
 {
     if (!value_host(arena, text, host, err))
         return false;

@@ -6,6 +6,7 @@
 #include "conf/rule.h"
 #include "net/dns.h"
 #include "net/dns_search.h"
+#include "upstream/way.h"
 
 /* The host whose rule is to be found; false when there is none. */
 static bool find_host(const struct exchange *x, struct uri_host *host)
@@ -21,12 +22,14 @@ static bool find_host(const struct exchange *x, struct uri_host *host)
     return true;
 }
 
-/* The operator wrote where HOST is: it is not looked up. */
+/* The operator wrote where HOST is, or a parent looks it up. */
 static bool is_mapped(const struct exchange *x, struct str host, uint16_t port)
 {
     const struct connect_to *to = conf_connect_to(x->conf, host, port);
-    return rule_find(x->conf, host, port)->connect_host[0] != '\0' ||
-           (to != NULL && to->to_host[0] != '\0');
+    const struct rule *rule = rule_find(x->conf, host, port);
+    struct up_where where = {.conf = x->conf, .rule = rule, .host = host, .port = port};
+    return rule->connect_host[0] != '\0' || (to != NULL && to->to_host[0] != '\0') ||
+           way_parent(&where) != NULL;
 }
 
 /* HOST with DOMAIN has another rule than alone, at PORT. */

@@ -70,7 +70,8 @@ static void by_dial_on_end(void *arg, const struct dial_result *r)
 
 static struct ustream *by_dial_start(struct exchange *x)
 {
-    x->dial = dial_start(x->engine->dns, &x->where, NULL, by_dial_on_end, x);
+    struct dial_offer offer = {.via = x->conf->via ? x->engine->id->via : NULL};
+    x->dial = dial_start(x->engine->dns, &x->where, &offer, by_dial_on_end, x);
     return NULL;
 }
 

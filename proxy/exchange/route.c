@@ -10,6 +10,7 @@
 #include "exchange/name.h"
 #include "exchange/performer.h"
 #include "exchange/route_impl.h"
+#include "upstream/way.h"
 
 /* The first value; p NULL: there is none. */
 static struct str route_field(const struct exchange *x, enum field_id id)
@@ -93,6 +94,7 @@ void route_want(struct exchange *x, const struct uri_host *host, uint16_t port, 
     x->where.port = port;
     x->where.tls = tls;
     x->where.is_local = x->from->is_local;
+    x->where.is_tunnel = x->where.is_direct = false;
     x->how.is_patient = source_rules[x->from->kind].is_patient;
     x->how.client = x->from->id;
 }
@@ -262,6 +264,7 @@ static enum route route_connect(struct exchange *x, struct fault *f)
         return ROUTE_TLS;
     route_want(x, host, host->port, false);
     x->where.rule_port = host->port;
+    x->where.is_tunnel = true;
     x->performer = &performer_dial;
     return ROUTE_UPSTREAM;
 }
@@ -307,6 +310,13 @@ static enum route route_self(struct exchange *x, struct fault *f)
     return ROUTE_REFUSE;
 }
 
+/* A parent that reads the request would stop the upgrade (RFC 6455 §4.1), or write its own Host. */
+static bool route_needs_tunnel(const struct exchange *x, const struct forward_info *info)
+{
+    const struct forward *fwd = x->rewrite.forward;
+    return info->is_websocket || (fwd != NULL && fwd->host_is_client);
+}
+
 /* What goes up is what was understood: hop-by-hop fields gone, rewritten, edited by the rule. */
 static void route_head(struct exchange *x)
 {
@@ -321,6 +331,7 @@ static void route_head(struct exchange *x)
     x->rq.te_trailers = info.te_trailers;
     x->rq.is_upgrade = info.is_websocket;
     x->how.h1_only = info.is_websocket;
+    x->where.is_tunnel = route_needs_tunnel(x, &info) && way_asked(&x->where) != NULL;
 }
 
 const struct source_rules source_rules[SOURCE_KINDS] = {

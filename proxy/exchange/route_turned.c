@@ -150,7 +150,8 @@ enum route route_turned_connect(struct exchange *x, struct fault *f)
     if (!is_exempt && !t->is_blind && conf_intercepts(x->conf, x->rule, host->name))
         return ROUTE_TLS;
     route_want(x, host, host->port, false);
-    x->where.exempt = is_exempt;
+    x->where.exempt = x->where.is_direct = is_exempt;
+    x->where.is_tunnel = true;
     x->where.rule_port = host->port;
     x->performer = &performer_dial;
     return ROUTE_UPSTREAM;

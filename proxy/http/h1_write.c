@@ -130,8 +130,12 @@ size_t h1_write_request(char *dst, const struct h1_start *start, const struct fi
     assert(start->host.len <= H1_HOST_MAX);
     h1_put(&w, start->method);
     h1_put(&w, STR(" "));
-    h1_put(&w, start->target);
+    h1_put(&w, start->prefix);
+    if (start->prefix.len == 0 || !str_eq(start->target, STR("*")))
+        h1_put(&w, start->target);
     h1_put(&w, STR(" HTTP/1.1\r\n"));
+    if (start->auth.len > 0)
+        h1_put_field(&w, STR("Proxy-Authorization"), start->auth);
     if (fields_find(fields, FIELD_HOST, NULL) == NULL)
         h1_put_field(&w, STR("Host"), start->host);
     h1_put_fields(&w, fields, start->host.p == NULL ? STR("") : start->host);

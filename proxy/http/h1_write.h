@@ -36,6 +36,9 @@ struct h1_start {
     struct str method;
     struct str target;
     struct str host;
+    struct str prefix; /* "http://host:port" in front of the target (for "*", alone), as a proxy is
+                          asked; empty: none */
+    struct str auth;   /* Proxy-Authorization for it; empty: none */
 };
 size_t h1_write_request(char *dst, const struct h1_start *start, const struct fields *fields,
                         const struct h1_out *out);

@@ -5,10 +5,12 @@
 
 #include <stdio.h>
 
+#include "conf/rule.h"
 #include "conf/rule_index.h"
 #include "http/uri.h"
+#include "upstream/way.h"
 
-enum { OCTETS = 4 }; /* of an IPv4 address */
+enum { OCTETS = 4, HTTPS_PORT = 443 }; /* of an IPv4 address */
 
 void name_rule_nothing(struct name_reply *r, enum dns_code code)
 {
@@ -142,11 +144,18 @@ static bool has_rule(const struct conf *c, struct str name)
     return false;
 }
 
-/* No server is asked for NAME when it is connected to, so none has to know it. Where a name is left
- * to a parent proxy to resolve, it belongs here. */
+/* It is left to a parent proxy to resolve, which cannot be asked. */
+static bool has_parent(const struct conf *c, struct str name)
+{
+    struct up_where where = {.conf = c, .host = name, .port = HTTPS_PORT, .tls = true};
+    where.rule = rule_find(c, name, HTTPS_PORT);
+    return way_parent(&where) != NULL;
+}
+
+/* No server is asked for NAME when it is connected to, so none has to know it. */
 static bool is_led_elsewhere(const struct conf *c, struct str name)
 {
-    return is_led_by_map(c, name) || has_rule(c, name);
+    return is_led_by_map(c, name) || has_rule(c, name) || has_parent(c, name);
 }
 
 enum name_verdict name_rule_judge(const struct conf *c, const struct dns_asked *q,

@@ -278,6 +278,7 @@ static void print_origins(const struct sheet *s)
     print_certificates(s);
 }
 
+/* What of the configuration somebody who watches many machines should be told of. */
 static void print_rules(const struct sheet *s)
 {
     unsigned unverified = 0;

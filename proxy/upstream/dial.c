@@ -1,35 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A name to an open, verified stream, step by step: `steps` below. Both families are asked for at
  * once, and the race (race.h) begins with what is there first, IPv4 after a moment; what comes
- * later joins it. The first address that connects goes on; only when its handshake is cut off are
- * the remaining ones tried. A handshake that offered a session may have failed because of it: the
- * same address is tried again without one, once.
+ * later joins it. The first address that connects goes on; only when its answer or its handshake is
+ * cut off are the remaining ones tried. A handshake that offered a session may have failed because
+ * of it: the same address is tried again without one, once. With a parent, names and addresses are
+ * the parent's, and what is said of the origin's is the parent's word.
  *
- *     RESOLVE -> RACE -> TLS -> over        TLS -> RACE when the peer closes inside the handshake,
- *                                                      or does not like the session
+ *     RESOLVE -> RACE -> ASK -> TLS -> over     ASK, TLS -> RACE when the peer closes inside them;
+ *                                               TLS also when it does not like the session
  */
 #include "upstream/dial.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/magic.h"
 #include "base/state.h"
-#include "conf/rule.h"
 #include "net/tls_issuers.h"
+#include "upstream/ask.h"
 #include "upstream/outage.h"
 #include "upstream/race.h"
+#include "upstream/way.h"
 
-enum {
-    RESOLUTION_DELAY = 50, /* ms that A waits for AAAA, RFC 8305 section 3 */
-    TARGET_TEXT = 600      /* two names and a port */
-};
+enum { RESOLUTION_DELAY = 50 }; /* ms that A waits for AAAA, RFC 8305 section 3 */
 
 /* All but the last are steps, in this order; a step ends in dial_step_done() or dial_finish(). */
 enum dial_state {
     DIAL_RESOLVE, /* no address is known, or IPv4 ones wait for the others */
     DIAL_RACE,    /* to a socket that is connected */
+    DIAL_ASK,     /* waits for the parent's answer to CONNECT */
     DIAL_TLS,     /* waits for the handshake */
     DIAL_OVER     /* waits for the reaper */
 };
@@ -46,22 +45,20 @@ struct dial {
     struct dns *dns;
     enum dial_state state;
     struct conf *conf; /* a reference */
-    const struct rule *rule;
     struct dial_offer offer;
     dial_fn fn;
     void *arg;
-    char *host;    /* of the request: named in faults, and verified */
-    char *connect; /* where to connect: a name, with a dot when it means that one alone, or an
-                      address */
-    uint16_t rule_port;
+    struct way way;
     bool tls;
-    bool is_literal;              /* `connect` is an address */
-    bool is_mapped;               /* `connect` is the operator's word, and not the host */
+    bool is_literal;              /* an address is connected to: no name was looked up */
     bool fresh;                   /* a session was offered in vain: none is any more */
+    bool is_refused;              /* the parent may not be asked for this */
     struct dial_query queries[2]; /* IPv6 is [0] */
     struct race race;
-    int fd;                               /* that the race has given, until `stream` has it; -1 */
-    struct stream *stream;                /* owned; in its handshake */
+    int fd;                /* that the race has given, until `stream` has it; -1 */
+    struct stream *stream; /* owned; asked of the parent, or in its handshake */
+    struct ask ask;
+    char target[WAY_TEXT];                /* of `ask` */
     struct x509_st *lacking;              /* a reference; see struct dial_result */
     struct deadline total;                /* connect_timeout */
     struct deadline late;                 /* the end of the resolution delay */
@@ -82,7 +79,9 @@ static void dial_set_state(struct dial *d, enum dial_state to)
 {
     static const struct state_row states[] = {
         [DIAL_RESOLVE] = {"RESOLVE", TO(RACE) | TO(OVER)},
-        [DIAL_RACE] = {"RACE", TO(TLS) | TO(OVER)},
+        [DIAL_RACE] = {"RACE", TO(ASK) | TO(OVER)},
+        /* It was cut off. */
+        [DIAL_ASK] = {"ASK", TO(TLS) | TO(RACE) | TO(OVER)},
         /* The handshake was cut off, or did not like its session. */
         [DIAL_TLS] = {"TLS", TO(RACE) | TO(OVER)},
         [DIAL_OVER] = {"OVER", 0},
@@ -95,8 +94,7 @@ static void dial_free(void *object)
 {
     struct dial *d = CHECKED(dial, object);
     conf_unref(&d->conf);
-    free(d->host);
-    free(d->connect);
+    way_clear(&d->way);
     tls_issuers_unref(d->lacking);
     xfree(d);
 }
@@ -114,6 +112,7 @@ void dial_cancel(struct dial *d)
     race_close(&d->race);
     if (d->fd >= 0)
         close(d->fd);
+    ask_close(&d->ask);
     stream_close(d->stream);
     d->stream = NULL;
     deadline_close(&d->total);
@@ -136,7 +135,7 @@ static void dial_finish(struct dial *d, struct stream *stream, const struct faul
     r.connect_us = dial_between(d->resolved, d->connected == 0 ? now : d->connected);
     r.tls_us = d->tls ? dial_between(d->connected, now) : 0;
     r.peer = d->race.peer;
-    r.name = d->is_literal ? NULL : d->connect;
+    r.name = d->is_literal ? NULL : way_first_host(&d->way);
     dial_cancel(d);
     d->fn(d->arg, &r);
 }
@@ -150,54 +149,33 @@ static void dial_succeed(struct dial *d)
     d->fd = -1;
     d->stream = NULL;
     stream_pause(s);
-    outage_end(str_from(d->connect), d->race.port);
+    outage_end(str_from(d->way.connect), d->way.port);
     dial_finish(d, s, NULL);
 }
 
 /* With what the race has noted. Of an address that is not HOST's it must be said whose it is; TLS
- * has said it. */
+ * and a parent that was asked have said it. */
 static void dial_fail_of_race(struct dial *d)
 {
     struct fault *f = &d->race.fault;
-    size_t len = strlen(f->text);
-    if (d->is_mapped && f->code != FAULT_UP_CLOSED)
-        snprintf(f->text + len, sizeof(f->text) - len, " (connect_to for %s)", d->host);
+    if (f->code != FAULT_UP_CLOSED && !d->is_refused)
+        way_fail_first(&d->way, f);
     dial_finish(d, NULL, f);
 }
 
-/* Where it connects, for a sentence. */
-static const char *print_target(const struct dial *d, char *dst, size_t cap)
+/* F has ended what the race had won: the other addresses are tried. Not that of the way's end is
+ * blamed that was cut off before. */
+static void dial_cut_off(struct dial *d, const struct fault *f, bool is_first)
 {
-    const char *name = d->is_mapped ? d->connect : d->host;
-    bool is_v6 = strchr(name, ':') != NULL;
-    int n = snprintf(dst, cap, is_v6 ? "[%s]:%u" : "%s:%u", name, (unsigned)d->race.port);
-    if (d->is_mapped && n > 0 && (size_t)n < cap)
-        snprintf(dst + n, cap - (size_t)n, " (connect_to for %s)", d->host);
-    return dst;
+    stream_close(d->stream);
+    d->stream = NULL;
+    d->race.name = is_first ? way_first_host(&d->way) : d->way.connect;
+    d->race.name_port = is_first ? way_first_port(&d->way) : d->way.port;
+    race_note(&d->race, f);
+    dial_step_begin(d, DIAL_RACE);
 }
 
 /* ---- resolve */
-
-/* The name that was found with a domain of the search list is judged as the written one was. What
- * the operator wrote is not. False with F. */
-static bool may_be(const struct dial *d, struct str full, struct fault *f)
-{
-    struct str host = str_from(d->host);
-    if (full.len == 0 || d->is_mapped)
-        return true;
-    if (!d->race.who.exempt && !policy_full_host(d->conf, host, full, f))
-        return false;
-    const struct rule *rule = rule_find_full(d->conf, host, full, d->rule_port);
-    if (rule == d->rule)
-        return true;
-    char shown[256];
-    fault_set(
-        f, FAULT_DENIED,
-        "%s has become %.200s by the search list, for which rule \"%s\" (%s) holds: try again, "
-        "or write the whole name",
-        d->host, str_escape(shown, sizeof(shown), full), rule->pattern, rule->where);
-    return false;
-}
 
 static bool is_resolving(const struct dial *d)
 {
@@ -218,7 +196,7 @@ static void dial_on_answer(void *arg, const struct dns_answer *answer)
     struct fault refusal;
     q->token = NULL;
     d->race.has_more = is_resolving(d);
-    if (answer->n > 0 && !may_be(d, answer->full, &refusal))
+    if (answer->n > 0 && !way_may_be(&d->way, answer->full, &refusal))
         race_note(&d->race, &refusal);
     else
         take_addrs(d, answer->addrs, answer->n);
@@ -244,9 +222,15 @@ static void resolve_begin(struct dial *d)
 {
     static const int families[2] = {AF_INET6, AF_INET};
     struct addr literal;
-    if (addr_parse_ip(&literal, str_from(d->connect), d->race.port)) {
-        d->is_literal = true;
-        take_addrs(d, &literal, 1);
+    struct fault refusal;
+    struct str name = str_from(way_first_host(&d->way));
+    d->is_refused = !way_may(&d->way, &refusal);
+    d->is_literal = addr_parse_ip(&literal, name, d->race.port);
+    if (d->is_refused || d->is_literal) {
+        if (d->is_refused)
+            race_note(&d->race, &refusal);
+        else
+            take_addrs(d, &literal, 1);
         loop_post(d->loop, &d->begin);
         return;
     }
@@ -254,7 +238,7 @@ static void resolve_begin(struct dial *d)
         struct dial_query *q = &d->queries[i];
         if (d->conf->dns.family != AF_UNSPEC && d->conf->dns.family != families[i])
             continue;
-        q->token = dns_lookup(d->dns, str_from(d->connect), families[i], dial_on_answer, q);
+        q->token = dns_lookup(d->dns, name, families[i], dial_on_answer, q);
     }
     d->race.has_more = true;
 }
@@ -263,7 +247,7 @@ static void resolve_overdue(const struct dial *d, struct fault *f)
 {
     long long ms = d->conf->upstream.connect_timeout;
     fault_set(f, FAULT_DNS_TIMEOUT, "%s was not resolved within %lld ms (upstream.connect_timeout)",
-              d->connect, ms);
+              way_first_host(&d->way), ms);
 }
 
 /* ---- race */
@@ -288,14 +272,55 @@ static void race_begin(struct dial *d)
 
 static void race_overdue(const struct dial *d, struct fault *f)
 {
-    char where[TARGET_TEXT];
+    char where[WAY_TEXT];
+    const struct parent *p = d->way.parent;
     if (list_is_empty(&d->race.attempts)) {
         resolve_overdue(d, f);
         return;
     }
     fault_set(f, FAULT_CONNECT_TIMEOUT,
-              "%s did not take a connection within %lld ms (upstream.connect_timeout)",
-              print_target(d, where, sizeof(where)), (long long)d->conf->upstream.connect_timeout);
+              "%s%s did not take a connection within %lld ms (upstream.connect_timeout)",
+              p != NULL ? "the parent proxy " : "",
+              p != NULL ? p->shown : way_print(&d->way, where),
+              (long long)d->conf->upstream.connect_timeout);
+    if (p != NULL)
+        f->phrase = "Connection to the parent proxy timed out";
+}
+
+/* ---- the parent */
+
+static void dial_on_asked(void *arg, const struct fault *f)
+{
+    struct dial *d = CHECKED(dial, arg);
+    if (f == NULL) {
+        outage_end(str_from(way_first_host(&d->way)), way_first_port(&d->way));
+        dial_step_done(d);
+    } else if (f->code == FAULT_UP_CLOSED) {
+        dial_cut_off(d, f, true);
+    } else {
+        dial_finish(d, NULL, f);
+    }
+}
+
+static void ask_begin(struct dial *d)
+{
+    if (d->way.parent == NULL || d->way.is_asked) {
+        dial_step_done(d);
+        return;
+    }
+    struct ask_for what = {d->way.parent, way_authority(&d->way, d->target), d->offer.via};
+    d->stream = stream_new(d->loop, d->fd, &d->race.peer);
+    d->fd = -1;
+    ask_start(&d->ask, d->stream, &what, dial_on_asked, d);
+}
+
+static void ask_overdue(const struct dial *d, struct fault *f)
+{
+    fault_set(f, FAULT_CONNECT_TIMEOUT,
+              "the parent proxy %s did not answer CONNECT %s within %lld ms "
+              "(upstream.connect_timeout)",
+              d->way.parent->shown, d->target, (long long)d->conf->upstream.connect_timeout);
+    f->phrase = "Parent proxy did not answer in time";
 }
 
 /* ---- TLS */
@@ -312,18 +337,17 @@ static void dial_on_tls_fault(void *arg, const struct fault *f)
 {
     struct dial *d = CHECKED(dial, arg);
     struct fault copy = *f;
-    bool had_offered = tls_client_has_offered(d->stream);
     d->lacking = tls_issuers_ref(tls_client_lacking(d->stream));
-    stream_close(d->stream);
-    d->stream = NULL;
-    if (had_offered && copy.code != FAULT_TLS_CERTIFICATE) {
+    if (tls_client_has_offered(d->stream) && copy.code != FAULT_TLS_CERTIFICATE) {
+        stream_close(d->stream);
+        d->stream = NULL;
         d->fresh = true;
         race_again(&d->race);
         dial_step_begin(d, DIAL_RACE);
     } else if (copy.code == FAULT_UP_CLOSED) {
-        race_note(&d->race, &copy);
-        dial_step_begin(d, DIAL_RACE);
+        dial_cut_off(d, &copy, false);
     } else {
+        way_fail_tls(&d->way, &copy);
         dial_finish(d, NULL, &copy);
     }
 }
@@ -354,37 +378,39 @@ static const struct stream_user tls_user = {
 static void tls_begin(struct dial *d)
 {
     struct addr literal;
-    char where[TARGET_TEXT];
+    char where[WAY_TEXT];
     if (!d->tls) {
         dial_step_done(d);
         return;
     }
     struct tls_peer peer = {
-        .ctx = d->rule->tls.ctx,
-        .name = str_from(d->rule->sni[0] != '\0' ? d->rule->sni : d->host),
-        .where = str_from(print_target(d, where, sizeof(where))),
-        .verify = d->rule->tls.verify,
+        .ctx = d->way.rule->tls.ctx,
+        .name = str_from(d->way.rule->sni[0] != '\0' ? d->way.rule->sni : d->way.host),
+        .where = str_from(way_print(&d->way, where)),
+        .verify = d->way.rule->tls.verify,
         .http2 = d->offer.http2,
         .sessions = d->offer.sessions,
         .fresh = d->fresh,
     };
     peer.is_ip = addr_parse_ip(&literal, peer.name, 0);
-    d->stream = stream_new(d->loop, d->fd, &d->race.peer);
+    if (d->stream == NULL)
+        d->stream = stream_new(d->loop, d->fd, &d->race.peer);
     tls_client_push(d->stream, &peer);
     d->fd = -1;
     stream_set_user(d->stream, &tls_user, d);
+    stream_resume(d->stream);
     stream_start(d->stream);
 }
 
 static void tls_overdue(const struct dial *d, struct fault *f)
 {
     char text[ADDR_TEXT];
-    char where[TARGET_TEXT];
+    char where[WAY_TEXT];
     tls_client_spoil(d->stream);
     fault_set(f, FAULT_CONNECT_TIMEOUT,
               "the TLS handshake with %s at %s did not end within %lld ms "
               "(upstream.connect_timeout)",
-              print_target(d, where, sizeof(where)), addr_print(&d->race.peer, text),
+              way_print(&d->way, where), addr_print(&d->race.peer, text),
               (long long)d->conf->upstream.connect_timeout);
     f->phrase = "TLS handshake with %s timed out";
 }
@@ -397,6 +423,7 @@ static const struct {
 } steps[DIAL_OVER] = {
     [DIAL_RESOLVE] = {resolve_begin, resolve_overdue},
     [DIAL_RACE] = {race_begin, race_overdue},
+    [DIAL_ASK] = {ask_begin, ask_overdue},
     [DIAL_TLS] = {tls_begin, tls_overdue},
 };
 
@@ -430,39 +457,16 @@ static void dial_on_total(void *arg)
 
 /* ---- the beginning */
 
-/* Where to connect: the rule's word, then the first connect_to that matches, then the host itself.
- */
-static void choose_target(struct dial *d, const struct up_where *where)
-{
-    d->race.port = where->port;
-    d->rule_port = where->rule_port;
-    d->race.who.exempt = where->exempt;
-    struct str target = where->host;
-    const struct connect_to *to = conf_connect_to(where->conf, where->host, where->port);
-    d->race.who.is_public = where->is_public;
-    if (where->is_public) {
-        to = NULL;
-    } else if (where->rule->connect_host[0] != '\0') {
-        target = str_from(where->rule->connect_host);
-        d->race.port = where->rule->connect_port != 0 ? where->rule->connect_port : where->port;
-        d->race.who.exempt = true;
-    } else if (to != NULL) {
-        d->race.port = to->to_port != 0 ? to->to_port : where->port;
-        if (to->to_host[0] != '\0') {
-            target = str_from(to->to_host);
-            d->race.who.exempt = true;
-        }
-    }
-    d->is_mapped = target.p != where->host.p;
-    d->connect = xasprintf("%.*s%s", STR_ARG(target), where->is_rooted && !d->is_mapped ? "." : "");
-}
-
-static void open_race(struct dial *d, const struct up_where *where)
+static void open_race(struct dial *d)
 {
     d->race.loop = d->loop;
     d->race.conf = d->conf;
-    d->race.who.is_local = where->is_local;
-    d->race.name = d->connect;
+    d->race.port = way_first_port(&d->way);
+    d->race.name = way_first_host(&d->way);
+    d->race.name_port = d->race.port;
+    d->race.who = d->way.who;
+    if (d->way.parent != NULL)
+        d->race.who.exempt = true;
     d->race.on_end = dial_on_race_end;
     d->race.arg = d;
     race_init(&d->race);
@@ -475,14 +479,12 @@ struct dial *dial_start(struct dns *dns, const struct up_where *where,
     d->loop = dns_loop(dns);
     d->dns = dns;
     d->conf = conf_ref((struct conf *)where->conf);
-    d->rule = where->rule;
     if (offer != NULL)
         d->offer = *offer;
     d->fn = fn;
     d->arg = arg;
     MAGIC_SET(dial, d);
     d->tls = where->tls;
-    d->host = xstrndup(where->host.p, where->host.len);
     d->queries[0].dial = d;
     d->queries[1].dial = d;
     d->fd = -1;
@@ -490,10 +492,9 @@ struct dial *dial_start(struct dns *dns, const struct up_where *where,
     deadline_init(&d->total, d->loop, dial_on_total, d);
     deadline_init(&d->late, d->loop, dial_on_addrs, d);
     post_init(&d->begin, dial_on_addrs, d);
-    choose_target(d, where);
-    open_race(d, where);
-    int64_t all = where->conf->upstream.connect_timeout;
-    deadline_set(&d->total, d->offer.ms > 0 ? d->offer.ms : all);
+    way_init(&d->way, where);
+    open_race(d);
+    deadline_set(&d->total, d->offer.ms > 0 ? d->offer.ms : d->conf->upstream.connect_timeout);
     steps[d->state].begin(d);
     return d;
 }

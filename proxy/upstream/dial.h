@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A name to an open, verified stream: addresses (two queries), RFC 8305 attempts, TLS; one
- * deadline, one fault. Also used as it is for CONNECT tunnels (tls false). */
+/* A name to an open, verified stream: addresses (two queries), RFC 8305 attempts, CONNECT where a
+ * parent is on the way (upstream/way.h), TLS; one deadline, one fault. Also used as it is for
+ * CONNECT tunnels (tls false). */
 #ifndef TLSFAN_UPSTREAM_DIAL_H
 #define TLSFAN_UPSTREAM_DIAL_H
 
@@ -10,9 +11,10 @@
 
 struct dial; /* a token */
 
-/* What came of it. STREAM is the callee's (not started for plain ones, handshake done for TLS ones,
- * user not set, paused: the callee sets its user before it returns); NULL: FAULT says why:
- * FAULT_DNS, DNS_TIMEOUT, REFUSED, UNROUTABLE, CONNECT_TIMEOUT, ADDRESS_DENIED, DENIED, TLS_*. */
+/* What came of it. STREAM is the callee's (not started for plain ones but through a parent,
+ * handshake done for TLS ones, user not set, paused: the callee sets its user before it returns);
+ * NULL: FAULT says why: FAULT_DNS, DNS_TIMEOUT, REFUSED, UNROUTABLE, CONNECT_TIMEOUT,
+ * ADDRESS_DENIED, DENIED, PARENT, UP_PROTOCOL (of a parent), UP_CLOSED, TLS_*. */
 struct dial_result {
     struct stream *stream;
     const struct fault *fault;
@@ -23,10 +25,11 @@ struct dial_result {
 };
 typedef void (*dial_fn)(void *arg, const struct dial_result *r);
 
-/* What its TLS handshake offers, and how long it may take. */
+/* What it says of itself on the way, and how long it may take. */
 struct dial_offer {
-    int64_t ms; /* of connect_timeout that are left; 0: all */
-    bool http2;
+    int64_t ms;                    /* of connect_timeout that are left; 0: all */
+    const char *via;               /* to a parent: value of Via; outlives the dial; NULL: none */
+    bool http2;                    /* by its TLS handshake */
     struct tls_sessions *sessions; /* outlive the dial and the stream; NULL: none */
 };
 

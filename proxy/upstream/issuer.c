@@ -12,6 +12,7 @@
 #include "net/tls_issuers.h"
 #include "upstream/dial.h"
 #include "upstream/flight.h"
+#include "upstream/way.h"
 
 enum {
     ISSUER_TIME = 5000, /* ms */
@@ -194,7 +195,7 @@ static bool take_body(struct issuer *i, struct str data)
     return true;
 }
 
-static size_t ask_on_data(void *arg, const char *p, size_t n)
+static size_t issuer_on_data(void *arg, const char *p, size_t n)
 {
     struct issuer *i = CHECKED(issuer, arg);
     size_t at = 0;
@@ -219,7 +220,7 @@ static size_t ask_on_data(void *arg, const char *p, size_t n)
     return n;
 }
 
-static void ask_on_eof(void *arg, bool clean)
+static void issuer_on_eof(void *arg, bool clean)
 {
     struct issuer *i = CHECKED(issuer, arg);
     (void)clean;
@@ -229,18 +230,18 @@ static void ask_on_eof(void *arg, bool clean)
         ask_failed(i, "the answer was cut short");
 }
 
-static void ask_on_fault(void *arg, const struct fault *f)
+static void issuer_on_fault(void *arg, const struct fault *f)
 {
     ask_failed(CHECKED(issuer, arg), f->text);
 }
 
-static const struct stream_user ask_user = {
-    .on_data = ask_on_data,
-    .on_eof = ask_on_eof,
-    .on_fault = ask_on_fault,
+static const struct stream_user issuer_user = {
+    .on_data = issuer_on_data,
+    .on_eof = issuer_on_eof,
+    .on_fault = issuer_on_fault,
 };
 
-static void ask_on_dialled(void *arg, const struct dial_result *r)
+static void issuer_on_dialled(void *arg, const struct dial_result *r)
 {
     struct issuer *i = CHECKED(issuer, arg);
     const struct tls_aia_url *url = &i->urls[i->at];
@@ -251,7 +252,7 @@ static void ask_on_dialled(void *arg, const struct dial_result *r)
         return;
     }
     i->stream = r->stream;
-    stream_set_user(i->stream, &ask_user, i);
+    stream_set_user(i->stream, &issuer_user, i);
     char *text = xasprintf("GET %s HTTP/1.1\r\nHost: %s%s%s\r\nUser-Agent: tlsfan\r\n"
                            "Accept: */*\r\nConnection: close\r\n\r\n",
                            url->path, is_ip6 ? "[" : "", url->host, is_ip6 ? "]" : "");
@@ -305,8 +306,12 @@ static void issuer_ask(struct issuer *i)
         ask_failed(i, f.text);
         return;
     }
+    if (way_parent(&where) != NULL) {
+        ask_failed(i, "no parent proxy is asked for it (upstream.proxy; upstream.no_proxy)");
+        return;
+    }
     issuer_limit(i);
-    i->dial = dial_start(i->dns, &where, NULL, ask_on_dialled, i);
+    i->dial = dial_start(i->dns, &where, NULL, issuer_on_dialled, i);
 }
 
 /* ---- one URL after the other ---- */

@@ -3,7 +3,10 @@
  * turns, and within one client it is first come, first served. */
 #include "upstream/origin.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+
+#include "upstream/way.h"
 
 enum {
     KEY_ON_STACK = 320,      /* bytes: any DNS name fits */
@@ -38,11 +41,26 @@ static void put_key(char *key, const struct up_where *where)
         .rule = where->rule->index,
         .port = where->port,
         .flags = (uint8_t)(where->tls | where->is_local << 1 | where->exempt << 2 |
-                           where->is_rooted << 3),
+                           where->is_rooted << 3 | where->is_tunnel << 4 | where->is_direct << 5),
     };
     memcpy(key, &head, sizeof(head));
     if (where->host.len > 0)
         memcpy(key + sizeof(head), where->host.p, where->host.len);
+}
+
+/* A copy, for connections outlive the snapshot. */
+static void origin_note_parent(struct origin *o, const struct up_where *where)
+{
+    const struct parent *p = way_asked(where);
+    if (p == NULL)
+        return;
+    o->parent = xstrdup(p->shown);
+    o->parent_auth = p->auth == NULL ? NULL : xstrdup(p->auth);
+    o->prefix = xasprintf(str_find(where->host, ':') < where->host.len ? "http://[%.*s]:%u"
+                                                                       : "http://%.*s:%u",
+                          STR_ARG(where->host), (unsigned)where->port);
+    if (where->port == 80)
+        o->prefix[strlen(o->prefix) - 3] = '\0';
 }
 
 static struct origin *origin_new(struct origins *t, const struct up_where *where, const char *key,
@@ -75,11 +93,15 @@ static struct origin *origin_new(struct origins *t, const struct up_where *where
     o->via = where->conf->via;
     o->key_len = len;
     memcpy(o->key, key, len);
+    origin_note_parent(o, where);
     return o;
 }
 
 static void origin_free(struct origins *t, struct origin *o)
 {
+    free(o->parent);
+    free(o->prefix);
+    password_free(o->parent_auth);
     HASH_DEL(t->table, o);
     list_remove(&o->starved);
     peers_close(&o->peers);

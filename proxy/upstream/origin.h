@@ -56,6 +56,10 @@ struct origin {
     unsigned max_requests; /* max_per_host of the rule; 0 = none */
     bool tls, via;
     bool lenient; /* to its framing, by the rule that is in the key */
+    /* Heap, owned: of a parent that reads the requests (way_asked()); NULL: none. */
+    char *parent;      /* "HOST:PORT" of it, for sentences */
+    char *parent_auth; /* value of Proxy-Authorization; NULL: none */
+    char *prefix;      /* "http://host", in front of the path of each target */
     size_t key_len;
     char key[];
 };

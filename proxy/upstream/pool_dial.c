@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "http/forward.h"
 #include "net/tls_issuers.h"
 #include "net/tls_wire.h"
 #include "upstream/issuer.h"
@@ -57,7 +58,7 @@ static bool dial_reached(const struct dial_result *r)
 static bool is_definite(enum fault_code code)
 {
     return code == FAULT_TLS_CERTIFICATE || code == FAULT_DNS || code == FAULT_ADDRESS_DENIED ||
-           code == FAULT_DENIED;
+           code == FAULT_DENIED || code == FAULT_PARENT;
 }
 
 /* Those who counted on a dial that failed as R says. What is definite holds for them as well. When
@@ -319,6 +320,7 @@ void pool_dial_begin(struct origin *o, struct pool_wait *wait)
     list_init(&d->link);
     dial_join(o, d, wait);
     struct dial_offer offer = {
+        .via = wait->where.conf->via ? p->id->via : NULL,
         .http2 = d->offers_h2,
         .sessions = wait->where.rule->tls.session_resumption ? &o->sessions : NULL,
     };

@@ -169,7 +169,7 @@ static bool race_rest(struct race *r)
     bool is_cut = r->fault.code == FAULT_UP_CLOSED;
     if (!r->has_passing || (is_cut && r->was_cut))
         return false;
-    int64_t ms = outage_wait(str_from(r->name), r->port, &r->refused);
+    int64_t ms = outage_wait(str_from(r->name), r->name_port, &r->refused);
     if (ms == 0)
         return false;
     r->was_cut = is_cut;

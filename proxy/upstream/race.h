@@ -21,8 +21,11 @@ struct race {
     struct loop *loop;
     const struct conf *conf; /* upstream: connect_timeout and addresses to connect from */
     struct policy_who who;   /* policy_address() is asked of every address before it is tried */
-    const char *name;        /* where it connects, as upstream/outage.h knows it */
-    uint16_t port;
+    uint16_t port;           /* of all addresses */
+    /* Whose outage it is when all have failed, for upstream/outage.h. May be changed between two
+     * attempts. */
+    const char *name;
+    uint16_t name_port;
     /* FD, connected to `peer`, is the callee's; -1: no address is left, and `fault` says why. R may
      * be closed in it. */
     void (*on_end)(void *arg, int fd);

@@ -124,6 +124,20 @@ static void up_h1_begin(struct up_h1 *c, const struct up_request *rq, bool end)
     tls_client_begin_request(c->conn.stream);
 }
 
+/* The request is asked of a parent, with the Host that its target has (RFC 9112 section 3.2.2).
+ * Gives what the head needs besides. A parent that answers TRACE itself would give credentials
+ * away. */
+static size_t up_h1_ask_parent(const struct up_h1 *c, const struct up_request *rq,
+                               struct h1_start *start)
+{
+    const struct origin *o = c->conn.origin;
+    start->prefix = str_from(o->prefix);
+    start->host = str_from_byte(start->prefix, sizeof("http://") - 1);
+    if (o->parent_auth != NULL && rq->method.id != METHOD_TRACE)
+        start->auth = str_from(o->parent_auth);
+    return start->prefix.len + start->auth.len;
+}
+
 static void up_h1_op_start(struct ustream *us, const struct up_request *rq, struct str body,
                            bool end)
 {
@@ -135,9 +149,11 @@ static void up_h1_op_start(struct ustream *us, const struct up_request *rq, stru
         .is_upgrade = rq->is_upgrade,
         .te_trailers = rq->te_trailers,
     };
-    struct h1_start start = {rq->method.name, rq->target, rq->host};
+    struct h1_start start = {.method = rq->method.name, .target = rq->target, .host = rq->host};
     char stack[HEAD_ON_STACK];
     size_t room = h1_request_size(rq->method.name, rq->target, rq->fields) + body.len + FRAME_ROOM;
+    if (c->conn.origin->prefix != NULL)
+        room += up_h1_ask_parent(c, rq, &start);
     char *p = room <= sizeof(stack) ? stack : xmalloc(room);
     size_t n = h1_write_request(p, &start, rq->fields, &out);
     n += up_h1_put_body(p + n, rq->framing, body, end);
@@ -254,7 +270,7 @@ struct pool_conn *up_h1_new(const struct pool_made *made)
     c->conn.facts.protocol = "h1";
     s->rest_max = made->origin->max_head + made->loop->rcap;
     stream_set_user(s, &up_h1_stream_user, c);
-    if (!made->origin->tls)
+    if (s->state == STREAM_HANDSHAKE) /* neither TLS nor the tunnel of a parent */
         stream_start(s);
     stream_resume(s);
     return &c->conn;

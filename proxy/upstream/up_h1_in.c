@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* HTTP/1.1 towards an origin: what its stream tells, above all the response. */
 #include "http/forward.h"
+#include "upstream/ask.h"
 #include "upstream/up_h1_impl.h"
 
 enum {
@@ -93,6 +94,16 @@ static bool up_h1_info(struct up_h1 *c, struct h1_head *head)
     return c->state == UP_H1_ACTIVE;
 }
 
+/* The parent that read the request does not pass it on. */
+static void up_h1_refused(struct up_h1 *c, const struct h1_head *head)
+{
+    const struct origin *o = c->conn.origin;
+    struct fault f;
+    bool had_auth = o->parent_auth != NULL && c->method != METHOD_TRACE;
+    ask_refused(&f, o->parent, had_auth, "the request", head);
+    up_h1_fail(c, &f);
+}
+
 /* A head that has been parsed. False: stop. */
 static bool up_h1_take_head(struct up_h1 *c, struct h1_head *head)
 {
@@ -101,6 +112,10 @@ static bool up_h1_take_head(struct up_h1 *c, struct h1_head *head)
     if (head->status < 200) {
         forward_response(head, c->conn.id, c->conn.origin->via, &keep_alive);
         return up_h1_info(c, head);
+    }
+    if (head->status == 407 && c->conn.origin->parent != NULL) {
+        up_h1_refused(c, head);
+        return false;
     }
     if (!h1_body_of_response(&c->body, head, c->method, c->conn.origin->lenient, &e)) {
         up_h1_fail_parse(c, &e);
@@ -238,14 +253,15 @@ static void up_h1_on_eof(void *arg, bool clean)
         up_h1_finish(c, false);
         return;
     }
+    const char *who = c->conn.origin->parent == NULL ? "origin" : "parent proxy";
     if (c->state == UP_H1_ACTIVE && c->res == UP_H1_BODY)
-        fault_set(&f, FAULT_RESPONSE_INCOMPLETE,
-                  "the origin closed the connection inside the body%s",
-                  clean ? "" : " (without a TLS close_notify)");
+        fault_set(&f, FAULT_RESPONSE_INCOMPLETE, "the %s closed the connection inside the body%s",
+                  who, clean ? "" : " (without a TLS close_notify)");
     else if (c->has_answered)
-        fault_set(&f, FAULT_UP_CLOSED, "the origin closed the connection inside the response head");
+        fault_set(&f, FAULT_UP_CLOSED, "the %s closed the connection inside the response head",
+                  who);
     else
-        fault_set(&f, FAULT_UP_CLOSED, "the origin closed the connection before it answered");
+        fault_set(&f, FAULT_UP_CLOSED, "the %s closed the connection before it answered", who);
     up_h1_fail(c, &f);
 }
 

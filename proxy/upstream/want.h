@@ -18,6 +18,8 @@ struct up_where {
     bool is_local;  /* the client is on loopback or unix: decides which addresses are allowed */
     bool is_public; /* public addresses alone, and nothing that connect_to says */
     bool exempt;    /* `to` of a forward listener: an address that the operator wrote */
+    bool is_tunnel; /* without TLS: what goes over it is for nobody on the way to read */
+    bool is_direct; /* through no parent, whatever the rule says: loopback of this host */
 };
 
 /* What it wishes for one try. */

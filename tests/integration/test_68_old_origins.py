@@ -618,6 +618,19 @@ def test_destination_holds(world, conf):
 
 
 @ONE_IS_ENOUGH
+@pytest.mark.parametrize("direct", ["", ', "%s"' % AIA])
+def test_no_parent_is_asked(world, direct):
+    """It would choose the address itself, inside the network, too."""
+    m = world(URL, conf='upstream { proxy = "http://127.0.0.1:9"\n no_proxy = {"origin.test"%s} }\n' % direct)
+    if direct:
+        assert m.get().status == 200 and m.asked() == ["/i.crt"]
+        return
+    refused(m.get(), INCOMPLETE, "upstream.proxy", error=("tls_certificate_error",))
+    assert m.asked() == [] and m.fetched() == (0, 1)
+    assert "was not got from %s: no parent proxy is asked" % URL in m.p.log()
+
+
+@ONE_IS_ENOUGH
 def test_own_listener(world):
     """A certificate that names tlsfan itself as the place to ask: no loop."""
     m = world(URL, port=8080,

@@ -8,8 +8,9 @@
 
 enum {
     AHEAD = 5,
-    TURNED = 6,
-    CONFS = 7,
+    PARENT = 6,
+    TURNED = 7,
+    CONFS = 8,
     OPTIONS = 6,
     TRACE = 64 << 10,
     DAY = 86400,
@@ -32,6 +33,7 @@ static const char *const options[CONFS][OPTIONS] = {
     {"max_memory=1m", "client.buffer=64k", "client.write_timeout=10s"},
     [AHEAD] = {"rule[*.test].readahead=4", "rule[*.test].max_per_host=6", "readahead_memory=1m",
                "client.buffer=4k"},
+    [PARENT] = {"upstream.proxy=http://otto:s3cret@192.0.2.3:3128"},
     [TURNED] = {"listen=transparent:127.0.0.1:15001", "client.header_timeout=10s"},
 };
 

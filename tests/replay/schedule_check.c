@@ -27,9 +27,16 @@ static struct str plain_body(const struct message *m)
 
 /* ---- origins */
 
-static void look_at_head(struct schedule *s, struct conn *o, const struct message *m)
+static void look_at_head(struct schedule *s, const struct fake_sock *sock, const struct message *m)
 {
-    const char *slash = memchr(m->start.p, '/', m->start.len);
+    struct conn *o = &s->conns[sock->number];
+    struct str target = str_from_byte(m->start, str_find(m->start, ' ') + 1);
+    bool is_absolute = str_starts(target, STR("http://"));
+    if (is_absolute != (addr_port(&sock->peer) == PARENT_PORT))
+        blame(s, "the target has the wrong form");
+    if (is_absolute)
+        target = str_from_byte(target, sizeof("http://") - 1);
+    const char *slash = memchr(target.p, '/', target.len);
     unsigned id = slash == NULL ? REQUESTS : (unsigned)strtoul(slash + 1, NULL, 10);
     bool is_ahead = message_field(m->head, "Sec-Purpose").len > 0;
     if (id >= (is_ahead ? REQUESTS + AHEAD_MAX : s->n_reqs)) {
@@ -65,7 +72,7 @@ static void look_at(struct schedule *s, struct fake_sock *sock)
         return;
     }
     if (!o->has_head)
-        look_at_head(s, o, &m);
+        look_at_head(s, sock, &m);
     if (s->fault != NULL || !m.is_whole)
         return;
     struct str body = plain_body(&m);
@@ -109,8 +116,9 @@ void schedule_look(struct schedule *s)
 {
     unsigned n = fake_dials < DIALS ? fake_dials : DIALS;
     for (unsigned i = 1; i <= n && s->fault == NULL; i++) {
-        if (addr_port(&fake_dial(i)->peer) != TUNNEL_PORT)
-            look_at(s, fake_dial(i));
+        struct fake_sock *sock = fake_dial(i);
+        if (addr_port(&sock->peer) != TUNNEL_PORT && !schedule_look_at_parent(s, sock))
+            look_at(s, sock);
     }
     look_at_order(s, n);
 }

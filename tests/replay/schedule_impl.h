@@ -14,6 +14,7 @@ enum {
     DIALS = 128,
     BODY_MAX = 60000, /* bytes */
     TUNNEL_PORT = 8443,
+    PARENT_PORT = 3128,
     MOST_TRIES = 12 /* of a request that is safe */
 };
 
@@ -45,7 +46,8 @@ struct conn {
     bool has_head, is_whole, is_answered;
     bool is_ahead; /* nobody had asked for it yet, or so it says */
     bool is_used, is_over;
-    char *unsent; /* heap: the rest of an answer, behind `sent` */
+    bool is_asked; /* a parent, for a tunnel */
+    char *unsent;  /* heap: the rest of an answer, behind `sent` */
     size_t sent, len;
     bool closes, until_end; /* behind it; and its end is the answer's */
 };
@@ -87,6 +89,8 @@ unsigned schedule_pick(unsigned n);
 void schedule_say(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 void schedule_play_tunnel(struct schedule *s);
+/* True where SOCK leads to a parent that has been asked for the tunnel; it has answered, too. */
+bool schedule_look_at_parent(struct schedule *s, struct fake_sock *sock);
 /* Both sides take what there is. */
 void schedule_settle_tunnel(struct schedule *s);
 /* NULL when all holds of it. */

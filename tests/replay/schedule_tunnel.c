@@ -89,6 +89,47 @@ void schedule_play_tunnel(struct schedule *s)
     play_side(t, is_open && schedule_pick(2) == 0 ? t->origin : t->client);
 }
 
+/* It opens the tunnel at once or in pieces, with the first bytes behind, or refuses, or ends. */
+static void parent_answers(struct schedule *s, struct fake_sock *sock)
+{
+    static const char open[] = "HTTP/1.1 103 X\r\n\r\nHTTP/1.0 200 X\r\nContent-Length: 9\r\n\r\n";
+    static const char refusal[] = "HTTP/1.1 503 X\r\nContent-Length: 4\r\n\r\npage";
+    struct conn *o = &s->conns[sock->number];
+    unsigned n = schedule_pick(8);
+    schedule_say("# the parent is asked for the tunnel: %u\n", n);
+    o->is_over = n >= 6;
+    if (n < 6) {
+        fake_send(sock, open, sizeof(open) - 1);
+        s->tunnel.origin = sock;
+        s->tunnel.down = 0; /* of one that ended before its answer was read nothing is told */
+        s->tunnel.down_over = false;
+        s->tunnel.last = fake_now;
+        if (n == 5)
+            send_pattern(sock, &s->tunnel.down, SOME);
+    } else if (n == 6) {
+        fake_send(sock, refusal, sizeof(refusal) - 1);
+        fake_close(sock);
+    } else {
+        fake_reset(sock);
+    }
+}
+
+bool schedule_look_at_parent(struct schedule *s, struct fake_sock *sock)
+{
+    struct conn *o = &s->conns[sock->number];
+    struct str got = fake_got(sock);
+    if (o->is_asked || !str_starts(got, STR("CONNECT ")))
+        return o->is_asked;
+    struct message m = message_read(got, false, false);
+    if (m.head.len == 0)
+        return true;
+    o->is_asked = true;
+    fake_take(sock, m.head.len);
+    if (sock->state == FAKE_OPEN && !o->is_over)
+        parent_answers(s, sock);
+    return true;
+}
+
 void schedule_settle_tunnel(struct schedule *s)
 {
     look_at_time(&s->tunnel);

@@ -12,6 +12,8 @@ static const struct {
     {FAULT_DNS, "502 DNS lookup of the host failed", "dns_error", ""},
     {FAULT_DNS_TIMEOUT, "504 DNS lookup of the host timed out", "dns_timeout", ""},
     {FAULT_REFUSED, "502 Connection to the host refused", "connection_refused", ""},
+    {FAULT_PARENT, "502 Parent proxy refused to connect to the host", "destination_unavailable",
+     ""},
     {FAULT_UNROUTABLE, "502 No route to the host", "destination_ip_unroutable", ""},
     {FAULT_CONNECT_TIMEOUT, "504 Connection to the host timed out", "connection_timeout", ""},
     {FAULT_TLS_CERTIFICATE, "502 Certificate of the host does not verify", "tls_certificate_error",

@@ -100,7 +100,9 @@ static void test_heads(void **state)
             room = h1_request_size(head.method.name, head.target, &head.fields);
             dst = xmalloc(room);
             n = h1_write_request(dst,
-                                 &(struct h1_start){head.method.name, head.target, STR("new:1")},
+                                 &(struct h1_start){.method = head.method.name,
+                                                    .target = head.target,
+                                                    .host = STR("new:1")},
                                  &head.fields, &cases[i].out);
         }
         assert_true(n <= room);
@@ -128,10 +130,41 @@ static void test_room(void **state)
     fields_init(&none, &arena, NULL, 0);
     size_t room = h1_request_size(STR("G"), STR("/"), &none);
     char *dst = xmalloc(room);
-    assert_true(
-        h1_write_request(dst, &(struct h1_start){STR("G"), STR("/"), str_make(host, sizeof(host))},
-                         &none, &out) <= room);
+    assert_true(h1_write_request(dst,
+                                 &(struct h1_start){.method = STR("G"),
+                                                    .target = STR("/"),
+                                                    .host = str_make(host, sizeof(host))},
+                                 &none, &out) <= room);
     free(dst);
+}
+
+/* As a proxy is asked: see struct h1_start. */
+static void test_absolute(void **state)
+{
+    static const struct {
+        struct h1_start start;
+        const char *text;
+    } asked[] = {
+        {{STR_INIT("GET"), STR_INIT("/a?b"), STR_INIT("h"), STR_INIT("http://h:81"),
+          STR_INIT("Basic x")},
+         "GET http://h:81/a?b HTTP/1.1\r\nProxy-Authorization: Basic x\r\nHost: h\r\n\r\n"},
+        {{STR_INIT("OPTIONS"), STR_INIT("*"), STR_INIT("h"), STR_INIT("http://h"), {0}},
+         "OPTIONS http://h HTTP/1.1\r\nHost: h\r\n\r\n"},
+        {{STR_INIT("OPTIONS"), STR_INIT("*"), STR_INIT("h"), {0}, {0}},
+         "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"},
+    };
+    struct arena arena;
+    struct fields none;
+    const struct h1_out out = {.keep_alive = true};
+    char dst[1024];
+    (void)state;
+    arena_init(&arena, NULL, 0);
+    fields_init(&none, &arena, NULL, 0);
+    for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+        size_t n = h1_write_request(dst, &asked[i].start, &none, &out);
+        dst[n] = '\0';
+        assert_string_equal(dst, asked[i].text);
+    }
 }
 
 static void test_removed(void **state)
@@ -178,9 +211,9 @@ static void test_reason(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_heads),   cmocka_unit_test(test_room),
-        cmocka_unit_test(test_removed), cmocka_unit_test(test_chunk_head),
-        cmocka_unit_test(test_reason),
+        cmocka_unit_test(test_heads),      cmocka_unit_test(test_room),
+        cmocka_unit_test(test_absolute),   cmocka_unit_test(test_removed),
+        cmocka_unit_test(test_chunk_head), cmocka_unit_test(test_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,8 +11,11 @@ static struct fixture_dns server;
 static int set_up_names(void **state)
 {
     char servers[64];
-    const char *options[] = {servers, "rule[*.one.test].upgrade=off",
-                             "rule[mapped].connect_to=127.0.0.1:1", "destination.deny_hosts=denied",
+    const char *options[] = {servers,
+                             "rule[*.one.test].upgrade=off",
+                             "rule[mapped].connect_to=127.0.0.1:1",
+                             "rule[parent].proxy=http://127.0.0.1:1",
+                             "destination.deny_hosts=denied",
                              NULL};
     (void)state;
     setenv("LOCALDOMAIN", "one.test two.test", 1);
@@ -56,6 +59,8 @@ static void which(void **state)
         {"GET", "http://[::1]/", false},
         {"GET", "http://localhost/", false},
         {"GET", "http://mapped/", false},
+        {"GET", "http://parent/", false},
+        {"CONNECT", "parent:80", false},
         {"GET", "http://denied/", false},
         {"GET", "ftp://four/", false},
         {"GET", "/four", false},

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "conf/parent.h"
+#include "conf/rule_index.h"
 #include "own/name_rule.h"
 
 enum { TYPE_MX = 15, TYPE_HTTPS = 65, CLASS_CHAOS = 3 };
@@ -27,6 +29,9 @@ static int set_up(void **state)
                          .n_rules = sizeof(rules) / sizeof(rules[0]),
                          .connect_to = maps,
                          .n_connect_to = sizeof(maps) / sizeof(maps[0])};
+    for (unsigned i = 0; i < conf.n_rules; i++)
+        rules[i].index = i;
+    conf.index = rule_index_new(rules, conf.n_rules);
     return 0;
 }
 
@@ -34,6 +39,8 @@ static int tear_down(void **state)
 {
     (void)state;
     name_map_close();
+    rule_index_free(conf.index);
+    rules[0].parent = rules[2].parent = NULL;
     return 0;
 }
 
@@ -133,6 +140,24 @@ static void led_elsewhere(void **state)
     assert_int_equal(judge("other.test", DNS_TYPE_A), NAME_EXISTS);
 }
 
+/* A parent looks it up, whatever it is; not those that are reached without. */
+static void left_to_a_parent(void **state)
+{
+    (void)state;
+    static struct parent parent = {.host = "p.test"};
+    rules[2].parent = &parent;
+    assert_int_equal(judge("other.test", DNS_TYPE_A), NAME_IS_ASKED);
+    assert_int_equal(judge("a.plain.test", DNS_TYPE_A), NAME_EXISTS);
+    rules[0].parent = &parent;
+    assert_int_equal(judge("other.test", DNS_TYPE_AAAA), NAME_EXISTS);
+    assert_int_equal(judge("localhost", DNS_TYPE_A), NAME_IS_ANSWERED);
+    static const char *direct[] = {"*.corp.test"};
+    conf.upstream.no_proxy.hosts = (struct strings){direct, 1};
+    conf.upstream.no_proxy.index = rule_index_of(&conf.upstream.no_proxy.hosts);
+    assert_int_equal(judge("a.corp.test", DNS_TYPE_A), NAME_IS_ASKED);
+    rule_index_free(conf.upstream.no_proxy.index);
+}
+
 static void a_name_that_exists(void **state)
 {
     (void)state;
@@ -163,6 +188,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(no_names, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_questions, set_up, tear_down),
         cmocka_unit_test_setup_teardown(pointers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(left_to_a_parent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(led_elsewhere, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_name_that_exists, set_up, tear_down)};
     return cmocka_run_group_tests(tests, NULL, NULL);
