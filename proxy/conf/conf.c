@@ -26,6 +26,7 @@ static void conf_free(struct conf *c)
     netset_clear(&c->destination.allow);
     htpasswd_free(c->htpasswd);
     conf_files_clear(&c->files);
+    secret_store_clear(&c->secrets);
     free(c->text);
     arena_clear(&c->arena);
     free(c);

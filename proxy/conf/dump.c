@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "conf/secret_text.h"
 #include "conf/settings.h"
 
 static void put_quoted(FILE *out, struct str s)
@@ -18,8 +19,12 @@ static void put_quoted(FILE *out, struct str s)
 }
 
 /* "Name: ********": the name of a field is no secret, its value may be. */
-static void put_masked(FILE *out, struct str s)
+static void put_masked(FILE *out, const struct key *k, struct str s)
 {
+    if (k->type == KEY_SECRET) {
+        put_quoted(out, STR("********"));
+        return;
+    }
     size_t colon = str_find(s, ':');
     bool removes = str_trim(str_from_byte(s, colon + 1)).len == 0;
     if (colon == s.len || removes) {
@@ -39,8 +44,8 @@ static bool is_bare(const struct key *k)
 
 static void dump_put_value(FILE *out, const struct key *k, struct str text)
 {
-    if (k->is_secret)
-        put_masked(out, text);
+    if (k->is_secret && text.len > 0 && !secret_text_names(text))
+        put_masked(out, k, text);
     else if (is_bare(k) && text.len > 0)
         fprintf(out, "%.*s", STR_ARG(text));
     else
@@ -99,11 +104,11 @@ static void put_global(FILE *out, const struct section *section)
 }
 
 /* Only what was written: the rest comes from the sections above. */
-static void put_section(FILE *out, const char *name, const struct section *section)
+static void put_section(FILE *out, const struct section *section)
 {
     unsigned n;
     const struct key *keys = keys_of(section->scope, &n);
-    fprintf(out, "%s ", name);
+    fprintf(out, "%s ", key_section(section->scope));
     put_quoted(out, str_from(section->title));
     fputs(" {\n", out);
     for (unsigned i = 0; i < n; i++) {
@@ -124,9 +129,11 @@ char *settings_print(struct settings *s)
         return xstrdup("");
     put_global(out, s->global);
     for (unsigned i = 0; i < s->n_rules; i++)
-        put_section(out, "rule", s->rules[i]);
+        put_section(out, s->rules[i]);
     for (unsigned i = 0; i < s->n_forwards; i++)
-        put_section(out, "forward", s->forwards[i]);
+        put_section(out, s->forwards[i]);
+    for (unsigned i = 0; i < s->n_oauths; i++)
+        put_section(out, s->oauths[i]);
     fclose(out);
     return text;
 }

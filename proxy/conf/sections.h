@@ -6,7 +6,9 @@
 
 #include "base/log.h"
 #include "conf/listener.h"
+#include "conf/secret_text.h"
 
+struct oauth_conf; /* conf/oauth.h */
 struct rule_index; /* conf/rule_index.h */
 struct tls_ca;     /* net/tls_ca.h */
 struct tls_mint;   /* net/tls_mint.h */
@@ -99,12 +101,6 @@ struct tls_policy {
     void *ctx;       /* struct tls_ctx, made by net/tls_ctx.c before workers see the snapshot */
 };
 
-/* A request_header entry: VALUE NULL removes the field. */
-struct header_edit {
-    const char *name;
-    const char *value;
-};
-
 /* Where a text of the configuration was written, for faults that only its use shows. */
 struct written {
     const char *key;   /* of the table of keys */
@@ -130,6 +126,7 @@ struct rule {
     int64_t response_timeout, read_timeout, tunnel_timeout; /* ms */
     struct header_edit *edits;
     unsigned n_edits;
+    const struct oauth_conf *oauth; /* whose token they hold; NULL: none */
     struct tls_policy tls;
     struct written *written; /* of its KEY_TEXT keys; in rules[0] those outside rules, dotted */
     unsigned n_written;

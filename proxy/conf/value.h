@@ -42,6 +42,7 @@ bool value_set_bind(const struct assign *a, struct str text);
 bool value_set_to(const struct assign *a, struct str text);
 bool value_set_servers(const struct assign *a, struct str text);
 bool value_set_origins(const struct assign *a, struct str text);
+bool value_set_token(const struct assign *a, struct str text);
 bool value_set_edits(const struct assign *a, struct str text);
 
 #endif

@@ -27,6 +27,7 @@ struct exchange;
 struct auth_job;
 struct dial;
 struct performer;
+struct token_wait;
 struct tunnel;
 
 enum half_state { HALF_HEAD, HALF_BODY, HALF_DONE };
@@ -54,6 +55,9 @@ struct exchange {
     bool is_trusted;        /* its credentials were found good */
     bool is_named;          /* `full` is known */
     struct str credentials; /* that were found good, as they came; p NULL: see source_side.user */
+    bool wants_token;       /* its rule adds an access token: token.h */
+    bool is_renewed;        /* that was refused by the origin once */
+    uint64_t token;         /* the number of the one it carries; 0: none */
     struct str full;        /* what the host was found as, where a domain was added; else empty */
 
     /* The route. */
@@ -75,6 +79,7 @@ struct exchange {
     struct dial *dial;
     struct tunnel *tunnel; /* owned; in TUNNEL */
     struct auth_job *auth;
+    struct token_wait *token_wait;
     struct dns_query *naming;
     struct up_facts facts;         /* copied when the ustream goes */
     struct rbody rbody;            /* what has come of the request's body */
