@@ -91,7 +91,8 @@ def conf(endpoint, api, secret):
         return (to(api.server, "origin.test")
                 + 'oauth "%s" { token_url = "%s" client_id = "me" client_secret = "{file:%s}" %s }\n'
                 % (name, url or endpoint.url, secret, more)
-                + 'rule "origin.test" { request_header = {"Authorization: Bearer {oauth:%s}"} %s }\n' % (name, api_more))
+                + 'rule "origin.test" { request_header = {"Authorization: Bearer {oauth:%s}"} %s }\n'
+                % (name, api_more))
     return make
 
 
@@ -198,7 +199,7 @@ FAILURES = {
     "no token": (lambda n: told(200, "{}"), "localhost answered 200 without an access_token"),
     "mac": (lambda n: told(200, '{"access_token":"a","token_type":"mac"}'), "gave a token that is none to bear"),
     "field": (lambda n: told(200, '{"access_token":"a\\r\\nX: b"}'), "gave a token with bytes that no token has"),
-    "nul": (lambda n: told(200, '{"access_token":"a\\u0000b"}'), "localhost answered 200 with something that is no JSON"),
+    "nul": (lambda n: told(200, '{"access_token":"a\\u0000b"}'), "answered 200 with something that is no JSON"),
     "large": (lambda n: told(200, '{"access_token":"%s"}' % ("a" * 70000)), "its answer is larger than 64 KiB"),
     "long": (lambda n: told(200, '{"access_token":"%s"}' % ("a" * 20000)), "of more than 16 KiB"),
     "deep": (lambda n: told(200, "[" * 5000), "localhost answered 200 with something that is no JSON object"),
@@ -312,32 +313,35 @@ def test_a_drain_does_not_wait_for_who_never_answers(one, conf, endpoint):
 
 
 FAULTS = {
-    'oauth "a" { token_url = "http://h/" client_id = "a" client_secret = "b" }': "2: token_url: is not https://",
-    'oauth "a" { token_url = "https://u:hidden@h/" client_id = "a" client_secret = "b" }': "2: token_url: is not https://",
-    'oauth "a" { token_url = "https://h/#x" client_id = "a" client_secret = "b" }': "2: token_url: is not https://",
-    'oauth "a" { token_url = "https://h/" client_secret = "b" }': '2: oauth "a": client_id is not set',
-    'oauth "a" { token_url = "https://h/" client_id = "b" }': '2: oauth "a": client_secret is not set',
-    'oauth "a" { client_id = "a" client_secret = "b" }': '2: oauth "a": token_url is not set',
-    'oauth "a" { token_url = "https://h/" client_id = "a" client_secret = "{file:/gone}" }': "2: client_secret: {file:/gone} No",
-    'oauth "a" { token_url = "https://h/" client_id = "a" client_secret = "{oauth:a}" }': "2: client_secret: is no place",
-    'oauth "a" { token_url = "https://h/" client_id = "a" client_secret = "b" auth = both }': '2: auth: "both" is none of',
-    'oauth "a" { token_url = "https://h/" client_id = "a" client_secret = "b" }\nrule "h" { verify = off }':
+    'oauth "a" { token_url = "http://h/" ID }': "2: token_url: is not https://",
+    'oauth "a" { token_url = "https://u:hidden@h/" ID }': "2: token_url: is not https://",
+    'oauth "a" { token_url = "https://h/#x" ID }': "2: token_url: is not https://",
+    'oauth "a" { URL client_secret = "b" }': '2: oauth "a": client_id is not set',
+    'oauth "a" { URL client_id = "b" }': '2: oauth "a": client_secret is not set',
+    'oauth "a" { ID }': '2: oauth "a": token_url is not set',
+    'oauth "a" { URL client_id = "a" client_secret = "{file:/gone}" }': "2: client_secret: {file:/gone} No",
+    'oauth "a" { URL client_id = "a" client_secret = "{oauth:a}" }': "2: client_secret: is no place",
+    'oauth "a" { WHOLE auth = both }': '2: auth: "both" is none of',
+    'oauth "a" { WHOLE }\nrule "h" { verify = off }':
         '2: oauth "a": a secret goes nowhere without verification: verify is off in the rule for h',
-    'oauth "a" { token_url = "https://h/" client_id = "a" client_secret = "b" }\n'
-    'oauth "b" { token_url = "https://h/" client_id = "a" client_secret = "b" }\n'
+    'oauth "a" { WHOLE }\n'
+    'oauth "b" { WHOLE }\n'
     'rule "x" { request_header = {"A: {oauth:a}", "B: {oauth:b}"} }': "4: request_header: {oauth:b} is a second token",
-    'oauth "a" { token_url = "https://h/" client_id = "a" client_secret = "b" }\noauth "a" { }': "3: found duplicate title",
+    'oauth "a" { WHOLE }\noauth "a" { }': "3: found duplicate title",
     'rule "*" { request_header = {"A: {oauth:a}"} }': "2: request_header: a secret is for hosts that are named",
 }
 
 
 @ONE_IS_ENOUGH
-@pytest.mark.parametrize("text", FAULTS)
-def test_what_is_refused_names_its_line(tmp_path, text):
+@pytest.mark.parametrize("text, expected", FAULTS.items())
+def test_what_is_refused_names_its_line(tmp_path, text, expected):
     conf = tmp_path / "conf"
+    for short, long in (("WHOLE", "URL ID"), ("URL", 'token_url = "https://h/"'),
+                        ("ID", 'client_id = "a" client_secret = "b"')):
+        text = text.replace(short, long)
     conf.write_text("via = on\n" + text + "\n")
     done = run("-c", str(conf), "-t")
-    assert done.returncode == 1 and "%s:%s" % (conf, FAULTS[text]) in done.stderr, done.stderr
+    assert done.returncode == 1 and "%s:%s" % (conf, expected) in done.stderr, done.stderr
     assert "hidden" not in done.stderr
 
 
