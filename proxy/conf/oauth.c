@@ -156,6 +156,12 @@ bool oauth_check(const struct oauth_conf *o, const struct conf *c, struct conf_f
     return false;
 }
 
+static void oauth_write_secret(struct form *f, const struct oauth_conf *o, const char *secret)
+{
+    (void)o;
+    form_encode(f, secret);
+}
+
 void oauth_finish(struct oauth_conf *o, const char *secret, struct secret_store *store)
 {
     size_t n;
@@ -163,6 +169,9 @@ void oauth_finish(struct oauth_conf *o, const char *secret, struct secret_store 
     char *body = oauth_make(o, secret, oauth_write_body, &n);
     o->body = oauth_keep(store, body, n);
     oauth_free(body, n);
+    char *encoded = oauth_make(o, secret, oauth_write_secret, &n);
+    o->encoded = oauth_keep(store, encoded, n);
+    oauth_free(encoded, n);
     if (!o->in_body)
         oauth_make_basic(o, secret, store);
 }

@@ -30,7 +30,8 @@ static void exchange_leave(struct exchange *x)
     x->tunnel = NULL;
     exchange_end_later(x);
     trust_cancel(x);
-    token_cancel(x);
+    if (x->token_wait != NULL)
+        token_cancel(x);
     name_cancel(x);
     timeout_clear(&x->timeout);
     expect_end(x);
@@ -170,7 +171,7 @@ static bool exchange_is_misdirected(struct exchange *x, const struct h1_head *he
 /* 401 to an access token: once more, with another. */
 static bool exchange_is_untrusted(struct exchange *x, const struct h1_head *head)
 {
-    if (!token_is_refused(x, head->status))
+    if (x->token == 0 || !token_is_refused(x, head->status))
         return false;
     struct ustream *us = x->us;
     x->us = NULL;
@@ -435,13 +436,14 @@ bool exchange_body(struct exchange *x, struct str data)
     return !x->body_waits;
 }
 
-void exchange_end(struct exchange *x, struct str last, const struct fields *trailers)
+void exchange_end(struct exchange *x, struct str last, struct fields *trailers)
 {
     if (x->req == HALF_DONE)
         return;
     x->req = HALF_DONE;
     x->body_waits = false;
     x->trailers = trailers;
+    route_trailers(x);
     if (exchange_is_over(x))
         return;
     if (x->us == NULL) {

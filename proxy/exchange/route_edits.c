@@ -41,6 +41,13 @@ static void route_tell_kept(const struct exchange *x, const struct header_edit *
                 e->name, x->where.rule_port, route_why_kept(x));
 }
 
+void route_trailers(struct exchange *x)
+{
+    const struct rule *r = x->rule;
+    for (unsigned i = 0; r != NULL && x->trailers != NULL && i < r->n_edits; i++)
+        fields_remove_name(x->trailers, str_from(r->edits[i].name));
+}
+
 void route_edits(struct exchange *x)
 {
     const struct rule *r = x->rule;
@@ -52,5 +59,6 @@ void route_edits(struct exchange *x)
         if (trust == REWRITE_PLAIN && r->edits[i].text.is_secret)
             route_tell_kept(x, &r->edits[i]);
     }
+    route_trailers(x);
     x->wants_token = r->oauth != NULL && trust == REWRITE_ALL && x->from->kind != SOURCE_OWN;
 }

@@ -57,12 +57,17 @@ static struct str token_text(const json_t *answer, const char *name)
     return json_is_string(v) ? str_make(json_string_value(v), json_string_length(v)) : STR("");
 }
 
+static bool token_has(struct str text, struct str secret)
+{
+    return secret.len > 0 && memmem(text.p, text.len, secret.p, secret.len) != NULL;
+}
+
 /* Some servers repeat what they were sent. */
 static bool token_is_told(const struct oauth_conf *o, struct str text)
 {
-    const char *secret = o->value == NULL ? "" : o->value;
-    size_t n = strlen(secret);
-    return n > 0 && memmem(text.p, text.len, secret, n) != NULL;
+    struct str pair = str_from_byte(o->authorization, sizeof("Basic ") - 1);
+    return token_has(text, str_from(o->value)) || token_has(text, o->encoded) ||
+           token_has(text, pair);
 }
 
 static const char *token_shown(char *dst, size_t most, const struct oauth_conf *o, struct str text)

@@ -72,6 +72,16 @@ def test_several_in_one_value_and_braces(one, two, secret):
 
 
 @ONE_IS_ENOUGH
+def test_nor_does_a_trailer_bring_another(one, two, secret):
+    mine, _, conf = two
+    c, _ = one(conf + rule(secret(), name="X-Api-Key", value="{file:%s}"))
+    c.send("POST http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\nTransfer-Encoding: chunked\r\n"
+           "Trailer: X-Api-Key\r\n\r\n3\r\nabc\r\n0\r\nX-Other: 1\r\nX-api-key: mine\r\n\r\n")
+    assert c.response().status == 200
+    assert last(mine, "X-Api-Key") == [SECRET] and mine.requests[-1].trailers == [("X-Other", "1")]
+
+
+@ONE_IS_ENOUGH
 def test_not_to_another_port_nor_in_a_trace(one, serve, secret):
     server = serve(answering(lambda r, c: ok("x")))
     c, p = one(rule(secret(), "localhost") + rule(secret("second", "b"), "127.0.0.1:%d" % server.port))

@@ -9,7 +9,11 @@
 
 #include "own/token_read.h"
 
-static const struct oauth_conf conf = {.name = "n", .host = "h.test", .value = "hunter2"};
+static const struct oauth_conf conf = {.name = "n",
+                                       .host = "h.test",
+                                       .value = "hunter2",
+                                       .encoded = STR_INIT("hunter%32"),
+                                       .authorization = STR_INIT("Basic aHVudGVy")};
 
 static const struct {
     unsigned status;
@@ -41,6 +45,8 @@ static const struct {
     {400, "{\"error\":\"x\",\"error_description\":\"it was hunter2.\"}", NULL, 0,
      "answered 400 x: (it repeats the secret)"},
     {400, "{\"error\":\"hunter2\"}", NULL, 0, "answered 400 (it repeats the secret)"},
+    {400, "{\"error\":\"a\",\"error_description\":\"hunter%32\"}", NULL, 0, "a: (it repeats"},
+    {400, "{\"error\":\"aHVudGVy\"}", NULL, 0, "400 (it repeats"},
     {500, "<html>hunter2", NULL, 0, "h.test answered 500"},
     {201, "{\"access_token\":\"a\"}", NULL, 0, "answered 201"},
 };
