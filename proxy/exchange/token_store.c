@@ -165,7 +165,7 @@ struct token_wait *token_store_get(const struct token_ask *ask, struct token_got
                                    struct token_job *job)
 {
     struct token_wait *w = NULL;
-    *job = (struct token_job){NULL};
+    *job = (struct token_job){.place = NULL};
     pthread_mutex_lock(&store.lock);
     int64_t now = loop_now();
     struct token_place *p = token_place_get(ask);

@@ -66,6 +66,8 @@ static bool token_has(struct str text, struct str secret)
 static bool token_is_told(const struct oauth_conf *o, struct str text)
 {
     struct str pair = str_from_byte(o->authorization, sizeof("Basic ") - 1);
+    while (pair.len > 0 && pair.p[pair.len - 1] == '=')
+        pair.len--;
     return token_has(text, str_from(o->value)) || token_has(text, o->encoded) ||
            token_has(text, pair);
 }
