@@ -222,6 +222,7 @@ static void token_place_fails(struct token_place *p, const struct fault *f)
         p->delay = DELAY_MOST;
     p->not_before = loop_now() + p->delay * 1000;
     p->fault = *f;
+    p->is_refused = false; /* who refused it may have meant the request: it serves to its end */
 }
 
 void token_store_put(struct token_place *p, struct str token, int64_t lifetime,
@@ -243,8 +244,9 @@ void token_store_put(struct token_place *p, struct str token, int64_t lifetime,
  * the next one must be older before it is worth another. */
 static bool token_place_refuse(struct token_place *p)
 {
-    int64_t age = loop_now() - p->since;
-    if (age < p->hold)
+    int64_t now = loop_now();
+    int64_t age = now - p->since;
+    if (age < p->hold || now < p->not_before)
         return false;
     if (p->hold == 0 || age >= TRUSTED_AFTER * 1000LL)
         p->hold = HOLD_FIRST * 1000;
