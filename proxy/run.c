@@ -196,10 +196,13 @@ static bool run_start(struct run *r, const struct options *o)
     r->server = server_start(&r->source, &status);
     if (r->server == NULL)
         return false;
-    r->env = run_env_new(server_port(r->server), server_intercepts(r->server), r->source.run.ca,
-                         capture_leave);
+    const struct conf *c = server_conf(r->server);
+    r->env =
+        run_env_new(server_port(r->server), conf_may_intercept(c), r->source.run.ca, capture_leave);
     if (r->env == NULL)
         server_stop(r->server);
+    else
+        run_env_hide(r->env, c);
     return r->env != NULL;
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "conf/secret.h"
 #include "net/tls_bundle.h"
 
 enum { ENV_FILE_MAX = 16 << 20 }; /* bytes of certificates, or of a wgetrc */
@@ -330,6 +331,17 @@ struct run_env *run_env_new(unsigned port, bool https, const struct tls_ca *ca,
     }
     env_make_list(e);
     return e;
+}
+
+void run_env_hide(struct run_env *e, const struct conf *c)
+{
+    size_t kept = 0;
+    for (char **v = e->list; *v != NULL; v++) {
+        struct str entry = str_from(*v);
+        if (!secrets_have_variable(c, str_make(entry.p, str_find(entry, '='))))
+            e->list[kept++] = *v;
+    }
+    e->list[kept] = NULL;
 }
 
 char **run_env_list(const struct run_env *e)

@@ -4,6 +4,7 @@
 #ifndef TLSFAN_RUN_ENV_H
 #define TLSFAN_RUN_ENV_H
 
+#include "conf/conf.h"
 #include "net/tls_ca.h"
 
 struct run_env;
@@ -16,6 +17,9 @@ struct run_env;
  * with a line on stderr, where that cannot be. */
 struct run_env *run_env_new(unsigned port, bool https, const struct tls_ca *ca,
                             void (*leave)(const char *path));
+/* Takes out the variables that C names as {env:NAME}: what tlsfan adds to requests is not for who
+ * makes them. */
+void run_env_hide(struct run_env *e, const struct conf *c);
 /* NULL at its end. Borrowed. */
 char **run_env_list(const struct run_env *e);
 /* The files go, too. NULL is harmless. */

@@ -154,6 +154,7 @@ static void load_again(struct server *s, const struct conf *running)
     struct listen_set next = {0};
     struct conf_source source = *s->source;
     source.running = running;
+    source.last = s->conf;
     watcher_tried(&s->watcher);
     struct conf *c = server_load(&source, &faults);
     if (c == NULL) {
@@ -433,9 +434,9 @@ struct server *server_start(const struct conf_source *source, enum exit_status *
     return s;
 }
 
-bool server_intercepts(const struct server *s)
+const struct conf *server_conf(const struct server *s)
 {
-    return conf_may_intercept(s->conf);
+    return s->conf;
 }
 
 uint16_t server_port(const struct server *s)

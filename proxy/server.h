@@ -27,8 +27,8 @@ void server_quit(struct server *s);
 /* The port of the first proxy listener. */
 uint16_t server_port(const struct server *s);
 
-/* Some rule intercepts: https:// URLs are for it, too. */
-bool server_intercepts(const struct server *s);
+/* The newest snapshot, borrowed until the next reload. */
+const struct conf *server_conf(const struct server *s);
 
 /* Cuts what is open, ends all threads and frees everything. */
 void server_stop(struct server *s);

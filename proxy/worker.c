@@ -16,8 +16,10 @@
 #include "net/linger.h"
 #include "upstream/pool_room.h"
 #include "exchange/stats.h"
+#include "exchange/token_store.h"
 #include "own/batch.h"
 #include "own/readahead.h"
+#include "own/token_fetch.h"
 
 enum {
     LOOK_MS = 20,      /* between two looks at what is left in a drain */
@@ -106,6 +108,7 @@ static void apply_update(void *arg)
     engine_set_conf(&w->engine, conf_ref(u->conf));
     dns_configure(w->engine.dns, u->conf);
     pool_retire(w->engine.pool, u->conf->generation);
+    token_store_use(u->conf);
     readahead_drop(w->engine.ahead); /* under the old snapshot, which no new request asks */
     take_places(w, u);
 }
@@ -218,6 +221,9 @@ static void engine_init(struct worker *w, struct conf *c)
     e->next_id = (uint64_t)(w->index + 1) << 48;
     engine_set_conf(e, conf_ref(c));
     sweep_init(&e->sweep, &w->loop);
+    list_init(&e->token_fetches);
+    e->fetch_token = token_fetch_start;
+    token_store_join();
 }
 
 struct worker *worker_new(unsigned index, const struct worker_env *env, struct conf *c,
@@ -268,6 +274,7 @@ static void close_all(struct worker *w)
     if (w->service != NULL)
         service_close(w->service);
     w->service = NULL;
+    token_fetch_close_all(&w->engine);
     name_service_close(w->names);
     w->names = NULL;
     for (int i = 0; i < CLOSE_TURNS && w->engine.open_exchanges > 0; i++)
@@ -334,6 +341,7 @@ void worker_free(struct worker *w)
     log_buf_flush(&w->engine.log);
     log_buf_clear(&w->engine.log);
     loop_clear(&w->loop);
+    token_store_leave();
     stats_free(w->engine.stats);
     free(w);
 }

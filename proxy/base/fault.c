@@ -8,6 +8,7 @@
 static const struct fault_info infos[FAULT_COUNT] = {
     [FAULT_NONE] = {0, "", ""},
     [FAULT_DNS] = {502, "dns_error", "DNS lookup of %s failed"},
+    [FAULT_TOKEN] = {502, "destination_unavailable", "No access token for %s"},
     [FAULT_DNS_TIMEOUT] = {504, "dns_timeout", "DNS lookup of %s timed out"},
     [FAULT_REFUSED] = {502, "connection_refused", "Connection to %s refused"},
     [FAULT_UNROUTABLE] = {502, "destination_ip_unroutable", "No route to %s"},

@@ -12,6 +12,7 @@
 enum fault_code {
     FAULT_NONE,
     FAULT_DNS,                 /* 502 dns_error */
+    FAULT_TOKEN,               /* 502 destination_unavailable: no access token */
     FAULT_DNS_TIMEOUT,         /* 504 dns_timeout */
     FAULT_REFUSED,             /* 502 connection_refused */
     FAULT_UNROUTABLE,          /* 502 destination_ip_unroutable */

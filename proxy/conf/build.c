@@ -6,6 +6,7 @@
 
 #include "conf/check.h"
 #include "conf/htpasswd.h"
+#include "conf/oauth.h"
 #include "conf/parent.h"
 #include "conf/rule.h"
 #include "conf/rule_index.h"
@@ -48,8 +49,12 @@ static void set_written(struct build *b, const struct key *k, void *base, const 
         char err[VALUE_ERR];
         if (takes_base(k, s->v[i].text))
             continue;
-        if (!value_set(b->arena, k, base, str_from(s->v[i].text), err))
+        if (!value_set(b->arena, k, base, str_from(s->v[i].text), err)) {
             conf_key_fault(b->faults, s->v[i].where, k->name, err);
+        } else if (k->type == KEY_EDITS) {
+            struct rule *r = base;
+            r->edits[r->n_edits - 1].where = build_keep(b, s->v[i].where);
+        }
     }
 }
 
@@ -187,6 +192,29 @@ static void build_forwards(struct build *b, struct settings *s)
     for (unsigned i = 0; i < s->n_forwards; i++) {
         build_forward(b, &c->forwards[i], s->forwards[i], s->is_partial);
         add_forward_listener(b, &c->forwards[i], s->forwards[i]);
+    }
+}
+
+static void build_oauths(struct build *b, struct settings *s)
+{
+    struct conf *c = b->conf;
+    c->oauths = arena_alloc(b->arena, s->n_oauths * sizeof(c->oauths[0]));
+    c->n_oauths = s->n_oauths;
+    for (unsigned i = 0; i < s->n_oauths; i++) {
+        struct section *section = s->oauths[i];
+        struct oauth_conf *o = &c->oauths[i];
+        *o = (struct oauth_conf){.name = build_keep(b, section->title),
+                                 .where = build_keep(b, section->where),
+                                 .url = "",
+                                 .host = ""};
+        unsigned n;
+        const struct key *keys = keys_of(KEY_OAUTH, &n);
+        for (unsigned k = 0; k < n; k++)
+            if (keys[k].type != KEY_TOKEN || section->settings[k].source != FROM_NOWHERE)
+                set_key(b, &keys[k], o, &section->settings[k]);
+        const struct setting *secret =
+            section_setting(section, key_find(KEY_OAUTH, STR("client_secret")));
+        o->secret_where = secret->n > 0 ? build_keep(b, secret->v[0].where) : o->where;
     }
 }
 
@@ -333,6 +361,7 @@ void build_conf(struct conf *c, struct settings *s, const struct conf_run *run,
     build_run(&b, run);
     build_rules(&b, s);
     build_forwards(&b, s);
+    build_oauths(&b, s);
     if (run->capture)
         build_capture(&b);
     load_users(&b, s);

@@ -28,6 +28,7 @@ static void conf_free(struct conf *c)
     rule_index_free(c->upstream.no_proxy.index);
     htpasswd_free(c->htpasswd);
     conf_files_clear(&c->files);
+    secret_store_clear(&c->secrets);
     free(c->text);
     arena_clear(&c->arena);
     free(c);

@@ -6,6 +6,7 @@
 #define TLSFAN_CONF_CONF_H
 
 #include "base/mem.h"
+#include "conf/secret_store.h"
 #include "conf/sections.h"
 
 struct htpasswd;   /* conf/htpasswd.h */
@@ -29,6 +30,8 @@ struct conf {
     struct strings service_hosts; /* lower case */
     struct forward *forwards;
     unsigned n_forwards;
+    struct oauth_conf *oauths;
+    unsigned n_oauths;
     unsigned workers;  /* resolved: > 0 */
     size_t max_memory; /* bytes */
     int64_t drain_delay, drain_timeout;
@@ -51,6 +54,7 @@ struct conf {
     struct rule_index *index;
     struct htpasswd *htpasswd;       /* NULL without auth_file */
     struct conf_file *files;         /* what it was made from */
+    struct secret_store secrets;     /* what the texts with {file:} and the like stand for */
     char *text;                      /* what conf_dump() gives */
     void (*on_free)(struct conf *c); /* set by net/tls_ctx.c: frees rules[].tls.ctx */
 };

@@ -10,6 +10,7 @@
 #include "conf/build.h"
 #include "conf/files.h"
 #include "conf/reader.h"
+#include "conf/secret.h"
 #include "conf/sources.h"
 
 /* Gives the key NAME a value that nobody wrote. */
@@ -92,6 +93,8 @@ struct conf *conf_load(const struct conf_source *src, struct conf_faults *faults
     imply_all(&s, src->is_run);
 
     build_conf(c, &s, &src->run, faults);
+    if (!s.is_partial)
+        secrets_load(c, src->last, faults);
     if (src->check != NULL && !s.is_partial)
         (void)src->check(c, faults);
     settings_clear(&s);

@@ -11,6 +11,8 @@ struct conf_source {
     const char *file; /* NULL: none */
     /* NULL, or whose text of `file` and its includes is taken instead of what stands there now */
     const struct conf *running;
+    /* NULL, or what holds now: a secret that cannot be read any more keeps the value of there */
+    const struct conf *last;
     char **environment; /* environ, or NULL */
     /* "KEY=VALUE" of -o, -l, -f, -w in order: listen=..., workers=..., forward=LISTENER=URL */
     const char **options;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "conf/parent.h"
+#include "conf/secret_text.h"
 #include "conf/settings.h"
 
 static void put_quoted(FILE *out, struct str s)
@@ -19,8 +20,12 @@ static void put_quoted(FILE *out, struct str s)
 }
 
 /* "Name: ********": the name of a field is no secret, its value may be. */
-static void put_masked(FILE *out, struct str s)
+static void put_masked(FILE *out, const struct key *k, struct str s)
 {
+    if (k->type == KEY_SECRET) {
+        put_quoted(out, STR("********"));
+        return;
+    }
     size_t colon = str_find(s, ':');
     bool removes = str_trim(str_from_byte(s, colon + 1)).len == 0;
     if (colon == s.len || removes) {
@@ -44,8 +49,8 @@ static void dump_put_value(FILE *out, const struct key *k, struct str text)
         char *masked = parent_mask(text);
         put_quoted(out, str_from(masked));
         free(masked);
-    } else if (k->is_secret)
-        put_masked(out, text);
+    } else if (k->is_secret && text.len > 0 && !secret_text_names(text))
+        put_masked(out, k, text);
     else if (is_bare(k) && text.len > 0)
         fprintf(out, "%.*s", STR_ARG(text));
     else
@@ -104,11 +109,11 @@ static void put_global(FILE *out, const struct section *section)
 }
 
 /* Only what was written: the rest comes from the sections above. */
-static void put_section(FILE *out, const char *name, const struct section *section)
+static void put_section(FILE *out, const struct section *section)
 {
     unsigned n;
     const struct key *keys = keys_of(section->scope, &n);
-    fprintf(out, "%s ", name);
+    fprintf(out, "%s ", key_section(section->scope));
     put_quoted(out, str_from(section->title));
     fputs(" {\n", out);
     for (unsigned i = 0; i < n; i++) {
@@ -129,9 +134,11 @@ char *settings_print(struct settings *s)
         return xstrdup("");
     put_global(out, s->global);
     for (unsigned i = 0; i < s->n_rules; i++)
-        put_section(out, "rule", s->rules[i]);
+        put_section(out, s->rules[i]);
     for (unsigned i = 0; i < s->n_forwards; i++)
-        put_section(out, "forward", s->forwards[i]);
+        put_section(out, s->forwards[i]);
+    for (unsigned i = 0; i < s->n_oauths; i++)
+        put_section(out, s->oauths[i]);
     fclose(out);
     return text;
 }

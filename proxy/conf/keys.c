@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "conf/conf.h"
+#include "conf/oauth.h"
 
 enum { KIB = 1024, MIB = 1024 * 1024 };
 #define GIB          (1024LL * MIB)
@@ -26,14 +27,16 @@ static const struct choice levels[] = {{"error", LOG_LEVEL_ERROR},
                                        {"debug", LOG_LEVEL_DEBUG},
                                        {NULL, 0}};
 static const struct choice formats[] = {{"json", true}, {"common", false}, {NULL, 0}};
+static const struct choice auth_ways[] = {{"basic", false}, {"body", true}, {NULL, 0}};
 static const struct choice hosts_sent[] = {{"target", false}, {"client", true}, {NULL, 0}};
 
 /* Where a key is kept: in the snapshot, in rules[0] (so that rules inherit it), in its rule or
- * its forward. */
+ * its forward or oauth. */
 #define IN_CONF(field)    .offset = offsetof(struct conf, field)
 #define IN_BASE(field)    .in_base = true, .offset = offsetof(struct rule, field)
 #define IN_RULE(field)    .offset = offsetof(struct rule, field)
 #define IN_FORWARD(field) .offset = offsetof(struct forward, field)
+#define IN_OAUTH(field)   .offset = offsetof(struct oauth_conf, field)
 /* What TLS with an origin needs to be made anew for; a rule that writes it has its own. */
 #define TRUST    .decides = DECIDES_TRUST
 #define CONTEXT  .decides = DECIDES_CONTEXT
@@ -261,7 +264,7 @@ static const struct key rule_keys[] = {
     {"intercept", BOOL, IN_RULE(intercept), .def = "off",
      .help = "on: CONNECT is answered with a certificate of intercept.ca_cert, and read"},
     {"request_header", .type = KEY_EDITS, IN_RULE(edits), .is_secret = true, .def = "",
-     .help = "\"Name: value\" replaces the client's, \"Name:\" removes it"},
+     .help = "\"Name: value\" replaces the client's, \"Name:\" removes it; {file:PATH} in it"},
 };
 
 /* `to` fills several fields of struct forward, of which the host is the first. */
@@ -276,6 +279,26 @@ static const struct key forward_keys[] = {
      .help = "web origins whose pages may ask: http://name[:port]"},
 };
 
+/* `token_url` fills several fields, of which the URL is the first. */
+static const struct key oauth_keys[] = {
+    {"token_url", .type = KEY_TOKEN, IN_OAUTH(url), .def = "",
+     .help = "the token endpoint: https://HOST[:PORT]/PATH"},
+    {"client_id", TEXT, IN_OAUTH(client_id), .def = "", .help = "who asks there"},
+    {"client_secret", .type = KEY_SECRET, IN_OAUTH(secret), .is_secret = true, .def = "",
+     .help = "{file:PATH} or {env:NAME}"},
+    {"auth", .type = KEY_FLAG, IN_OAUTH(in_body), .def = "basic", .choices = auth_ways,
+     .help = "basic or body: where the two go"},
+    {"scope", TEXT, IN_OAUTH(scope), .def = "", .help = "what the token is for; \"\": not said"},
+    {"audience", TEXT, IN_OAUTH(audience), .def = "", .help = "and for whom"},
+};
+
+const char *key_section(enum key_scope scope)
+{
+    static const char *const names[KEY_SCOPES] = {
+        [KEY_GLOBAL] = "", [KEY_RULE] = "rule", [KEY_FORWARD] = "forward", [KEY_OAUTH] = "oauth"};
+    return names[scope];
+}
+
 const struct key *keys_of(enum key_scope scope, unsigned *n)
 {
     static const struct {
@@ -285,6 +308,7 @@ const struct key *keys_of(enum key_scope scope, unsigned *n)
         [KEY_GLOBAL] = {global_keys, sizeof(global_keys) / sizeof(global_keys[0])},
         [KEY_RULE] = {rule_keys, sizeof(rule_keys) / sizeof(rule_keys[0])},
         [KEY_FORWARD] = {forward_keys, sizeof(forward_keys) / sizeof(forward_keys[0])},
+        [KEY_OAUTH] = {oauth_keys, sizeof(oauth_keys) / sizeof(oauth_keys[0])},
     };
     *n = scopes[scope].n;
     return scopes[scope].keys;

@@ -23,6 +23,8 @@ enum key_type {
     KEY_TO,       /* struct forward: the URL */
     KEY_SERVICE,  /* struct conf.listeners: ADDR:PORT, or off */
     KEY_PARENT,   /* struct parent *: a URL, or none */
+    KEY_TOKEN,    /* struct oauth_conf: the URL of its endpoint */
+    KEY_SECRET,   /* struct secret_text */
     /* lists */
     KEY_NETS,       /* struct netset */
     KEY_PORTS,      /* struct list_of_ports */
@@ -39,9 +41,10 @@ enum key_type {
 
 /* Which struct a key is written to, and in which section it may stand. */
 enum key_scope {
-    KEY_GLOBAL,  /* outside rule and forward */
+    KEY_GLOBAL,  /* outside the others */
     KEY_RULE,    /* rule "PATTERN" { } */
     KEY_FORWARD, /* forward "LISTENER" { } */
+    KEY_OAUTH,   /* oauth "NAME" { } */
     KEY_SCOPES
 };
 
@@ -67,12 +70,15 @@ struct key {
     bool is_secret; /* -T masks it */
     bool at_start;  /* KEY_GLOBAL, an unsigned: a reload keeps what it was, and says so */
     enum key_decides decides;
-    size_t offset;    /* of the field in struct conf, rule or forward */
+    size_t offset;    /* of the field in struct conf, rule, forward or oauth_conf */
     const char *def;  /* as text; elements of a list divided by ", " */
     int64_t min, max; /* of KEY_SIZE, KEY_DURATION (ms), KEY_NUMBER, KEY_PORT */
     const struct choice *choices;
     const char *help; /* one line, for who reads the table */
 };
+
+/* What a section of SCOPE is called; "" for KEY_GLOBAL. */
+const char *key_section(enum key_scope scope);
 
 /* The keys of SCOPE, in the order of the example file; N gets their number. */
 const struct key *keys_of(enum key_scope scope, unsigned *n);

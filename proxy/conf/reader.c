@@ -42,7 +42,10 @@ static enum key_scope scope_of(const cfg_t *cfg)
 {
     if (cfg == reading->top || cfg->title == NULL)
         return KEY_GLOBAL;
-    return strcmp(cfg->name, "rule") == 0 ? KEY_RULE : KEY_FORWARD;
+    enum key_scope scope = KEY_RULE;
+    while (scope < KEY_OAUTH && strcmp(cfg->name, key_section(scope)) != 0)
+        scope++;
+    return scope;
 }
 
 /* The settings of the section CFG; NULL with a fault when its title was there before. */
@@ -241,7 +244,7 @@ static struct str prefix_of(const struct key *k)
 
 /* The options of one section: keys called PREFIX.name, or (PREFIX empty) those without a dot. N
  * gets their number; behind them is room for as many again and TAIL more. */
-enum { TAIL = 4 };
+enum { TAIL = 5 };
 static cfg_opt_t *options_of(struct arena *arena, enum key_scope scope, struct str prefix,
                              unsigned *n)
 {
@@ -290,6 +293,7 @@ static cfg_t *make_parser(void)
     }
     cfg_opt_t tail[TAIL] = {section_option(&arena, STR("rule"), KEY_RULE),
                             section_option(&arena, STR("forward"), KEY_FORWARD),
+                            section_option(&arena, STR("oauth"), KEY_OAUTH),
                             CFG_FUNC("include", on_include), CFG_END()};
     memcpy(&top[n], tail, sizeof(tail));
     cfg_t *cfg = cfg_init(top, CFGF_NONE);

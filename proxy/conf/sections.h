@@ -6,8 +6,10 @@
 
 #include "base/log.h"
 #include "conf/listener.h"
+#include "conf/secret_text.h"
 #include "conf/tls_policy.h"
 
+struct oauth_conf; /* conf/oauth.h */
 struct parent;     /* conf/parent.h */
 struct rule_index; /* conf/rule_index.h */
 struct tls_ca;     /* net/tls_ca.h */
@@ -97,12 +99,6 @@ struct log_conf {
     bool json, query;
 };
 
-/* A request_header entry: VALUE NULL removes the field. */
-struct header_edit {
-    const char *name;
-    const char *value;
-};
-
 /* Where a text of the configuration was written, for faults that only its use shows. */
 struct written {
     const char *key;   /* of the table of keys */
@@ -129,6 +125,7 @@ struct rule {
     int64_t response_timeout, read_timeout, tunnel_timeout; /* ms */
     struct header_edit *edits;
     unsigned n_edits;
+    const struct oauth_conf *oauth; /* whose token they hold; NULL: none */
     struct tls_policy tls;
     struct written *written; /* of its KEY_TEXT keys; in rules[0] those outside rules, dotted */
     unsigned n_written;

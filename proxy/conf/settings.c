@@ -37,8 +37,12 @@ struct section *settings_section(struct settings *s, enum key_scope scope, struc
 {
     if (scope == KEY_GLOBAL)
         return s->global;
-    struct section ***list = scope == KEY_RULE ? &s->rules : &s->forwards;
-    unsigned *n = scope == KEY_RULE ? &s->n_rules : &s->n_forwards;
+    struct section ***list = scope == KEY_RULE      ? &s->rules
+                             : scope == KEY_FORWARD ? &s->forwards
+                                                    : &s->oauths;
+    unsigned *n = scope == KEY_RULE      ? &s->n_rules
+                  : scope == KEY_FORWARD ? &s->n_forwards
+                                         : &s->n_oauths;
     struct section *section = NULL;
     HASH_FIND(hh, s->by_title[scope], title.p, title.len, section);
     if (section != NULL || where == NULL)

@@ -25,7 +25,7 @@ struct setting {
     enum setting_source source; /* FROM_NOWHERE: the default holds */
 };
 
-/* A rule or a forward, or (title "") all that is outside them. */
+/* A rule, a forward, an oauth, or (title "") all that is outside them. */
 struct section {
     UT_hash_handle hh; /* in settings->by_title */
     const char *title;
@@ -42,6 +42,8 @@ struct settings {
     unsigned n_rules;
     struct section **forwards;
     unsigned n_forwards;
+    struct section **oauths;
+    unsigned n_oauths;
     struct section *by_title[KEY_SCOPES]; /* uthash: the same ones; borrowed */
     bool is_partial; /* reading ended at a fault: what is missing may have been written behind it */
 };

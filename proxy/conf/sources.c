@@ -100,8 +100,9 @@ void sources_add_environment(struct settings *s, char **environment, bool is_run
 /* Splits "rule[TITLE].key" in SCOPE, TITLE and KEY; any other name is a key outside sections. */
 static void split_name(struct str name, enum key_scope *scope, struct str *title, struct str *key)
 {
-    static const struct str prefixes[KEY_SCOPES] = {
-        [KEY_RULE] = STR_INIT("rule["), [KEY_FORWARD] = STR_INIT("forward[")};
+    static const struct str prefixes[KEY_SCOPES] = {[KEY_RULE] = STR_INIT("rule["),
+                                                    [KEY_FORWARD] = STR_INIT("forward["),
+                                                    [KEY_OAUTH] = STR_INIT("oauth[")};
     *scope = KEY_GLOBAL;
     *title = STR("");
     *key = name;

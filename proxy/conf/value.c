@@ -188,6 +188,17 @@ static bool set_text(const struct assign *a, struct str text)
     return true;
 }
 
+static bool value_set_secret(const struct assign *a, struct str text)
+{
+    const char *copy;
+    struct assign as_text = *a;
+    as_text.field = &copy;
+    if (!set_text(&as_text, text))
+        return false;
+    const char *why = secret_text_parse(a->field, a->arena, text);
+    return why == NULL || value_fail(a->err, "%s", why);
+}
+
 static bool is_name_byte(char c)
 {
     return isalnum((unsigned char)c) || c == '-' || c == '.' || c == '_';
@@ -351,6 +362,8 @@ bool value_set(struct arena *arena, const struct key *k, void *base, struct str 
         [KEY_TO] = value_set_to,
         [KEY_SERVICE] = value_set_service,
         [KEY_PARENT] = value_set_parent,
+        [KEY_TOKEN] = value_set_token,
+        [KEY_SECRET] = value_set_secret,
         [KEY_NETS] = set_nets,
         [KEY_PORTS] = set_ports,
         [KEY_HOSTS] = set_hosts,

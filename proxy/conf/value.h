@@ -47,6 +47,7 @@ bool value_set_servers(const struct assign *a, struct str text);
 bool value_set_origins(const struct assign *a, struct str text);
 bool value_set_parent(const struct assign *a, struct str text);
 bool value_set_bypass(const struct assign *a, struct str text);
+bool value_set_token(const struct assign *a, struct str text);
 bool value_set_edits(const struct assign *a, struct str text);
 
 #endif

@@ -5,6 +5,7 @@
 #include <ctype.h>
 
 #include "conf/conf.h"
+#include "conf/oauth.h"
 #include "conf/value.h"
 
 #define OWNER(field, type, member) ((type *)((char *)(field)-offsetof(type, member)))
@@ -232,6 +233,19 @@ bool value_set_to(const struct assign *a, struct str text)
     return true;
 }
 
+bool value_set_token(const struct assign *a, struct str text)
+{
+    struct oauth_conf *o = OWNER(a->field, struct oauth_conf, url);
+    struct url u;
+    if (!split_url(text, &u) || !u.is_tls || !value_host(a->arena, u.host, &o->host, NULL) ||
+        str_find(u.rest, '#') != u.rest.len)
+        /* Who puts credentials there is not to see them repeated. */
+        return value_fail(a->err, "is not https://HOST[:PORT]/PATH");
+    o->url = arena_dup(a->arena, text).p;
+    o->port = u.port;
+    return true;
+}
+
 bool value_set_servers(const struct assign *a, struct str text)
 {
     struct addr ip;
@@ -282,15 +296,6 @@ static bool is_reserved(struct str name)
     return str_istarts(name, STR("Proxy-"));
 }
 
-/* Where VALUE holds NEEDLE. */
-static bool contains(struct str value, struct str needle)
-{
-    for (size_t i = 0; i + needle.len <= value.len; i++)
-        if (str_starts(str_from_byte(value, i), needle))
-            return true;
-    return false;
-}
-
 /* The text may be a secret: no message repeats it. */
 bool value_set_edits(const struct assign *a, struct str text)
 {
@@ -306,14 +311,13 @@ bool value_set_edits(const struct assign *a, struct str text)
     for (size_t i = 0; i < value.len; i++)
         if (((unsigned char)value.p[i] < ' ' && value.p[i] != '\t') || value.p[i] == 0x7f)
             return value_fail(a->err, "the value of %.*s has a control byte in it", STR_ARG(name));
-    if (contains(value, STR("{file:")) || contains(value, STR("{env:")))
-        return value_fail(a->err,
-                          "the value of %.*s has {file:} or {env:}, which this version "
-                          "does not know",
-                          STR_ARG(name));
     struct header_edit edit = {.name = arena_dup(a->arena, name).p};
-    if (value.len > 0)
-        edit.value = arena_dup(a->arena, value).p;
+    const char *why = secret_text_parse(&edit.text, a->arena, value);
+    if (why != NULL)
+        return value_fail(a->err, "the value of %.*s %s", STR_ARG(name), why);
+    /* What {file:} and the like stand for comes when all is there: secrets_load(). */
+    if (value.len > 0 && !edit.text.is_secret)
+        edit.value = secret_text_plain(&edit.text, a->arena);
     r->edits = arena_grow(a->arena, r->edits, r->n_edits, sizeof(edit));
     r->edits[r->n_edits++] = edit;
     return true;

@@ -12,6 +12,7 @@ struct dns;
 struct performer;
 struct readahead;
 struct stats;
+struct token_job;
 
 /* A snapshot in use by one worker. Counted without atomics, so that no request writes to memory
  * that workers share. */
@@ -34,10 +35,13 @@ struct engine {
     const struct performer *batch;       /* who performs a batch call; NULL: nobody */
     const struct performer *reads_ahead; /* who performs under a rule with `readahead`; or NULL */
     struct readahead *ahead;             /* and what that one knows; the worker's */
-    uint64_t next_id;                    /* request id: the worker in the top 16 bits */
-    unsigned open_exchanges;             /* begun and not yet freed */
-    bool draining;                       /* answers carry Connection: close */
-    bool ending;                         /* what is still under way is cut */
+    /* Fetches an access token, and puts it into the store of exchange/token_store.h. */
+    void (*fetch_token)(struct engine *e, const struct token_job *job);
+    struct list token_fetches; /* under way: of own/token_fetch.c */
+    uint64_t next_id;          /* request id: the worker in the top 16 bits */
+    unsigned open_exchanges;   /* begun and not yet freed */
+    bool draining;             /* answers carry Connection: close */
+    bool ending;               /* what is still under way is cut */
 };
 
 /* Makes C (whose reference the engine takes over) the newest snapshot, or none with NULL. */

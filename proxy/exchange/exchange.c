@@ -13,6 +13,7 @@
 #include "exchange/route.h"
 #include "exchange/stats.h"
 #include "exchange/timeout.h"
+#include "exchange/token.h"
 #include "exchange/trust.h"
 #include "exchange/tunnel.h"
 
@@ -29,6 +30,8 @@ static void exchange_leave(struct exchange *x)
     x->tunnel = NULL;
     exchange_end_later(x);
     trust_cancel(x);
+    if (x->token_wait != NULL)
+        token_cancel(x);
     name_cancel(x);
     timeout_clear(&x->timeout);
     expect_end(x);
@@ -165,10 +168,25 @@ static bool exchange_is_misdirected(struct exchange *x, const struct h1_head *he
     return exchange_retry(x, &what);
 }
 
+/* 401 to an access token: once more, with another. */
+static bool exchange_is_untrusted(struct exchange *x, const struct h1_head *head)
+{
+    if (x->token == 0 || !token_is_refused(x, head->status))
+        return false;
+    struct ustream *us = x->us;
+    x->us = NULL;
+    us->ops->cancel(us);
+    timeout_clear(&x->timeout);
+    rbody_again(&x->rbody);
+    x->body_waits = false;
+    exchange_resume(x);
+    return true;
+}
+
 static void exchange_on_head(void *arg, struct h1_head *head, const struct h1_body *body)
 {
     struct exchange *x = arg;
-    if (exchange_is_misdirected(x, head))
+    if (exchange_is_misdirected(x, head) || exchange_is_untrusted(x, head))
         return;
     x->t.head = loop_now();
     x->status = head->status;
@@ -253,10 +271,10 @@ void exchange_note(struct exchange *x, const struct up_facts *facts)
 }
 
 /* A shared connection may say at any time before the answer that a request was not processed
- * (GOAWAY), and an idle one may have ended: what such a one gets is kept. */
+ * (GOAWAY), an idle one may have ended, a token may be refused: what such a one gets is kept. */
 static bool exchange_keeps(const struct exchange *x)
 {
-    return x->res == HALF_HEAD && (x->facts.is_reused || x->facts.is_shared);
+    return x->res == HALF_HEAD && (x->facts.is_reused || x->facts.is_shared || x->token != 0);
 }
 
 void exchange_launch(struct exchange *x, struct ustream *us)
@@ -289,6 +307,8 @@ void exchange_launch(struct exchange *x, struct ustream *us)
 /* Performs what route_request() decided. */
 static void exchange_perform(struct exchange *x)
 {
+    if (x->wants_token && x->token == 0 && !token_begin(x))
+        return;
     exchange_set_state(x, EXCHANGE_WAIT);
     struct ustream *us = x->performer->start(x);
     if (us != NULL)
@@ -416,13 +436,14 @@ bool exchange_body(struct exchange *x, struct str data)
     return !x->body_waits;
 }
 
-void exchange_end(struct exchange *x, struct str last, const struct fields *trailers)
+void exchange_end(struct exchange *x, struct str last, struct fields *trailers)
 {
     if (x->req == HALF_DONE)
         return;
     x->req = HALF_DONE;
     x->body_waits = false;
     x->trailers = trailers;
+    route_trailers(x);
     if (exchange_is_over(x))
         return;
     if (x->us == NULL) {

@@ -27,6 +27,7 @@ struct exchange;
 struct auth_job;
 struct dial;
 struct performer;
+struct token_wait;
 struct tunnel;
 
 enum half_state { HALF_HEAD, HALF_BODY, HALF_DONE };
@@ -54,6 +55,9 @@ struct exchange {
     bool is_trusted;        /* its credentials were found good */
     bool is_named;          /* `full` is known */
     struct str credentials; /* that were found good, as they came; p NULL: see source_side.user */
+    bool wants_token;       /* its rule adds an access token: token.h */
+    bool is_renewed;        /* that was refused by the origin once */
+    uint64_t token;         /* the number of the one it carries; 0: none */
     struct str full;        /* what the host was found as, where a domain was added; else empty */
 
     /* The route. */
@@ -75,14 +79,15 @@ struct exchange {
     struct dial *dial;
     struct tunnel *tunnel; /* owned; in TUNNEL */
     struct auth_job *auth;
+    struct token_wait *token_wait;
     struct dns_query *naming;
-    struct up_facts facts;         /* copied when the ustream goes */
-    struct rbody rbody;            /* what has come of the request's body */
-    const struct fields *trailers; /* of the request; the source's, outlive X; NULL: none */
-    bool paused;                   /* the source takes no more */
-    bool body_waits;               /* the upstream takes no more request body for now */
-    bool expects_continue;         /* Expect: 100-continue (expect.h) */
-    bool is_continued;             /* 100 was told: no other is */
+    struct up_facts facts;   /* copied when the ustream goes */
+    struct rbody rbody;      /* what has come of the request's body */
+    struct fields *trailers; /* of the request; the source's, outlive X; NULL: none */
+    bool paused;             /* the source takes no more */
+    bool body_waits;         /* the upstream takes no more request body for now */
+    bool expects_continue;   /* Expect: 100-continue (expect.h) */
+    bool is_continued;       /* 100 was told: no other is */
     struct retry retry;
     struct timeout timeout;  /* response_timeout, then read_timeout; while LATER, the next try */
     struct timeout patience; /* for the origin's 100; where it is expected */
@@ -126,7 +131,7 @@ void exchange_resume(struct exchange *x);
  * more. LAST, which may be empty, is the end of the body. TRAILERS (NULL: none) live as long as X.
  */
 bool exchange_body(struct exchange *x, struct str data);
-void exchange_end(struct exchange *x, struct str last, const struct fields *trailers);
+void exchange_end(struct exchange *x, struct str last, struct fields *trailers);
 
 /* The source takes no more of the response for now, or does again. */
 void exchange_pause(struct exchange *x, bool paused);

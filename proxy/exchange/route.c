@@ -325,8 +325,7 @@ static void route_head(struct exchange *x)
     if (x->rewrite.is_upgraded || x->rewrite.forward != NULL)
         rewrite_request(&x->head.fields, &x->rewrite);
     if (x->rule->n_edits > 0)
-        rewrite_edits(&x->head.fields, x->rule->edits, x->rule->n_edits,
-                      x->head.method.id == METHOD_TRACE);
+        route_edits(x);
     route_request_head(x);
     x->rq.te_trailers = info.te_trailers;
     x->rq.is_upgrade = info.is_websocket;
@@ -350,6 +349,8 @@ const struct source_rules source_rules[SOURCE_KINDS] = {
                      .is_proxy = true,
                      .is_exempt = true,
                      .is_silent = true},
+    /* To where the operator wrote, by https://. */
+    [SOURCE_OWN] = {.destination = route_absolute, .is_exempt = true, .is_https = true},
 };
 
 /* Under a rule with `readahead`. A batch asks for all at once,

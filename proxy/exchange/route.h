@@ -25,4 +25,8 @@ enum route route_request(struct exchange *x, struct fault *f);
  * F. */
 MUST_CHECK bool route_target(struct exchange *x, struct fault *f);
 
+/* What a rule adds or takes out does not come in by the trailers of X. To be called when its rule
+ * is known, and when they are. */
+void route_trailers(struct exchange *x);
+
 #endif

@@ -28,6 +28,11 @@ struct str route_path(const struct exchange *x);
 /* source_rules.destination of what names its host by its target. */
 MUST_CHECK bool route_absolute(struct exchange *x, const struct uri_host *host, struct fault *f);
 
+/* ---- route_edits.c */
+/* The rule's request_header. What is secret in it goes over verified TLS alone, to the host and the
+ * port that the pattern names. Sets x->wants_token. */
+void route_edits(struct exchange *x);
+
 /* ---- route_turned.c: connections that the kernel has turned here */
 /* The client of X may come. False with F. */
 MUST_CHECK bool route_turned_may_come(const struct exchange *x, struct fault *f);

@@ -51,6 +51,7 @@ enum source_kind {
     SOURCE_TRANSPARENT, /* what is read on a connection that was on its way elsewhere */
     SOURCE_TURNED,      /* such a connection, by a CONNECT that its client knows nothing of */
     SOURCE_HOST, /* the same, where the operator wrote that it leads to this host's loopback */
+    SOURCE_OWN,  /* what tlsfan itself asks: for access tokens */
     SOURCE_KINDS
 };
 

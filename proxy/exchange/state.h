@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The states of an exchange; which may follow which stands in state.c.
  *
- *     NEW -> [AUTH <-> NAME] -> WAIT -> ACTIVE -> DONE -> CLOSED
+ *     NEW -> [AUTH <-> NAME] -> [TOKEN] -> WAIT -> ACTIVE -> DONE -> CLOSED
+ *                                 |         ^ back to TOKEN after a 401 to one
  *                                 |  <-   |                       a request is tried again,
  *                                 |  <- LATER                     at once or after a moment
  *                                 `-> TUNNEL <-'  -> DONE         CONNECT, and 101
@@ -15,6 +16,7 @@ enum exchange_state {
     EXCHANGE_NEW,    /* the source fills it in */
     EXCHANGE_AUTH,   /* waits for auth_job: credentials are being hashed */
     EXCHANGE_NAME,   /* waits for `naming`: what the host is found as decides the rule */
+    EXCHANGE_TOKEN,  /* waits for token_wait: an access token is being fetched */
     EXCHANGE_WAIT,   /* waits for its performer: pool_wait or dial */
     EXCHANGE_ACTIVE, /* has a ustream */
     EXCHANGE_LATER,  /* waits for the time of its next try */

@@ -2,6 +2,8 @@
 /* Upstreams, and times, that are waited for: see timeout.h. */
 #include "exchange/timeout.h"
 
+#include "exchange/token.h"
+
 void exchange_begin_later(struct exchange *x, unsigned ms)
 {
     exchange_set_state(x, EXCHANGE_LATER);
@@ -22,6 +24,10 @@ static void exchange_on_timeout(void *arg)
     if (x->state == EXCHANGE_LATER) {
         exchange_end_later(x);
         exchange_resume(x);
+        return;
+    }
+    if (x->state == EXCHANGE_TOKEN) {
+        token_on_timeout(x);
         return;
     }
     if (x->res == HALF_BODY) {

@@ -426,7 +426,7 @@ static void set_secret(struct field *f, struct str value)
 }
 
 /* The first field of the edit's name gets its value, further ones go. */
-static void replace_field(struct fields *fields, struct str name, struct str value)
+void rewrite_edit(struct fields *fields, struct str name, struct str value)
 {
     bool is_set = false;
     for (unsigned i = 0; i < fields->n; i++) {
@@ -446,12 +446,13 @@ static void replace_field(struct fields *fields, struct str name, struct str val
 }
 
 void rewrite_edits(struct fields *fields, const struct header_edit *edits, unsigned n,
-                   bool is_trace)
+                   enum rewrite_trust trust)
 {
     for (unsigned i = 0; i < n; i++) {
-        if (edits[i].value == NULL || is_trace)
+        enum rewrite_trust needs = edits[i].text.is_secret ? REWRITE_ALL : REWRITE_PLAIN;
+        if (edits[i].value == NULL || trust < needs)
             fields_remove_name(fields, str_from(edits[i].name));
         else
-            replace_field(fields, str_from(edits[i].name), str_from(edits[i].value));
+            rewrite_edit(fields, str_from(edits[i].name), str_from(edits[i].value));
     }
 }

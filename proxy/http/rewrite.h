@@ -39,11 +39,19 @@ void rewrite_request(struct fields *fields, const struct rewrite *r);
  * does not reach other hosts through it and http:// would send it there in the clear. */
 void rewrite_response(struct fields *fields, const struct rewrite *r);
 
+/* Which values of a rule's request_header a request may have. */
+enum rewrite_trust {
+    REWRITE_NONE,  /* a TRACE, which comes back to the client */
+    REWRITE_PLAIN, /* what is no {file:} and the like */
+    REWRITE_ALL
+};
 /* A rule's request_header: an edit with a value gives it to the first field of its name (further
  * ones go; the name keeps the client's case) or adds one, which is secret from then on; an edit
- * without takes all of them out, and so does any edit of a TRACE, which comes back to the client.
- * The fields then point to EDITS. */
+ * without, or with one that TRUST does not allow, takes all of them out. The fields then point to
+ * EDITS. */
 void rewrite_edits(struct fields *fields, const struct header_edit *edits, unsigned n,
-                   bool is_trace);
+                   enum rewrite_trust trust);
+/* The same for one field and a value that is not of the edit. */
+void rewrite_edit(struct fields *fields, struct str name, struct str value);
 
 #endif

@@ -11,7 +11,7 @@ from test_06_clients import python2
 from testenv.proxy import ROOT, clean_env
 from testenv.scripted import answering, ok
 
-TABLE = re.compile(r"static const struct key (global|rule|forward)_keys\[\] = \{(.*?)\n\};", re.S)
+TABLE = re.compile(r"static const struct key (global|rule|forward|oauth)_keys\[\] = \{(.*?)\n\};", re.S)
 
 
 def read(*path):
@@ -25,7 +25,7 @@ def keys():
     """(scope, name) of the table of keys."""
     found = [(scope, name) for scope, body in TABLE.findall(read("proxy", "conf", "keys.c"))
              for name in re.findall(r'^\s*\{"([a-z0-9_.]+)"', body, re.M)]
-    assert len(found) > 60 and {scope for scope, _ in found} == {"global", "rule", "forward"}
+    assert len(found) > 60 and {scope for scope, _ in found} == {"global", "rule", "forward", "oauth"}
     return found
 
 
@@ -42,7 +42,7 @@ def assignments(text):
         elif line == "}":
             section = ""
         elif value:
-            scope = section if section in ("rule", "forward") else "global"
+            scope = section if section in ("rule", "forward", "oauth") else "global"
             prefix = section + "." if section and scope == "global" else ""
             found[scope, prefix + value.group(1)] = value.group(2)
     return found
@@ -55,7 +55,7 @@ def readme_rows():
         heading = re.match(r"### (\w+)", line)
         row = re.match(r"\| `([a-z0-9_.]+)` \| `(.*?)` \| \S", line)
         if heading:
-            scope = heading.group(1) if heading.group(1) in ("rule", "forward") else "global"
+            scope = heading.group(1) if heading.group(1) in ("rule", "forward", "oauth") else "global"
         elif row:
             found[scope, row.group(1)] = row.group(2)
     return found

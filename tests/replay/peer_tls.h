@@ -7,6 +7,9 @@
 
 struct peer_tls;
 
+/* A file with the certificate of all of them, which is good for *.ca.safe. */
+const char *peer_tls_ca(void);
+
 struct peer_tls *peer_tls_new(struct fake_sock *s, bool is_h2);
 void peer_tls_free(struct peer_tls *t); /* NULL is harmless */
 /* By HTTP/2, TEXT is an answer as HTTP/1.1 has it: to the oldest request that has none. */

@@ -7,6 +7,7 @@
 #include "conf/policy.h"
 #include "net/outgoing.h"
 #include "net/tls_ctx.h"
+#include "peer_tls.h"
 
 #if __has_include("conf/conf_load.h")
 #include "conf/conf_load.h"
@@ -22,16 +23,19 @@ struct conf *world_conf(const char *const *options, unsigned n, bool tls, char *
                                          "rule[*.tls].verify=off",
                                          "destination.connect_ports=8443"};
     const unsigned n_common = sizeof(common) / sizeof(*common);
-    const char **v = xcalloc(n_common + n, sizeof(*v));
+    const char **v = xcalloc(n_common + n + 1, sizeof(*v));
     memcpy(v, common, sizeof(common));
     if (n > 0)
         memcpy(v + n_common, options, n * sizeof(*options));
-    struct conf_source src = {.options = v, .n_options = n_common + n};
+    char *ca = xasprintf("tls.ca_file=%s", tls ? peer_tls_ca() : "");
+    v[n_common + n] = ca;
+    struct conf_source src = {.options = v, .n_options = n_common + n + 1};
     struct conf_faults faults = {0};
     src.check = tls ? tls_ctx_make_all : NULL;
     struct conf *c = conf_load(&src, &faults);
     *why = c == NULL ? faults.text : NULL;
     free(v);
+    free(ca);
     return c;
 }
 

@@ -10,6 +10,7 @@ static const struct {
     const char *status, *type, *more; /* fields behind Proxy-Status */
 } faults[] = {
     {FAULT_DNS, "502 DNS lookup of the host failed", "dns_error", ""},
+    {FAULT_TOKEN, "502 No access token for the host", "destination_unavailable", ""},
     {FAULT_DNS_TIMEOUT, "504 DNS lookup of the host timed out", "dns_timeout", ""},
     {FAULT_REFUSED, "502 Connection to the host refused", "connection_refused", ""},
     {FAULT_PARENT, "502 Parent proxy refused to connect to the host", "destination_unavailable",

@@ -386,9 +386,10 @@ static void rule_faults(void **state)
         .file = "rule \"http://x/\" {\n}");
     BAD("^:2: rule \"a:1\": ^:1 has the same pattern\n",
         .file = "rule \"A:1\" { }\nrule \"a:1\" { }");
-    BAD("^:2: request_header: the value of Authorization has {file:} or {env:}, which this version "
-        "does not know\n",
-        .file = "rule a {\n request_header = {\"Authorization: Bearer {file:/x}\"} }");
+    BAD("^:2: request_header: {file:/nowhere} No such file or directory\n",
+        .file = "rule a {\n request_header = {\"Authorization: Bearer {file:/nowhere}\"} }");
+    BAD("^:2: request_header: a secret goes nowhere without TLS: upgrade is off in this rule\n",
+        .file = "rule a { upgrade = off\n request_header = {\"X: {file:/nowhere}\"} }");
     BAD("^:2: request_header: Host cannot be changed: the proxy makes it itself\n",
         .file = "rule a {\n request_header = \"Host: x\" }");
     BAD("-o rule[a].connect_to: \"10.0.0.1\" is not HOST:PORT\n",

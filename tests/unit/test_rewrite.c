@@ -511,8 +511,11 @@ static void test_edits(void **state)
     fields_put(&fields, STR("X-KEY"), STR("2"));
     char key[] = "X-Key", secret[] = "s", cookie[] = "cookie", agent[] = "User-Agent",
          curl[] = "curl", gone[] = "X-Gone";
-    const struct header_edit edits[] = {{key, secret}, {cookie, NULL}, {agent, curl}, {gone, NULL}};
-    rewrite_edits(&fields, edits, 4, false);
+    const struct header_edit edits[] = {{.name = key, .value = secret, .text.is_secret = true},
+                                        {.name = cookie},
+                                        {.name = agent, .value = curl},
+                                        {.name = gone}};
+    rewrite_edits(&fields, edits, 4, REWRITE_ALL);
     assert_int_equal(fields.n, 4);
     assert_true(field_is_secret(&fields.v[0]) && field_is_secret(&fields.v[3]));
     assert_true(str_eq(fields.v[0].name, STR("x-key")));
@@ -521,7 +524,10 @@ static void test_edits(void **state)
     assert_null(fields.v[2].name.p);
     assert_true(str_eq(fields.v[3].name, STR("User-Agent")));
     assert_true(str_eq(fields.v[3].value, STR("curl")));
-    rewrite_edits(&fields, edits, 4, true);
+    rewrite_edits(&fields, edits, 4, REWRITE_PLAIN);
+    assert_null(fields.v[0].name.p);
+    assert_true(str_eq(fields.v[3].value, STR("curl")));
+    rewrite_edits(&fields, edits, 4, REWRITE_NONE);
     for (unsigned i = 0; i < fields.n; i++)
         assert_null(fields.v[i].name.p);
     arena_clear(&arena);

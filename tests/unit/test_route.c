@@ -367,6 +367,58 @@ static void turned_here(void **state)
     rig_close(&rig);
 }
 
+/* What the rule's secrets go with: the Authorization that goes up. */
+static void secrets(void **state)
+{
+    static const char *const with_secrets[] = {
+        "rule[a.test].request_header=Authorization: {env:TEST_SECRET}",
+        "rule[*.wild.test].request_header=Authorization: {env:TEST_SECRET}",
+        "rule[p.test:8443].request_header=Authorization: {env:TEST_SECRET}",
+        "rule[m.test].request_header=Authorization: {env:TEST_SECRET}",
+        "rule[m.test].port=9443",
+        NULL};
+    static const struct {
+        enum source_kind kind;
+        const char *head, *sent; /* NULL: none */
+    } wants[] = {
+        {PROXY, "GET http://a.test/ HTTP/1.1\r\nHost: x\r\n", "s3cret"},
+        {PROXY, "GET http://a.test/ HTTP/1.1\r\nHost: x\r\nAuthorization: own\r\n", "s3cret"},
+        {PROXY, "GET https://A.test.:443/ HTTP/1.1\r\nHost: x\r\n", "s3cret"},
+        {PROXY, "GET http://b.wild.test/ HTTP/1.1\r\nHost: x\r\n", "s3cret"},
+        {PROXY, "GET http://wild.test/ HTTP/1.1\r\nHost: a.test\r\n", NULL},
+        {PROXY, "GET http://a.test:8080/ HTTP/1.1\r\nHost: x\r\nAuthorization: own\r\n", NULL},
+        {PROXY, "GET https://a.test:80/ HTTP/1.1\r\nHost: x\r\n", NULL},
+        {PROXY, "GET https://p.test:8443/ HTTP/1.1\r\nHost: x\r\n", "s3cret"},
+        {PROXY, "GET https://p.test/ HTTP/1.1\r\nHost: x\r\nAuthorization: own\r\n", "own"},
+        {PROXY, "GET http://m.test/ HTTP/1.1\r\nHost: x\r\n", "s3cret"},
+        {PROXY, "GET http://m.test:9443/ HTTP/1.1\r\nHost: x\r\n", NULL},
+        {PROXY, "TRACE http://a.test/ HTTP/1.1\r\nHost: x\r\nAuthorization: own\r\n", NULL},
+        {SOURCE_BATCH, "GET http://a.test/ HTTP/1.1\r\nHost: b.test\r\n", "s3cret"},
+        {SOURCE_BATCH, "GET http://b.test/ HTTP/1.1\r\nHost: a.test\r\n", NULL},
+        {TRANSP, "GET / HTTP/1.1\r\nHost: a.test\r\n", "s3cret"},
+        {TRANSP, "GET / HTTP/1.1\r\nHost: b.test\r\n", NULL},
+        {SOURCE_OWN, "GET https://a.test/ HTTP/1.1\r\nHost: x\r\nAuthorization: own\r\n", "own"},
+    };
+    static struct probe p;
+    struct source_turned to = {.to = {.name = STR("a.test"), .port = 80}};
+    struct fault f;
+    (void)state;
+    setenv("TEST_SECRET", "s3cret", 1);
+    rig_open(&rig, with_secrets);
+    for (size_t i = 0; i < sizeof(wants) / sizeof(wants[0]); i++) {
+        probe_open(&p, &rig, wants[i].head);
+        p.side.kind = wants[i].kind;
+        p.side.turned = wants[i].kind == TRANSP ? &to : NULL;
+        assert_int_equal(route_request(&p.x, &f), ROUTE_UPSTREAM);
+        const struct field *sent = fields_find(&p.x.head.fields, FIELD_AUTHORIZATION, NULL);
+        assert_int_equal(sent != NULL, wants[i].sent != NULL);
+        if (sent != NULL)
+            assert_true(str_eq(sent->value, str_from(wants[i].sent)));
+        probe_close(&p, &rig);
+    }
+    rig_close(&rig);
+}
+
 /* client.allow of a newer snapshot is asked again, as far as it was asked before. */
 static void who_may_come(void **state)
 {
@@ -453,8 +505,8 @@ static void credentials(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(targets), cmocka_unit_test(turned_here), cmocka_unit_test(who_may_come),
-        cmocka_unit_test(loops),   cmocka_unit_test(credentials),
+        cmocka_unit_test(targets),      cmocka_unit_test(secrets), cmocka_unit_test(turned_here),
+        cmocka_unit_test(who_may_come), cmocka_unit_test(loops),   cmocka_unit_test(credentials),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -141,7 +141,12 @@ static void edits_of_fields(void **state)
     refused(KEY_RULE, "request_header", "host: s3cret", "host cannot be changed");
     refused(KEY_RULE, "request_header", "Proxy-X: s3cret", "Proxy-X cannot be changed");
     refused(KEY_RULE, "request_header", "X: s3cret\n", "has a control byte in it");
-    refused(KEY_RULE, "request_header", "X: s3cret{env:A}", "which this version does not know");
+    refused(KEY_RULE, "request_header", "X: s3cret{env:A", "has a brace that is not closed");
+    assert_true(set(KEY_RULE, "request_header", "X-Key: {{env:A} {b}"));
+    assert_string_equal(rule.edits[0].value, "{env:A} {b}");
+    assert_true(set(KEY_RULE, "request_header", "X-Key: a{file:/x}"));
+    assert_null(rule.edits[0].value);
+    assert_true(rule.edits[0].text.is_secret);
     assert_null(strstr(why, "s3cret"));
 }
 
