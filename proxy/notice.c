@@ -38,10 +38,11 @@ void notice_places(const struct listen_set *places, const struct listen_set *old
                      addr_print(&p->addr, text),
                      p->has_tproxy ? "" : " by REDIRECT (for TPROXY, CAP_NET_ADMIN is lacking)");
         else if (p->fds != NULL && p->kind == LISTENER_PROXY)
-            log_info("listening on %s", addr_print(&p->addr, text));
+            log_info("listening on %s%s", p->tls ? "tls:" : "", addr_print(&p->addr, text));
         else if (p->fds != NULL && p->kind == LISTENER_FORWARD)
-            log_info("listening on %s for %s://%s:%u%s", addr_print(&p->addr, text),
-                     f->tls ? "https" : "http", f->host, f->port, f->path);
+            log_info("listening on %s%s for %s://%s:%u%s", p->tls ? "tls:" : "",
+                     addr_print(&p->addr, text), f->tls ? "https" : "http", f->host, f->port,
+                     f->path);
     }
     for (unsigned i = 0; i < old->n; i++) {
         if (!listen_has(places, old->v[i].id))

@@ -167,7 +167,8 @@ static void add_forward_listener(struct build *b, const struct forward *f,
     struct listener *l = &c->listeners[c->n_listeners - 1];
     if (l->kind != LISTENER_PROXY) {
         conf_fault(b->faults, section->where,
-                   "forward \"%s\": a listener for one origin is ADDR:PORT or unix:/path",
+                   "forward \"%s\": a listener for one origin is ADDR:PORT, unix:/path or "
+                   "tls:ADDR:PORT",
                    section->title);
         return;
     }

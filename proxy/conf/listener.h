@@ -41,6 +41,7 @@ struct listener {
     struct addr addr;  /* port 0 picks a free one */
     const char *where; /* "FILE:LINE", "TLSFAN_X" or "-o key", for messages */
     enum listener_kind kind;
+    bool tls;                      /* PROXY, FORWARD: its clients speak TLS to it */
     const struct forward *forward; /* FORWARD; else NULL */
 };
 

@@ -170,9 +170,14 @@ static void print_exchange_totals(const struct sheet *s)
                 "CONNECTs whose TLS was answered here.");
     put_family(s, "tlsfan_intercept_failures_total", "counter",
                "Of those: clients that did not get through the TLS handshake, and why.");
-    for (unsigned i = 0; i < TLS_FAILURES; i++)
+    for (unsigned i = 0; i < TLS_FAILURE_UNKNOWN; i++) /* no certificate is asked for there */
         put_labelled(s, "tlsfan_intercept_failures_total", "cause", tls_failure_name(i),
                      sum->unshaken[i]);
+    put_family(s, "tlsfan_listener_tls_failures_total", "counter",
+               "Clients of tls: listeners that did not get through the TLS handshake, and why.");
+    for (unsigned i = 0; i < TLS_FAILURES; i++)
+        put_labelled(s, "tlsfan_listener_tls_failures_total", "cause", tls_failure_name(i),
+                     sum->insecure[i]);
     put_counter(s, "tlsfan_turned_away_clients_total", sum->turned_away,
                 "Connections refused as they came: client.allow, or too many.");
     put_counter(s, "tlsfan_dns_stale_total", sum->dns_stale,
