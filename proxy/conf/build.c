@@ -153,8 +153,7 @@ static void build_forward(struct build *b, struct forward *f, struct section *se
     }
 }
 
-static void add_forward_listener(struct build *b, const struct forward *f,
-                                 const struct section *section)
+static void add_forward_listener(struct build *b, struct forward *f, const struct section *section)
 {
     struct conf *c = b->conf;
     static const struct key listen = {
@@ -174,6 +173,7 @@ static void add_forward_listener(struct build *b, const struct forward *f,
     }
     l->kind = LISTENER_FORWARD;
     l->forward = f;
+    f->client_tls = l->tls;
     l->where = build_keep(b, section->where);
 }
 

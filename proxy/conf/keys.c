@@ -50,7 +50,7 @@ static const struct choice hosts_sent[] = {{"target", false}, {"client", true}, 
 /* In the environment these are TLSFAN_ and the name in capitals. */
 static const struct key global_keys[] = {
     {"listen", .type = KEY_LISTEN, IN_CONF(listeners), .def = "127.0.0.1:3128",
-     .help = "ADDR:PORT, unix:/path, tls: or transparent:ADDR:PORT; port 0: a free one"},
+     .help = "ADDR:PORT, unix:/path, tls: or transparent:ADDR:PORT; port 0: any free"},
     {"service", .type = KEY_SERVICE, IN_CONF(listeners), .def = "127.0.0.1:3129",
      .help = "ADDR:PORT for health, metrics, the live page and batch calls; off: none"},
     {"service_hosts", .type = KEY_HOSTS, IN_CONF(service_hosts), .def = "",

@@ -19,6 +19,7 @@ struct forward {
     uint16_t port;
     bool is_rooted;         /* the host was written with a dot at its end */
     bool tls;               /* to = https:// */
+    bool client_tls;        /* and its clients speak it, too: the listener is tls: */
     bool host_is_client;    /* host = client */
     struct strings hosts;   /* lower case */
     struct strings origins; /* lower case, "http://name:port" */
