@@ -25,33 +25,38 @@ struct secure {
 
 /* ---- what is said of failures */
 
-/* What the operator may do about it. */
-static const char *secure_advice(const struct client *c, enum tls_failure failure)
-{
-    bool demands = c->conf->client.client_ca[0] != '\0';
-    switch (failure) {
-    case TLS_FAILURE_TRUST:
-        return "give it the CA of client.cert (curl: --proxy-cacert), see that the certificate has "
-               "the name by which it is called, and that its issuers stand behind it in the file";
-    case TLS_FAILURE_UNKNOWN:
-        return "client.client_ca demands one that a CA in that file has signed, for clients (curl: "
-               "--proxy-cert and --proxy-key)";
-    case TLS_FAILURE_PROTOCOL:
-        return "it must speak TLS 1.2 or newer, and HTTP/1.1 inside";
-    case TLS_FAILURE_FOREIGN:
-        return "listeners without tls: speak plain HTTP";
-    case TLS_FAILURE_TIMEOUT:
-        return "see what lies between it and this port";
-    default:
-        return demands ? "client.client_ca demands a certificate of it, which it may not have"
-                       : "if that is for the certificate, see that it trusts the CA of client.cert";
-    }
-}
-
+/* WHAT has happened, and what the operator may do about it. Each kind is another line of the log,
+ * with a limit of its own: port scans are not to hide who lacks a certificate. */
 static void secure_tell(const struct client *c, enum tls_failure failure, const char *what)
 {
     counter_add(&c->cs->engine->stats->insecure[failure], 1);
-    log_limited(LOG_LEVEL_WARNING, "%s; %s", what, secure_advice(c, failure));
+    switch (failure) {
+    case TLS_FAILURE_TRUST:
+        log_limited(LOG_LEVEL_WARNING,
+                    "%s; give it the CA of client.cert (curl: --proxy-cacert), see that the "
+                    "certificate has the name by which it is called, and that its issuers stand "
+                    "behind it in the file",
+                    what);
+        break;
+    case TLS_FAILURE_UNKNOWN:
+        log_limited(LOG_LEVEL_WARNING,
+                    "%s; client.client_ca demands one that a CA in that file has signed, for "
+                    "clients (curl: --proxy-cert and --proxy-key)",
+                    what);
+        break;
+    case TLS_FAILURE_PROTOCOL:
+        log_limited(LOG_LEVEL_WARNING, "%s; it must speak TLS 1.2 or newer, and HTTP/1.1 inside",
+                    what);
+        break;
+    case TLS_FAILURE_FOREIGN:
+        log_limited(LOG_LEVEL_WARNING, "%s; a listener without tls: speaks plain HTTP", what);
+        break;
+    default:
+        log_limited(LOG_LEVEL_WARNING, "%s; see that it trusts the CA of client.cert%s", what,
+                    c->conf->client.client_ca[0] == '\0'
+                        ? ""
+                        : ", and has the certificate that client.client_ca demands");
+    }
 }
 
 static void secure_on_timer(void *arg)
@@ -59,7 +64,7 @@ static void secure_on_timer(void *arg)
     struct client *c = arg;
     char what[ADDR_TEXT + 96];
     snprintf(what, sizeof what,
-             "TLS handshake of the client %s took longer than client.header_timeout",
+             "the TLS handshake of the client %s took longer than client.header_timeout",
              c->from.peer_text);
     if (c->secure->is_laid) /* else it is an idle one */
         secure_tell(c, TLS_FAILURE_TIMEOUT, what);
