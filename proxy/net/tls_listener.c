@@ -158,6 +158,24 @@ static int listener_add_cas(SSL_CTX *ssl, const struct tls_pem *pem, const char 
     return n;
 }
 
+/* A ticket is renewed by each use of it, so one could outlast the certificate for which it was
+ * given: then there is a whole handshake, in which that is seen. */
+static SSL_TICKET_RETURN listener_judge_ticket(SSL *s, SSL_SESSION *session,
+                                               const unsigned char *name, size_t len,
+                                               SSL_TICKET_STATUS status, void *arg)
+{
+    (void)s;
+    (void)name;
+    (void)len;
+    (void)arg;
+    if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW)
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    const X509 *cert = SSL_SESSION_get0_peer(session);
+    if (cert == NULL || X509_cmp_current_time(X509_get0_notAfter(cert)) <= 0)
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+}
+
 static bool listener_use_client_ca(struct listener_maker *m)
 {
     const char *path = m->conf->client.client_ca;
@@ -175,6 +193,7 @@ static bool listener_use_client_ca(struct listener_maker *m)
     X509_STORE_set_flags(SSL_CTX_get_cert_store(m->ssl), X509_V_FLAG_PARTIAL_CHAIN);
     SSL_CTX_set_verify_depth(m->ssl, TLS_LISTENER_DEPTH);
     SSL_CTX_set_max_cert_list(m->ssl, SHOWN_MAX);
+    SSL_CTX_set_session_ticket_cb(m->ssl, NULL, listener_judge_ticket, NULL);
     listener_name_cas(m->ssl);
     tls_server_demand_cert(m->ssl);
     return true;

@@ -235,7 +235,7 @@ static void shows_the_chain(void **state)
     assert_int_equal(sk_X509_num(SSL_get_peer_cert_chain(ssl)), 2);
     part(ssl);
     forget();
-    assert_true(make(cert_file, key_file, ca_file)); /* the rest is not made up of client_ca */
+    assert_true(make(cert_file, key_file, mid_file)); /* no part of it is client_ca */
     ssl = shake(ctx, NULL);
     assert_int_equal(server.failure, TLS_FAILURE_TRUST);
     part(ssl);
@@ -433,6 +433,41 @@ static void tickets(void **state)
     SSL_CTX_free(ctx);
 }
 
+/* Nor beyond the end of the certificate for which it was given, however often it was renewed. */
+static void a_ticket_ends_with_its_certificate(void **state)
+{
+    (void)state;
+    for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+        struct pair brief =
+            make_cert(&ca, &(struct cert_want){.cn = "brief", .from = -DAY, .to = 2});
+        SSL_CTX *ctx = client_with(&brief, NULL);
+        int reused = 0;
+        int64_t limit = loop_now() + 20000000;
+        SSL_CTX_set_max_proto_version(ctx, version);
+        SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+        SSL_CTX_sess_set_new_cb(ctx, on_session);
+        assert_true(make(cert_file, key_file, ca_file));
+        do {
+            SSL_SESSION *kept = session;
+            session = NULL;
+            SSL *ssl = shake(ctx, kept);
+            reused += SSL_session_reused(ssl);
+            SSL_SESSION_free(kept);
+            if (session == NULL && server.ready == 1)
+                session = SSL_get1_session(ssl);
+            part(ssl);
+            assert_true(loop_now() < limit);
+        } while (server.ready == 1);
+        assert_int_not_equal(reused, 0);
+        assert_non_null(strstr(server.fault.text, "certificate has expired"));
+        forget();
+        SSL_SESSION_free(session);
+        session = NULL;
+        SSL_CTX_free(ctx);
+        free_pair(&brief);
+    }
+}
+
 /* More names than a message of TLS has room for are not told. */
 static void many_cas(void **state)
 {
@@ -466,6 +501,7 @@ int main(void)
         cmocka_unit_test(demands_a_certificate),
         cmocka_unit_test(depth_is_bounded),
         cmocka_unit_test(tickets),
+        cmocka_unit_test(a_ticket_ends_with_its_certificate),
         cmocka_unit_test(many_cas),
     };
     return cmocka_run_group_tests(tests, set_up_all, tear_down_all);
