@@ -167,6 +167,7 @@ def test_urllib3_is_told_of_a_bad_origin(secured, context, serve):
     assert r.status == 502 and b"expired" in r.data and not bad.requests
 
 
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")  # requests verifies a proxy for https:// alone
 def test_requests(secured, tell, ca):
     import requests
     p = secured("destination { connect_ports = {%d} }\n" % tell.port)
@@ -302,6 +303,32 @@ def test_tunnel_and_interception(secured, context, tell, ca, tmp_path):
             while b'"/in"' not in got:
                 got += inside.all_of(inside.tls.read, 65536)
             assert got.startswith(b"HTTP/1.1 200")
+
+
+@BOTH
+def test_tunnel_is_ended_one_side_at_a_time(secured, context, version):
+    """The client says close_notify, and then reads on what the other side has to say to all of it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        p = secured("destination { connect_ports = {%d} }\n" % port)
+        with p.client() as c:
+            outer = Memory(context(version), "localhost")
+            c.send(outer.hello)
+            outer.finish(c)
+            outer.all_of(outer.tls.write, b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\nabc" % port)
+            far, _ = listener.accept()
+            with far:
+                assert outer.all_of(outer.tls.read, 65536).startswith(b"HTTP/1.1 200 ")
+                c.send(outer.try_to(outer.tls.unwrap)[1])
+                far.settimeout(10 * SLOW)
+                got = b""
+                while not got or data:
+                    data = far.recv(100)
+                    got += data
+                far.sendall(b"got " + got)
+                assert outer.all_of(outer.tls.read, 65536) == b"got abc"
+            with pytest.raises(ssl.SSLZeroReturnError):
+                outer.all_of(outer.tls.read, 65536)
 
 
 def lengthy(conn):
