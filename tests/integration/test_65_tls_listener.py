@@ -258,10 +258,7 @@ def test_large_both_ways(secured, context, serve, version):
     body = os.urandom(1 << 20) * 6
     origin = serve(answering(lambda r, c: ok(r.body)))
     with Secure(secured(), context(version), timeout=30) as c:
-        sender = threading.Thread(target=c.request, args=("POST", origin.url()), kwargs={"body": body})
-        sender.start()
-        assert c.response("POST").body == body
-        sender.join()
+        assert c.exchange("POST", origin.url(), body=body).body == body
 
 
 def test_websocket(secured, context, serve):
