@@ -31,15 +31,16 @@ bool listen_has(const struct listen_set *s, unsigned id)
     return false;
 }
 
-/* The socket of a proxy listener may become that of a forward and back, but for port 0, which is
- * another one for each; and one of COMMAND's network that of another kind there. Other kinds have
- * sockets, or threads, of their own. */
+/* The socket of a proxy listener may become that of a forward and back, with TLS and without, but
+ * for port 0, which is another one for each; and one of COMMAND's network that of another kind
+ * there. Other kinds have sockets, or threads, of their own. */
 static bool listen_is_same(const struct place *p, const struct listener *l)
 {
     bool is_plain = (p->kind <= LISTENER_FORWARD && l->kind <= LISTENER_FORWARD) ||
                     (listener_is_captured(p->kind) && listener_is_captured(l->kind));
     bool is_fixed = addr_port(&l->addr) != 0 || addr_family(&l->addr) == AF_UNIX;
-    return addr_equal(&p->wanted, &l->addr) && (p->kind == l->kind || (is_plain && is_fixed));
+    bool is_alike = p->kind == l->kind && p->tls == l->tls;
+    return addr_equal(&p->wanted, &l->addr) && (is_alike || (is_plain && is_fixed));
 }
 
 /* The place of OLD for L, unless S has it already: port 0 may be written twice. */
@@ -198,10 +199,12 @@ bool listen_open(struct listen_set *s, const struct listen_set *old, const struc
             p->fds = NULL;
             p->n_fds = 0;
             p->kind = l->kind;
+            p->tls = l->tls;
             continue;
         }
         p->wanted = l->addr;
         p->kind = l->kind;
+        p->tls = l->tls;
         if (!open_place(p, old, l->kind == LISTENER_SERVICE ? 1 : n_workers)) {
             *why = listen_explain(l, errno);
             return false;

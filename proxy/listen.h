@@ -13,6 +13,7 @@ struct place {
     unsigned id;        /* the same in all sets that have this place */
     struct addr wanted; /* as written */
     enum listener_kind kind;
+    bool tls;
     bool is_passed;   /* a socket that others have made: the service manager, or COMMAND's keeper */
     bool is_shared;   /* one socket for all workers (shared.h) */
     bool has_tproxy;  /* TRANSPARENT: it takes what TPROXY sends, too */

@@ -42,6 +42,18 @@ void notice_rules(const struct conf *c)
     }
 }
 
+/* Who sets it means to keep somebody out. */
+static void notice_client_ca(const struct listen_set *places, const struct conf *c)
+{
+    const char *ca = c->client.client_ca;
+    for (unsigned i = 0; i < places->n; i++)
+        if (places->v[i].tls)
+            return;
+    if (ca != NULL && ca[0] != '\0')
+        log_warning("client.client_ca = %s asks nobody for a certificate: no listener is tls:", ca);
+}
+
+/* What is new in PLACES, and what has gone from OLD. */
 void notice_places(const struct listen_set *places, const struct listen_set *old,
                    const struct conf *c)
 {
@@ -56,11 +68,13 @@ void notice_places(const struct listen_set *places, const struct listen_set *old
                      addr_print(&p->addr, text),
                      p->has_tproxy ? "" : " by REDIRECT (for TPROXY, CAP_NET_ADMIN is lacking)");
         else if (p->fds != NULL && p->kind == LISTENER_PROXY)
-            log_info("listening on %s", addr_print(&p->addr, text));
+            log_info("listening on %s%s", p->tls ? "tls:" : "", addr_print(&p->addr, text));
         else if (p->fds != NULL && p->kind == LISTENER_FORWARD)
-            log_info("listening on %s for %s://%s:%u%s", addr_print(&p->addr, text),
-                     f->tls ? "https" : "http", f->host, f->port, f->path);
+            log_info("listening on %s%s for %s://%s:%u%s", p->tls ? "tls:" : "",
+                     addr_print(&p->addr, text), f->tls ? "https" : "http", f->host, f->port,
+                     f->path);
     }
+    notice_client_ca(places, c);
     for (unsigned i = 0; i < old->n; i++) {
         if (!listen_has(places, old->v[i].id))
             log_info("no longer listening on %s", addr_print(&old->v[i].addr, text));

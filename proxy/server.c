@@ -98,6 +98,7 @@ static struct worker_update *make_update(struct server *s, unsigned worker)
             .fd = listen_take(places, i, is_service ? 0 : worker),
             .addr = places->v[i].addr,
             .kind = places->v[i].kind,
+            .tls = places->v[i].tls,
             .forward = s->conf->listeners[i].forward,
         };
     }

@@ -58,8 +58,12 @@ void shared_update(struct shared *s, struct listen_set *places, struct conf *c)
     for (unsigned i = 0; i < places->n; i++) {
         const struct place *p = &places->v[i];
         if (p->is_shared)
-            shared[n++] = (struct accept_place){p->id, listen_take(places, i, 0), p->addr, p->kind,
-                                                c->listeners[i].forward};
+            shared[n++] = (struct accept_place){.id = p->id,
+                                                .fd = listen_take(places, i, 0),
+                                                .addr = p->addr,
+                                                .kind = p->kind,
+                                                .tls = p->tls,
+                                                .forward = c->listeners[i].forward};
     }
     acceptors_set(&s->acceptors, shared, n, c);
     free(shared);

@@ -167,7 +167,7 @@ void acceptors_set(struct acceptors *as, const struct accept_place *places, unsi
         list_remove(&a->link);
         list_push_back(&stay, &a->link);
         conf_unref(&a->listener.conf);
-        a->listener = (struct client_listener){p->addr, p->kind, p->forward, conf_ref(c)};
+        a->listener = (struct client_listener){p->addr, p->kind, p->tls, p->forward, conf_ref(c)};
     }
     acceptors_close(as, true);
     list_move(&as->all, &stay);

@@ -33,6 +33,7 @@ struct accept_place {
     int fd; /* owned; -1: the thread has this place already */
     struct addr addr;
     enum listener_kind kind;
+    bool tls;
     const struct forward *forward; /* part of the snapshot */
 };
 

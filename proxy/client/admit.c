@@ -8,6 +8,7 @@
 
 #include "base/fds.h"
 #include "base/log_limit.h"
+#include "client/secure_impl.h"
 #include "client/turned_impl.h"
 #include "conf/policy.h"
 #include "exchange/answer.h"
@@ -25,6 +26,10 @@ static void admit_refuse(struct clients *cs, int fd, const struct client_listene
     struct stream *s = stream_new(cs->engine->loop, fd, NULL);
     if (!turned_is_http(fd, l->kind)) {
         stream_abort(s);
+        return;
+    }
+    if (l->tls) {
+        secure_refuse(s, f);
         return;
     }
     stream_start(s);

@@ -9,6 +9,7 @@
 #include "base/state.h"
 #include "client/client_impl.h"
 #include "client/intercept_impl.h"
+#include "client/secure_impl.h"
 #include "client/turned_impl.h"
 #include "exchange/expect.h"
 #include "exchange/hold.h"
@@ -251,6 +252,14 @@ const struct stream_user client_user = {
     .on_fault = client_on_fault,
 };
 
+void client_shaken(struct client *c)
+{
+    client_set_state(c, CLIENT_HEAD);
+    c->has_partial = false;
+    stream_set_user(c->stream, &client_user, c);
+    client_run(c);
+}
+
 static void client_on_timer(void *arg)
 {
     struct client *c = arg;
@@ -328,6 +337,7 @@ void client_close(struct client *c)
     client_drop_requests(c);
     client_wait_end(c);
     intercept_end(c);
+    secure_end(c);
     turned_end(c);
     if (cut) /* a FIN could be taken for the end of the answer */
         stream_abort(c->stream);
@@ -414,6 +424,8 @@ void client_open(struct clients *cs, int fd, const struct addr *peer,
     struct client *c = client_new(cs, s, &who, l->conf);
     if (l->kind >= LISTENER_TRANSPARENT)
         turned_begin(c, l);
+    else if (l->tls)
+        secure_begin(c);
     stream_start(s);
 }
 
@@ -454,6 +466,8 @@ void clients_drain(struct clients *cs, int64_t grace_ms)
         struct client *c = container_of(it, struct client, link);
         if (c->timer_is == TIMER_IDLE)
             deadline_set(&c->timer, grace_ms + n++ / CLOSED_A_MS);
+        else if (c->secure != NULL)
+            secure_drain(c, grace_ms);
         else if (c->state == CLIENT_SHAKES)
             intercept_drain(c, grace_ms);
         else if (c->state == CLIENT_FIRST)

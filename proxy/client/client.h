@@ -31,6 +31,7 @@ struct clients {
 struct client_listener {
     struct addr addr; /* as bound */
     enum listener_kind kind;
+    bool tls;                      /* its clients speak TLS */
     const struct forward *forward; /* FORWARD: a borrowed part of CONF */
     struct conf *conf;             /* a reference of the listener's, that clients take too */
 };

@@ -27,6 +27,7 @@ struct client {
     struct source_side from;
     char *texts;                 /* heap: what from.fixed and from.user point to; NULL: nothing */
     struct intercept *intercept; /* owned; NULL: but in CLIENT_SHAKES */
+    struct secure *secure;       /* the same, of one by a tls: listener */
     struct turned *turned;       /* owned: from.turned is in it; NULL: nobody has turned it */
     struct order order;          /* of struct request */
     struct request *reading;     /* whose body comes now: set exactly in CLIENT_BODY, else NULL */
@@ -88,8 +89,7 @@ static inline const struct client_conf *client_conf(const struct client *c)
 /* What C sends from now on is another thing: FIXED and USER (copied) as in struct source_side. */
 void client_become(struct client *c, enum source_kind kind, const struct uri_host *fixed,
                    struct str user);
-/* What the stream of a client tells. */
-extern const struct stream_user client_user;
+extern const struct stream_user client_user; /* what the stream of a client tells */
 /* Writes what is due, begins what may begin, reads on: when anything has changed. May close. */
 void client_run(struct client *c);
 /* Which timeout runs now. HAS_READ: something has just come, which moves that of a body. */

@@ -124,7 +124,7 @@ static bool client_is_blocked(const struct client *c)
     if (c->state == CLIENT_HEAD)
         return c->switching != NULL || c->heads >= CLIENT_HEADS_A_TURN || !client_may_read(c) ||
                client_is_full(c);
-    return c->state == CLIENT_SHAKES; /* else not, to see the client go */
+    return c->intercept != NULL; /* else not, to see the client go */
 }
 
 void client_set_flow(struct client *c)

@@ -14,9 +14,8 @@
 #include "net/tls_server.h"
 
 enum {
-    HOLDS_TLS = 22 * 1024, /* bytes that TLS costs an idle client, about */
-    MINT_TRIES = 3,        /* a leaf that was made may have given way to others before it is used */
-    LABEL_MAX = 63,        /* RFC 1035 section 2.3.4 */
+    MINT_TRIES = 3, /* a leaf that was made may have given way to others before it is used */
+    LABEL_MAX = 63, /* RFC 1035 section 2.3.4 */
     NAME_MAX_DNS = 253
 };
 
@@ -230,7 +229,7 @@ static void intercept_lay(struct client *c)
                                    .choose = intercept_choose,
                                    .arg = c};
     tls_server_push(c->stream, &want);
-    stream_count_in(c->stream, c->cs->engine->budget, sizeof *c + sizeof *c->stream + HOLDS_TLS);
+    stream_count_in(c->stream, c->cs->engine->budget, c->stream->fixed + CLIENT_HOLDS_TLS);
     stream_start(c->stream);
 }
 
@@ -238,10 +237,7 @@ static void intercept_on_ready(void *arg)
 {
     struct client *c = arg;
     intercept_end(c);
-    client_set_state(c, CLIENT_HEAD);
-    c->has_partial = false;
-    stream_set_user(c->stream, &client_user, c);
-    client_run(c);
+    client_shaken(c);
 }
 
 static size_t intercept_on_data(void *arg, const char *p, size_t n)

@@ -3,7 +3,7 @@
  *
  *     HEAD <-> BODY                       a head whose body follows; the body is whole
  *     HEAD, BODY -> TUNNEL                CONNECT or Upgrade is answered
- *     HEAD -> SHAKES -> HEAD              CONNECT is answered, and is intercepted
+ *     HEAD -> SHAKES -> HEAD              CONNECT is answered, and is intercepted; a tls: listener
  *     HEAD -> FIRST -> HEAD               it was turned here; its first bytes are known
  *     HEAD, BODY -> LAST, STOPPED         nothing more is read; LAST -> STOPPED, more has come
  *     LAST -> TO_CLOSE -> TO_LINGER       its last answer is given; and more has come
@@ -18,7 +18,7 @@ struct client;
 enum client_state {
     CLIENT_HEAD,   /* reads heads */
     CLIENT_BODY,   /* reads the body of `reading` */
-    CLIENT_SHAKES, /* TLS is laid over the stream: intercept.c */
+    CLIENT_SHAKES, /* TLS is laid over the stream: intercept.c, secure.c */
     CLIENT_FIRST,  /* its first bytes will say what it is: turned.c */
     CLIENT_TUNNEL, /* the stream is the exchange's; waits for the end of its tunnel */
     /* What still comes is dropped. Answers are due: */
@@ -31,7 +31,11 @@ enum client_state {
     CLIENT_CLOSED     /* waits for the reaper */
 };
 
+enum { CLIENT_HOLDS_TLS = 22 * 1024 }; /* bytes that TLS costs an idle client, about */
+
 /* The one place where c->state changes. */
 void client_set_state(struct client *c, enum client_state to);
+/* C, in CLIENT_SHAKES, has TLS laid over its stream and open: requests come. */
+void client_shaken(struct client *c);
 
 #endif

@@ -161,8 +161,7 @@ static void build_forward(struct build *b, struct forward *f, struct section *se
     }
 }
 
-static void add_forward_listener(struct build *b, const struct forward *f,
-                                 const struct section *section)
+static void add_forward_listener(struct build *b, struct forward *f, const struct section *section)
 {
     struct conf *c = b->conf;
     static const struct key listen = {
@@ -175,12 +174,14 @@ static void add_forward_listener(struct build *b, const struct forward *f,
     struct listener *l = &c->listeners[c->n_listeners - 1];
     if (l->kind != LISTENER_PROXY) {
         conf_fault(b->faults, section->where,
-                   "forward \"%s\": a listener for one origin is ADDR:PORT or unix:/path",
+                   "forward \"%s\": a listener for one origin is ADDR:PORT, unix:/path or "
+                   "tls:ADDR:PORT",
                    section->title);
         return;
     }
     l->kind = LISTENER_FORWARD;
     l->forward = f;
+    f->client_tls = l->tls;
     l->where = build_keep(b, section->where);
 }
 

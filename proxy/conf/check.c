@@ -146,17 +146,38 @@ static void check_pins(const struct conf *c, struct conf_faults *faults)
     }
 }
 
+/* Two files of which one is no use without the other. */
+struct pair {
+    const char *keys[2], *values[2];
+};
+
+static void check_pair(const struct conf *c, const struct pair *p, struct conf_faults *faults)
+{
+    unsigned set = p->values[0][0] == '\0';
+    if (p->values[set][0] == '\0' || p->values[!set][0] != '\0')
+        return;
+    char *reason = xasprintf("is set, but %s is not", p->keys[!set]);
+    conf_key_fault(faults, rule_where(c, &c->rules[0], p->keys[set]), p->keys[set], reason);
+    free(reason);
+}
+
+static void check_tls(const struct conf *c, struct conf_faults *faults)
+{
+    const struct client_conf *k = &c->client;
+    check_pair(c, &(struct pair){{"client.cert", "client.key"}, {k->cert, k->key}}, faults);
+    for (unsigned i = 0; i < c->n_listeners; i++)
+        if (c->listeners[i].tls && k->cert[0] == '\0' && k->key[0] == '\0')
+            conf_fault(faults, c->listeners[i].where,
+                       "listener %s has no certificate to show: set client.cert and client.key",
+                       c->listeners[i].text);
+}
+
 /* Each rule by itself, for each is an operator's line. */
 static void check_intercept(const struct conf *c, struct conf_faults *faults)
 {
     const struct intercept_conf *i = &c->intercept;
-    const struct rule *base = &c->rules[0];
-    if (i->ca_cert[0] == '\0' && i->ca_key[0] != '\0')
-        conf_key_fault(faults, rule_where(c, base, "intercept.ca_key"), "intercept.ca_key",
-                       "is set, but intercept.ca_cert is not");
-    if (i->ca_cert[0] != '\0' && i->ca_key[0] == '\0')
-        conf_key_fault(faults, rule_where(c, base, "intercept.ca_cert"), "intercept.ca_cert",
-                       "is set, but intercept.ca_key is not");
+    const struct pair ca = {{"intercept.ca_cert", "intercept.ca_key"}, {i->ca_cert, i->ca_key}};
+    check_pair(c, &ca, faults);
     for (unsigned n = 1; n < c->n_rules && i->ca_cert[0] == '\0' && i->run_ca == NULL; n++)
         if (c->rules[n].intercept)
             conf_fault(
@@ -234,5 +255,6 @@ void check_conf(const struct conf *c, struct conf_faults *faults)
         check_writable(c, faults, "tls.keylog", c->rules[0].tls.keylog);
     check_rules(c, faults);
     check_pins(c, faults);
+    check_tls(c, faults);
     check_intercept(c, faults);
 }

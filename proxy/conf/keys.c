@@ -56,7 +56,7 @@ static const struct choice hosts_sent[] = {{"target", false}, {"client", true}, 
 /* In the environment these are TLSFAN_ and the name in capitals. */
 static const struct key global_keys[] = {
     {"listen", .type = KEY_LISTEN, IN_CONF(listeners), .def = "127.0.0.1:3128",
-     .help = "ADDR:PORT, unix:/path, transparent:ADDR:PORT; port 0: a free one"},
+     .help = "ADDR:PORT, unix:/path, tls: or transparent:ADDR:PORT; port 0: any free"},
     {"service", .type = KEY_SERVICE, IN_CONF(listeners), .def = "127.0.0.1:3129",
      .help = "ADDR:PORT for health, metrics, the live page and batch calls; off: none"},
     {"service_hosts", .type = KEY_HOSTS, IN_CONF(service_hosts), .def = "",
@@ -102,6 +102,11 @@ static const struct key global_keys[] = {
      .help = "on: lines may end in a bare LF; lengths stay strict always"},
     {"client.early_hints", BOOL, IN_CONF(client.early_hints), .def = "off",
      .help = "forward 1xx but 100 and 101 (old clients take them for the answer)"},
+    {"client.cert", TEXT, IN_CONF(client.cert), .def = "",
+     .help = "of tls: listeners: the certificate, its issuers behind it, PEM"},
+    {"client.key", TEXT, IN_CONF(client.key), .def = "", .help = "and its key"},
+    {"client.client_ca", TEXT, IN_CONF(client.client_ca), .def = "",
+     .help = "set: who comes there shows a certificate that one of these has signed"},
 
     {"upstream.connect_timeout", TIME, IN_CONF(upstream.connect_timeout), .def = "10s",
      .help = "DNS, TCP and TLS, all addresses tried"},

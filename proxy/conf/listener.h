@@ -19,6 +19,7 @@ struct forward {
     uint16_t port;
     bool is_rooted;         /* the host was written with a dot at its end */
     bool tls;               /* to = https:// */
+    bool client_tls;        /* and its clients speak it, too: the listener is tls: */
     bool host_is_client;    /* host = client */
     struct strings hosts;   /* lower case */
     struct strings origins; /* lower case, "http://name:port" */
@@ -41,6 +42,7 @@ struct listener {
     struct addr addr;  /* port 0 picks a free one */
     const char *where; /* "FILE:LINE", "TLSFAN_X" or "-o key", for messages */
     enum listener_kind kind;
+    bool tls;                      /* PROXY, FORWARD: its clients speak TLS to it */
     const struct forward *forward; /* FORWARD; else NULL */
 };
 

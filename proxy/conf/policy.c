@@ -33,10 +33,11 @@ bool policy_client_here(const struct conf *c, const struct addr *peer, struct fa
             netset_has(&c->client.allow, &loopback));
 }
 
-bool policy_page(struct str origin, struct str site, struct str own)
+bool policy_page(struct str origin, struct str site, struct str own, bool by_tls)
 {
-    bool is_own = own.len > 0 && str_istarts(origin, STR("http://")) &&
-                  str_ieq(str_from_byte(origin, 7), own);
+    struct str scheme = by_tls ? STR("https://") : STR("http://");
+    bool is_own = own.len > 0 && str_istarts(origin, scheme) &&
+                  str_ieq(str_from_byte(origin, scheme.len), own);
     return (origin.p == NULL || is_own) && !str_ieq(site, STR("cross-site"));
 }
 

@@ -17,8 +17,9 @@ MUST_CHECK bool policy_client(const struct conf *c, const struct addr *peer, str
 MUST_CHECK bool policy_client_here(const struct conf *c, const struct addr *peer, struct fault *f);
 
 /* What a browser says of a request, in Origin and Sec-Fetch-Site (p NULL: not there). False when a
- * page of another origin than http://OWN makes it; OWN is "host" or "host:port". */
-MUST_CHECK bool policy_page(struct str origin, struct str site, struct str own);
+ * page of another origin than http://OWN, by TLS https://OWN, makes it; OWN is "host" or
+ * "host:port". */
+MUST_CHECK bool policy_page(struct str origin, struct str site, struct str own, bool by_tls);
 
 /* A check of credentials. Hashing takes 50 ms, so what was verified once is remembered (keyed
  * digests, bounded, over reloads as long as the user's line stays), and only a new pair must go to

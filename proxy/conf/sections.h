@@ -12,6 +12,7 @@
 struct oauth_conf; /* conf/oauth.h */
 struct parent;     /* conf/parent.h */
 struct rule_index; /* conf/rule_index.h */
+struct ssl_ctx_st; /* SSL_CTX */
 struct tls_ca;     /* net/tls_ca.h */
 struct tls_mint;   /* net/tls_mint.h */
 
@@ -32,6 +33,8 @@ struct client_conf {
     size_t max_head, buffer;
     int64_t header_timeout, body_timeout, write_timeout, idle_timeout;
     bool lenient, early_hints;
+    const char *cert, *key, *client_ca; /* of tls: listeners; "" = none */
+    struct ssl_ctx_st *tls;             /* made of them by net/tls_listener.c; NULL = none */
 };
 
 /* Hosts that are reached directly. */

@@ -34,17 +34,22 @@ bool value_set_listen(const struct assign *a, struct str text)
 {
     struct conf *c = OWNER(a->field, struct conf, listeners);
     struct listener l = {0};
-    if (str_istarts(text, STR("tls:")))
-        return net_fail_at(a->err, text, "cannot be opened: this version has no tls: listeners");
     struct str addr = text;
-    if (str_istarts(text, STR("transparent:"))) {
+    l.tls = str_istarts(text, STR("tls:"));
+    if (l.tls) {
+        addr = str_from_byte(text, sizeof "tls:" - 1);
+    } else if (str_istarts(text, STR("transparent:"))) {
         l.kind = LISTENER_TRANSPARENT;
         addr = str_from_byte(text, sizeof "transparent:" - 1);
     }
     if (!addr_parse(&l.addr, addr))
         return net_fail_at(a->err, text,
-                           "is no listener: write ADDR:PORT, [::1]:3128, unix:/path or "
-                           "transparent:ADDR:PORT");
+                           "is no listener: write ADDR:PORT, [::1]:3128, unix:/path, "
+                           "tls:ADDR:PORT or transparent:ADDR:PORT");
+    if (l.tls && addr_family(&l.addr) == AF_UNIX)
+        return net_fail_at(a->err, text,
+                           "cannot be: what goes to a socket of a file stays on this machine; "
+                           "write it without tls:");
     if (l.kind == LISTENER_TRANSPARENT && addr_family(&l.addr) == AF_UNIX)
         return net_fail_at(a->err, text,
                            "cannot be: nothing is turned to a Unix socket; write "

@@ -55,10 +55,12 @@ static bool route_forward_host(struct exchange *x, const struct uri_host *host, 
     return false;
 }
 
-/* No web page makes the request, or one of http://SELF. */
+/* No web page makes the request, or one of http://SELF (of a listener with TLS, https://). */
 static bool route_is_own_page(const struct exchange *x, struct str self)
 {
-    return policy_page(route_field(x, FIELD_ORIGIN), route_field(x, FIELD_SEC_FETCH_SITE), self);
+    const struct forward *fwd = x->from->forward;
+    return policy_page(route_field(x, FIELD_ORIGIN), route_field(x, FIELD_SEC_FETCH_SITE), self,
+                       fwd != NULL && fwd->client_tls);
 }
 
 /* Requests that a web page of another site makes are refused. */
@@ -215,7 +217,7 @@ static bool route_forward(struct exchange *x, const struct uri_host *host_field,
     struct str self = str_from(x->from->self);
     struct str written = self;
     if (asked->name.p != NULL)
-        written = uri_authority(&x->arena, asked->name, asked->port, 80);
+        written = uri_authority(&x->arena, asked->name, asked->port, fwd->client_tls ? 443 : 80);
     if (!route_forward_host(x, asked, f) || !route_forward_origin(x, written, f))
         return false;
     /* Who names the target would be sent past this listener by URLs that name it too. */
@@ -230,7 +232,7 @@ static bool route_forward(struct exchange *x, const struct uri_host *host_field,
     x->where.rule_port = fwd->port;
     x->rewrite.forward = fwd;
     x->rewrite.self = self;
-    x->rewrite.is_upgraded = fwd->tls;
+    x->rewrite.is_upgraded = fwd->tls && !fwd->client_tls;
     x->rq.host = fwd->host_is_client
                      ? written
                      : uri_authority(&x->arena, to->name, fwd->port, fwd->tls ? 443 : 80);

@@ -130,8 +130,10 @@ void stats_add(struct stats_sum *sum, const struct stats *s)
     sum->turned_away += counter_get(&s->turned_away);
     /* Of the clients whose CONNECT was intercepted. */
     sum->intercepted += counter_get(&s->intercepted);
-    for (unsigned i = 0; i < TLS_FAILURES; i++)
+    for (unsigned i = 0; i < TLS_FAILURES; i++) {
         sum->unshaken[i] += counter_get(&s->unshaken[i]);
+        sum->insecure[i] += counter_get(&s->insecure[i]);
+    }
     /* Those that nobody has asked for yet are in neither of the other two. */
     sum->ahead_issued += counter_get(&s->ahead_issued);
     sum->ahead_used += counter_get(&s->ahead_used);

@@ -46,6 +46,7 @@ struct stats {
     struct counter tunnels;                /* opened */
     struct counter intercepted;            /* CONNECTs */
     struct counter unshaken[TLS_FAILURES]; /* of those: the client did not get through TLS */
+    struct counter insecure[TLS_FAILURES]; /* clients of tls: listeners that did not either */
     struct counter dns_stale;              /* expired answers that were used */
     struct counter turned_away;            /* connections of clients that got no place */
     struct counter ahead_issued, ahead_used, ahead_wasted; /* requests made ahead */
@@ -61,7 +62,7 @@ struct stats_sum {
     uint64_t classes[STATS_CLASSES];
     uint64_t faults[FAULT_COUNT];
     uint64_t bytes_in, bytes_out, retries, unverified, plain, h1, h2, tunnels, turned_away;
-    uint64_t intercepted, unshaken[TLS_FAILURES];
+    uint64_t intercepted, unshaken[TLS_FAILURES], insecure[TLS_FAILURES];
     uint64_t dns_stale;
     uint64_t ahead_issued, ahead_used, ahead_wasted;
     struct phase_sum {

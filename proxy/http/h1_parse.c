@@ -373,7 +373,7 @@ const char *h1_foreign(const char *p, size_t n, bool *is_silent)
     *is_silent = true;
     if (n >= 1 && p[0] == 0x16)
         return "this port speaks plain HTTP and got a TLS hello: write the proxy's URL with "
-               "http://, not https://";
+               "http://, not https://, or give it a tls: listener";
     if (n >= 3 && ((uint8_t)p[0] & 0x80) != 0 && p[2] == 1)
         return "this port speaks plain HTTP and got an SSL 2 hello: write the proxy's URL with "
                "http://, not https://";

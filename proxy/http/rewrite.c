@@ -245,7 +245,8 @@ static bool drop_when_upgraded(const struct rewrite *r, struct arena *arena, str
 {
     (void)arena;
     (void)value;
-    return !r->is_upgraded;
+    /* A forward is not the site that it speaks for: other ports of its host speak plain HTTP. */
+    return !r->is_upgraded && (r->forward == NULL || !r->forward->client_tls);
 }
 
 /* Writes the policies of V (CSP 3: a comma list of lists separated by semicolons) without

@@ -16,7 +16,7 @@ struct rewrite {
     const struct forward *forward;
     /* Forward: the listener's authority as the client wrote it in Host, else its address. */
     struct str self;
-    /* An http:// request that goes out over TLS; false: only `forward` mapping is done. */
+    /* A plain request that goes out over TLS; false: only `forward` mapping is done. */
     bool is_upgraded;
 };
 

@@ -89,7 +89,13 @@ static bool is_same_port(uint16_t a, uint16_t a_default, uint16_t b, uint16_t b_
     return (a == a_default ? 0 : a) == (b == b_default ? 0 : b);
 }
 
-/* True when REF, an http URL of a client, or what an origin made of its Host, names the
+/* How clients speak to the listener. */
+static enum uri_scheme self_scheme(const struct forward *f)
+{
+    return f->client_tls ? SCHEME_HTTPS : SCHEME_HTTP;
+}
+
+/* True when REF, a URL of a client's, or what an origin made of its Host, names the
  * listener. */
 static bool is_self(const struct rewrite *r, struct arena *arena, const struct uri_ref *ref)
 {
@@ -101,7 +107,8 @@ static bool is_self(const struct rewrite *r, struct arena *arena, const struct u
     if (!uri_parse_host(&self, arena, r->self, NULL))
         return false;
     return str_eq(ref->host.name, self.name) &&
-           is_same_port(ref->host.port, default_port(ref->scheme), self.port, 80);
+           is_same_port(ref->host.port, default_port(ref->scheme), self.port,
+                        default_port(self_scheme(r->forward)));
 }
 
 static bool is_to(const struct rewrite *r, struct arena *arena, const struct uri_ref *ref)
@@ -154,7 +161,7 @@ static bool to_listener(const struct rewrite *r, struct arena *arena, struct str
         tail = ref.rest;
     else if (!cut_prefix(f, arena, ref.rest, &tail))
         return false;
-    *url = JOIN(arena, STR("http://"), r->self, tail);
+    *url = JOIN(arena, f->client_tls ? STR("https://") : STR("http://"), r->self, tail);
     return true;
 }
 
@@ -169,7 +176,7 @@ static bool to_target(const struct rewrite *r, struct arena *arena, struct str *
         return true;
     }
     struct uri_ref ref;
-    if (!uri_parse_ref(&ref, arena, *url) || ref.scheme != SCHEME_HTTP ||
+    if (!uri_parse_ref(&ref, arena, *url) || ref.scheme != self_scheme(f) ||
         has_userinfo(*url, &ref) || !is_self(r, arena, &ref))
         return false;
     if (prefix.len > 0 && uri_path_leaves_root(ref.rest))

@@ -258,15 +258,6 @@ void tls_ca_unref(struct tls_ca *ca)
 
 /* ---- a CA from files */
 
-/* Why no key was read. */
-static const char *ca_key_reason(void)
-{
-    int reason = ERR_GET_REASON(ERR_peek_last_error());
-    if (reason == PEM_R_BAD_PASSWORD_READ || reason == PEM_R_PROBLEMS_GETTING_PASSWORD)
-        return "it is encrypted: openssl pkey -in FILE writes it without a password";
-    return "no private key in it";
-}
-
 static bool ca_fault(char **why, const char *path, const char *reason)
 {
     *why = xasprintf("%s: %s", path, reason);
@@ -350,7 +341,7 @@ static bool ca_read_key(struct tls_ca *ca, const char *path, char **why)
     if (fault != NULL)
         return ca_fault(why, path, fault);
     if (ca->key == NULL)
-        return ca_fault(why, path, ca_key_reason());
+        return ca_fault(why, path, tls_pem_key_reason());
     if (X509_check_private_key(ca->cert, ca->key) != 1)
         return ca_fault(why, path, "it is not the key of the CA's certificate");
     if (!ca_can_sign(ca->key))

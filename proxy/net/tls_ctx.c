@@ -21,6 +21,7 @@
 #include "conf/rule.h"
 #include "conf/tls_key.h"
 #include "net/tls_keylog.h"
+#include "net/tls_listener.h"
 #include "net/tls_mint.h"
 #include "net/tls_pem.h"
 #include "net/tls_sessions.h"
@@ -79,77 +80,37 @@ static bool fault(struct maker *m, const char *key, const char *fmt, ...)
     return false;
 }
 
-static void warn_if_expired(const X509 *cert, const char *path)
-{
-    char subject[256];
-    char text[256];
-    if (X509_cmp_current_time(X509_get0_notAfter(cert)) >= 0)
-        return;
-    X509_NAME_oneline(X509_get_subject_name(cert), subject, sizeof(subject));
-    log_warning("%s: a certificate has expired: %s", path,
-                str_escape(text, sizeof(text), str_from(subject)));
-}
-
-/* True when PEM reading stopped at the end of the file, not at something broken. */
-static bool at_end(void)
-{
-    unsigned long err = ERR_peek_last_error();
-    bool end = ERR_GET_LIB(err) == ERR_LIB_PEM && ERR_GET_REASON(err) == PEM_R_NO_START_LINE;
-    if (end)
-        ERR_clear_error();
-    return end;
-}
-
 /* ---- stores ---- */
 
-/* A file of the configuration, read at once and whole: its end is its end, not a fault of the disk,
- * and no other thing than a file is waited for. */
-struct pem {
-    char *text; /* NULL: it could not be read, which was told */
-    size_t len;
-    BIO *bio;
-};
-
-static struct pem pem_open(struct maker *m, const char *key, const char *path)
+/* .text NULL: it could not be read, which was told. */
+static struct tls_pem pem_open(struct maker *m, const char *key, const char *path)
 {
-    struct pem pem = {0};
-    pem.text = conf_files_read(&m->conf->files, path, &pem.len);
-    if (pem.text == NULL)
+    struct tls_pem pem;
+    if (!tls_pem_open(&pem, &m->conf->files, path))
         fault(m, key, "%s: %s", path, strerror(errno));
-    else if ((pem.bio = BIO_new_mem_buf(pem.text, (int)pem.len)) == NULL)
-        abort();
     return pem;
-}
-
-/* It may have been a key. */
-static void pem_close(struct pem *pem)
-{
-    BIO_free(pem->bio);
-    if (pem->text != NULL)
-        explicit_bzero(pem->text, pem->len);
-    free(pem->text);
 }
 
 /* Adds the certificates of a PEM file. Gives how many, or -1 after a fault. */
 static int add_certs(struct maker *m, X509_STORE *store, const char *key, const char *path)
 {
     int n = 0;
-    struct pem pem = pem_open(m, key, path);
+    struct tls_pem pem = pem_open(m, key, path);
     if (pem.text == NULL)
         return -1;
     for (;;) {
         X509 *cert = PEM_read_bio_X509_AUX(pem.bio, NULL, tls_pem_no_password, NULL);
         if (cert == NULL)
             break;
-        warn_if_expired(cert, path);
+        tls_pem_warn_expired(cert, path);
         bool ok = X509_STORE_add_cert(store, cert) == 1;
         X509_free(cert);
         if (!ok)
             break;
         n++;
     }
-    pem_close(&pem);
-    if (at_end())
+    tls_pem_close(&pem);
+    if (tls_pem_at_end())
         return n;
     fault(m, key, "%s: %s", path, tls_pem_reason());
     return -1;
@@ -190,7 +151,7 @@ static bool add_dir(struct maker *m, X509_STORE *store, const char *path)
 static bool add_crls(struct maker *m, X509_STORE *store, const char *path)
 {
     int n = 0;
-    struct pem pem = pem_open(m, "crl_file", path);
+    struct tls_pem pem = pem_open(m, "crl_file", path);
     if (pem.text == NULL)
         return false;
     for (;;) {
@@ -203,8 +164,8 @@ static bool add_crls(struct maker *m, X509_STORE *store, const char *path)
             break;
         n++;
     }
-    pem_close(&pem);
-    if (!at_end())
+    tls_pem_close(&pem);
+    if (!tls_pem_at_end())
         return fault(m, "crl_file", "%s: %s", path, tls_pem_reason());
     if (n == 0)
         return fault(m, "crl_file", "%s: no CRL in it", path);
@@ -288,37 +249,6 @@ static X509_STORE *get_store(struct maker *m)
 
 /* ---- contexts ---- */
 
-/* The first certificate of PEM is ours, those behind it are its issuers. */
-static bool use_chain(SSL_CTX *ssl, const struct pem *pem)
-{
-    X509 *cert = PEM_read_bio_X509_AUX(pem->bio, NULL, tls_pem_no_password, NULL);
-    bool ok = cert != NULL && SSL_CTX_use_certificate(ssl, cert) == 1;
-    X509_free(cert);
-    while (ok && (cert = PEM_read_bio_X509(pem->bio, NULL, tls_pem_no_password, NULL)) != NULL) {
-        ok = SSL_CTX_add0_chain_cert(ssl, cert) == 1;
-        if (!ok)
-            X509_free(cert);
-    }
-    return ok && at_end();
-}
-
-static bool use_key(SSL_CTX *ssl, const struct pem *pem)
-{
-    EVP_PKEY *key = PEM_read_bio_PrivateKey(pem->bio, NULL, tls_pem_no_password, NULL);
-    bool ok = key != NULL && SSL_CTX_use_PrivateKey(ssl, key) == 1;
-    EVP_PKEY_free(key);
-    return ok;
-}
-
-/* Of the key that use_key() did not take: it is another certificate's. */
-static bool is_other_key(void)
-{
-    unsigned long err = ERR_peek_last_error();
-    int reason = ERR_GET_REASON(err);
-    return ERR_GET_LIB(err) == ERR_LIB_X509 &&
-           (reason == X509_R_KEY_VALUES_MISMATCH || reason == X509_R_KEY_TYPE_MISMATCH);
-}
-
 static bool set_client_cert(struct maker *m, SSL_CTX *ssl, const struct tls_policy *p)
 {
     const char *cert = p->client_cert;
@@ -326,22 +256,22 @@ static bool set_client_cert(struct maker *m, SSL_CTX *ssl, const struct tls_poli
     if (!ctx_is_set(cert))
         return !ctx_is_set(p->client_key) ||
                fault(m, "client_key", "is set, but client_cert is not");
-    struct pem chain = pem_open(m, "client_cert", cert);
-    bool ok = chain.text != NULL &&
-              (use_chain(ssl, &chain) || fault(m, "client_cert", "%s: %s", cert, tls_pem_reason()));
-    pem_close(&chain);
+    struct tls_pem chain = pem_open(m, "client_cert", cert);
+    bool ok = chain.text != NULL && (tls_pem_use_chain(ssl, &chain) ||
+                                     fault(m, "client_cert", "%s: %s", cert, tls_pem_reason()));
+    tls_pem_close(&chain);
     if (!ok)
         return false;
-    struct pem secret = pem_open(m, "client_key", key);
-    ok = secret.text != NULL && (use_key(ssl, &secret) || is_other_key() ||
+    struct tls_pem secret = pem_open(m, "client_key", key);
+    ok = secret.text != NULL && (tls_pem_use_key(ssl, &secret) || tls_pem_is_other_key() ||
                                  fault(m, "client_key", "%s: %s", key, tls_pem_reason()));
-    pem_close(&secret);
+    tls_pem_close(&secret);
     if (!ok)
         return false;
     if (SSL_CTX_check_private_key(ssl) != 1)
         return fault(m, "client_key", "%s: it is not the key of the first certificate in %s", key,
                      cert);
-    warn_if_expired(SSL_CTX_get0_certificate(ssl), cert);
+    tls_pem_warn_expired(SSL_CTX_get0_certificate(ssl), cert);
     return true;
 }
 
@@ -445,6 +375,7 @@ static void free_all(struct conf *c)
         free(ctx);
     }
     tls_mint_unref(c->intercept.mint);
+    tls_listener_free(c);
 }
 
 bool tls_ctx_make_all(struct conf *c, struct conf_faults *faults)
@@ -456,6 +387,7 @@ bool tls_ctx_make_all(struct conf *c, struct conf_faults *faults)
         ok = make_one(&m, &c->rules[i]) && ok;
     clear_made(&m.ctxs);
     clear_made(&m.stores);
+    ok = tls_listener_make(c, faults) && ok;
     return tls_mint_make(c, faults) && ok;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tls.keylog: the secrets of connections, to origins and of intercepted clients, a line each as NSS
- * writes it and Wireshark reads it ("CLIENT_RANDOM <random> <secret>"). One file for the process,
- * thread safe. A file that takes no line never stops a worker: the line is dropped. */
+/* tls.keylog: the secrets of connections to origins, of intercepted clients and to tls: listeners,
+ * a line each as NSS writes it and Wireshark reads it ("CLIENT_RANDOM <random> <secret>"). One file
+ * for the process, thread safe. A file that takes no line never stops a worker: the line is
+ * dropped. */
 #ifndef TLSFAN_NET_TLS_KEYLOG_H
 #define TLSFAN_NET_TLS_KEYLOG_H
 

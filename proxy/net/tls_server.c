@@ -9,12 +9,15 @@
 
 #include "net/tls_wire.h"
 
+enum { PEER_TEXT = 200 }; /* bytes shown of what a client wrote */
+
 struct tls_server {
     struct tls_wire t; /* first */
     char *where;       /* terminated, owned */
     enum tls_choice (*choose)(void *arg, SSL *ssl, const struct tls_hello *hello);
     void *arg;
     bool was_refused; /* by choose() */
+    char *shown;      /* what is wrong with the client's certificate, and whose it is; heap */
     enum tls_failure failure;
 };
 
@@ -78,6 +81,29 @@ static int on_hello(SSL *ssl, int *alert, void *arg)
     return SSL_CLIENT_HELLO_ERROR;
 }
 
+/* ---- the client's certificate ---- */
+
+/* The first thing that is wrong counts. */
+static int on_verified(int ok, X509_STORE_CTX *store)
+{
+    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct tls_server *v = SSL_get_app_data(ssl);
+    const X509 *leaf = X509_STORE_CTX_get0_cert(store);
+    char subject[256], shown[PEER_TEXT];
+    if (ok || v->shown != NULL || leaf == NULL)
+        return ok;
+    X509_NAME_oneline(X509_get_subject_name(leaf), subject, sizeof(subject));
+    v->shown = xasprintf("%s (its subject is \"%s\")",
+                         X509_verify_cert_error_string(X509_STORE_CTX_get_error(store)),
+                         str_escape(shown, sizeof(shown), str_from(subject)));
+    return 0;
+}
+
+void tls_server_demand_cert(struct ssl_ctx_st *ctx)
+{
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, on_verified);
+}
+
 /* ---- faults ---- */
 
 /* What a client says of a certificate that it does not like: by RFC 8446 section 6.2, and what is
@@ -99,6 +125,10 @@ static bool server_is_foreign(const struct tls_server *v)
 static enum tls_failure server_cause(const struct tls_server *v, unsigned long err)
 {
     int alert = tls_wire_alert_number(err);
+    bool has_none = ERR_GET_LIB(err) == ERR_LIB_SSL &&
+                    ERR_GET_REASON(err) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE;
+    if (v->shown != NULL || has_none)
+        return TLS_FAILURE_UNKNOWN;
     if (v->was_refused || (alert < 0 && !server_is_foreign(v)))
         return TLS_FAILURE_PROTOCOL;
     return alert < 0                     ? TLS_FAILURE_FOREIGN
@@ -106,29 +136,49 @@ static enum tls_failure server_cause(const struct tls_server *v, unsigned long e
                                          : TLS_FAILURE_ALERT;
 }
 
+/* What is said of a client with an error of OpenSSL's that a person should not have to read; NULL:
+ * of this one nothing is. */
+static const char *server_saying(unsigned long err)
+{
+    static const struct {
+        int reason;
+        const char *text;
+    } sayings[] = {
+        {SSL_R_HTTP_REQUEST, "speaks plain HTTP, not TLS"},
+        {SSL_R_HTTPS_PROXY_REQUEST, "speaks plain HTTP, not TLS"},
+        {SSL_R_UNSUPPORTED_PROTOCOL, "speaks no version of TLS that is allowed"},
+        {SSL_R_VERSION_TOO_LOW, "speaks no version of TLS that is allowed"},
+        {SSL_R_NO_SHARED_CIPHER, "has no cipher of TLS that is spoken here"},
+        {SSL_R_NO_APPLICATION_PROTOCOL, "offers no HTTP/1 by ALPN"},
+        {SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE, "showed no certificate"},
+    };
+    int reason = ERR_GET_LIB(err) == ERR_LIB_SSL ? ERR_GET_REASON(err) : 0;
+    for (size_t i = 0; i < sizeof(sayings) / sizeof(sayings[0]); i++)
+        if (sayings[i].reason == reason)
+            return sayings[i].text;
+    return NULL;
+}
+
 static void server_protocol_fault(struct tls_server *v, unsigned long err)
 {
     struct line *l = v->t.wire.line;
-    int reason = ERR_GET_LIB(err) == ERR_LIB_SSL ? ERR_GET_REASON(err) : 0;
     const char *alert = tls_wire_alert(err);
     const char *text = ERR_reason_error_string(err);
+    const char *saying = server_saying(err);
     v->failure = server_cause(v, err);
     if (v->was_refused)
         line_set_fault(l, FAULT_TLS_PROTOCOL, "%s asked by TLS for a name that is not served",
                        v->where);
+    else if (v->shown != NULL)
+        line_set_fault(l, FAULT_TLS_PROTOCOL, "%s showed a certificate that does not verify: %s",
+                       v->where, v->shown);
     else if (alert != NULL)
         line_set_fault(l, FAULT_TLS_ALERT, "%s refused %s with the alert \"%s\"", v->where,
                        v->failure == TLS_FAILURE_TRUST ? "the certificate" : "TLS", alert);
-    else if (reason == SSL_R_HTTP_REQUEST || reason == SSL_R_HTTPS_PROXY_REQUEST)
-        line_set_fault(l, FAULT_TLS_PROTOCOL, "%s speaks plain HTTP, not TLS", v->where);
-    else if (reason == SSL_R_UNSUPPORTED_PROTOCOL || reason == SSL_R_VERSION_TOO_LOW)
-        line_set_fault(l, FAULT_TLS_PROTOCOL, "%s speaks no version of TLS that is allowed",
-                       v->where);
+    else if (saying != NULL)
+        line_set_fault(l, FAULT_TLS_PROTOCOL, "%s %s", v->where, saying);
     else if (v->failure == TLS_FAILURE_FOREIGN)
         line_set_fault(l, FAULT_TLS_PROTOCOL, "%s speaks something else than TLS", v->where);
-    else if (reason == SSL_R_NO_SHARED_CIPHER)
-        line_set_fault(l, FAULT_TLS_PROTOCOL, "%s has no cipher of TLS that is spoken here",
-                       v->where);
     else
         line_set_fault(l, FAULT_TLS_PROTOCOL, "TLS with %s failed: %s", v->where,
                        text == NULL ? "unknown reason" : text);
@@ -150,6 +200,7 @@ static void server_freed(struct tls_wire *t)
 {
     struct tls_server *v = server_of(t);
     free(v->where);
+    free(v->shown);
     free(v);
 }
 
@@ -191,6 +242,7 @@ const char *tls_failure_name(enum tls_failure failure)
         [TLS_FAILURE_TRUST] = "trust",       [TLS_FAILURE_ALERT] = "alert",
         [TLS_FAILURE_PROTOCOL] = "protocol", [TLS_FAILURE_FOREIGN] = "no_tls",
         [TLS_FAILURE_GONE] = "gone",         [TLS_FAILURE_TIMEOUT] = "timeout",
+        [TLS_FAILURE_UNKNOWN] = "unknown",
     };
     return names[failure];
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* TLS as a server: what a client asks for, before a certificate is chosen, and what is said of a
- * client with which it fails. No listener speaks TLS yet: tests alone use it. */
+ * client with which it fails. */
 #ifndef TLSFAN_NET_TLS_SERVER_H
 #define TLSFAN_NET_TLS_SERVER_H
 
@@ -43,11 +43,16 @@ enum tls_failure {
     TLS_FAILURE_FOREIGN,  /* its first byte was none of TLS */
     TLS_FAILURE_GONE,     /* the connection ended */
     TLS_FAILURE_TIMEOUT,  /* for users: none is made here */
+    TLS_FAILURE_UNKNOWN,  /* it showed no certificate, or one that does not verify */
     TLS_FAILURES
 };
 
 /* Once for each context with which tls_server_push() is called, or that choose() gives. */
 void tls_server_init_ctx(struct ssl_ctx_st *ctx);
+
+/* Clients of CTX must show a certificate that its store has or leads to; else the handshake fails,
+ * with a sentence about theirs. */
+void tls_server_demand_cert(struct ssl_ctx_st *ctx);
 
 /* Lays TLS towards a client over S (stream_push()). on_ready() when the handshake is done;
  * on_fault() when it fails, with

@@ -45,7 +45,7 @@ bool guard_page(const struct conf *c, const struct guard_request *rq, struct fau
 {
     if (rq->host.len > 0 && !guard_host(c, rq->host, f))
         return false;
-    if (policy_page(rq->origin, rq->site, rq->host))
+    if (policy_page(rq->origin, rq->site, rq->host, false))
         return true;
     fault_say(f, FAULT_DENIED, "a web page of another origin may not use the service listener");
     return false;

@@ -171,9 +171,14 @@ static void print_exchange_totals(const struct sheet *s)
                 "CONNECTs whose TLS was answered here.");
     put_family(s, "tlsfan_intercept_failures_total", "counter",
                "Of those: clients that did not get through the TLS handshake, and why.");
-    for (unsigned i = 0; i < TLS_FAILURES; i++)
+    for (unsigned i = 0; i < TLS_FAILURE_UNKNOWN; i++) /* no certificate is asked for there */
         put_labelled(s, "tlsfan_intercept_failures_total", "cause", tls_failure_name(i),
                      sum->unshaken[i]);
+    put_family(s, "tlsfan_listener_tls_failures_total", "counter",
+               "Clients of tls: listeners that did not get through the TLS handshake, and why.");
+    for (unsigned i = 0; i < TLS_FAILURES; i++)
+        put_labelled(s, "tlsfan_listener_tls_failures_total", "cause", tls_failure_name(i),
+                     sum->insecure[i]);
     struct tls_issuers_counts issuers = tls_issuers_count();
     put_family(s, "tlsfan_intermediates_fetched_total", "counter",
                "Intermediate certificates asked for, by tls.fetch_intermediates.");

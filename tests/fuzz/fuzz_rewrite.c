@@ -16,7 +16,8 @@ enum {
     IS_PLAIN_TO = 4,
     HAS_PREFIX = 8,
     HOST_IS_CLIENT = 16,
-    IS_1_0 = 32
+    IS_1_0 = 32,
+    CLIENT_TLS = 64
 };
 
 static char star[] = "*", plain[] = "plain.example", host[] = "to.example", path[] = "/v2",
@@ -101,7 +102,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct rewrite r = {.conf = &conf, .self = STR("self:9001"), .is_upgraded = true};
     if ((flags & IS_FORWARD) != 0) {
         r.forward = &to;
-        r.is_upgraded = to.tls;
+        to.client_tls = (flags & CLIENT_TLS) != 0;
+        r.is_upgraded = to.tls && !to.client_tls;
     }
     forward_both(&head, flags);
     rewrite_both(&head.fields, &r, flags);

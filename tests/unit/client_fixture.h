@@ -22,6 +22,7 @@ struct rig {
     _Atomic unsigned total;
     int origin; /* listener */
     uint16_t port;
+    bool tls; /* clients come by a tls: listener */
 };
 
 /* Up to twelve options, "KEY=VALUE"; NULL ends them. */
@@ -122,7 +123,7 @@ static inline int rig_connect_as(struct rig *r, enum listener_kind kind, bool is
     assert_int_equal(fcntl(ours, F_SETFL, O_NONBLOCK), 0);
     struct addr peer;
     assert_true(addr_parse_ip(&peer, STR("127.0.0.1"), 1));
-    struct client_listener listener = {.addr = peer, .kind = kind, .conf = r->conf};
+    struct client_listener listener = {.addr = peer, .kind = kind, .tls = r->tls, .conf = r->conf};
     addr_set_port(&listener.addr, is_here ? port : 1);
     client_open(&r->clients, ours, &peer, &listener);
     return fd;

@@ -324,8 +324,16 @@ static void option_faults_name_the_option(void **state)
     BAD("-o rule[a].prot: unknown key\n", .options = {"rule[a].prot=1"});
     BAD("TLSFAN_WORKERS: must be 1 to 1024\n", .environment = {"TLSFAN_WORKERS=0"});
     BAD("-f x: write LISTENER=URL\n", .options = {"forward=x"});
-    BAD("-o listen: \"tls:127.0.0.1:1\" cannot be opened: this version has no tls: listeners\n",
+    BAD("-o listen: listener tls:127.0.0.1:1 has no certificate to show: set client.cert and "
+        "client.key\n",
         .options = {"listen=tls:127.0.0.1:1"});
+    BAD("-o client.cert: is set, but client.key is not\n",
+        .options = {"listen=tls:127.0.0.1:1", "client.cert=/x"});
+    BAD("-o client.key: is set, but client.cert is not\n", .options = {"client.key=/x"});
+    BAD("-o listen: listener tls:0.0.0.0:1 is open to other machines: set client.allow, for "
+        "example to {\"private\"}, or client.auth_file\n",
+        .options = {"listen=tls:0.0.0.0:1", "client.cert=/x", "client.key=/x",
+                    "client.client_ca=/x"});
 }
 
 static void unknown_variables_are_no_fault(void **state)

@@ -100,6 +100,37 @@ static void places_stay(void **state)
     conf_unref(&d);
 }
 
+/* A socket does not know what is spoken on it; but of port 0 there is one of each. */
+static void tls_comes_and_goes(void **state)
+{
+    (void)state;
+    for (int fixed = 0; fixed < 2; fixed++) {
+        char plain[64] = "listen=127.0.0.1:0", tls[80];
+        struct conf *c = CONF("listen=127.0.0.1:0");
+        struct listen_set s = open_set(NULL, c);
+        if (fixed) {
+            snprintf(plain, sizeof(plain), "listen=127.0.0.1:%u", addr_port(&s.v[0].addr));
+            listen_drop(&s, NULL);
+            conf_unref(&c);
+            c = CONF(plain);
+            s = open_set(NULL, c);
+        }
+        snprintf(tls, sizeof(tls), "listen=tls:%s", plain + strlen("listen="));
+        struct conf *d = CONF(tls, "client.cert=/x", "client.key=/x");
+        struct listen_set next = open_set(&s, d);
+        assert_true(next.v[0].tls);
+        assert_int_equal(next.v[0].id == s.v[0].id, fixed);
+        struct listen_set last = open_set(&next, c);
+        assert_false(last.v[0].tls);
+        assert_int_equal(last.v[0].id == next.v[0].id, fixed);
+        listen_drop(&s, &next);
+        listen_drop(&next, &last);
+        listen_drop(&last, NULL);
+        conf_unref(&c);
+        conf_unref(&d);
+    }
+}
+
 /* A port that another process listens on is refused with a sentence, also where it shares. */
 static void taken_ports(void **state)
 {
@@ -334,6 +365,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_socket_for_each_worker),
         cmocka_unit_test(places_stay),
+        cmocka_unit_test(tls_comes_and_goes),
         cmocka_unit_test(taken_ports),
         cmocka_unit_test(files),
         cmocka_unit_test(passed_sockets),

@@ -82,7 +82,7 @@ static void rules_and_listeners_are_told(void **state)
     struct conf c = {.rules = rules, .n_rules = 3, .listeners = listeners, .n_listeners = 6};
     int fds[1] = {-1};
     struct place places[] = {
-        {.id = 1, .fds = fds},
+        {.id = 1, .fds = fds, .tls = true},
         {.id = 2, .fds = fds, .kind = LISTENER_FORWARD},
         {.id = 3, .fds = fds, .kind = LISTENER_SERVICE},
         {.id = 4},
@@ -100,7 +100,7 @@ static void rules_and_listeners_are_told(void **state)
     assert_int_equal(told("f:1: rule \"a\" has verify = off"), 2);
     assert_int_equal(told("f:2: rule \"b\" has upgrade = off"), 2);
     notice_places(&(struct listen_set){places, 6}, &(struct listen_set){gone, 2}, &c);
-    assert_int_equal(told(" listening on 127.0.0.1:1000\n"), 1);
+    assert_int_equal(told(" listening on tls:127.0.0.1:1000\n"), 1);
     assert_int_equal(told(" listening on 127.0.0.1:1001 for https://o.test:443/v2"), 1);
     assert_int_equal(told("the service listener is http://127.0.0.1:1002/"), 1);
     assert_int_equal(
@@ -109,6 +109,11 @@ static void rules_and_listeners_are_told(void **state)
     assert_int_equal(told("127.0.0.1:1003"), 0); /* it was there before */
     assert_int_equal(told("no longer listening on 127.0.0.1:999"), 1);
     assert_int_equal(told("no longer"), 1);
+    c.client.client_ca = "/ca";
+    notice_places(&(struct listen_set){places, 1}, &(struct listen_set){places, 1}, &c);
+    assert_int_equal(told("client.client_ca"), 0);
+    notice_places(&(struct listen_set){places + 4, 1}, &(struct listen_set){places, 0}, &c);
+    assert_int_equal(told("client.client_ca = /ca asks nobody"), 1);
 }
 
 int main(void)

@@ -438,6 +438,28 @@ static const struct rewrite_case client_host_requests[] = {
     {NULL, NULL},
 };
 
+/* A listener that speaks TLS itself: what is https stays so, but not for the listener's host. */
+static const struct rewrite_case tls_responses[] = {
+    {"Location: https://api.example.com/v2/x", "Location: https://gw:9001/x"},
+    {"Set-Cookie: a=b; Secure; Domain=x; SameSite=None", "Set-Cookie: a=b; Secure; SameSite=None"},
+    {"Strict-Transport-Security: max-age=1", NULL},
+    {"Alt-Svc: h3=\":443\"", NULL},
+    {"Access-Control-Allow-Origin: https://api.example.com",
+     "Access-Control-Allow-Origin: https://gw:9001"},
+    SAME("Location: https://other.example/v2/x"),
+    SAME("Location: http://api.example.com/v2/x"),
+    SAME("Content-Security-Policy: upgrade-insecure-requests"),
+    {NULL, NULL},
+};
+
+static const struct rewrite_case tls_requests[] = {
+    {"Origin: https://gw:9001", "Origin: https://api.example.com"},
+    {"Referer: https://gw:9001/x", "Referer: https://api.example.com/v2/x"},
+    SAME("Origin: http://gw:9001"),
+    SAME("Origin: https://gw"),
+    {NULL, NULL},
+};
+
 static void test_forward(void **state)
 {
     (void)state;
@@ -453,6 +475,11 @@ static void test_forward(void **state)
     const struct rewrite by_client_host = {&conf, &to_client_host, STR("gw:9001"), true};
     check_all(client_host_responses, &by_client_host, false);
     check_all(client_host_requests, &by_client_host, true);
+    struct forward secured = to_prefix;
+    secured.client_tls = true;
+    const struct rewrite by_tls = {&conf, &secured, STR("gw:9001"), false};
+    check_all(tls_responses, &by_tls, false);
+    check_all(tls_requests, &by_tls, true);
 }
 
 static void test_would_upgrade(void **state)

@@ -56,15 +56,20 @@ static void listeners(void **state)
     assert_true(set(KEY_GLOBAL, "service", "off"));
     assert_int_equal(conf.n_listeners, 0);
     refused(KEY_GLOBAL, "listen", "localhost:1", "is no listener");
-    refused(KEY_GLOBAL, "listen", "tls:127.0.0.1:1", "no tls: listeners");
+    assert_true(set(KEY_GLOBAL, "listen", "TLS:127.0.0.1:1"));
+    assert_true(conf.n_listeners == 1 && conf.listeners[0].kind == LISTENER_PROXY);
+    assert_true(conf.listeners[0].tls && addr_port(&conf.listeners[0].addr) == 1);
+    refused(KEY_GLOBAL, "listen", "tls:unix:/run/x", "write it without tls:");
+    refused(KEY_GLOBAL, "listen", "tls:transparent:127.0.0.1:1", "is no listener");
+    refused(KEY_GLOBAL, "listen", "transparent:tls:127.0.0.1:1", "is no listener");
+    refused(KEY_GLOBAL, "service", "tls:127.0.0.1:1", "is no service listener");
     refused(KEY_GLOBAL, "service", "unix:/run/x", "is no service listener");
     assert_true(set(KEY_GLOBAL, "listen", "Transparent:[::1]:3180"));
     assert_int_equal(conf.listeners[0].kind, LISTENER_TRANSPARENT);
     assert_int_equal(addr_port(&conf.listeners[0].addr), 3180);
     refused(KEY_GLOBAL, "listen", "transparent:127.0.0.1",
-            "write ADDR:PORT, [::1]:3128, unix:/path or transparent:ADDR:PORT");
+            "tls:ADDR:PORT or transparent:ADDR:PORT");
     refused(KEY_GLOBAL, "listen", "transparent:", "is no listener");
-    refused(KEY_GLOBAL, "listen", "transparent:tls:127.0.0.1:1", "is no listener");
     refused(KEY_GLOBAL, "listen", "transparent:unix:/run/x", "nothing is turned to a Unix socket");
     refused(KEY_GLOBAL, "service", "transparent:127.0.0.1:1", "is no service listener");
 }

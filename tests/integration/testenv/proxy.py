@@ -47,7 +47,7 @@ def run(*args, env=None, timeout=20, cwd=None, stdin=None):
 class Proxy:
     """CONF is configuration text; `listen`, the access log and the short drain are added unless it sets them.
 
-    There is a service listener only with service=True, on a port of its own."""
+    In LISTEN, PORT is that of .port. There is a service listener only with service=True, on a port of its own."""
 
     def __init__(self, directory, conf="", flags=(), env=None, listen=None, wait=True, access=True,
                  prefix=(), service=False):
@@ -57,7 +57,8 @@ class Proxy:
         self.prefix = list(prefix)
         self.conf_path = os.path.join(self.dir, "tlsfan.conf")
         self.log_path, self.access_path = os.path.join(self.dir, "log"), os.path.join(self.dir, "access")
-        self.base = 'listen = {%s}\n' % ", ".join('"%s"' % a for a in (listen or ["127.0.0.1:%d" % self.port]))
+        addresses = [a.replace("PORT", str(self.port)) for a in listen or ["127.0.0.1:PORT"]]
+        self.base = 'listen = {%s}\n' % ", ".join('"%s"' % a for a in addresses)
         self.service_port = free_port() if service else None
         if not re.search(r"^\s*service\s*=", conf, re.M):
             self.base += 'service = "%s"\n' % ("127.0.0.1:%d" % self.service_port if service else "off")
