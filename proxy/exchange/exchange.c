@@ -168,25 +168,10 @@ static bool exchange_is_misdirected(struct exchange *x, const struct h1_head *he
     return exchange_retry(x, &what);
 }
 
-/* 401 to an access token: once more, with another. */
-static bool exchange_is_untrusted(struct exchange *x, const struct h1_head *head)
-{
-    if (x->token == 0 || !token_is_refused(x, head->status))
-        return false;
-    struct ustream *us = x->us;
-    x->us = NULL;
-    us->ops->cancel(us);
-    timeout_clear(&x->timeout);
-    rbody_again(&x->rbody);
-    x->body_waits = false;
-    exchange_resume(x);
-    return true;
-}
-
 static void exchange_on_head(void *arg, struct h1_head *head, const struct h1_body *body)
 {
     struct exchange *x = arg;
-    if (exchange_is_misdirected(x, head) || exchange_is_untrusted(x, head))
+    if (exchange_is_misdirected(x, head) || (x->token != 0 && token_again(x, head->status)))
         return;
     x->t.head = loop_now();
     x->status = head->status;

@@ -60,13 +60,20 @@ bool token_begin(struct exchange *x)
     return x->token != 0;
 }
 
-bool token_is_refused(struct exchange *x, unsigned status)
+bool token_again(struct exchange *x, unsigned status)
 {
-    if (status != 401 || x->token == 0 || x->is_renewed || !rbody_is_replayable(&x->rbody) ||
+    struct ustream *us = x->us;
+    if (status != 401 || x->is_renewed || !rbody_is_replayable(&x->rbody) ||
         !token_store_refused(x->rule->oauth, x->token))
         return false;
     x->is_renewed = true;
     x->token = 0;
+    x->us = NULL;
+    us->ops->cancel(us);
+    timeout_clear(&x->timeout);
+    rbody_again(&x->rbody);
+    x->body_waits = false;
+    exchange_resume(x);
     return true;
 }
 

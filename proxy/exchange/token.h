@@ -10,9 +10,9 @@
 /* Puts the token into the head of X, which wants one and has none. False: it waits, and
  * exchange_resume() comes, or it has been answered. */
 MUST_CHECK bool token_begin(struct exchange *x);
-/* STATUS has come from the origin. True: X, which has no token any more, is to be asked once more.
- */
-MUST_CHECK bool token_is_refused(struct exchange *x, unsigned status);
+/* STATUS has come from the origin of X, which carries a token. True: it is a 401, and X is asked
+ * once more, with another one. */
+MUST_CHECK bool token_again(struct exchange *x, unsigned status);
 /* X waits no more. Harmless when it does not wait. */
 void token_cancel(struct exchange *x);
 /* It has waited for queue_timeout: answers X. */
