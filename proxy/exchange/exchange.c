@@ -8,6 +8,7 @@
 #include "exchange/hold.h"
 #include "exchange/name.h"
 #include "exchange/performer.h"
+#include "exchange/polite.h"
 #include "exchange/record.h"
 #include "exchange/redirect.h"
 #include "exchange/route.h"
@@ -99,6 +100,8 @@ void exchange_cut(struct exchange *x, const struct fault *f)
 /* Answers with F what has no answer yet. */
 void exchange_fail(struct exchange *x, const struct fault *f)
 {
+    if (f->code == FAULT_LIMIT && polite_give(x))
+        return;
     exchange_leave(x);
     exchange_blame(x, f);
     exchange_done(x);
@@ -117,8 +120,7 @@ static void exchange_switch(struct exchange *x, struct h1_head *head)
     exchange_tunnel(x, head, up, slot);
 }
 
-/* The request as far as it decides about another try. */
-static struct retry_case exchange_case(const struct exchange *x)
+struct retry_case exchange_case(const struct exchange *x)
 {
     return (struct retry_case){
         .is_safe = x->head.method.is_safe,
@@ -129,18 +131,24 @@ static struct retry_case exchange_case(const struct exchange *x)
     };
 }
 
-/* Asks X again, which has no ustream, if that may be. What was kept of the body waits for the next
+/* What was kept of the body waits for the next
  * connection. */
-static bool exchange_retry(struct exchange *x, const struct retry_case *what)
+bool exchange_retry(struct exchange *x, const struct retry_case *what)
 {
     enum retry_how how = retry_choose(&x->retry, what, loop_now());
     if (how == RETRY_NOT)
         return false;
-    x->how.not_before = how == RETRY_ANYWHERE || how == RETRY_LATER ? 1 : loop_now();
+    int64_t now = loop_now();
+    x->how.not_before = how == RETRY_ANYWHERE || how == RETRY_LATER ? 1 : now;
+    if (how == RETRY_WHEN_ASKED) {
+        x->how.not_before = 0;
+        x->how.is_first = true;
+        x->how.queue_by = retry_asked_until(&x->retry, what, now);
+    }
     x->how.is_alone = x->how.is_alone || how == RETRY_ALONE;
     x->how.h1_only = x->how.h1_only || how == RETRY_BY_H1;
     unsigned delay = how == RETRY_LATER ? retry_delay(&x->retry) : 0;
-    retry_count(&x->retry, what);
+    retry_count(&x->retry, what, now);
     timeout_clear(&x->timeout);
     rbody_again(&x->rbody);
     x->body_waits = false;
@@ -165,11 +173,8 @@ static bool exchange_is_misdirected(struct exchange *x, const struct h1_head *he
     return exchange_retry(x, &what);
 }
 
-static void exchange_on_head(void *arg, struct h1_head *head, const struct h1_body *body)
+void exchange_pass_head(struct exchange *x, struct h1_head *head, const struct h1_body *body)
 {
-    struct exchange *x = arg;
-    if (exchange_is_misdirected(x, head))
-        return;
     x->t.head = loop_now();
     x->status = head->status;
     redirect_watch(x, head);
@@ -191,14 +196,23 @@ static void exchange_on_head(void *arg, struct h1_head *head, const struct h1_bo
     x->source->on_head(x, head, framing, body->length);
 }
 
-static void exchange_on_body(void *arg, const char *p, size_t n)
+static void exchange_on_head(void *arg, struct h1_head *head, const struct h1_body *body)
+{
+    struct exchange *x = arg;
+    if (head->status < 421)
+        exchange_pass_head(x, head, body);
+    else if (!exchange_is_misdirected(x, head) && !polite_take(x, head, body))
+        exchange_pass_head(x, head, body);
+}
+
+void exchange_pass_body(void *arg, const char *p, size_t n)
 {
     struct exchange *x = arg;
     exchange_arm(x);
     x->source->on_body(x, p, n);
 }
 
-static void exchange_on_end(void *arg, const struct fields *trailers)
+void exchange_pass_end(void *arg, const struct fields *trailers)
 {
     struct exchange *x = arg;
     x->us = NULL;
@@ -236,13 +250,18 @@ static void exchange_on_fault(void *arg, const struct fault *f, enum up_loss los
 static const struct ustream_events events = {
     .on_info = expect_on_info,
     .on_head = exchange_on_head,
-    .on_body = exchange_on_body,
-    .on_end = exchange_on_end,
+    .on_body = exchange_pass_body,
+    .on_end = exchange_pass_end,
     .on_fault = exchange_on_fault,
     .on_drain = exchange_on_drain,
 };
 
 /* ---- going upstream */
+
+void exchange_listen(struct exchange *x)
+{
+    ustream_attach(x->us, &events, x);
+}
 
 void exchange_note(struct exchange *x, const struct up_facts *facts)
 {
@@ -466,6 +485,7 @@ void exchange_close(struct exchange *x, enum fault_code fault)
         return;
     exchange_leave(x);
     rbody_drop(&x->rbody);
+    polite_end(x);
     if (x->fault == FAULT_NONE)
         x->fault = fault;
     if (x->t.end == 0)

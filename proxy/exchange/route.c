@@ -10,6 +10,7 @@
 #include "exchange/name.h"
 #include "exchange/performer.h"
 #include "exchange/route_impl.h"
+#include "exchange/trust.h"
 
 /* The first value; p NULL: there is none. */
 static struct str route_field(const struct exchange *x, enum field_id id)
@@ -95,6 +96,8 @@ void route_want(struct exchange *x, const struct uri_host *host, uint16_t port, 
     x->where.is_local = x->from->is_local;
     x->how.is_patient = source_rules[x->from->kind].is_patient;
     x->how.client = x->from->id;
+    x->how.person =
+        x->credentials.p == NULL ? x->from->person : trust_person(&x->from->peer, trust_user(x));
 }
 
 void route_url(struct exchange *x, const struct uri_host *host, bool is_https)
