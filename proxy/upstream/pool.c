@@ -34,7 +34,9 @@ static bool pool_slot_in_turn(struct origin *o, bool is_ahead, unsigned max)
         limit_leave(&o->seat);
         return false;
     }
-    if (!(is_ahead && limit_is_waited_for(o->limit)) && limit_take(o->limit, max))
+    if (is_ahead)
+        limit_leave(&o->seat);
+    if (!(is_ahead && limit_is_waited_for(o->limit)) && limit_take_turn(&o->seat, o->limit, max))
         return true;
     if (!is_ahead && !queue_is_empty(&o->queue)) {
         limit_wait(o->limit, &o->seat, &o->pool->member, o->max_requests);
@@ -53,7 +55,8 @@ bool pool_slot_take(struct origin *o, bool is_ahead)
     if (is_ahead && max == 1)
         return false;
     max = is_ahead && max > 1 ? max - 1 : max;
-    if (o->pace == NULL ? !limit_take(o->limit, max) : !pool_slot_in_turn(o, is_ahead, max))
+    if (o->pace == NULL ? !limit_take_turn(&o->seat, o->limit, max)
+                        : !pool_slot_in_turn(o, is_ahead, max))
         return false;
     o->slots++;
     counter_add(&o->place->in_flight, 1);
@@ -95,10 +98,9 @@ static void wait_unqueue(struct origin *o, struct pool_wait *wait)
 {
     wait->queued_us = loop_now() - wait->since;
     queue_remove(&o->queue, wait);
-    if (!queue_is_empty(&o->queue))
-        return;
-    limit_leave(&o->seat);
-    if (o->pace != NULL)
+    if (queue_is_empty(&o->queue) || (o->pace != NULL && queue_is_ahead(&o->queue)))
+        limit_leave(&o->seat);
+    if (o->pace != NULL && queue_is_empty(&o->queue))
         origin_pace_leave(o->pace, PACE_TURN);
 }
 

@@ -13,8 +13,12 @@
 /* Slots that are free go to those whose turn it is, as queue_next() says: people take turns. */
 static void plan_slots(struct origin *o)
 {
-    while (!queue_is_empty(&o->queue) && pool_slot_take(o, queue_is_ahead(&o->queue)))
+    while (!queue_is_empty(&o->queue)) {
+        bool is_ahead = o->pace != NULL && queue_is_ahead(&o->queue);
+        if (!pool_slot_take(o, is_ahead))
+            return;
         pool_wait_undial(pool_wait_next(o));
+    }
 }
 
 /* A place on a connection to the first of WAITS who may have it; false when that cannot be. */
