@@ -120,6 +120,7 @@ static void exchange_switch(struct exchange *x, struct h1_head *head)
     exchange_tunnel(x, head, up, slot);
 }
 
+/* The request as far as it decides about another try. */
 struct retry_case exchange_case(const struct exchange *x)
 {
     return (struct retry_case){
@@ -140,11 +141,8 @@ bool exchange_retry(struct exchange *x, const struct retry_case *what)
         return false;
     int64_t now = loop_now();
     x->how.not_before = how == RETRY_ANYWHERE || how == RETRY_LATER ? 1 : now;
-    if (how == RETRY_WHEN_ASKED) {
-        x->how.not_before = 0;
-        x->how.is_first = true;
-        x->how.queue_by = retry_asked_until(&x->retry, what, now);
-    }
+    if (how == RETRY_WHEN_ASKED)
+        polite_queue(x, what);
     x->how.is_alone = x->how.is_alone || how == RETRY_ALONE;
     x->how.h1_only = x->how.h1_only || how == RETRY_BY_H1;
     unsigned delay = how == RETRY_LATER ? retry_delay(&x->retry) : 0;
@@ -196,6 +194,7 @@ void exchange_pass_head(struct exchange *x, struct h1_head *head, const struct h
     x->source->on_head(x, head, framing, body->length);
 }
 
+/* Final heads that may not be the answer yet are few: one look tells. */
 static void exchange_on_head(void *arg, struct h1_head *head, const struct h1_body *body)
 {
     struct exchange *x = arg;
@@ -258,6 +257,7 @@ static const struct ustream_events events = {
 
 /* ---- going upstream */
 
+/* Who has listened to X's ustream meanwhile was polite.c. */
 void exchange_listen(struct exchange *x)
 {
     ustream_attach(x->us, &events, x);

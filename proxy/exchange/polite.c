@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Origins that ask to be left alone for a while: see polite.h. The request waits in the queue of its
- * origin, where it keeps its turn, and so does its connection's order. */
+/* Origins that ask to be left alone for a while: see polite.h. The request waits in the queue of
+ * its origin, as the first of its connection: what that has asked for behind it would take its slot
+ * and then wait for it. */
 #include "exchange/polite.h"
 
 #include "exchange/stats.h"
@@ -42,6 +43,13 @@ int64_t polite_pause(struct engine *e, const struct up_where *where, const struc
         return 0;
     pool_pause(e->pool, where, ms);
     return ms;
+}
+
+void polite_queue(struct exchange *x, const struct retry_case *what)
+{
+    x->how.not_before = 0;
+    x->how.is_first = true;
+    x->how.queue_by = retry_asked_until(&x->retry, what, loop_now());
 }
 
 static void aside_free(struct aside *a)

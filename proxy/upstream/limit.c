@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The process-wide count of requests to one origin. A giver first lowers the count and then looks
  * whether somebody waits; a waiter first says that it waits and then tries the count again. Both
- * are sequentially consistent, so one of the two sees the other and no wake-up is lost. A slot whose
- * turn is another thread's goes to it without being free in between: by the time that thread is
- * awake, this one would have taken it many times. */
+ * are sequentially consistent, so one of the two sees the other and no wake-up is lost. A slot
+ * whose turn is another thread's goes to it without being free in between: by the time that thread
+ * is awake, this one would have taken it many times. */
 #include "upstream/limit.h"
 
 #include <pthread.h>

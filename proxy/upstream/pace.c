@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Paces of origins: see pace.h. Who waits in a line has no time of its own: it follows from when the
- * line is free and who stands before it, so that nothing is lost when somebody leaves. One that was
- * there before and does not go when it could is overtaken. */
+/* Paces of origins: see pace.h. Who waits in a line has no time of its own: it follows from when
+ * the line is free and who stands before it, so that nothing is lost when somebody leaves. One that
+ * was there before and does not go when it could is overtaken. */
 #include "upstream/pace.h"
 
 #include <pthread.h>
@@ -14,7 +14,7 @@
 enum {
     REMEMBERED_MOST = 10000, /* paces that nobody refers to */
     SHORT_NS = 50000000,     /* an interval that the lateness of a timer matters to; */
-    LATE_NS = 2000000        /* so much of it is made good, or 1000/s would be 500/s */
+    LATE_NS = 4000000        /* so much of it is made good, or 1000/s would be 500/s */
 };
 
 struct pace {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* When requests to an origin (host and port) may begin, over all workers: `rate` spaces them evenly,
- * and a Retry-After of the origin holds all of them. Only origins whose rule says one of these have
- * a pace; it is asked under a lock.
+/* When requests to an origin (host and port) may begin, over all workers: `rate` spaces them
+ * evenly, and a Retry-After of the origin holds all of them. Only origins whose rule says one of
+ * these have a pace; it is asked under a lock.
  *
- * Two lines stand there, with the same interval. In the first one a request gets its turn: it leaves
- * the queue, and a connection is found or made for it. In the second it begins: how long connections
- * take to be made differs, and what is sent is spaced all the same. In each, workers that wait take
- * turns.
+ * Two lines stand there, with the same interval. In the first one a request gets its turn: it
+ * leaves the queue, and a connection is found or made for it. In the second it begins: how long
+ * connections take to be made differs, and what is sent is spaced all the same. In each, workers
+ * that wait take turns.
  *
  *     seat.pace = p, interval, obeys
  *     pace_go(&seat, now, &when)     true: now; false: SEAT waits in its line, until WHEN at least

@@ -126,7 +126,7 @@ static void late_timers(void **state)
         while (go(0, at, &when))
             n++;
     }
-    assert_in_range(n, 990, 1003);
+    assert_in_range(n, 990, 1006);
     use(333333334);
     n = 0;
     for (int64_t at = 10 * S; at < 110 * S; at += 1 * MS)
