@@ -208,7 +208,7 @@ int64_t pool_wait_left(const struct pool_wait *wait)
         until = wait->how.queue_by;
     else if (wait->how.is_patient || ms == 0)
         return 0;
-    ms = (until - loop_now()) / 1000;
+    ms = (until - loop_now() + 999) / 1000;
     return ms > 0 ? ms : 1;
 }
 

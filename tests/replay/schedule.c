@@ -9,7 +9,8 @@
 enum {
     AHEAD = 5,
     TURNED = 6,
-    CONFS = 7,
+    POLITE = 7,
+    CONFS = 8,
     OPTIONS = 6,
     TRACE = 64 << 10,
     DAY = 86400,
@@ -32,6 +33,9 @@ static const char *const options[CONFS][OPTIONS] = {
     {"max_memory=1m", "client.buffer=64k", "client.write_timeout=10s"},
     [AHEAD] = {"rule[*.test].readahead=4", "rule[*.test].max_per_host=6", "readahead_memory=1m",
                "client.buffer=4k"},
+    [POLITE] = {"rule[*.test].rate=2/s", "rule[*.test].retry_after=on",
+                "rule[*.test].max_per_host=3", "rule[*.test].readahead=4", "client.buffer=4k",
+                "upstream.queue_timeout=6s"},
     [TURNED] = {"listen=transparent:127.0.0.1:15001", "client.header_timeout=10s"},
 };
 
@@ -199,10 +203,13 @@ static void make_answer(struct conn *o)
     size_t size = kind == 4 ? 0 : sizes[schedule_pick(4)];
     struct req *r = &s.reqs[o->id];
     int n = 0;
+    int status = kind == 4 ? 204 : s.is_polite && schedule_pick(3) == 0 ? 429 : 200;
     if (schedule_pick(8) == 0)
         n = snprintf(head, sizeof(head), "HTTP/1.1 10%d X\r\n\r\n", schedule_pick(2) == 0 ? 0 : 3);
-    n += snprintf(head + n, sizeof(head) - (size_t)n, "HTTP/1.1 %d X\r\nX-Id: %u\r\n",
-                  kind == 4 ? 204 : 200, o->id);
+    n += snprintf(head + n, sizeof(head) - (size_t)n, "HTTP/1.1 %d X\r\nX-Id: %u\r\n", status,
+                  o->id);
+    if (status == 429)
+        n += snprintf(head + n, sizeof(head) - (size_t)n, "Retry-After: %u\r\n", schedule_pick(5));
     if (kind == 1)
         n += snprintf(head + n, sizeof(head) - (size_t)n, "Transfer-Encoding: chunked\r\n");
     else if (kind == 0 || kind == 3)
@@ -322,7 +329,8 @@ static void play_rare(void)
     } else if (n < 4 && !s.is_draining) {
         unsigned k = s.is_turned ? TURNED : schedule_pick(TURNED);
         schedule_say("reload %u\n", k);
-        s.walks = k == AHEAD;
+        s.walks = k == AHEAD || k == POLITE;
+        s.is_polite = k == POLITE;
         world_reload(&s.world, conf_ref(confs[k]));
     } else {
         const char *answer = answers[schedule_pick(3)];
