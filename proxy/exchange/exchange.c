@@ -485,7 +485,8 @@ void exchange_close(struct exchange *x, enum fault_code fault)
         return;
     exchange_leave(x);
     rbody_drop(&x->rbody);
-    polite_end(x);
+    if (x->aside != NULL)
+        polite_end(x);
     if (x->fault == FAULT_NONE)
         x->fault = fault;
     if (x->t.end == 0)

@@ -8,8 +8,9 @@
 #include "http/retry_after.h"
 
 enum {
-    PAUSE_MIN = 1000,    /* ms: "0" again and again is no reason to hammer */
-    PAUSE_MOST = 3600000 /* ms, where queue_timeout is none */
+    PAUSE_MIN = 1000,     /* ms: "0" again and again is no reason to hammer */
+    PAUSE_MOST = 3600000, /* ms, where queue_timeout is none */
+    GRACE = 100           /* ms: who may ask when all of that is over does ask */
 };
 enum { ASIDE_MOST = 16384 }; /* bytes of a body */
 
@@ -20,6 +21,7 @@ struct aside {
     struct h1_body body; /* its framing and length */
     struct fields trailers;
     struct backlog held;
+    struct share share; /* in max_memory: it and its arena */
     struct up_facts facts;
     int64_t at;    /* µs: when it came */
     int64_t until; /* µs: when the origin may be asked again */
@@ -49,7 +51,10 @@ void polite_queue(struct exchange *x, const struct retry_case *what)
 {
     x->how.not_before = 0;
     x->how.is_first = true;
-    x->how.queue_by = retry_asked_until(&x->retry, what, loop_now());
+    int64_t now = loop_now();
+    int64_t then = now + (what->asked_ms + GRACE) * 1000;
+    int64_t until = retry_asked_until(&x->retry, what, now);
+    x->how.queue_by = then > until ? then : until;
 }
 
 static void aside_free(struct aside *a)
@@ -57,6 +62,7 @@ static void aside_free(struct aside *a)
     if (a == NULL)
         return;
     backlog_clear(&a->held);
+    share_set(&a->share, 0);
     arena_clear(&a->arena);
     xfree(a);
 }
@@ -182,6 +188,8 @@ static struct aside *aside_new(struct exchange *x, const struct h1_head *head,
     a->facts = x->facts;
     a->at = loop_now();
     backlog_init(&a->held, x->engine->budget);
+    a->share.budget = x->engine->budget;
+    share_set(&a->share, sizeof *a + a->arena.total);
     return a;
 }
 

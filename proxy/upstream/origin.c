@@ -75,6 +75,7 @@ static void origin_free(struct origins *t, struct origin *o)
     HASH_DEL(t->table, o);
     list_remove(&o->starved);
     peers_close(&o->peers);
+    loop_unpost(&o->serve);
     limit_leave(&o->seat);
     limit_put(o->limit);
     origin_pace_free(o->pace);

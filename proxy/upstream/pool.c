@@ -49,14 +49,19 @@ static bool pool_slot_in_turn(struct origin *o, bool is_ahead, unsigned max)
     return false;
 }
 
+static inline bool pool_slot_free(struct origin *o, unsigned max)
+{
+    return o->seat.limit == NULL ? limit_take(o->limit, max)
+                                 : limit_take_turn(&o->seat, o->limit, max);
+}
+
 bool pool_slot_take(struct origin *o, bool is_ahead)
 {
     unsigned max = o->max_requests;
     if (is_ahead && max == 1)
         return false;
     max = is_ahead && max > 1 ? max - 1 : max;
-    if (o->pace == NULL ? !limit_take_turn(&o->seat, o->limit, max)
-                        : !pool_slot_in_turn(o, is_ahead, max))
+    if (o->pace == NULL ? !pool_slot_free(o, max) : !pool_slot_in_turn(o, is_ahead, max))
         return false;
     o->slots++;
     counter_add(&o->place->in_flight, 1);
@@ -162,6 +167,7 @@ static void pool_say_time(const struct pool_wait *wait, struct fault *f)
                   "of this one did not come within upstream.queue_timeout",
                   STR_ARG(wait->where.host), wait->where.rule->pattern);
     f->phrase = "Too many requests to %s at once, try again";
+    f->retry_after = pause > 0 ? (unsigned)((pause + 999999) / 1000000) : 0;
 }
 
 static void on_queue_timeout(void *arg)

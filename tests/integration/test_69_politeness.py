@@ -16,6 +16,7 @@ from testenv.scripted import answering, ok
 from testenv.wait import wait_until
 
 GAP = 0.05  # of 20/s
+WAITS = "who waits has no connection yet"
 LATE = 0.04  # what a busy machine may add to the way of a request
 
 
@@ -206,6 +207,7 @@ def test_evenly_over_all_workers(make_proxy, serve, workers):
     assert line["ms"]["queued"] >= 300
 
 
+@pytest.mark.h1_only(WAITS)
 def test_no_burst_after_a_rest(one, serve):
     origin = Origin(serve)
     c, _ = one('rule "localhost" { rate = "600/m" }\n')
@@ -241,6 +243,7 @@ def test_who_waits_too_long(one, serve):
     assert 300 <= line["ms"]["queued"] < 5000
 
 
+@pytest.mark.h1_only(WAITS)
 def test_a_reload_and_another_rule_forget_nothing(make_proxy, serve):
     """The hour is the origin's, whatever the configuration that is in use."""
     origin = Origin(serve)
@@ -254,6 +257,7 @@ def test_a_reload_and_another_rule_forget_nothing(make_proxy, serve):
         assert c.get(origin.url("/2")).status == 503
 
 
+@pytest.mark.h1_only(WAITS)
 def test_a_batch_waits_for_its_turn(make_proxy, serve):
     """Longer than queue_timeout, and as long as timeout_ms says."""
     origin = Origin(serve)
@@ -305,8 +309,8 @@ def date(seconds):
     return time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + seconds))
 
 
-@pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Service Unavailable"])
-@pytest.mark.parametrize("value", [lambda: "1", lambda: date(2)], ids=["seconds", "date"])
+@pytest.mark.parametrize("status,value", [("429 Too Many Requests", lambda: "1"),
+                                          ("503 Service Unavailable", lambda: date(2))], ids=["seconds", "date"])
 def test_it_is_waited_for_and_repeated(one, serve, status, value):
     origin = Origin(serve, first(lambda: busy(status, value())))
     c, p = one(OBEYS % "", service=True)
@@ -358,6 +362,7 @@ def test_what_is_given_at_once(one, serve, value):
     assert origin.targets() == ["/x", "/y"]
 
 
+@pytest.mark.h1_only(WAITS)
 @pytest.mark.parametrize("value", ["0", "Sun, 06 Nov 1994 08:49:37 GMT"])
 def test_at_once_is_not_hammered(one, serve, value):
     origin = Origin(serve, lambda request, n: busy("503 Later", value))
@@ -366,6 +371,7 @@ def test_at_once_is_not_hammered(one, serve, value):
     assert len(origin.came) == 3
 
 
+@pytest.mark.h1_only(WAITS)
 def test_it_ends_with_queue_timeout(one, serve):
     """Then the answer is the client's, the last one, as it came."""
     origin = Origin(serve, lambda request, n: busy("503 Later", "1", "no %d" % n, "X-Number: %d" % n))
@@ -387,6 +393,7 @@ def test_what_is_not_repeated(one, serve, conf, method):
     assert (r.status, r.text) == (429, "busy") and len(origin.came) == 1
 
 
+@pytest.mark.h1_only(WAITS)
 def test_large_answers_and_head(one, serve):
     """A body that is too large to be set aside is the client's; HEAD has none, and is repeated."""
     big = b"z" * 100000
@@ -402,6 +409,7 @@ def test_large_answers_and_head(one, serve):
     assert origin.targets() == ["/big", "/head", "/head"]
 
 
+@pytest.mark.h1_only(WAITS)
 def test_who_leaves_while_it_waits(make_proxy, serve):
     origin = Origin(serve, first(lambda: busy("429 Slow", "2")))
     p = make_proxy("workers = 1\n" + OBEYS % "", service=True)
@@ -415,6 +423,7 @@ def test_who_leaves_while_it_waits(make_proxy, serve):
     assert origin.targets() == ["/x", "/y"]
 
 
+@pytest.mark.h1_only(WAITS)
 def test_own_503_is_no_pause(one, serve):
     """What tlsfan says itself holds nobody."""
     origin = Origin(serve)
