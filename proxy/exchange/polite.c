@@ -144,7 +144,7 @@ static void polite_on_end(void *arg, const struct fields *trailers)
     a->has_trailers = trailers != NULL;
     if (trailers != NULL)
         fields_copy(&a->arena, &a->trailers, trailers);
-    what.asked_ms = a->until > now ? (a->until - now) / 1000 + 1 : 1;
+    what.asked_ms = a->until > now ? (a->until - now + 999) / 1000 : 1;
     if (exchange_retry(x, &what))
         counter_add(&x->engine->stats->put_off, 1);
     else
