@@ -57,6 +57,7 @@ struct fault {
     enum fault_code code;
     const char *phrase; /* a literal: the same in a few words, %s for the host; NULL: its code's */
     char text[512];     /* one sentence a person can act on; printable ASCII */
+    unsigned retry_after; /* s: when another try is worth it, where the answer says so; 0: soon */
 };
 
 struct fault_info {

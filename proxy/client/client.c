@@ -13,6 +13,7 @@
 #include "client/turned_impl.h"
 #include "exchange/expect.h"
 #include "exchange/hold.h"
+#include "exchange/trust.h"
 #include "net/stream_share.h"
 #include "net/tls_wire.h"
 
@@ -369,6 +370,7 @@ void client_become(struct client *c, enum source_kind kind, const struct uri_hos
     c->from.user = str_make(NULL, 0);
     if (user.len > 0)
         c->from.user = str_make(memcpy(c->texts + host.len, user.p, user.len), user.len);
+    c->from.person = trust_person(&c->from.peer, c->from.user);
     free(old);
 }
 

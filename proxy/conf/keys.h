@@ -21,6 +21,7 @@ enum key_type {
     KEY_BIND,     /* struct upstream_conf.bind4 and bind6 */
     KEY_CONNECT,  /* struct rule.connect_host and connect_port */
     KEY_TO,       /* struct forward: the URL */
+    KEY_RATE,     /* int64_t ns between two: 10/s, 10/m, 10/h, "" */
     KEY_SERVICE,  /* struct conf.listeners: ADDR:PORT, or off */
     KEY_PARENT,   /* struct parent *: a URL, or none */
     KEY_TOKEN,    /* struct oauth_conf: the URL of its endpoint */

@@ -125,6 +125,8 @@ struct rule {
     bool lenient;       /* to the framing of HTTP/1 answers */
     bool intercept;     /* CONNECT to it is read; see conf_intercepts() */
     unsigned readahead; /* pages; 0 = none */
+    int64_t rate;       /* ns between two requests begun; 0 = none */
+    bool retry_after;   /* wait for what an origin asks to wait for */
     int64_t response_timeout, read_timeout, tunnel_timeout; /* ms */
     struct header_edit *edits;
     unsigned n_edits;

@@ -128,6 +128,31 @@ static bool set_port(const struct assign *a, struct str text)
 }
 
 /* Those the scheduler lets us use, which in a container may be fewer than there are. */
+/* Rounded up, so that there are never more. */
+static bool set_rate(const struct assign *a, struct str text)
+{
+    static const struct {
+        struct str unit;
+        uint64_t ns;
+    } units[] = {{STR_INIT("/s"), UINT64_C(1000000000)},
+                 {STR_INIT("/m"), UINT64_C(60000000000)},
+                 {STR_INIT("/h"), UINT64_C(3600000000000)}};
+    uint64_t v;
+    struct str unit;
+    *(int64_t *)a->field = 0;
+    if (text.len == 0)
+        return true;
+    for (int i = 0; i < 3 && split_number(text, &v, &unit) && v > 0 && v <= 1000000; i++) {
+        if (!str_eq(unit, units[i].unit))
+            continue;
+        *(int64_t *)a->field = (int64_t)((units[i].ns + v - 1) / v);
+        return true;
+    }
+    return value_fail_at(a->err, text,
+                         "is no rate: write 1 to 1000000 requests a second, minute or hour as "
+                         "10/s, 10/m or 10/h");
+}
+
 static unsigned processors(void)
 {
     cpu_set_t set;
@@ -352,6 +377,7 @@ bool value_set(struct arena *arena, const struct key *k, void *base, struct str 
         [KEY_DURATION] = set_duration,
         [KEY_NUMBER] = set_number,
         [KEY_PORT] = set_port,
+        [KEY_RATE] = set_rate,
         [KEY_CHOICE] = set_choice,
         [KEY_FLAG] = set_flag,
         [KEY_TEXT] = set_text,

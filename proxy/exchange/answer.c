@@ -78,13 +78,15 @@ static bool answer_extra(const struct fault *f, struct str *name, struct str *va
 /* The fields that go with a fault; what they need of memory comes from ARENA. */
 static void answer_fields(struct arena *arena, struct fields *fields, const struct fault *f)
 {
-    struct str name, value;
+    struct str name = {NULL, 0}, value;
     fields_put(fields, STR("Content-Type"), STR("text/plain"));
     fields_put(fields, STR("X-Content-Type-Options"), STR("nosniff"));
     fields_put(fields, STR("Proxy-Status"),
                arena_printf(arena, "tlsfan; error=%s; details=\"%s\"", fault_info(f->code)->type,
                             answer_quote(arena, f->text)));
-    if (answer_extra(f, &name, &value))
+    if (answer_extra(f, &name, &value) && f->retry_after > 1 && f->code == FAULT_LIMIT)
+        value = arena_printf(arena, "%u", f->retry_after);
+    if (name.p != NULL)
         fields_put(fields, name, value);
 }
 

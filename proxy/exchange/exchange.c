@@ -3,11 +3,13 @@
  * their moves stand in state.h, who waits for what in exchange.h. */
 #include "exchange/exchange.h"
 
+#include "exchange/again.h"
 #include "exchange/answer.h"
 #include "exchange/expect.h"
 #include "exchange/hold.h"
 #include "exchange/name.h"
 #include "exchange/performer.h"
+#include "exchange/polite.h"
 #include "exchange/record.h"
 #include "exchange/redirect.h"
 #include "exchange/route.h"
@@ -102,6 +104,8 @@ void exchange_cut(struct exchange *x, const struct fault *f)
 /* Answers with F what has no answer yet. */
 void exchange_fail(struct exchange *x, const struct fault *f)
 {
+    if (f->code == FAULT_LIMIT && polite_give(x))
+        return;
     exchange_leave(x);
     exchange_blame(x, f);
     exchange_done(x);
@@ -120,59 +124,8 @@ static void exchange_switch(struct exchange *x, struct h1_head *head)
     exchange_tunnel(x, head, up, slot);
 }
 
-/* The request as far as it decides about another try. */
-static struct retry_case exchange_case(const struct exchange *x)
+void exchange_pass_head(struct exchange *x, struct h1_head *head, const struct h1_body *body)
 {
-    return (struct retry_case){
-        .is_safe = x->head.method.is_safe,
-        .is_idempotent = x->head.method.is_idempotent,
-        .is_replayable = rbody_is_replayable(&x->rbody),
-        .limit = x->conf->upstream.retries,
-        .patience = x->conf->upstream.queue_timeout,
-    };
-}
-
-/* Asks X again, which has no ustream, if that may be. What was kept of the body waits for the next
- * connection. */
-static bool exchange_retry(struct exchange *x, const struct retry_case *what)
-{
-    enum retry_how how = retry_choose(&x->retry, what, loop_now());
-    if (how == RETRY_NOT)
-        return false;
-    x->how.not_before = how == RETRY_ANYWHERE || how == RETRY_LATER ? 1 : loop_now();
-    x->how.is_alone = x->how.is_alone || how == RETRY_ALONE;
-    x->how.h1_only = x->how.h1_only || how == RETRY_BY_H1;
-    unsigned delay = how == RETRY_LATER ? retry_delay(&x->retry) : 0;
-    retry_count(&x->retry, what);
-    timeout_clear(&x->timeout);
-    rbody_again(&x->rbody);
-    x->body_waits = false;
-    if (delay > 0)
-        exchange_begin_later(x, delay);
-    else
-        exchange_resume(x);
-    return true;
-}
-
-/* 421 on a connection that others use, too: once more, on one of its own (RFC 9110 §15.5.20). */
-static bool exchange_is_misdirected(struct exchange *x, const struct h1_head *head)
-{
-    if (head->status != 421 || !x->facts.is_shared || x->how.is_alone ||
-        !rbody_is_replayable(&x->rbody))
-        return false;
-    struct ustream *us = x->us;
-    x->us = NULL;
-    us->ops->cancel(us);
-    struct retry_case what = exchange_case(x);
-    what.is_misdirected = true;
-    return exchange_retry(x, &what);
-}
-
-static void exchange_on_head(void *arg, struct h1_head *head, const struct h1_body *body)
-{
-    struct exchange *x = arg;
-    if (exchange_is_misdirected(x, head) || (x->token != 0 && token_again(x, head->status)))
-        return;
     x->t.head = loop_now();
     x->status = head->status;
     redirect_watch(x, head);
@@ -194,14 +147,23 @@ static void exchange_on_head(void *arg, struct h1_head *head, const struct h1_bo
     x->source->on_head(x, head, framing, body->length);
 }
 
-static void exchange_on_body(void *arg, const char *p, size_t n)
+/* Final heads that may not be the answer yet are few: one look tells. */
+static void exchange_on_head(void *arg, struct h1_head *head, const struct h1_body *body)
+{
+    struct exchange *x = arg;
+    if (head->status < 401 || (!again_is_misdirected(x, head) && !token_again(x, head->status) &&
+                               !polite_take(x, head, body)))
+        exchange_pass_head(x, head, body);
+}
+
+void exchange_pass_body(void *arg, const char *p, size_t n)
 {
     struct exchange *x = arg;
     exchange_arm(x);
     x->source->on_body(x, p, n);
 }
 
-static void exchange_on_end(void *arg, const struct fields *trailers)
+void exchange_pass_end(void *arg, const struct fields *trailers)
 {
     struct exchange *x = arg;
     x->us = NULL;
@@ -225,11 +187,11 @@ static void exchange_on_fault(void *arg, const struct fault *f, enum up_loss los
         exchange_cut(x, f);
         return;
     }
-    struct retry_case what = exchange_case(x);
+    struct retry_case what = again_case(x);
     what.loss = loss;
     what.code = f->code;
     retry_note(&x->retry, x->performer->answers == NULL ? 0 : x->performer->answers(x), loop_now());
-    if (exchange_retry(x, &what))
+    if (again_ask(x, &what))
         return;
     struct fault told;
     retry_explain(&told, f, &x->retry, &what);
@@ -239,13 +201,19 @@ static void exchange_on_fault(void *arg, const struct fault *f, enum up_loss los
 static const struct ustream_events events = {
     .on_info = expect_on_info,
     .on_head = exchange_on_head,
-    .on_body = exchange_on_body,
-    .on_end = exchange_on_end,
+    .on_body = exchange_pass_body,
+    .on_end = exchange_pass_end,
     .on_fault = exchange_on_fault,
     .on_drain = exchange_on_drain,
 };
 
 /* ---- going upstream */
+
+/* Who has listened to X's ustream meanwhile was polite.c. */
+void exchange_listen(struct exchange *x)
+{
+    ustream_attach(x->us, &events, x);
+}
 
 void exchange_note(struct exchange *x, const struct up_facts *facts)
 {
@@ -472,6 +440,8 @@ void exchange_close(struct exchange *x, enum fault_code fault)
         return;
     exchange_leave(x);
     rbody_drop(&x->rbody);
+    if (x->aside != NULL)
+        polite_end(x);
     if (x->fault == FAULT_NONE)
         x->fault = fault;
     if (x->t.end == 0)

@@ -24,6 +24,7 @@
 #include "upstream/pool.h"
 
 struct exchange;
+struct aside;
 struct auth_job;
 struct dial;
 struct performer;
@@ -89,6 +90,7 @@ struct exchange {
     bool expects_continue;   /* Expect: 100-continue (expect.h) */
     bool is_continued;       /* 100 was told: no other is */
     struct retry retry;
+    struct aside *aside;     /* owned, of polite.h: an answer that may be given yet; or NULL */
     struct timeout timeout;  /* response_timeout, then read_timeout; while LATER, the next try */
     struct timeout patience; /* for the origin's 100; where it is expected */
 
@@ -119,6 +121,12 @@ void exchange_refuse(struct exchange *x, const struct fault *f);
  * begun. For the files of this folder. */
 void exchange_fail(struct exchange *x, const struct fault *f);
 void exchange_cut(struct exchange *x, const struct fault *f);
+
+/* For polite.c: an answer that X gets, its ustream told again as at first. */
+void exchange_listen(struct exchange *x);
+void exchange_pass_head(struct exchange *x, struct h1_head *head, const struct h1_body *body);
+void exchange_pass_body(void *x, const char *p, size_t n);
+void exchange_pass_end(void *x, const struct fields *trailers);
 
 /* Routes the request in x->head and performs it. BODY is what is there of the body, END that this
  * is all of it. Callbacks may come before this returns only for answers of tlsfan's own. */

@@ -2,6 +2,7 @@
 /* Who performs a request by a connection to its origin: see performer.h. */
 #include "exchange/performer.h"
 
+#include "exchange/stats.h"
 #include "upstream/dial.h"
 
 /* ---- the pool */
@@ -10,6 +11,8 @@ static void by_pool_on_ready(void *arg, struct ustream *us)
 {
     struct exchange *x = arg;
     x->t.queued += x->wait.queued_us;
+    if (x->wait.was_timed)
+        counter_add(&x->engine->stats->paced, 1);
     exchange_launch(x, us);
 }
 

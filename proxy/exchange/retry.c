@@ -6,7 +6,8 @@ enum {
     FRUITLESS_MOST = 10, /* tries in a row while the origin answers nobody */
     LOST_MOST = 10,      /* tries of what may be the reason why connections end */
     DELAY_FIRST = 20,    /* ms */
-    DELAY_MOST = 500     /* ms */
+    DELAY_MOST = 500,    /* ms */
+    ASKED_MOST = 3600000 /* ms, where queue_timeout is none */
 };
 
 void retry_note(struct retry *r, uint64_t answers, int64_t now)
@@ -35,10 +36,20 @@ static enum retry_how choose_unsent(const struct retry *r, const struct retry_ca
     return c->code == FAULT_UP_REFUSED && r->tries > 0 ? RETRY_NEWER : RETRY_ANYWHERE;
 }
 
+int64_t retry_asked_until(const struct retry *r, const struct retry_case *c, int64_t now)
+{
+    int64_t ms = c->patience > 0 ? c->patience : ASKED_MOST;
+    return (r->asked_since != 0 ? r->asked_since : now) + ms * 1000;
+}
+
 enum retry_how retry_choose(const struct retry *r, const struct retry_case *c, int64_t now)
 {
     if (!c->is_replayable)
         return RETRY_NOT;
+    if (c->asked_ms > 0)
+        return c->is_safe && now + c->asked_ms * 1000 <= retry_asked_until(r, c, now)
+                   ? RETRY_WHEN_ASKED
+                   : RETRY_NOT;
     if (c->is_misdirected)
         return RETRY_ALONE;
     bool is_amid = c->loss == LOSS_AMID && c->is_safe && c->limit > 0 && r->lost < LOST_MOST;
@@ -60,8 +71,10 @@ unsigned retry_delay(const struct retry *r)
     return delay < DELAY_MOST ? delay : DELAY_MOST;
 }
 
-void retry_count(struct retry *r, const struct retry_case *c)
+void retry_count(struct retry *r, const struct retry_case *c, int64_t now)
 {
+    if (c->asked_ms > 0 && r->asked_since == 0)
+        r->asked_since = now;
     r->tries++;
     r->lost += c->loss == LOSS_REUSED || c->loss == LOSS_AMID;
 }

@@ -10,6 +10,7 @@
 #include "exchange/name.h"
 #include "exchange/performer.h"
 #include "exchange/route_impl.h"
+#include "exchange/trust.h"
 #include "upstream/way.h"
 
 /* The first value; p NULL: there is none. */
@@ -99,6 +100,8 @@ void route_want(struct exchange *x, const struct uri_host *host, uint16_t port, 
     x->where.is_tunnel = x->where.is_direct = false;
     x->how.is_patient = source_rules[x->from->kind].is_patient;
     x->how.client = x->from->id;
+    x->how.person =
+        x->credentials.p == NULL ? x->from->person : trust_person(&x->from->peer, trust_user(x));
 }
 
 void route_url(struct exchange *x, const struct uri_host *host, bool is_https)

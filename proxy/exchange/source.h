@@ -96,7 +96,8 @@ struct source_side {
     struct uri_host fixed;              /* the one host that is spoken to; name.p NULL: any */
     bool is_local;     /* loopback or unix:; of what was turned, this machine's too */
     struct str user;   /* who was let in before; empty: nobody. As long as the source */
-    uint64_t id;       /* whose turn in a pool's queue */
+    uint64_t id;       /* whose turn in a pool's queue, among those of: */
+    uint64_t person;   /* who `peer` and `user` are: trust_person() */
     unsigned admitted; /* by client.allow of this generation of the configuration */
 };
 

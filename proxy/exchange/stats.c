@@ -127,6 +127,8 @@ void stats_add(struct stats_sum *sum, const struct stats *s)
     sum->h2 += counter_get(&s->h2);
     sum->tunnels += counter_get(&s->tunnels);
     sum->dns_stale += counter_get(&s->dns_stale);
+    sum->paced += counter_get(&s->paced);
+    sum->put_off += counter_get(&s->put_off);
     sum->turned_away += counter_get(&s->turned_away);
     /* Of the clients whose CONNECT was intercepted. */
     sum->intercepted += counter_get(&s->intercepted);

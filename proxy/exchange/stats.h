@@ -47,6 +47,8 @@ struct stats {
     struct counter intercepted;            /* CONNECTs */
     struct counter unshaken[TLS_FAILURES]; /* of those: the client did not get through TLS */
     struct counter insecure[TLS_FAILURES]; /* clients of tls: listeners that did not either */
+    struct counter paced;                  /* requests that waited for their time (rate, pauses) */
+    struct counter put_off;                /* answers that were waited for, with retry_after */
     struct counter dns_stale;              /* expired answers that were used */
     struct counter turned_away;            /* connections of clients that got no place */
     struct counter ahead_issued, ahead_used, ahead_wasted; /* requests made ahead */
@@ -63,7 +65,7 @@ struct stats_sum {
     uint64_t faults[FAULT_COUNT];
     uint64_t bytes_in, bytes_out, retries, unverified, plain, h1, h2, tunnels, turned_away;
     uint64_t intercepted, unshaken[TLS_FAILURES], insecure[TLS_FAILURES];
-    uint64_t dns_stale;
+    uint64_t dns_stale, paced, put_off;
     uint64_t ahead_issued, ahead_used, ahead_wasted;
     struct phase_sum {
         uint64_t in[STATS_BOUNDS + 1];

@@ -63,7 +63,7 @@ bool token_begin(struct exchange *x)
 bool token_again(struct exchange *x, unsigned status)
 {
     struct ustream *us = x->us;
-    if (status != 401 || x->is_renewed || !rbody_is_replayable(&x->rbody) ||
+    if (status != 401 || x->token == 0 || x->is_renewed || !rbody_is_replayable(&x->rbody) ||
         !token_store_refused(x->rule->oauth, x->token))
         return false;
     x->is_renewed = true;

@@ -10,8 +10,8 @@
 /* Puts the token into the head of X, which wants one and has none. False: it waits, and
  * exchange_resume() comes, or it has been answered. */
 MUST_CHECK bool token_begin(struct exchange *x);
-/* STATUS has come from the origin of X, which carries a token. True: it is a 401, and X is asked
- * once more, with another one. */
+/* STATUS has come from the origin of X. True: it is a 401 to a token, and X is asked once more,
+ * with another one. */
 MUST_CHECK bool token_again(struct exchange *x, unsigned status);
 /* X waits no more. Harmless when it does not wait. */
 void token_cancel(struct exchange *x);

@@ -2,6 +2,7 @@
 /* Credentials before the route: see trust.h. */
 #include "exchange/trust.h"
 
+#include "base/hash.h"
 #include "conf/policy.h"
 #include "exchange/auth.h"
 
@@ -51,4 +52,14 @@ struct str trust_user(struct exchange *x)
         return x->from->user;
     char *text = arena_alloc(&x->arena, USER_MAX);
     return policy_user(x->credentials, text, USER_MAX);
+}
+
+uint64_t trust_person(const struct addr *peer, struct str user)
+{
+    uint8_t key[ADDR_HOST_KEY];
+    addr_host_key(peer, key);
+    uint64_t person = hash_bytes(key, sizeof key);
+    if (user.len > 0)
+        person = person * UINT64_C(0x9e3779b97f4a7c15) + hash_bytes(user.p, user.len);
+    return person | 1;
 }

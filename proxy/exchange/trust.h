@@ -15,4 +15,7 @@ void trust_cancel(struct exchange *x);
 enum { USER_MAX = 200 };
 struct str trust_user(struct exchange *x);
 
+/* Who USER at PEER is where people take turns: never 0. */
+uint64_t trust_person(const struct addr *peer, struct str user);
+
 #endif

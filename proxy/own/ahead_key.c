@@ -96,7 +96,7 @@ size_t ahead_key_with(char *dst, struct str key, size_t old, struct str last)
 
 struct fetch_like ahead_like(const struct exchange *x)
 {
-    return (struct fetch_like){x->use, x->where, x->rq, x->from->id};
+    return (struct fetch_like){x->use, x->where, x->rq, x->how.person, x->from->id};
 }
 
 /* A field that asks for a part, for a change, or for an answer nobody has kept. */

@@ -464,6 +464,7 @@ struct ustream *batch_open(struct engine *e, const struct source_side *from)
     b->kind.from = *from;
     b->user = xstrndup(from->user.p == NULL ? "" : from->user.p, from->user.len);
     b->kind.from.user = str_make(b->user, from->user.len);
+    b->kind.from.person = trust_person(&from->peer, b->kind.from.user);
     b->kind.from.kind = SOURCE_BATCH;
     b->kind.from.fixed = (struct uri_host){0};
     batch_boundary(b->kind.boundary);

@@ -8,6 +8,7 @@
 
 #include "base/state.h"
 #include "exchange/performer.h"
+#include "exchange/polite.h"
 #include "exchange/stats.h"
 
 enum {
@@ -218,7 +219,7 @@ static const struct ustream_ops fetch_ops = {
 struct ustream *fetch_take(struct fetch *f, struct exchange *x)
 {
     f->x = x;
-    f->wait.how.is_ahead = false; /* nobody who asks later goes before it */
+    pool_want(&f->wait, x->how.person, x->how.client);
     timeout_clear(&f->timeout);
     fetch_count(f);
     return &f->us;
@@ -266,6 +267,7 @@ static void fetch_on_head(void *arg, struct h1_head *head, const struct h1_body 
 {
     struct fetch *f = arg;
     uint64_t length = body->framing == H1_FRAMING_LENGTH ? body->length : 0;
+    (void)polite_pause(f->engine, &f->where, head); /* who asks for it waits as well */
     if (!fetch_is_good(head) ||
         (f->x == NULL && !fetch_has_room(f->engine, f->use->conf, length))) {
         fetch_fail(f, FETCH_IS_BAD);
@@ -392,7 +394,7 @@ bool fetch_start(struct fetch *f)
     struct ustream *up = pool_get(f->engine->pool, &f->where, &f->how, &f->wait);
     if (up != NULL)
         fetch_send(f, up);
-    else if (f->wait.state == WAIT_QUEUED)
+    else if (f->wait.state == WAIT_QUEUED && !pool_is_in_line(&f->wait))
         return false;
     return true;
 }
@@ -413,7 +415,7 @@ struct fetch *fetch_new(struct engine *e, const struct fetch_like *like, struct 
     f->key = arena_dup(&f->arena, key);
     f->where = like->where;
     f->where.host = arena_dup(&f->arena, like->where.host);
-    f->how = (struct up_how){.client = like->client, .is_ahead = true};
+    f->how = (struct up_how){.person = like->person, .client = like->client, .is_ahead = true};
     f->rq = like->rq;
     f->rq.target = arena_dup(&f->arena, target);
     f->rq.host = arena_dup(&f->arena, like->rq.host);

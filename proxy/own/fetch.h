@@ -33,8 +33,8 @@ enum fetch_news {
 struct fetch_like {
     struct conf_use *use;
     struct up_where where;
-    struct up_request rq; /* all but the target */
-    uint64_t client;      /* whose turn in a pool's queue */
+    struct up_request rq;    /* all but the target */
+    uint64_t person, client; /* whose turn in a pool's queue */
 };
 
 /* Owner: struct readahead; from fetch_take() on the exchange. Closed by fetch_close(). */

@@ -186,6 +186,10 @@ static void print_exchange_totals(const struct sheet *s)
     put_labelled(s, "tlsfan_intermediates_fetched_total", "result", "failed", issuers.bad);
     put_counter(s, "tlsfan_turned_away_clients_total", sum->turned_away,
                 "Connections refused as they came: client.allow, or too many.");
+    put_counter(s, "tlsfan_rate_waits_total", sum->paced,
+                "Requests that waited for their time: rate, or a Retry-After of the origin.");
+    put_counter(s, "tlsfan_retry_after_total", sum->put_off,
+                "Answers 429 and 503 that were waited for, under retry_after.");
     put_counter(s, "tlsfan_dns_stale_total", sum->dns_stale,
                 "Expired DNS answers used because the servers failed, each family by itself.");
     put_counter(s, "tlsfan_readahead_issued_total", sum->ahead_issued, "Requests made ahead.");

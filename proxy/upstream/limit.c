@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The process-wide count of requests to one origin. A giver first lowers the count and then looks
  * whether somebody waits; a waiter first says that it waits and then tries the count again. Both
- * are sequentially consistent, so one of the two sees the other and no wake-up is lost. */
+ * are sequentially consistent, so one of the two sees the other and no wake-up is lost. A slot
+ * whose turn is another thread's goes to it without being free in between: by the time that thread
+ * is awake, this one would have taken it many times. */
 #include "upstream/limit.h"
 
 #include <pthread.h>
@@ -106,6 +108,16 @@ bool limit_take(struct limit *l, unsigned max)
     return false;
 }
 
+bool limit_take_turn(struct limit_seat *seat, struct limit *l, unsigned max)
+{
+    unsigned kept = seat->limit == NULL ? 0 : atomic_load(&seat->kept);
+    while (kept > 0) {
+        if (atomic_compare_exchange_weak(&seat->kept, &kept, kept - 1))
+            return true;
+    }
+    return limit_take(l, max);
+}
+
 /* The next seat of M that has its turn and has not heard of it, or NULL. */
 static struct limit_seat *next_called(struct limit_member *m)
 {
@@ -144,10 +156,9 @@ static void call(struct limit_seat *seat)
     list_push_back(&m->called, &seat->called);
 }
 
-/* The first seat that could take a slot now, or NULL. Under the lock. */
-static struct limit_seat *next_seat(struct limit *l)
+/* The first seat that could take a slot if N were in use, or NULL. Under the lock. */
+static struct limit_seat *next_seat(const struct limit *l, unsigned n)
 {
-    unsigned n = atomic_load(&l->in_use);
     list_foreach (it, &l->seats) {
         struct limit_seat *seat = container_of(it, struct limit_seat, link);
         if (seat->max == 0 || n < seat->max)
@@ -161,7 +172,7 @@ static struct limit_seat *wake_next(struct limit *l, const struct limit_member *
 {
     struct limit_seat *own = NULL;
     pthread_mutex_lock(&lock);
-    struct limit_seat *seat = next_seat(l);
+    struct limit_seat *seat = next_seat(l, atomic_load(&l->in_use));
     if (seat != NULL) {
         list_remove(&seat->link);
         list_push_back(&l->seats, &seat->link);
@@ -174,8 +185,26 @@ static struct limit_seat *wake_next(struct limit *l, const struct limit_member *
     return own;
 }
 
+/* The slot that is given back goes to another member's seat, if that is next. */
+static bool hand_over(struct limit *l, const struct limit_member *self)
+{
+    pthread_mutex_lock(&lock);
+    struct limit_seat *seat = next_seat(l, atomic_load(&l->in_use) - 1);
+    bool is_other = seat != NULL && seat->member != self;
+    if (is_other) {
+        list_remove(&seat->link);
+        list_push_back(&l->seats, &seat->link);
+        atomic_fetch_add(&seat->kept, 1);
+        call(seat);
+    }
+    pthread_mutex_unlock(&lock);
+    return is_other;
+}
+
 struct limit_seat *limit_give(struct limit *l, const struct limit_member *self)
 {
+    if (atomic_load(&l->waiting) != 0 && hand_over(l, self))
+        return NULL;
     atomic_fetch_sub(&l->in_use, 1);
     if (atomic_load(&l->waiting) == 0)
         return NULL;
@@ -206,7 +235,12 @@ void limit_leave(struct limit_seat *seat)
     list_remove(&seat->link);
     list_remove(&seat->called);
     atomic_fetch_sub(&l->waiting, 1);
+    unsigned kept = atomic_exchange(&seat->kept, 0);
     pthread_mutex_unlock(&lock);
+    while (kept-- > 0) {
+        if (limit_give(l, NULL) != NULL)
+            abort(); /* nobody is NULL's */
+    }
     /* A giver may have chosen this seat a moment ago: somebody else must not miss that slot. */
     if (atomic_load(&l->waiting) != 0)
         (void)wake_next(l, NULL);

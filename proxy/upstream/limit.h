@@ -6,7 +6,9 @@
  *     limit_take(l, max) ... limit_give(l)      a request
  *     limit_wait(l, seat, m, max); limit_take(l, max)
  *                                               nothing free: sit down, then look once more
- *     the member's on_turn(seat)                a slot may be free: limit_take() for who waits
+ *     the member's on_turn(seat)                limit_take_turn(seat, l, max) for who waits: a slot
+ *                                               is kept for it, so that whose thread is quicker
+ *                                               takes none away
  *     limit_leave(seat)                         nobody waits any more
  */
 #ifndef TLSFAN_UPSTREAM_LIMIT_H
@@ -35,7 +37,8 @@ struct limit_seat {
     struct list called;
     struct limit *limit; /* NULL: not waiting */
     struct limit_member *member;
-    unsigned max; /* with which it takes */
+    unsigned max;          /* with which it takes */
+    _Atomic unsigned kept; /* slots that are its own, counted as taken */
 };
 
 /* From any thread; on_turn() may come between join and part. */
@@ -49,8 +52,10 @@ void limit_put(struct limit *l);
 
 /* False when MAX requests (0: any number) are under way already. */
 MUST_CHECK bool limit_take(struct limit *l, unsigned max);
-/* Ends a request. When members wait, the one whose turn it is is told; when that is SELF, its seat
- * is returned instead. */
+/* The same for who waits by SEAT, which may have slots that are kept for it. */
+MUST_CHECK bool limit_take_turn(struct limit_seat *seat, struct limit *l, unsigned max);
+/* Ends a request. When members wait, the one whose turn it is has the
+ * slot, and is told; when that is SELF, its seat is returned instead, and the slot is free. */
 MUST_CHECK struct limit_seat *limit_give(struct limit *l, const struct limit_member *self);
 
 /* SEAT waits for what limit_take() with MAX would give: one snapshot may have another number than

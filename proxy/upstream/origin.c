@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Records of origins, found by one hash look-up a request, and the queue for slots: clients take
- * turns, and within one client it is first come, first served. */
+/* Records of origins, found by one hash look-up a request. */
 #include "upstream/origin.h"
 
 #include <stdio.h>
@@ -15,14 +14,6 @@ enum {
     UNUSED_LONG = 600000000, /* µs, for its TLS sessions */
     H1_KEPT = 600000000,     /* µs without HTTP/2, after which it is offered again */
     FORGOTTEN_AT_ONCE = 32   /* in one turn: about a millisecond, most of it for TLS sessions */
-};
-
-/* All that waits for a slot on behalf of one client. */
-struct wait_group {
-    UT_hash_handle hh;
-    struct list link;  /* in origin->groups */
-    struct list waits; /* struct pool_wait */
-    uint64_t client;
 };
 
 /* The fixed part of a key, without holes; the host follows. */
@@ -69,7 +60,7 @@ static struct origin *origin_new(struct origins *t, const struct up_where *where
     const struct upstream_conf *u = &where->conf->upstream;
     struct origin *o = xcalloc(1, sizeof(*o) + len);
     list_init(&o->link);
-    list_init(&o->groups);
+    queue_init(&o->queue);
     list_init(&o->undialled);
     list_init(&o->dialled);
     list_init(&o->open);
@@ -82,6 +73,7 @@ static struct origin *origin_new(struct origins *t, const struct up_where *where
     o->place = &t->tally->places[place];
     o->is_named = place != TALLY_OTHER;
     o->limit = limit_get(where->host, where->port, where->tls);
+    o->pace = origin_pace_new(where, t->loop, &o->serve);
     o->generation = where->conf->generation;
     o->idle_timeout = u->idle_timeout * 1000;
     o->max_age = u->max_age * 1000;
@@ -105,8 +97,10 @@ static void origin_free(struct origins *t, struct origin *o)
     HASH_DEL(t->table, o);
     list_remove(&o->starved);
     peers_close(&o->peers);
+    loop_unpost(&o->serve);
     limit_leave(&o->seat);
     limit_put(o->limit);
+    origin_pace_free(o->pace);
     tls_sessions_clear(&o->sessions);
     free(o);
 }
@@ -170,7 +164,7 @@ struct origin *origins_get(struct origins *t, const struct up_where *where)
 
 static bool is_unused(const struct origin *o)
 {
-    return o->conns == 0 && o->slots == 0 && list_is_empty(&o->groups) &&
+    return o->conns == 0 && o->slots == 0 && queue_is_empty(&o->queue) &&
            list_is_empty(&o->dials) && !origin_is_waited_for(o);
 }
 
@@ -226,48 +220,4 @@ void origin_connected(struct origins *t, struct origin *o, int64_t expiry)
     counter_add(&o->place->opened, 1);
     if (expiry != 0)
         tally_set_expiry((unsigned)(o->place - t->tally->places), expiry);
-}
-
-void origin_queue(struct origin *o, struct pool_wait *wait)
-{
-    struct wait_group *by_client = o->groups_by_client;
-    struct wait_group *g;
-    HASH_FIND(hh, by_client, &wait->how.client, sizeof(g->client), g);
-    if (g == NULL) {
-        g = xcalloc(1, sizeof(*g));
-        list_init(&g->waits);
-        g->client = wait->how.client;
-        HASH_ADD(hh, by_client, client, sizeof(g->client), g);
-        o->groups_by_client = by_client;
-        list_push_back(&o->groups, &g->link);
-    }
-    list_push_back(&g->waits, &wait->link);
-    wait->group = g;
-}
-
-void origin_unqueue(struct origin *o, struct pool_wait *wait)
-{
-    struct wait_group *by_client = o->groups_by_client;
-    struct wait_group *g = wait->group;
-    list_remove(&wait->link);
-    wait->group = NULL;
-    if (!list_is_empty(&g->waits))
-        return;
-    list_remove(&g->link);
-    HASH_DEL(by_client, g);
-    o->groups_by_client = by_client;
-    free(g);
-}
-
-struct pool_wait *origin_next(struct origin *o)
-{
-    struct list *it = list_first(&o->groups);
-    if (it == NULL)
-        return NULL;
-    struct wait_group *g = container_of(it, struct wait_group, link);
-    struct pool_wait *wait = container_of(list_first(&g->waits), struct pool_wait, link);
-    list_remove(&g->link);
-    list_push_back(&o->groups, &g->link);
-    origin_unqueue(o, wait);
-    return wait;
 }

@@ -9,9 +9,10 @@
 #include "net/tls_client.h"
 #include "upstream/carry.h"
 #include "upstream/limit.h"
+#include "upstream/origin_pace.h"
 #include "upstream/peers.h"
+#include "upstream/queue.h"
 #include "upstream/tally.h"
-#include "upstream/pool.h"
 
 /* What its last handshake has agreed on, where HTTP/2 was offered. */
 enum origin_speaks { ORIGIN_SPEAKS_UNKNOWN, ORIGIN_SPEAKS_H1, ORIGIN_SPEAKS_H2 };
@@ -24,18 +25,18 @@ struct origin {
     struct pool *pool; /* borrowed, outlives it */
     struct limit *limit;
     struct limit_seat seat;
-    struct list groups; /* struct wait_group: who waits for a slot, the next one's turn first */
-    void *groups_by_client;
-    struct list undialled; /* struct pool_wait with a slot and no dial, first come first */
-    struct list dialled;   /* the same with a dial of their own */
-    struct list open;      /* struct pool_conn that take a request, most recently used first */
-    struct list dials;     /* dials that run, in front those that nobody waits for any more */
-    struct list starved;   /* in pool->starved: some in `undialled` lack a descriptor */
-    struct post serve;     /* makes the plan: somebody waits, and something has changed */
-    bool is_restless;      /* an idle connection is about to be read: then the plan is made again */
-    bool has_looked;       /* it has, and did not find one at rest: no use in waiting for that */
-    unsigned conns;        /* idle and busy ones */
-    unsigned slots;        /* held by this worker */
+    struct origin_pace *pace; /* owned; NULL: its requests begin at any time */
+    struct queue queue;       /* who waits for a slot */
+    struct list undialled;    /* struct pool_wait with a slot and no dial, first come first */
+    struct list dialled;      /* the same with a dial of their own */
+    struct list open;         /* struct pool_conn that take a request, most recently used first */
+    struct list dials;        /* dials that run, in front those that nobody waits for any more */
+    struct list starved;      /* in pool->starved: some in `undialled` lack a descriptor */
+    struct post serve;        /* makes the plan: somebody waits, and something has changed */
+    bool is_restless; /* an idle connection is about to be read: then the plan is made again */
+    bool has_looked;  /* it has, and did not find one at rest: no use in waiting for that */
+    unsigned conns;   /* idle and busy ones */
+    unsigned slots;   /* held by this worker */
     enum origin_speaks speaks;
     int64_t h1_until;    /* µs: it has said that it wants HTTP/1.1, and gets it so long; 0: not */
     bool is_silent;      /* it left who waited for 100 without: exchange/expect.h decides */
@@ -108,11 +109,5 @@ void origin_reached(struct origins *t, struct origin *o);
 /* And a connection of O is ready, whose certificate expires at EXPIRY (seconds since 1970; 0: none
  * was seen). */
 void origin_connected(struct origins *t, struct origin *o, int64_t expiry);
-
-/* WAIT waits for a slot of O; queued by client. origin_next() takes out the one whose turn it is,
- * NULL when there is none. origin_unqueue() takes out WAIT itself. */
-void origin_queue(struct origin *o, struct pool_wait *wait);
-struct pool_wait *origin_next(struct origin *o);
-void origin_unqueue(struct origin *o, struct pool_wait *wait);
 
 #endif

@@ -3,7 +3,7 @@
  * max_per_host (process-wide, limit.h), then a place on a connection: on one that is there, or on
  * one that is dialled for it. Waiters therefore stand in one of three places of their origin:
  *
- *     groups      no slot yet; clients take turns; queue_timeout runs
+ *     queue       no slot yet; people take turns; queue_timeout runs
  *     undialled   a slot, no connection: the first one that comes serves it, given back or dialled;
  *                 without a dial of its own while another's may turn out to carry both
  *     dialled     the same, with one
@@ -16,6 +16,8 @@
 #include "base/state.h"
 #include "upstream/pool_impl.h"
 
+enum { AHEAD_MS = 100 }; /* between two looks for a slot that nobody waits for */
+
 /* ---- slots */
 
 /* Another worker has ended a request to the origin of SEAT, that somebody waits for here. */
@@ -25,10 +27,41 @@ static void pool_on_turn(void *arg, struct limit_seat *seat)
     loop_post(p->loop, &container_of(seat, struct origin, seat)->serve);
 }
 
+/* A slot when the turn has come. Without one, or without the other, the turn is another's. */
+static bool pool_slot_in_turn(struct origin *o, bool is_ahead, unsigned max)
+{
+    if (!origin_pace_go(o->pace, PACE_TURN)) {
+        limit_leave(&o->seat);
+        return false;
+    }
+    if (is_ahead)
+        limit_leave(&o->seat);
+    if (!(is_ahead && limit_is_waited_for(o->limit)) && limit_take_turn(&o->seat, o->limit, max))
+        return true;
+    if (!is_ahead && !queue_is_empty(&o->queue)) {
+        limit_wait(o->limit, &o->seat, &o->pool->member, o->max_requests);
+        if (limit_take(o->limit, max))
+            return true;
+    }
+    origin_pace_back(o->pace, PACE_TURN);
+    if (is_ahead)
+        origin_pace_wake(o->pace, AHEAD_MS);
+    return false;
+}
+
+static inline bool pool_slot_free(struct origin *o, unsigned max)
+{
+    return o->seat.limit == NULL ? limit_take(o->limit, max)
+                                 : limit_take_turn(&o->seat, o->limit, max);
+}
+
 bool pool_slot_take(struct origin *o, bool is_ahead)
 {
     unsigned max = o->max_requests;
-    if ((is_ahead && max == 1) || !limit_take(o->limit, is_ahead && max > 1 ? max - 1 : max))
+    if (is_ahead && max == 1)
+        return false;
+    max = is_ahead && max > 1 ? max - 1 : max;
+    if (o->pace == NULL ? !pool_slot_free(o, max) : !pool_slot_in_turn(o, is_ahead, max))
         return false;
     o->slots++;
     counter_add(&o->place->in_flight, 1);
@@ -61,7 +94,7 @@ void pool_wait_set_state(struct pool_wait *wait, enum wait_state to)
     };
     state_check("wait", (uintptr_t)wait, states, wait->state, to);
     deadline_close(&wait->deadline);
-    wait->is_held = wait->is_hungry = false;
+    wait->is_held = wait->is_hungry = wait->is_timed = false;
     wait->state = to;
 }
 
@@ -69,10 +102,11 @@ void pool_wait_set_state(struct pool_wait *wait, enum wait_state to)
 static void wait_unqueue(struct origin *o, struct pool_wait *wait)
 {
     wait->queued_us = loop_now() - wait->since;
-    if (wait->group != NULL)
-        origin_unqueue(o, wait);
-    if (list_is_empty(&o->groups))
+    queue_remove(&o->queue, wait);
+    if (queue_is_empty(&o->queue) || (o->pace != NULL && queue_is_ahead(&o->queue)))
         limit_leave(&o->seat);
+    if (o->pace != NULL && queue_is_empty(&o->queue))
+        origin_pace_leave(o->pace, PACE_TURN);
 }
 
 /* WAIT is over, served or not: no link to it is left but the slot it may hold. */
@@ -92,6 +126,8 @@ static void wait_end(struct pool_wait *wait)
     }
     wait->dial = NULL;
     wait->origin = NULL;
+    if (o->pace != NULL && !origin_is_waited_for(o))
+        origin_pace_leave(o->pace, PACE_BEGIN);
 }
 
 void pool_wait_serve(struct pool_wait *wait, struct ustream *us)
@@ -115,11 +151,35 @@ void pool_wait_fail(struct pool_wait *wait, const struct fault *f)
     wait->on_fault(wait->arg, f);
 }
 
+/* Why WAIT has waited for its time in vain. */
+static void pool_say_time(const struct pool_wait *wait, struct fault *f)
+{
+    const struct origin *o = wait->origin;
+    int64_t pause = o->pace->seats[0].obeys ? pace_paused_until(o->pace->pace) - loop_now() : 0;
+    if (pause > 0)
+        fault_set(f, FAULT_LIMIT,
+                  "%.*s has asked that nobody asks it for %lld s more (Retry-After), and "
+                  "upstream.queue_timeout is over",
+                  STR_ARG(wait->where.host), (long long)(pause + 999999) / 1000000);
+    else
+        fault_set(f, FAULT_LIMIT,
+                  "requests to %.*s begin one after the other (rate of rule \"%s\"), and the turn "
+                  "of this one did not come within upstream.queue_timeout",
+                  STR_ARG(wait->where.host), wait->where.rule->pattern);
+    f->phrase = "Too many requests to %s at once, try again";
+    f->retry_after = pause > 0 ? (unsigned)((pause + 999999) / 1000000) : 0;
+}
+
 static void on_queue_timeout(void *arg)
 {
     struct pool_wait *wait = arg;
     const struct origin *o = wait->origin;
     struct fault f;
+    if (o->pace != NULL && o->pace->is_closed[PACE_TURN]) {
+        pool_say_time(wait, &f);
+        pool_wait_fail(wait, &f);
+        return;
+    }
     fault_set(&f, FAULT_LIMIT,
               "%u requests to %.*s are under way already (max_per_host), and none ended within "
               "upstream.queue_timeout",
@@ -134,7 +194,9 @@ static void on_hold_timeout(void *arg)
     const struct origin *o = wait->origin;
     struct fault f;
     char why[256];
-    if (!list_is_empty(&o->starved))
+    if (wait->is_timed)
+        pool_say_time(wait, &f);
+    else if (!list_is_empty(&o->starved))
         fault_set(&f, FAULT_DESCRIPTORS, "no connection could be made for too long: %s",
                   fds_explain(why, sizeof(why), EMFILE));
     else
@@ -142,6 +204,26 @@ static void on_hold_timeout(void *arg)
                   "no connection to %.*s was made within %lld ms (upstream.connect_timeout)",
                   STR_ARG(wait->where.host), (long long)wait->where.conf->upstream.connect_timeout);
     pool_wait_fail(wait, &f);
+}
+
+int64_t pool_wait_left(const struct pool_wait *wait)
+{
+    int64_t ms = wait->where.conf->upstream.queue_timeout;
+    int64_t until = wait->since + ms * 1000;
+    if (wait->how.queue_by != 0)
+        until = wait->how.queue_by;
+    else if (wait->how.is_patient || ms == 0)
+        return 0;
+    ms = (until - loop_now() + 999) / 1000;
+    return ms > 0 ? ms : 1;
+}
+
+void pool_wait_time(struct pool_wait *wait)
+{
+    if (!wait->is_timed)
+        deadline_set(&wait->deadline, pool_wait_left(wait));
+    wait->is_timed = wait->was_timed = true;
+    wait->is_held = wait->is_hungry = false;
 }
 
 void pool_wait_push(struct list *waits, struct pool_wait *wait)
@@ -163,7 +245,7 @@ void pool_wait_undial(struct pool_wait *wait)
 
 struct pool_wait *pool_wait_next(struct origin *o)
 {
-    struct pool_wait *wait = origin_next(o);
+    struct pool_wait *wait = queue_next(&o->queue);
     wait_unqueue(o, wait);
     return wait;
 }
@@ -178,7 +260,7 @@ static void wait_begin(struct origin *o, const struct up_where *where, const str
     wait->group = NULL;
     wait->dial = NULL;
     wait->had_dial = false;
-    wait->is_apart = false;
+    wait->is_apart = wait->was_timed = false;
     wait->since = loop_now();
     wait->queued_us = 0;
     memset(&wait->failed, 0, sizeof(wait->failed));
@@ -191,11 +273,11 @@ static void wait_begin(struct origin *o, const struct up_where *where, const str
 static void wait_queue(struct origin *o, struct pool_wait *wait)
 {
     struct pool *p = o->pool;
-    origin_queue(o, wait);
+    wait->was_timed = o->pace != NULL && o->pace->is_closed[PACE_TURN];
+    queue_add(&o->queue, wait);
     pool_wait_set_state(wait, WAIT_QUEUED);
     deadline_init(&wait->deadline, p->loop, on_queue_timeout, wait);
-    deadline_set(&wait->deadline,
-                 wait->how.is_patient ? 0 : wait->where.conf->upstream.queue_timeout);
+    deadline_set(&wait->deadline, pool_wait_left(wait));
     /* What was given back before we sat down was told to nobody: the plan looks once more. */
     limit_wait(o->limit, &o->seat, &p->member, o->max_requests);
 }
@@ -208,11 +290,12 @@ struct ustream *pool_get(struct pool *p, const struct up_where *where, const str
     struct origin *o = origins_get(&p->origins, where);
     bool is_retry = how->not_before != 0 || how->is_alone;
     wait->queued_us = 0;
-    bool is_behind = !is_retry && (!list_is_empty(&o->groups) ||
+    bool is_behind = !is_retry && (!queue_is_empty(&o->queue) ||
                                    (how->is_ahead && limit_is_waited_for(o->limit)));
     bool has_slot = !is_behind && pool_slot_take(o, how->is_ahead);
     if (has_slot && (is_retry || !origin_is_waited_for(o))) {
-        struct ustream *us = pool_conn_find(o, how);
+        struct ustream *us =
+            o->pace == NULL ? pool_conn_find(o, how) : pool_conn_find_in_time(o, how);
         if (us != NULL)
             return us;
     }
@@ -223,6 +306,32 @@ struct ustream *pool_get(struct pool *p, const struct up_where *where, const str
         wait_queue(o, wait);
     loop_post(p->loop, &o->serve);
     return NULL;
+}
+
+void pool_pause(struct pool *p, const struct up_where *where, int64_t ms)
+{
+    struct origin *o = origins_get(&p->origins, where);
+    if (o->pace != NULL)
+        pace_pause(o->pace->pace, loop_now() + ms * 1000);
+    origins_settle(&p->origins, o);
+}
+
+bool pool_is_in_line(const struct pool_wait *wait)
+{
+    return wait->state == WAIT_QUEUED && wait->origin->pace != NULL &&
+           wait->origin->max_requests != 1;
+}
+
+void pool_want(struct pool_wait *wait, uint64_t person, uint64_t client)
+{
+    wait->how.person = person;
+    wait->how.client = client;
+    wait->how.is_ahead = false; /* nobody who asks later goes before it */
+    if (wait->state != WAIT_QUEUED)
+        return;
+    queue_remove(&wait->origin->queue, wait);
+    queue_add(&wait->origin->queue, wait);
+    loop_post(wait->origin->pool->loop, &wait->origin->serve);
 }
 
 uint64_t pool_answers(struct pool *p, const struct up_where *where)

@@ -30,15 +30,17 @@ enum wait_state {
 
 /* A request that waits for a connection or a slot. Embedded in its owner, zero-initialised. */
 struct pool_wait {
-    struct list link;         /* in `group`, or in `undialled` or `dialled` of the origin */
+    struct list link; /* in `group` or queue->ahead, or in `undialled` or `dialled` of the origin */
     struct origin *origin;    /* NULL: not waiting */
-    struct wait_group *group; /* while it waits for a slot */
+    struct wait_group *group; /* while it waits for a slot; NULL: made ahead */
     struct pool_dial *dial;   /* exactly while it is WAIT_DIALLED */
     enum wait_state state;    /* pool_wait_set_state() */
     struct deadline deadline; /* the end of `state` */
     bool had_dial;            /* one was made for it, or adopted */
     bool is_held;             /* UNDIALLED: by the plan, for a dial of another or a descriptor */
     bool is_hungry;           /* for a descriptor, once at least: `deadline` is of that */
+    bool is_timed;            /* UNDIALLED: there is a connection, and it waits for its time */
+    bool was_timed;           /* that, or in the queue: its time had not come */
     bool is_apart;            /* one that it counted on has failed: it gets one of its own */
     int64_t since;            /* µs */
     struct up_facts failed; /* of the dial whose fault is told; `place` after pool_cancel(), too */
@@ -65,6 +67,13 @@ void pool_close(struct pool *p);
  * of dial.h, and FAULT_LIMIT after queue_timeout. */
 struct ustream *pool_get(struct pool *p, const struct up_where *where, const struct up_how *how,
                          struct pool_wait *wait);
+/* The origin at WHERE has asked for a pause: no request of it begins within MS milliseconds, in no
+ * worker, where its rule says retry_after. */
+void pool_pause(struct pool *p, const struct up_where *where, int64_t ms);
+/* WAIT, which was made ahead, is in a queue where it will have its turn. */
+bool pool_is_in_line(const struct pool_wait *wait);
+/* Somebody asks for what WAIT was made ahead for: it waits among others from now on. */
+void pool_want(struct pool_wait *wait, uint64_t person, uint64_t client);
 /* How many answers the origin at WHERE has begun here so far. */
 uint64_t pool_answers(struct pool *p, const struct up_where *where);
 /* WAIT is not told any more. Harmless when it is not waiting. */

@@ -165,6 +165,13 @@ static void calm(struct pool_conn *c)
     stream_read_soon(c->stream);
 }
 
+/* C is none for a second try. Where requests wait for their time, a connection that was dialled for
+ * one may wait with it. */
+static bool conn_is_used(const struct pool_conn *c)
+{
+    return !c->is_shared && (c->n_begun > 0 || c->origin->pace == NULL);
+}
+
 struct ustream *pool_conn_find(struct origin *o, const struct up_how *how)
 {
     bool is_h1_only = how->h1_only || origin_wants_h1(o);
@@ -178,7 +185,7 @@ struct ustream *pool_conn_find(struct origin *o, const struct up_how *how)
         struct pool_conn *c = container_of(it, struct pool_conn, link);
         next = it->next;
         bool is_stale = how->not_before != 0 &&
-                        (!c->is_shared || c->born < how->not_before || conn_is_spent(c));
+                        (conn_is_used(c) || c->born < how->not_before || conn_is_spent(c));
         if (is_stale || (c->is_shared && is_h1_only))
             continue;
         if (!conn_has_room(c)) {
@@ -198,6 +205,16 @@ struct ustream *pool_conn_find(struct origin *o, const struct up_how *how)
         }
     }
     return NULL;
+}
+
+struct ustream *pool_conn_find_in_time(struct origin *o, const struct up_how *how)
+{
+    if (list_is_empty(&o->open) || !origin_pace_go(o->pace, PACE_BEGIN))
+        return NULL;
+    struct ustream *us = pool_conn_find(o, how);
+    if (us == NULL)
+        origin_pace_back(o->pace, PACE_BEGIN);
+    return us;
 }
 
 /* ---- what transports tell */

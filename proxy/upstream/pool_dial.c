@@ -231,6 +231,13 @@ static struct pool_wait *dial_end(struct pool_dial *d)
     return wait;
 }
 
+/* WAIT, for whom there is a connection, may begin now; else the plan finds both when it may. One
+ * that must have a connection of its own does not wait with it. */
+static bool dial_is_in_time(struct origin *o, const struct pool_wait *wait)
+{
+    return o->pace == NULL || origin_pace_go(o->pace, PACE_BEGIN) || wait->how.is_alone;
+}
+
 /* R is the connection or the fault of D, whose waiter may be gone. */
 static void pool_dial_finish(struct pool_dial *d, const struct dial_result *r)
 {
@@ -254,7 +261,7 @@ static void pool_dial_finish(struct pool_dial *d, const struct dial_result *r)
     if (offers_h2)
         o->speaks = c->is_shared ? ORIGIN_SPEAKS_H2 : ORIGIN_SPEAKS_H1;
     c->is_going = wait != NULL && wait->how.is_alone;
-    if (wait != NULL)
+    if (wait != NULL && dial_is_in_time(o, wait))
         pool_wait_serve(wait, pool_conn_use(c));
     else
         pool_conn_keep(c);

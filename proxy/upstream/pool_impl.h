@@ -51,6 +51,10 @@ void pool_wait_set_state(struct pool_wait *wait, enum wait_state state);
 struct pool_wait *pool_wait_next(struct origin *o);
 /* WAIT has a slot and no dial: it waits for the plan, behind those who do. */
 void pool_wait_undial(struct pool_wait *wait);
+/* WAIT, which is undialled, waits for its time (pace.h). */
+void pool_wait_time(struct pool_wait *wait);
+/* ms until queue_timeout of WAIT is over, at least 1; 0: never. */
+int64_t pool_wait_left(const struct pool_wait *wait);
 /* WAIT waits in WAITS from now on: at its end, but before those that nobody has asked for yet. */
 void pool_wait_push(struct list *waits, struct pool_wait *wait);
 /* WAIT gets US, or fails with F. */
@@ -77,6 +81,8 @@ bool pool_is_tight(const struct pool *p);
 /* A place on the most recently used connection of O that is fit for HOW, or NULL. Reads nothing:
  * an idle one that something has come on sets o->is_restless, and is read later in this turn. */
 struct ustream *pool_conn_find(struct origin *o, const struct up_how *how);
+/* The same where a request of O may begin now, which it then does. */
+struct ustream *pool_conn_find_in_time(struct origin *o, const struct up_how *how);
 /* C is new: gives a place on it, or keeps it for whoever comes. */
 struct ustream *pool_conn_use(struct pool_conn *c);
 void pool_conn_keep(struct pool_conn *c);

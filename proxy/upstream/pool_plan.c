@@ -10,11 +10,15 @@
 
 #include "upstream/pool_impl.h"
 
-/* Slots that are free go to those whose turn it is, as origin_next() says: clients take turns. */
+/* Slots that are free go to those whose turn it is, as queue_next() says: people take turns. */
 static void plan_slots(struct origin *o)
 {
-    while (!list_is_empty(&o->groups) && pool_slot_take(o, false))
+    while (!queue_is_empty(&o->queue)) {
+        bool is_ahead = o->pace != NULL && queue_is_ahead(&o->queue);
+        if (!pool_slot_take(o, is_ahead))
+            return;
         pool_wait_undial(pool_wait_next(o));
+    }
 }
 
 /* A place on a connection to the first of WAITS who may have it; false when that cannot be. */
@@ -29,6 +33,54 @@ static bool plan_place(struct origin *o, const struct list *waits)
         }
     }
     return false;
+}
+
+/* The same for anybody who waits, in time. */
+static bool plan_next(struct origin *o)
+{
+    if (o->pace != NULL && !origin_is_waited_for(o))
+        return false;
+    if (o->pace != NULL && !origin_pace_go(o->pace, PACE_BEGIN))
+        return false;
+    if (plan_place(o, &o->dialled) || plan_place(o, &o->undialled))
+        return true;
+    if (o->pace != NULL)
+        origin_pace_back(o->pace, PACE_BEGIN);
+    return false;
+}
+
+/* Places on connections that wait for the time of those who wait. */
+struct ready {
+    unsigned h1, h2;
+};
+
+static struct ready plan_ready(const struct origin *o)
+{
+    struct ready n = {0, 0};
+    if (o->pace == NULL || !o->pace->is_closed[PACE_BEGIN])
+        return n;
+    list_foreach (it, &o->open) {
+        const struct pool_conn *c = container_of(it, struct pool_conn, link);
+        unsigned room = c->room - c->n_requests;
+        if (!c->is_shared)
+            n.h1++;
+        else
+            n.h2 = room < UINT_MAX - n.h2 ? n.h2 + room : UINT_MAX;
+    }
+    return n;
+}
+
+/* One of them is for WAIT; a connection that was dialled for another try is, when its time comes.
+ */
+static bool plan_takes(struct ready *n, const struct pool_wait *wait)
+{
+    if (wait->how.is_alone || (wait->how.not_before != 0 && !wait->had_dial))
+        return false;
+    unsigned *left = !wait->how.h1_only && n->h2 > 0 ? &n->h2 : &n->h1;
+    if (*left == 0)
+        return false;
+    --*left;
+    return true;
 }
 
 /* WAIT counts on a connection that is being made: as long as its own dial might take. */
@@ -47,11 +99,16 @@ static void plan_dials(struct origin *o, unsigned n_most)
     struct list *next;
     unsigned n_held = 0;
     bool is_hungry = false;
+    struct ready ready = plan_ready(o);
     unsigned room = list_is_empty(&o->undialled) ? 0 : pool_dial_room(o);
     for (struct list *it = o->undialled.next; it != &o->undialled; it = next) {
         struct pool_wait *wait = container_of(it, struct pool_wait, link);
         bool suits = pool_dial_suits(o, wait);
         next = it->next;
+        if (plan_takes(&ready, wait)) {
+            pool_wait_time(wait);
+            continue;
+        }
         if (suits && n_held < room) {
             n_held++;
             plan_hold(wait);
@@ -80,7 +137,9 @@ void pool_plan(struct origin *o, unsigned n_dials)
 {
     o->is_restless = false;
     plan_slots(o);
-    while (!list_is_empty(&o->open) && (plan_place(o, &o->dialled) || plan_place(o, &o->undialled)))
+    if (o->pace != NULL && list_is_empty(&o->open))
+        origin_pace_leave(o->pace, PACE_BEGIN);
+    while (!list_is_empty(&o->open) && plan_next(o))
         plan_slots(o);
     o->has_looked = o->is_restless && !o->has_looked;
     if (o->has_looked)

@@ -198,12 +198,7 @@ void pool_room_wait(struct pool_wait *wait)
     if (wait->is_hungry)
         return;
     wait->is_held = wait->is_hungry = true;
-    int64_t ms = wait->how.is_patient ? 0 : wait->where.conf->upstream.queue_timeout;
-    if (ms > 0) {
-        ms -= (loop_now() - wait->since) / 1000;
-        ms = ms > 0 ? ms : 1;
-    }
-    deadline_set(&wait->deadline, ms);
+    deadline_set(&wait->deadline, pool_wait_left(wait));
 }
 
 void pool_room_set(struct origin *o, bool is_hungry)

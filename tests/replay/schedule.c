@@ -9,8 +9,9 @@
 enum {
     AHEAD = 5,
     PARENT = 6,
-    TURNED = 7,
-    CONFS = 8,
+    POLITE = 7,
+    TURNED = 8, /* behind those that are loaded again */
+    CONFS = 9,
     OPTIONS = 6,
     TRACE = 64 << 10,
     DAY = 86400,
@@ -34,6 +35,9 @@ static const char *const options[CONFS][OPTIONS] = {
     [AHEAD] = {"rule[*.test].readahead=4", "rule[*.test].max_per_host=6", "readahead_memory=1m",
                "client.buffer=4k"},
     [PARENT] = {"upstream.proxy=http://otto:s3cret@192.0.2.3:3128"},
+    [POLITE] = {"rule[*.test].rate=2/s", "rule[*.test].retry_after=on",
+                "rule[*.test].max_per_host=3", "rule[*.test].readahead=4", "client.buffer=4k",
+                "upstream.queue_timeout=6s"},
     [TURNED] = {"listen=transparent:127.0.0.1:15001", "client.header_timeout=10s"},
 };
 
@@ -201,10 +205,13 @@ static void make_answer(struct conn *o)
     size_t size = kind == 4 ? 0 : sizes[schedule_pick(4)];
     struct req *r = &s.reqs[o->id];
     int n = 0;
+    int status = kind == 4 ? 204 : s.is_polite && schedule_pick(3) == 0 ? 429 : 200;
     if (schedule_pick(8) == 0)
         n = snprintf(head, sizeof(head), "HTTP/1.1 10%d X\r\n\r\n", schedule_pick(2) == 0 ? 0 : 3);
-    n += snprintf(head + n, sizeof(head) - (size_t)n, "HTTP/1.1 %d X\r\nX-Id: %u\r\n",
-                  kind == 4 ? 204 : 200, o->id);
+    n += snprintf(head + n, sizeof(head) - (size_t)n, "HTTP/1.1 %d X\r\nX-Id: %u\r\n", status,
+                  o->id);
+    if (status == 429)
+        n += snprintf(head + n, sizeof(head) - (size_t)n, "Retry-After: %u\r\n", schedule_pick(5));
     if (kind == 1)
         n += snprintf(head + n, sizeof(head) - (size_t)n, "Transfer-Encoding: chunked\r\n");
     else if (kind == 0 || kind == 3)
@@ -324,7 +331,8 @@ static void play_rare(void)
     } else if (n < 4 && !s.is_draining) {
         unsigned k = s.is_turned ? TURNED : schedule_pick(TURNED);
         schedule_say("reload %u\n", k);
-        s.walks = k == AHEAD;
+        s.walks = k == AHEAD || k == POLITE;
+        s.is_polite = k == POLITE;
         world_reload(&s.world, conf_ref(confs[k]));
     } else {
         const char *answer = answers[schedule_pick(3)];
@@ -416,7 +424,8 @@ const char *schedule_play(const uint8_t *p, size_t n)
     fake_now += DAY * INT64_C(1000000);
     unsigned k = schedule_pick(CONFS);
     schedule_say("# configuration %u\n", k);
-    s.walks = k == AHEAD;
+    s.walks = k == AHEAD || k == POLITE;
+    s.is_polite = k == POLITE;
     s.is_turned = k == TURNED;
     world_open(&s.world, conf_ref(confs[k]), idle);
     fake_on_dial = on_dial;

@@ -69,6 +69,7 @@ struct schedule {
     unsigned n_reqs;
     struct conn conns[DIALS + 1];
     struct tunnel tunnel;
+    bool is_polite; /* origins ask to be left alone */
     bool walks;     /* a rule has read-ahead */
     bool is_turned; /* all clients were on their way elsewhere */
     bool is_draining, has_ended, is_settled;

@@ -57,10 +57,10 @@ static void rule_keys_say_what_they_decide(void **state)
 {
     (void)state;
     static const char *const nothing[] = {
-        "upgrade",      "port",           "connect_to",   "sni",
-        "verify",       "http2",          "max_per_host", "response_timeout",
-        "read_timeout", "tunnel_timeout", "lenient",      "readahead",
-        "intercept",    "request_header", "proxy"};
+        "upgrade",        "port",           "connect_to", "sni",         "verify",
+        "http2",          "max_per_host",   "rate",       "retry_after", "response_timeout",
+        "read_timeout",   "tunnel_timeout", "lenient",    "readahead",   "intercept",
+        "request_header", "proxy"};
     unsigned n, n_global;
     const struct key *keys = keys_of(KEY_RULE, &n);
     for (unsigned i = 0; i < n; i++) {

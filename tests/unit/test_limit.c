@@ -112,8 +112,14 @@ static void whose_turn(void **state)
     loop_turn(&loop, false);
     assert_int_equal(n_told, 1);
     assert_ptr_equal(told[0], &seats[1]);
+    /* Nobody takes its slot away meanwhile. */
+    assert_int_equal(limit_in_use(l), 1);
+    assert_false(limit_take(l, 1));
+    assert_false(limit_take_turn(&seats[0], l, 1));
+    assert_true(limit_take_turn(&seats[1], l, 1));
+    assert_false(limit_take_turn(&seats[1], l, 1));
+    assert_int_equal(limit_in_use(l), 1);
     /* In turns: the first one's again. */
-    assert_true(limit_take(l, 1));
     assert_ptr_equal(limit_give(l, &members[0]), &seats[0]);
     limit_leave(&seats[0]);
     limit_leave(&seats[1]);
@@ -147,7 +153,9 @@ static void a_turn_is_not_lost(void **state)
     loop_turn(&loop, false);
     assert_int_equal(n_told, 1);
     assert_ptr_equal(told[0], &seats[1]);
+    assert_int_equal(limit_in_use(l), 1);
     limit_leave(&seats[1]);
+    assert_int_equal(limit_in_use(l), 0); /* what was kept for nobody is free */
     limit_put(l);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* upstream/origin.c (keys, turns of clients) and upstream/limit.c (counting over workers,
+/* upstream/origin.c (keys) and upstream/limit.c (counting over workers,
  * wake-ups). */
 #include "upstream_fixture.h"
 
@@ -70,29 +70,6 @@ static void test_key(void **state)
     other = w;
     other.host = str_from(name);
     assert_ptr_equal(origins_get(&origins, &other), origins_get(&origins, &other));
-}
-
-static void test_turns(void **state)
-{
-    (void)state;
-    static const uint64_t clients[] = {1, 1, 1, 2, 2, 3};
-    static const unsigned order[] = {0, 3, 5, 1, 4, 2};
-    struct pool_wait waits[6] = {0};
-    struct up_where w = fixture_where(&fix, "a.test", 443);
-    struct origin *o = origins_get(&origins, &w);
-    for (int i = 0; i < 6; i++) {
-        waits[i].how.client = clients[i];
-        origin_queue(o, &waits[i]);
-    }
-    for (int i = 0; i < 6; i++)
-        assert_ptr_equal(origin_next(o), &waits[order[i]]);
-    assert_null(origin_next(o));
-    origin_queue(o, &waits[0]);
-    origin_queue(o, &waits[1]);
-    origin_unqueue(o, &waits[0]);
-    assert_null(waits[0].group);
-    assert_ptr_equal(origin_next(o), &waits[1]);
-    assert_true(list_is_empty(&o->groups));
 }
 
 static void test_unused(void **state)
@@ -267,7 +244,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_key, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_turns, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_unused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_forgets_in_parts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_names_that_collide, set_up, tear_down),

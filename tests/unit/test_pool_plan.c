@@ -262,7 +262,7 @@ static void finish(void)
     for (int i = 0; i < 2; i++) {
         const struct origin *o = origin(i);
         assert_int_equal(o->slots + o->conns + o->n_settling, 0);
-        assert_true(list_is_empty(&o->groups));
+        assert_true(queue_is_empty(&o->queue));
         assert_false(origin_is_waited_for(o));
         assert_int_equal(limit_in_use(o->limit), 0);
     }

@@ -92,7 +92,7 @@ static unsigned persist(struct retry *r, const struct retry_case *c, uint64_t an
         if (how == RETRY_LATER)
             now += (int64_t)retry_delay(r) * 1000;
         now += 1000; /* there and back */
-        retry_count(r, c);
+        retry_count(r, c, now);
         seen += answers;
         assert_true(r->tries < 1000);
     }
@@ -132,6 +132,31 @@ static void bounds(void **state)
     assert_non_null(strstr(told.text, "was not carried out, but more of its body"));
 }
 
+/* An origin that asks to wait: as long as all of it is within queue_timeout, or an hour. */
+static void asked(void **state)
+{
+    struct retry r = {0};
+    struct retry_case c = get;
+    (void)state;
+    c.asked_ms = 30000;
+    assert_int_equal(retry_choose(&r, &c, S), RETRY_WHEN_ASKED);
+    c.asked_ms = 30001;
+    assert_int_equal(retry_choose(&r, &c, S), RETRY_NOT);
+    c.asked_ms = 20000;
+    retry_count(&r, &c, S);
+    assert_int_equal(r.lost, 0);
+    assert_int_equal(retry_asked_until(&r, &c, 21 * S), 31 * S);
+    assert_int_equal(retry_choose(&r, &c, 11 * S), RETRY_WHEN_ASKED);
+    assert_int_equal(retry_choose(&r, &c, 12 * S), RETRY_NOT);
+    retry_count(&r, &c, 11 * S);
+    assert_int_equal(retry_choose(&r, &c, 12 * S), RETRY_NOT);
+    c.patience = 0;
+    assert_int_equal(retry_choose(&r, &c, 12 * S), RETRY_WHEN_ASKED);
+    assert_int_equal(retry_choose(&r, &c, 3600 * INT64_C(1000000)), RETRY_NOT);
+    c.is_safe = false;
+    assert_int_equal(retry_choose(&r, &c, S), RETRY_NOT);
+}
+
 static void carried(void **state)
 {
     struct carry c = {0};
@@ -163,10 +188,8 @@ static void carried(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(table),
-        cmocka_unit_test(misdirected),
-        cmocka_unit_test(bounds),
-        cmocka_unit_test(carried),
+        cmocka_unit_test(table), cmocka_unit_test(misdirected), cmocka_unit_test(bounds),
+        cmocka_unit_test(asked), cmocka_unit_test(carried),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
