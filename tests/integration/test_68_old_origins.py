@@ -17,6 +17,7 @@ from testenv.dns import Dns
 from testenv.listener import Listener
 from testenv.netns import Namespace
 from testenv.ports import free_port
+from testenv.parents import Relay
 from testenv.scripted import answering, ok
 from testenv.wait import can_connect, wait_until
 
@@ -433,7 +434,8 @@ def world(tmp_path, serve, make_proxy):
         pytest.skip(reason)
     ended = []
 
-    def make(*urls, answers=None, conf="", allow=(AIA,), fetch="on", port=80, timeout="10s", zone=None, **kw):
+    def make(*urls, answers=None, conf="", allow=(AIA,), fetch="on", port=80, timeout="10s", zone=None, parent=False,
+             **kw):
         chain = World(tmp_path, *urls, **kw)
         ns = Namespace()
         ended.append(ns.close)
@@ -447,6 +449,10 @@ def world(tmp_path, serve, make_proxy):
                 dns = Dns(zone)
                 ended.append(dns.stop)
                 conf += dns.conf
+            relay = Relay() if parent else None
+            if relay:
+                ended.append(relay.stop)
+                conf += 'rule "origin.test" { proxy = "%s" }\n' % relay.address()
             origin = serve(answering(lambda r, c: ok("x", "Connection: close")), context=chain.context)
             p = make_proxy('workers = 2\nconnect_to = {"origin.test:443:127.0.0.1:%d", "::127.0.0.1:1"}\n'
                            'upstream { connect_timeout = %s }\n'
@@ -454,7 +460,9 @@ def world(tmp_path, serve, make_proxy):
                            % (origin.port, timeout, fetch, chain.ca_file, ", ".join('"%s"' % x for x in allow), conf),
                            tls=False, service=True)
             ended.append(p.stop)
-        return Made(ns, chain, web, origin, p)
+        made = Made(ns, chain, web, origin, p)
+        made.relay = relay
+        return made
     yield make
     for end in reversed(ended):
         end()
@@ -628,6 +636,14 @@ def test_no_parent_is_asked(world, direct):
     refused(m.get(), INCOMPLETE, "upstream.proxy", error=("tls_certificate_error",))
     assert m.asked() == [] and m.fetched() == (0, 1)
     assert "was not got from %s: no parent proxy is asked" % URL in m.p.log()
+
+
+@ONE_IS_ENOUGH
+def test_origin_behind_a_parent(world):
+    """The certificate comes through the parent, what it lacks does not; then the parent is asked once more."""
+    m = world(URL, parent=True)
+    assert m.get().status == 200 and m.asked() == ["/i.crt"] and m.fetched() == (1, 0)
+    assert m.relay.targets() == ["127.0.0.1:%d" % m.origin.port] * 2
 
 
 @ONE_IS_ENOUGH
