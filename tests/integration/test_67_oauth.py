@@ -11,6 +11,7 @@ import pytest
 
 from testenv.crowd import at_once
 from testenv.intercept import to
+from testenv.parents import Relay
 from testenv.ports import free_port
 from testenv.proxy import run
 from testenv.scripted import answering, ok
@@ -98,6 +99,18 @@ def conf(endpoint, api, secret):
 
 def ask(c, body=b""):
     return c.exchange("POST" if body else "GET", "http://origin.test/", "Authorization: mine", body=body)
+
+
+def test_both_go_through_a_parent(one, conf, api, endpoint):
+    """The token, too, and the parent sees neither: both are TLS inside its tunnels."""
+    relay = Relay()
+    try:
+        c, _ = one(conf() + 'upstream { proxy = "%s" }\n' % relay.address())
+        assert ask(c).text == "Bearer token-1 "
+        assert [x.rpartition(":")[2] for x in relay.targets()] == [str(s.port) for s in (endpoint.server, api.server)]
+        assert {r.method for r in relay.requests} == {"CONNECT"}
+    finally:
+        relay.stop()
 
 
 def test_a_token_is_fetched_once_and_used(one, conf, endpoint):
