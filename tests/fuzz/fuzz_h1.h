@@ -128,8 +128,11 @@ static inline char *message_write(const struct message *m, const struct reader *
     if (r->is_response)
         *len = h1_write_response(dst, m->head.status, m->head.reason, fields, &out);
     else
-        *len = h1_write_request(
-            dst, &(struct h1_start){m->head.method.name, m->head.target, STR("h")}, fields, &out);
+        *len = h1_write_request(dst,
+                                &(struct h1_start){.method = m->head.method.name,
+                                                   .target = m->head.target,
+                                                   .host = STR("h")},
+                                fields, &out);
     must(*len <= room);
     bool is_chunked = m->body.framing == H1_FRAMING_CHUNKED;
     if (is_chunked && m->len > 0)
