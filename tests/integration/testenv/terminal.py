@@ -39,6 +39,8 @@ class Terminal:
         self.type(b"\x1a")
         self.wait_seen(b"stopped=%d" % (128 + signal.SIGTSTP))
         os.set_blocking(self.master, True)
+        # Before fg has given the terminal away, Ctrl-C would end the shell.
+        wait_until(lambda: os.tcgetpgrp(self.master) != self.pid, 10, "fg")
         self.type(b"\x03")
         self.wait_seen(b"ended=")
         self.wait(0)
