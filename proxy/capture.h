@@ -20,9 +20,9 @@ bool capture_wait(void);
 /* True between capture_start() and capture_close(). */
 bool capture_is_on(void);
 
-/* A socket of COMMAND's network that is bound to A: SOCK_STREAM, and it listens; SOCK_DGRAM, and it
- * tells where to each datagram was sent. The caller's; -1 with errno, which is EAFNOSUPPORT where
- * A is IPv6 and the network has none, EPIPE when the keeper has ended. */
+/* A socket of COMMAND's network that is bound to A: SOCK_STREAM, and it listens; or SOCK_DGRAM. The
+ * caller's; -1 with errno, which is EAFNOSUPPORT where A is IPv6 and the network has none, EPIPE
+ * when the keeper has ended. */
 MUST_CHECK int capture_socket(const struct addr *a, int type);
 /* Where COMMAND asks for names, once: whoever takes it owns the descriptors. NULL where there is no
  * such network. */

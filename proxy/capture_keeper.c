@@ -88,22 +88,15 @@ bool capture_receive(int sock, struct capture_answer *a, int *fds)
 
 /* ---- sockets and files */
 
-static bool keeper_set(int fd, int level, int name)
-{
-    int on = 1;
-    return setsockopt(fd, level, name, &on, sizeof(on)) == 0;
-}
-
-/* One that serves all addresses must answer from the one that was asked. */
+/* Which address each was sent to, whoever serves it asks for: net/datagram.h. */
 static int keeper_datagram(const struct addr *a)
 {
-    int family = addr_family(a);
-    int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int on = 1;
+    int fd = socket(addr_family(a), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
-    bool ok = family == AF_INET ? keeper_set(fd, IPPROTO_IP, IP_PKTINFO)
-                                : keeper_set(fd, IPPROTO_IPV6, IPV6_V6ONLY) &&
-                                      keeper_set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO);
+    bool ok = addr_family(a) == AF_INET ||
+              setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) == 0;
     if (ok && bind(fd, &a->sa, a->len) == 0)
         return fd;
     int cause = errno;

@@ -16,7 +16,7 @@ enum {
 
 /* tlsfan asks for a socket, or says what it would leave behind. A message each. */
 struct capture_request {
-    int socket; /* SOCK_STREAM: one that listens; SOCK_DGRAM: one that tells where to it was sent */
+    int socket; /* SOCK_STREAM: one that listens; SOCK_DGRAM */
     struct addr addr;
     char path[CAPTURE_PATH_MAX]; /* not empty: this one, and there is neither socket nor answer */
 };

@@ -25,11 +25,6 @@ struct name_conn {
     struct magic magic;
 };
 
-static void name_conn_free(void *object)
-{
-    xfree(object);
-}
-
 /* What was written goes out, if LAST. */
 static void name_conn_close(struct name_conn *c, bool is_last)
 {
@@ -45,7 +40,7 @@ static void name_conn_close(struct name_conn *c, bool is_last)
         stream_linger(s);
     else
         stream_close(s);
-    loop_reap(c->all->queries->engine->loop, &c->reap, name_conn_free, c);
+    loop_reap(c->all->queries->engine->loop, &c->reap, xfree, c);
 }
 
 /* C has been of use. */

@@ -119,11 +119,6 @@ static void end_close(struct name_end *end)
     close(end->fd);
 }
 
-static void name_service_free(void *object)
-{
-    free(object);
-}
-
 struct name_service *name_service_new(struct engine *e, const struct name_sockets *from)
 {
     struct name_service *s = xcalloc(1, sizeof(*s));
@@ -152,5 +147,5 @@ void name_service_close(struct name_service *s)
     deadline_close(&s->pause);
     name_conns_close(&s->conns);
     name_queries_drop(&s->queries, NULL);
-    loop_reap(s->queries.engine->loop, &s->reap, name_service_free, s);
+    loop_reap(s->queries.engine->loop, &s->reap, free, s);
 }

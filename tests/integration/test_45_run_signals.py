@@ -332,12 +332,7 @@ def test_control_z_gives_the_shell_its_terminal_back(terminal, group):
     program = "import os, time; %sprint('up', flush=True); time.sleep(60)" % group
     t = run_and_fg(terminal, "%s -c \"%s\"" % (sys.executable, program))
     t.wait_seen(b"up")
-    t.type(b"\x1a")
-    t.wait_seen(b"stopped=%d" % (128 + signal.SIGTSTP))
-    os.set_blocking(t.master, True)
-    t.type(b"\x03")
-    t.wait_seen(b"ended=")
-    t.wait(0)
+    t.stop_and_go_on()
 
 
 def test_suspend_gives_the_shell_its_terminal_back(terminal):

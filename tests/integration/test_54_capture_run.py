@@ -357,12 +357,7 @@ def test_control_z_stops_both(who, terminal):
     script = "%s; echo stopped=$?; fg; echo ended=$?" % command
     t = terminal(bash, "--norc", "-m", "-c", script)
     t.wait_seen(b"up")
-    t.type(b"\x1a")
-    t.wait_seen(b"stopped=%d" % (128 + signal.SIGTSTP))
-    os.set_blocking(t.master, True)
-    t.type(b"\x03")
-    t.wait_seen(b"ended=")
-    t.wait(0)
+    t.stop_and_go_on()
 
 
 def test_a_hangup_ends_all(who, terminal):

@@ -34,6 +34,17 @@ class Terminal:
     def wait_seen(self, text):
         wait_until(lambda: text in self.read(), 10, "%r on the terminal: %r" % (text, self.seen))
 
+    def stop_and_go_on(self):
+        """Ctrl-Z, by which a shell says "stopped=" and does fg; then Ctrl-C, and it says "ended=" and ends."""
+        self.type(b"\x1a")
+        self.wait_seen(b"stopped=%d" % (128 + signal.SIGTSTP))
+        os.set_blocking(self.master, True)
+        # Before fg has given the terminal away, Ctrl-C would end the shell.
+        wait_until(lambda: os.tcgetpgrp(self.master) != self.pid, 10, "fg")
+        self.type(b"\x03")
+        self.wait_seen(b"ended=")
+        self.wait(0)
+
     def hang_up(self):
         os.close(self.master)
         self.master = None
