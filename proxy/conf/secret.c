@@ -12,6 +12,7 @@
 #include "conf/files.h"
 #include "conf/oauth.h"
 #include "conf/parent.h"
+#include "conf/rule.h"
 
 static const char edits_key[] = "request_header";
 static const char secret_key_name[] = "client_secret";
@@ -252,11 +253,26 @@ static void secret_load_oauth(const struct secret_load *l, struct oauth_conf *o)
         oauth_finish(o, value, &l->conf->secrets);
 }
 
+/* A parent that a rule inherits is the base's. */
+static void secret_load_parent(const struct secret_load *l, const struct rule *r)
+{
+    const struct conf *c = l->conf;
+    const char *key = r->index == 0 ? "upstream.proxy" : "proxy";
+    struct parent *p = r->parent;
+    if (p == NULL || p->password.n == 0 || (r->index > 0 && p == c->rules[0].parent))
+        return;
+    const char *password = secret_resolve(l, &p->password, rule_where(c, r, key), key);
+    if (password != NULL)
+        parent_finish(p, password, &l->conf->secrets);
+}
+
 void secrets_load(struct conf *c, const struct conf *last, struct conf_faults *faults)
 {
     const struct secret_load load = {c, last, faults};
     for (unsigned i = 0; i < c->n_oauths; i++)
         secret_load_oauth(&load, &c->oauths[i]);
+    for (unsigned i = 0; i < c->n_rules; i++)
+        secret_load_parent(&load, &c->rules[i]);
     for (unsigned i = 1; i < c->n_rules; i++) {
         struct rule *r = &c->rules[i];
         for (unsigned n = 0; n < r->n_edits; n++)
@@ -270,9 +286,5 @@ bool secrets_have_variable(const struct conf *c, struct str name)
     char *key = xasprintf("env:%.*s", STR_ARG(name));
     bool has = secret_find(&c->secrets, key) != NULL;
     free(key);
-    for (unsigned i = 0; i < c->n_rules && !has; i++) {
-        const struct parent *p = c->rules[i].parent;
-        has = p != NULL && p->password.env != NULL && str_eq(name, str_from(p->password.env));
-    }
     return has;
 }

@@ -45,3 +45,10 @@ void secret_store_clear(struct secret_store *s)
         free(b);
     }
 }
+
+void secret_free(char *text)
+{
+    if (text != NULL)
+        explicit_bzero(text, strlen(text));
+    free(text);
+}

@@ -31,4 +31,7 @@ void secret_name(struct secret_store *s, struct secret_bytes *b, const char *nam
 const struct secret_bytes *secret_find(const struct secret_store *s, const char *name);
 void secret_store_clear(struct secret_store *s);
 
+/* Text on the heap that was in use for a moment: overwritten and freed; NULL is harmless. */
+void secret_free(char *text);
+
 #endif

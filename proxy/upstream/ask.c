@@ -222,7 +222,7 @@ static void ask_write(const struct ask *a, const char *via)
                   auth == NULL ? "" : end, via == NULL ? "" : "Via: ", via == NULL ? "" : via,
                   via == NULL ? "" : end);
     stream_put(a->stream, head, strlen(head));
-    password_free(head);
+    secret_free(head);
 }
 
 void ask_start(struct ask *a, struct stream *s, const struct ask_for *for_what, ask_fn fn,

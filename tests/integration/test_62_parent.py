@@ -2,6 +2,7 @@
 """Origins that are reached through a parent proxy: real ones with authentication, and such as mean harm."""
 import json
 import os
+import signal
 import time
 
 import pytest
@@ -443,7 +444,7 @@ def test_connections_age_and_the_password_changes(make_proxy, relay, origin, tmp
                    else b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n")
     allowed = {basic("otto:first one")}
     proxy = make_proxy(through("http://otto:{file:%s}@%s" % (secret, parent.shown), "max_age = 400ms"))
-    proxy.wait_log("others can read %s" % secret)
+    proxy.wait_log("{file:%s} can be read by every user" % secret)
     url = "http://localhost:%d/" % origin.port
     assert ask(proxy, url).status == 200
     wait_until(lambda: ask(proxy, url).status == 200 and len(parent.requests) >= 2, 5, "another connection")
@@ -454,10 +455,37 @@ def test_connections_age_and_the_password_changes(make_proxy, relay, origin, tmp
     assert parent.requests[-1].get("Proxy-Authorization") == basic("otto:second: one")
     allowed.add(basic("otto:second: one"))
     assert ask(proxy, url).status == 200
-    secret.write_text("")  # empty: what was good stays
-    proxy.wait_log("is empty", 20)
-    assert ask(proxy, url).status == 200
     for word in secrets_of("otto:first one", "otto:second: one"):
+        assert word not in wrote(proxy)
+
+
+@pytest.mark.parametrize("how", ["gone", "empty"])
+def test_the_last_good_password_stays(make_proxy, relay, origin, tmp_path, how):
+    """With the rest of a reload, as of every other secret; and the next good one comes by itself."""
+    secret = tmp_path / "password"
+    secret.write_text("first one\n")
+    secret.chmod(0o600)
+    parent = relay()
+    conf = through("http://otto:{file:%s}@%s" % (secret, parent.shown))
+    proxy = make_proxy(conf)
+    url = "http://localhost:%d/" % origin.port
+    assert ask(proxy, url).status == 200
+    if how == "gone":
+        secret.unlink()
+    else:
+        secret.write_text("")
+    proxy.write(conf + 'rule "localhost" { request_header = {"X-New: 1"} }')
+    proxy.signal(signal.SIGHUP)
+    proxy.wait_log("configuration reloaded")
+    proxy.wait_log("the last value stays in use")
+    assert ask(proxy, url).status == 200
+    assert origin.requests[-1].get("X-New") == "1"
+    assert [r.get("Proxy-Authorization") for r in parent.requests] == 2 * [basic("otto:first one")]
+    secret.write_text("second one")
+    wait_until(lambda: proxy.log().count("configuration reloaded") >= 2, 20, "the watcher")
+    assert ask(proxy, url).status == 200
+    assert parent.requests[-1].get("Proxy-Authorization") == basic("otto:second one")
+    for word in secrets_of("otto:first one", "otto:second one"):
         assert word not in wrote(proxy)
 
 
@@ -481,7 +509,7 @@ def test_a_variable_and_the_dump(make_proxy, relay, origin):
     ("http://otto:S3cret%0a@p.test:1", "control byte"),
     ("http://:S3cret@p.test:1", "has no user"),
     ("http://otto:{env:NOT_THERE_S3cret}@p.test:1", "is not set"),
-    ("http://otto:{file:/no/such/file}@p.test:1", "cannot read /no/such/file"),
+    ("http://otto:{file:/no/such/file}@p.test:1", "{file:/no/such/file} No such file"),
 ])
 @pytest.mark.h1_only("nothing runs")
 def test_urls_that_are_refused(url, told):
