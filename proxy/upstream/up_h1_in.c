@@ -94,13 +94,17 @@ static bool up_h1_info(struct up_h1 *c, struct h1_head *head)
     return c->state == UP_H1_ACTIVE;
 }
 
-/* The parent that read the request does not pass it on. */
+/* The parent that read the request answers for itself: it did not pass it on, or got nothing
+ * back. */
 static void up_h1_refused(struct up_h1 *c, const struct h1_head *head)
 {
     const struct origin *o = c->conn.origin;
     struct fault f;
     bool had_auth = o->parent_auth != NULL && c->method != METHOD_TRACE;
-    ask_refused(&f, o->parent, had_auth, "the request", head);
+    bool may_be_done = head->status >= 500 && c->method != METHOD_GET && c->method != METHOD_HEAD;
+    ask_refused(&f, o->parent, had_auth,
+                may_be_done ? "the request, which may have been carried out," : "the request",
+                head);
     up_h1_fail(c, &f);
 }
 
@@ -113,7 +117,7 @@ static bool up_h1_take_head(struct up_h1 *c, struct h1_head *head)
         forward_response(head, c->conn.id, c->conn.origin->via, &keep_alive);
         return up_h1_info(c, head);
     }
-    if (head->status == 407 && c->conn.origin->parent != NULL) {
+    if (c->conn.origin->parent != NULL && ask_is_parents(head)) {
         up_h1_refused(c, head);
         return false;
     }

@@ -106,7 +106,7 @@ def test_a_real_parent_with_credentials(request, kind, make_proxy, origin, proto
     assert [r.target for r in origin.requests] == ["/%d" % n for n in range(5)]
     assert not [f for r in origin.requests for f in r.fields if f[0].lower().startswith("proxy-")]
     lines = proxy.wait_access(lambda x: x["status"] == 200, 5)
-    assert {x["upstream"] for x in lines} == {parent.shown}
+    assert {x["upstream"] for x in lines} == {x["parent"] for x in lines} == {parent.shown}
     assert {x["protocol"] for x in lines} == {protocol} and [x["reused"] for x in lines] == [False] + 4 * [True]
     assert lines[0]["tls"].startswith("TLSv1.")
     proxy.stop()
@@ -153,6 +153,38 @@ def test_squid_forbids_and_finds_no_name(make_proxy, squid, origin):
 
 
 @pytest.mark.h1_only("plain HTTP")
+def test_squid_answers_for_itself(make_proxy, squid):
+    """A page of its own about a request that it was sent whole is no answer of the origin's."""
+    proxy = make_proxy(through(squid.url(ENCODED)) + 'rule "*" { upgrade = off }')
+    for url, told in (("http://forbidden.test/", "with 403 Forbidden (ERR_ACCESS_DENIED)"),
+                      ("http://no-such-name.test/", "with 50"), ("http://localhost:%d/" % free_port(), "with 50")):
+        status, kind, text = error(ask(proxy, url))
+        assert (status, kind) == (502, "destination_unavailable")
+        assert "the parent proxy %s answered the request %s" % (squid.shown, told) in text and "(ERR_" in text
+
+
+@pytest.mark.h1_only("plain HTTP")
+@pytest.mark.parametrize("via, method, told", [
+    ("", "GET", "answered the request with 503 Service Unavailable (ERR_READ_TIMEOUT)"),
+    ("Via: 1.1 parent (squid)\r\n", "POST", "which may have been carried out, with 503 Service Unavailable (ERR_READ"),
+    ("Via: 1.1 front (squid), 1.1 parent (squid)\r\n", "GET", None),
+    ("Via: 1.1 front (squid)\r\nVia: 1.1 parent (squid)\r\n", "GET", None)])
+def test_whose_page_it_is(make_proxy, relay, via, method, told):
+    """A Squid may stand before the origin, too: its page has come through the parent, and is the origin's."""
+    page = ("HTTP/1.1 503 Busy\r\n%sX-Squid-Error: ERR_READ_TIMEOUT 0\r\nRetry-After: 1\r\n"
+            "Content-Length: 4\r\n\r\npage" % via).encode()
+    parent = relay(lambda request, conn: page)
+    proxy = make_proxy(through(parent.address())
+                       + 'rule "*" { upgrade = off retry_after = %s }' % ("on" if told else "off"))
+    answer = ask(proxy, "http://origin.test/", method=method, body=b"x" if method == "POST" else b"")
+    if told:
+        assert error(answer)[:2] == (502, "destination_unavailable") and told in answer.text, answer.text
+        assert len(parent.requests) == 1, "a pause of the parent's is none of the origin's"
+    else:
+        assert (answer.status, answer.text, answer.get("Proxy-Status")) == (503, "page", None)
+
+
+@pytest.mark.h1_only("plain HTTP")
 @pytest.mark.parametrize("kind", ["squid", "tinyproxy"])
 def test_plain_http_in_the_absolute_form(request, kind, make_proxy, plain):
     parent = request.getfixturevalue(kind)
@@ -167,7 +199,7 @@ def test_plain_http_in_the_absolute_form(request, kind, make_proxy, plain):
     assert not [f for r in plain.requests for f in r.fields if f[0].lower().startswith("proxy-a")]
     assert plain.requests[0].body == b"body"
     lines = proxy.wait_access(lambda x: x["status"] == 200, 3)
-    assert {x["upstream"] for x in lines} == {parent.shown}
+    assert {x["upstream"] for x in lines} == {x["parent"] for x in lines} == {parent.shown}
     asked = wait_until(lambda: len(parent.asked()) >= before + 3 and parent.asked()[before:], 5, "the parent's log")
     assert [list(a)[0] for a in asked] == ["POST", "GET", "GET"]
     assert "http://localhost:%d/1" % plain.port in str(asked[1])
@@ -350,6 +382,8 @@ def test_none_is_directly(make_proxy, relay, origin):
     proxy = make_proxy(through(one.address()) + 'rule "localhost" { proxy = "none" }')
     assert ask(proxy, "http://localhost:%d/" % origin.port).status == 200
     assert not one.requests
+    (line,) = proxy.wait_access(lambda x: x["status"] == 200)
+    assert "parent" not in line
 
 
 @pytest.mark.h1_only("plain HTTP")
