@@ -15,6 +15,7 @@ from testenv.client import Client
 from testenv.dns import Dns
 from testenv.intercept import OwnCA
 from testenv.netns import Namespace, Pair, why_not
+from testenv.parents import Relay, basic
 from testenv.proxy import clean_env
 from testenv.scripted import Server, answering, ok
 from testenv.wait import wait_until
@@ -176,6 +177,47 @@ def test_requests(net, start):
         "http://origin.test/a", "http://other.test/b?q", "http://origin.test/c", "http://origin.test/",
         "http://plain.test:8080/d"]
     assert {x["client"] for x in lines} == {net.pair.DEVICE}
+
+
+def test_through_a_parent(net, start):
+    """Names are the parent's to look up, whether a Host or a TLS hello says them; what is denied it never hears of."""
+    name, plain, no = "www.example.test", "plain.parent.test", "no.parent.test"
+    refusal = b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"
+    with net.gateway.inside():
+        parent = Relay(lambda request, conn: refusal if no in request.target else None,
+                       leads={name: ("127.0.0.1", net.origin.port), plain: ("127.0.0.1", net.plain.port)})
+    proxy = start('upstream { proxy = "%s" no_proxy = {"origin.test"} }\nrule "%s" { upgrade = off }\n'
+                  % (parent.address("otto:S3cret"), plain))
+    with net.connect(80) as c:
+        ask(c, "/a", name)
+        assert got(c) == ["GET", "/a", [name], name]
+        ask(c, "/b")
+        assert got(c) == ["GET", "/b", ["origin.test"], "origin.test"]
+        ask(c, "/", "169.254.169.254")
+        assert c.response().status == 403
+        ask(c, "/", no)
+        answer = c.response()
+        assert answer.status == 502 and "the parent proxy %s answered" % parent.shown in answer.text
+    with net.connect(8080) as c:
+        ask(c, "/c", plain)
+        assert got(c) == ["GET", "/c", [plain + ":8080"], None]
+    with net.connect(443) as c:
+        c.start_tls(net.ca.client_context(), name)
+        ask(c, "/d", name)
+        assert got(c) == ["GET", "/d", [name], name]
+    with net.connect(22) as c:  # connect_to comes first, and the server speaks first
+        assert c.exactly(13) == b"SSH-2.0-far\r\n"
+    with net.connect(443) as c:
+        with pytest.raises(OSError):
+            c.start_tls(net.ca.client_context(), no)
+    assert parent.targets() == [name + ":443", no + ":443", "http://%s:8080/c" % plain, name + ":443",
+                                "127.0.0.1:%d" % net.ssh.port, no + ":443"]
+    assert {r.get("Proxy-Authorization") for r in parent.requests} == {basic("otto:S3cret")}
+    assert not {q for q, _ in net.dns.queries} & {name, plain, no}
+    lines = proxy.wait_access(lambda x: x["status"] == 200, 5)
+    assert [x.get("parent") for x in lines if x["url"].endswith("/b")] == [None]
+    assert [x.get("parent") for x in lines if not x["url"].endswith("/b")] == 4 * [parent.shown]
+    parent.stop()
 
 
 def test_http_1_0(net, start):

@@ -272,6 +272,7 @@ def test_tls_that_the_server_begins_early(make_proxy, relay, ca):
     origin.stop()
 
 
+REFUSAL = b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"
 UPGRADE = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 13")
 
 
@@ -351,6 +352,33 @@ def test_a_captured_program(relay, ca, plain):
                "curl", "-sS", "-m", "20", "http://origin.test/x", "http://127.0.0.1:%d/here" % plain.port, timeout=40)
     assert done.stdout == "captured /x/here", (done, parent.targets())
     assert parent.targets() == ["origin.test:443"], "the host's loopback is nobody else's to reach"
+    origin.stop()
+
+
+@pytest.mark.h1_only("a program is captured")
+@pytest.mark.skipif(bool(captured.why_not()), reason=str(captured.why_not()))
+@pytest.mark.parametrize("how", [[], ["--intercept"]], ids=["blind", "intercepted"])
+def test_tls_of_a_captured_program(relay, ca, how):
+    """By name and by address; a name of no_proxy is looked up here, and a refusal ends the connection."""
+    origin = Server(answering(lambda request, conn: ok("captured " + request.target)), ca.server_context())
+    dns = Dns({"other.test": [("A", "127.0.0.1", 60)]})
+    parent = relay(lambda request, conn: REFUSAL if request.target.startswith("no.test") else None,
+                   leads={"origin.test": ("127.0.0.1", origin.port), "192.0.2.9": ("127.0.0.1", origin.port)})
+    trust = [] if how else ["--cacert", ca.root]
+    script = "for url in https://origin.test/a https://192.0.2.9/b https://other.test/c https://no.test/d; do " \
+             "curl -sS -m 20 %s $url; echo =; done" % " ".join(trust)
+    done = run("-o", "tls.ca_file=" + ca.root, "-o", "upstream.proxy=" + parent.address(ENCODED), "-o",
+               "dns.servers=127.0.0.1:%d" % dns.port, "-o", "upstream.no_proxy=other.test", "-o",
+               "connect_to=other.test:443::%d" % origin.port, "-o", "destination.allow=127.0.0.1", "run", "--capture", *how, "--", "sh", "-c", script,
+               timeout=90)
+    assert parent.targets()[0] == "origin.test:443" and "192.0.2.9:443" in parent.targets(), done
+    assert "no.test:443" in parent.targets() and not [t for t in parent.targets() if "other" in t]
+    got = done.stdout.split("=\n")
+    assert got[0] == "captured /a" and got[2] == "captured /c", done
+    if how:
+        assert "certificate" in got[1] and "the parent proxy %s answered CONNECT no.test:443" % parent.shown in got[3]
+    assert {name for name, _ in dns.queries} <= {"other.test"}
+    dns.stop()
     origin.stop()
 
 
