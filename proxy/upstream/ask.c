@@ -46,11 +46,12 @@ static bool ask_wants_others(const struct h1_head *head)
     return has_any;
 }
 
+/* Tinyproxy says 401 to credentials that it does not know. */
 static const char *ask_advice(const struct h1_head *head, bool has_auth)
 {
     if (head->status >= 300 && head->status < 400)
         return ": a redirect is not followed, it may be a page to log in at";
-    if (head->status != 407)
+    if (head->status != 407 && head->status != 401)
         return "";
     if (ask_wants_others(head))
         return ": it does not offer Basic, and NTLM, Negotiate and Digest are not spoken here: "
@@ -108,7 +109,7 @@ void ask_refused(struct fault *f, const char *shown, bool has_auth, const char *
     fault_set(f, FAULT_PARENT, "the parent proxy %s answered %s with %u%s%.*s%s%s", shown, what,
               head->status, reason.len > 0 ? " " : "", STR_ARG(reason), word,
               ask_advice(head, has_auth));
-    if (head->status == 407)
+    if (head->status == 407 || head->status == 401)
         f->phrase = "Parent proxy asks for other credentials";
 }
 

@@ -266,6 +266,8 @@ static void up_h1_on_eof(void *arg, bool clean)
                   who);
     else
         fault_set(&f, FAULT_UP_CLOSED, "the %s closed the connection before it answered", who);
+    if (c->conn.origin->parent != NULL)
+        f.phrase = "Connection closed by the parent proxy";
     up_h1_fail(c, &f);
 }
 
