@@ -664,6 +664,11 @@ def test_parents_that_close(make_proxy, relay):
         assert (status, kind) == (502, "connection_terminated") and told in text, text
         assert "the parent proxy %s" % parent.shown in text
         assert len(parent.conns) <= 4
+        proxy = make_proxy(through(parent.address()) + 'rule "*" { upgrade = off }')
+        answer = ask(proxy, "http://origin.test/")
+        status, kind, text = error(answer)
+        assert (status, kind) == (502, "connection_terminated") and "the parent proxy %s" % parent.shown in text, text
+        assert answer.reason == "Connection closed by the parent proxy"
 
 
 @pytest.mark.h1_only("the origin is not asked")
