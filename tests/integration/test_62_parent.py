@@ -130,6 +130,7 @@ def test_a_real_parent_that_is_not_content(request, kind, make_proxy, origin):
         assert secret not in wrote(proxy) and secret not in text
     (line,) = proxy.wait_access(lambda x: x["status"] == 502)
     assert line["error"] == "destination_unavailable" and parent.shown in line["details"]
+    assert line["parent"] == parent.shown
     proxy = make_proxy(through(parent.url()))
     status, _, text = error(ask(proxy, url))
     assert status == 502 and "407 Proxy Authentication Required" in text
