@@ -112,12 +112,15 @@ void way_clear(struct way *w)
     w->host = w->connect = NULL;
 }
 
-/* Letters, digits and what else stands in names of hosts. The rest of what a URL may have there is
- * for a parent to decode: "%31" would be another name to it than the one that was judged. */
+/* Parts of letters, digits and what else stands in names of hosts. What a URL may have there
+ * besides is for a parent to make something of: ".test" or "%74est" could be another name to it
+ * than the one that was judged. */
 static bool way_is_name(struct str name)
 {
-    for (size_t i = 0; i < name.len; i++)
-        if (!isalnum((unsigned char)name.p[i]) && strchr("-._", name.p[i]) == NULL)
+    char before = '.';
+    for (size_t i = 0; i < name.len; before = name.p[i++])
+        if (!isalnum((unsigned char)name.p[i]) && strchr("-_", name.p[i]) == NULL &&
+            (name.p[i] != '.' || before == '.'))
             return false;
     return true;
 }
