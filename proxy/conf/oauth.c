@@ -165,6 +165,7 @@ static void oauth_write_secret(struct form *f, const struct oauth_conf *o, const
 void oauth_finish(struct oauth_conf *o, const char *secret, struct secret_store *store)
 {
     size_t n;
+    o->store = store;
     o->value = secret;
     char *body = oauth_make(o, secret, oauth_write_body, &n);
     o->body = oauth_keep(store, body, n);

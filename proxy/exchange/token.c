@@ -63,8 +63,8 @@ bool token_begin(struct exchange *x)
 bool token_again(struct exchange *x, unsigned status)
 {
     struct ustream *us = x->us;
-    if (status != 401 || x->token == 0 || x->is_renewed || !rbody_is_replayable(&x->rbody) ||
-        !token_store_refused(x->rule->oauth, x->token))
+    if (status != 401 || x->token == 0 || x->is_renewed ||
+        !token_store_refused(x->rule->oauth, x->token) || !rbody_is_replayable(&x->rbody))
         return false;
     x->is_renewed = true;
     x->token = 0;

@@ -9,6 +9,8 @@ import urllib.parse
 
 import pytest
 
+from test_19_resolv import may_unshare
+from test_32_search import names  # noqa: F401, a fixture
 from testenv.crowd import at_once
 from testenv.intercept import to
 from testenv.parents import Relay
@@ -179,6 +181,17 @@ def test_a_401_is_answered_by_a_renewal_and_a_repetition(one, conf, endpoint, ap
     assert len(endpoint.requests) == 2 and len(api.server.requests) == 3
 
 
+def test_a_401_to_what_cannot_be_repeated_is_a_renewal_for_the_next(one, conf, endpoint, api):
+    """An upload that is larger than what is kept of it has its 401; who uploads nothing else is not refused for ever."""
+    api.good = {"Bearer token-2"}
+    c, _ = one("client { buffer = 64k }\n" + conf())
+    body = b"x" * 1000000
+    assert ask(c, body).status == 401
+    assert len(endpoint.requests) == 1 and len(api.server.requests) == 1
+    assert ask(c, body).text == "Bearer token-2 " + body.decode()
+    assert len(endpoint.requests) == 2 and len(api.server.requests) == 2
+
+
 @ONE_IS_ENOUGH
 def test_several_401_share_one_renewal(make_proxy, conf, endpoint, api):
     p = make_proxy("workers = 2\n" + conf())
@@ -208,9 +221,11 @@ FAILURES = {
     "plain": (lambda n: told(503, "busy"), "localhost answered 503"),
     "redirect": (lambda n: told(302, "", "Location: https://elsewhere.test/"), "localhost answered 302"),
     "empty": (lambda n: told(200, ""), "localhost answered 200 with something that is no JSON object"),
+    "told as a success": (lambda n: told(200, '{"error":"invalid_client","error_description":"who?"}'),
+                          "localhost answered 200 invalid_client: who?"),
     "array": (lambda n: told(200, "[]"), "localhost answered 200 with something that is no JSON object"),
     "no token": (lambda n: told(200, "{}"), "localhost answered 200 without an access_token"),
-    "mac": (lambda n: told(200, '{"access_token":"a","token_type":"mac"}'), "gave a token that is none to bear"),
+    "mac": (lambda n: told(200, '{"access_token":"a","token_type":"mac"}'), "gave a token of type mac, which is not Bearer"),
     "field": (lambda n: told(200, '{"access_token":"a\\r\\nX: b"}'), "gave a token with bytes that no token has"),
     "nul": (lambda n: told(200, '{"access_token":"a\\u0000b"}'), "answered 200 with something that is no JSON"),
     "large": (lambda n: told(200, '{"access_token":"%s"}' % ("a" * 70000)), "its answer is larger than 64 KiB"),
@@ -248,6 +263,20 @@ def test_an_endpoint_with_another_name(one, conf, serve, api):
     c, _ = one(conf(url="https://localhost:%d/token" % wrong.port))
     r = ask(c)
     assert r.status == 502 and "certificate" in r.text and wrong.requests == [] and api.server.requests == []
+
+
+@ONE_IS_ENOUGH
+@pytest.mark.skipif(not may_unshare(), reason="a mount namespace and port 53 need root")
+def test_an_endpoint_found_by_a_name_that_is_not_verified(names, make_proxy, conf, serve, api):
+    """The answers of the DNS choose the rule; none of them has the secret sent to just anybody."""
+    wrong = serve(answering(lambda r, c: ok("{}")), kind="wrong_host", host="0.0.0.0")
+    _, prefix = names("search corp.test", {"auth.corp.test": [("A", "127.1.0.1", 60)]})
+    p = make_proxy(conf(url="https://auth:%d/token" % wrong.port) + 'rule "*.corp.test" { verify = off }\n',
+                   prefix=prefix)
+    with p.client() as c:
+        r = ask(c)
+    assert r.status == 502 and 'verify is off in rule "*.corp.test"' in r.text, r.text
+    assert wrong.requests == [] and api.server.requests == []
 
 
 @ONE_IS_ENOUGH
