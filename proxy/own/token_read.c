@@ -68,8 +68,8 @@ static bool token_is_told(const struct oauth_conf *o, struct str text)
     struct str pair = str_from_byte(o->authorization, sizeof("Basic ") - 1);
     while (pair.len > 0 && pair.p[pair.len - 1] == '=')
         pair.len--;
-    return secret_store_is_told(o->store, text) || token_has(text, str_from(o->value)) || token_has(text, o->encoded) ||
-           token_has(text, pair);
+    return secret_store_is_told(o->store, text) || token_has(text, str_from(o->value)) ||
+           token_has(text, o->encoded) || token_has(text, pair);
 }
 
 static const char *token_shown(char *dst, size_t most, const struct oauth_conf *o, struct str text)
@@ -125,7 +125,8 @@ void token_read(struct token_answer *a, const struct oauth_conf *o, unsigned sta
                 struct str text, struct arena *arena)
 {
     json_limit_set(JSON_MEMORY);
-    json_t *answer = json_loadb(text.p == NULL ? "" : text.p, text.len, JSON_DECODE_INT_AS_REAL, NULL);
+    const char *p = text.p == NULL ? "" : text.p;
+    json_t *answer = json_loadb(p, text.len, JSON_DECODE_INT_AS_REAL, NULL);
     if (status != 200)
         a->token = token_refusal(&a->fault, o, status, answer);
     else if (!json_is_object(answer))

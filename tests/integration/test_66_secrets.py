@@ -238,6 +238,7 @@ FAULTS = {
     'rule "a" { verify = off request_header = {"X: {file:PATH}"} }': 'verify is off in this rule',
     'rule "a" { upgrade = off request_header = {"X: {env:HOME}"} }': 'upgrade is off in this rule',
     'rule "a" { request_header = {"X: {file:PATH-gone}"} }': '{file:PATH-gone} No such file or directory',
+    'rule "a" { request_header = {"X: {file:/dev/zero}"} }': '{file:/dev/zero} is longer than 64 KiB',
     'rule "a" { request_header = {"X: {file:/}"} }': '{file:/} Is a directory',
     'rule "a" { request_header = {"X: {env:U_NOT_SET}"} }': '{env:U_NOT_SET} is not set',
     'rule "a" { request_header = {"X: {env:U_EMPTY}"} }': '{env:U_EMPTY} is empty',
