@@ -204,6 +204,24 @@ def test_several_401_share_one_renewal(make_proxy, conf, endpoint, api):
 
 
 @ONE_IS_ENOUGH
+def test_who_refuses_it_holds_up_nobody_else(make_proxy, conf, endpoint, api, serve):
+    """The token that one origin does not like goes to another one, while a new one is waited for."""
+    other = serve(answering(lambda r, c: ok(r.get("Authorization"))))
+    p = make_proxy(conf() + 'rule "other.test" { request_header = {"Authorization: Bearer {oauth:a}"} '
+                   'connect_to = "127.0.0.1:%d" }\n' % other.port)
+    api.good = {"Bearer token-2"}
+    with p.client() as c, p.client() as another:
+        assert another.get("http://other.test/").text == "Bearer token-1"
+        endpoint.gate.clear()
+        c.request("GET", "http://origin.test/")
+        wait_until(lambda: len(endpoint.requests) == 2, what="the renewal")
+        assert another.get("http://other.test/").text == "Bearer token-1"
+        endpoint.gate.set()
+        assert c.response().text == "Bearer token-2 "
+        assert another.get("http://other.test/").text == "Bearer token-2"
+
+
+@ONE_IS_ENOUGH
 def test_who_refuses_every_token_is_believed(one, conf, endpoint, api):
     api.good = {"none"}
     c, _ = one(conf())
