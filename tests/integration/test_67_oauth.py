@@ -402,7 +402,7 @@ def test_what_is_refused_names_its_line(tmp_path, text, expected):
     conf.write_text("via = on\n" + text + "\n")
     done = run("-c", str(conf), "-t")
     assert done.returncode == 1 and "%s:%s" % (conf, expected) in done.stderr, done.stderr
-    assert "hidden" not in done.stderr
+    assert "hidden" not in done.stderr and done.stderr.count("\n") == 1
 
 
 @ONE_IS_ENOUGH
