@@ -16,6 +16,7 @@
 
 static const char edits_key[] = "request_header";
 static const char secret_key_name[] = "client_secret";
+static const char secret_too_long[] = "is longer than 64 KiB";
 
 /* What is being loaded. */
 struct secret_load {
@@ -37,7 +38,7 @@ static const char *secret_wrong(struct str s)
     if (s.len == 0)
         return "is empty";
     if (s.len > SECRET_MAX)
-        return "is longer than 64 KiB";
+        return secret_too_long;
     for (size_t i = 0; i < s.len; i++)
         if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
             return "has a control byte in it, or more than one line";
@@ -65,9 +66,10 @@ static struct secret_bytes *secret_read(struct conf *c, const char *path, const 
 {
     size_t len;
     struct secret_bytes *k = NULL;
-    char *text = conf_files_read(&c->files, path, &len);
+    /* A line end more; /dev/zero has no end. */
+    char *text = conf_files_read_short(&c->files, path, SECRET_MAX + 3, &len);
     if (text == NULL) {
-        *why = strerror(errno);
+        *why = errno == EFBIG ? secret_too_long : strerror(errno);
         return NULL;
     }
     struct str line = secret_line(str_make(text, len));

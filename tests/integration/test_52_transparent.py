@@ -366,6 +366,34 @@ def test_intercepted(net, start, own):
     assert urls == ["https://origin.test/a", "https://origin.test/b"]
 
 
+def test_a_secret_goes_to_its_host_alone(net, start, own, tmp_path):
+    """By the name that is asked for and dialled, whatever address and port the connection was going to."""
+    path = tmp_path / "secret"
+    path.write_text("the-secret\n")
+    path.chmod(0o600)
+    start(own.conf(rules='rule "origin.test" { intercept = on request_header = {"Authorization: {file:%s}"} }\n'
+                         'rule "other.test" { intercept = on }' % path))
+    del net.origin.requests[:]
+
+    def asked():
+        request = net.origin.requests.pop()
+        assert net.origin.requests == []
+        return request.get("Host"), request.all("Authorization")
+    for port, host, fields, expected in ((80, "origin.test", ["Authorization: own"], ["the-secret"]),
+                                         (80, "other.test", ["Authorization: own"], ["own"]),
+                                         (8443, "origin.test", ["Authorization: own"], [])):
+        with net.connect(port) as c:
+            ask(c, "/", host, *fields)
+            assert got(c)[3] == host  # by SNI
+        assert asked() == (host if port == 80 else host + ":%d" % port, expected)
+    for sni, expected in (("origin.test", ["the-secret"]), ("other.test", [])):
+        for host in ("origin.test", "other.test"):
+            done = net.run("curl", "-sS", "--cacert", own.cert, "--resolve", "%s:443:%s" % (sni, FAR), "-H",
+                           "Host: " + host, "-o", "/dev/null", "-w", "%{http_code}", "https://%s/" % sni)
+            assert done.stdout == (b"200" if host == sni else b"421"), done
+        assert asked() == (sni, expected)
+
+
 def test_intercepted_is_tls_alone(net, start, own):
     """Under a rule for all, what is not TLS is a tunnel as without it."""
     start(own.conf(rules='rule "*" { intercept = on }'))
