@@ -269,14 +269,30 @@ static void lookup_tell(struct lookup *k, bool is_over)
 
 /* ---- expired answers */
 
+/* R says that what OLD said is not so any more: an answer, and not a failure. There is no such name
+ * in either family, so one of them is enough; but some servers say so of a family of which there is
+ * no address, and have done before (RFC 4074). */
+static bool is_news(const struct dns_record *r, const struct dns_record *old)
+{
+    if (r == NULL || r->outcome == old->outcome)
+        return false;
+    return r->outcome == DNS_ABSENT || (r->outcome == DNS_NODATA && old->outcome == DNS_FOUND);
+}
+
 /* What may serve in the place of K's answer, of which nothing was told yet: the name that it is of
- * has said nothing else. */
+ * has failed for one family, and has said nothing else for the other. */
 static struct dns_kept *lookup_stale(struct lookup *k)
 {
     if (k->taken != NULL || k->version != k->dns->version)
         return NULL;
     struct dns_kept *kept = dns_cache_stale(&k->dns->cache, &k->key, loop_now());
-    return kept != NULL && has_failed(k, &k->candidates[kept->source]) ? kept : NULL;
+    if (kept == NULL || !has_failed(k, &k->candidates[kept->source]))
+        return NULL;
+    const struct dns_question *now = k->candidates[kept->source].questions;
+    for (unsigned f = 0; f < DNS_FAMILIES; f++)
+        if (is_news(now[f].answer, kept->pair.of[f]))
+            return NULL;
+    return kept;
 }
 
 static void log_stale(const struct lookup *k, const struct dns_kept *kept)
