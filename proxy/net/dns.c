@@ -20,26 +20,52 @@ enum { RESOLV_CHECK = 1000000 }; /* µs between two looks at resolv.conf */
 
 /* ---- resolv.conf */
 
-/* Everything anew. False with errno; then all is as it was. */
-static bool open_channel(struct dns *d)
+static void find_ruled(struct dns *d)
 {
-    struct dns_search search = {.n = 0};
-    struct file_id id = dns_resolv_identify();
-    dns_resolv_read(&search);
-    struct dns_channel *fresh = dns_channel_new(d->loop, &d->channels, &d->conf->dns, search.n + 1);
+    d->is_ruled = false;
+    for (unsigned i = 0; i < d->search.n; i++)
+        d->is_ruled = d->is_ruled || rule_knows_domain(d->conf, str_from(d->search.domains[i]));
+}
+
+/* A channel and a search list by SEARCH, which is taken over. False with errno; then all is as it
+ * was. */
+static bool take_channel(struct dns *d, struct dns_search *search)
+{
+    struct dns_channel *fresh =
+        dns_channel_new(d->loop, &d->channels, &d->conf->dns, search->n + 1);
     if (fresh == NULL) {
-        dns_search_clear(&search);
+        dns_search_clear(search);
         return false;
     }
     dns_channel_retire(d->channel);
     dns_search_clear(&d->search);
-    dns_cache_clear(&d->cache);
     d->channel = fresh;
-    d->search = search;
-    d->is_ruled = false;
-    for (unsigned i = 0; i < search.n; i++)
-        d->is_ruled = d->is_ruled || rule_knows_domain(d->conf, str_from(search.domains[i]));
+    d->search = *search;
+    find_ruled(d);
+    return true;
+}
+
+/* Everything anew, unless resolv.conf was written again with what it had, as DHCP clients do when
+ * they renew. False with errno; then all is as it was. */
+static bool open_channel(struct dns *d)
+{
+    struct dns_search search = {.n = 0};
+    struct file_id id = dns_resolv_identify();
+    uint64_t digest = dns_resolv_read(&search);
+    bool is_same =
+        d->is_resolv_sure && digest == d->resolv_digest && dns_search_equal(&search, &d->search);
+    if (is_same && d->channel != NULL)
+        dns_search_clear(&search);
+    else if (!take_channel(d, &search))
+        return false;
+    /* c-ares reads it, too, and may have found another. */
+    struct file_id after = dns_resolv_identify();
     d->resolv = id;
+    d->resolv_digest = digest;
+    d->is_resolv_sure = file_is_same(&id, &after);
+    if (is_same)
+        return true;
+    dns_cache_clear(&d->cache);
     d->version++;
     return true;
 }
@@ -170,15 +196,28 @@ struct dns *dns_new(struct loop *l, const struct conf *c)
     return NULL;
 }
 
+/* What A's servers have said holds under B, too. */
+static bool are_same_answers(const struct dns_conf *a, const struct dns_conf *b)
+{
+    bool is_same = a->family == b->family && a->stale == b->stale && a->servers.n == b->servers.n;
+    for (unsigned i = 0; is_same && i < a->servers.n; i++)
+        is_same = strcmp(a->servers.v[i], b->servers.v[i]) == 0;
+    return is_same;
+}
+
 void dns_configure(struct dns *d, const struct conf *c)
 {
     struct conf *old = d->conf;
     d->conf = conf_ref((struct conf *)c);
+    if (are_same_answers(&old->dns, &c->dns)) {
+        dns_cache_expire(&d->cache, loop_now());
+    } else {
+        dns_cache_clear(&d->cache);
+        d->version++;
+    }
     conf_unref(&old);
-    dns_cache_clear(&d->cache);
     dns_channel_retire(d->channel);
     d->channel = NULL;
-    d->version++;
     refresh(d);
 }
 

@@ -181,6 +181,23 @@ void dns_cache_put(struct dns_cache *c, const struct dns_key *k, const struct dn
     c->n_addrs += n_addrs;
 }
 
+/* An answer without addresses never serves beyond its time: nothing is left of it. */
+void dns_cache_expire(struct dns_cache *c, int64_t now)
+{
+    struct list *next;
+    for (struct list *it = c->by_age.next; it != &c->by_age; it = next) {
+        struct dns_cached *e = container_of(it, struct dns_cached, link);
+        next = it->next;
+        bool may_serve = e->kept.stale > e->kept.until;
+        e->kept.is_failing = false;
+        e->kept.ask_again = 0;
+        if (now < e->kept.until)
+            e->kept.until = now;
+        if (!may_serve)
+            cache_drop(c, e);
+    }
+}
+
 void dns_cache_clear(struct dns_cache *c)
 {
     struct list *it;

@@ -93,6 +93,8 @@ struct dns_kept *dns_cache_stale(struct dns_cache *c, const struct dns_key *k, i
 /* Keeps what KEPT says (its pair with references of its own) instead of what was there. */
 void dns_cache_put(struct dns_cache *c, const struct dns_key *k, const struct dns_kept *kept);
 void dns_cache_forget(struct dns_cache *c, const struct dns_key *k);
+/* All of it has expired at NOW, and the servers are asked as though they had not failed. */
+void dns_cache_expire(struct dns_cache *c, int64_t now);
 /* Empties it. */
 void dns_cache_clear(struct dns_cache *c);
 

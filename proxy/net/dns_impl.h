@@ -21,6 +21,8 @@ struct dns {
     struct lookup *flying; /* by key */
     struct counter *stale; /* borrowed; NULL: nobody counts */
     struct file_id resolv;
+    uint64_t resolv_digest; /* of its text */
+    bool is_resolv_sure;    /* that is what the channel was made from */
     int64_t resolv_checked; /* µs */
     struct reap reap;
 };

@@ -193,10 +193,20 @@ static void test_stale(void **state)
     assert_int_equal(counter_get(&n), 3);
     /* What was never known. */
     assert_int_equal(look("other.test", AF_INET).code, FAULT_DNS);
-    /* A reload empties it. */
+    /* After a reload they are asked at once. */
+    dns_configure(fix.dns, &fix.conf);
+    assert_string_equal(look("both.test", AF_INET).first, "127.0.0.1");
+    assert_true(server.queries > asked);
+    assert_int_equal(counter_get(&n), 4);
+    /* What other servers have said is forgotten. */
+    const char *others[] = {server.server, server.server};
+    struct conf changed = fix.conf;
+    changed.dns.servers = (struct strings){.v = others, .n = 2};
+    dns_configure(fix.dns, &changed);
+    assert_int_equal(look("both.test", AF_INET).n, 0);
     dns_configure(fix.dns, &fix.conf);
     assert_int_equal(look("both.test", AF_INET).n, 0);
-    assert_int_equal(counter_get(&n), 3);
+    assert_int_equal(counter_get(&n), 4);
     dns_count_stale(fix.dns, NULL);
 }
 
