@@ -52,9 +52,10 @@ struct dns_record *dns_record_absent(struct str host)
 
 struct dns_record *dns_record_nodata(struct str host, int family)
 {
-    struct dns_record *r = dns_record_fault(
-        FAULT_DNS,
-        family == AF_INET6 ? "the name has no IPv6 address" : "the name has no IPv4 address", host);
+    const char *why = family == AF_INET6  ? "the name has no IPv6 address"
+                      : family == AF_INET ? "the name has no IPv4 address"
+                                          : "the name has no address";
+    struct dns_record *r = dns_record_fault(FAULT_DNS, why, host);
     r->fault->phrase = "No address of %s in the DNS";
     r->outcome = DNS_NODATA;
     return r;

@@ -35,7 +35,7 @@ struct dns_record *dns_record_new(const struct addr *addrs, unsigned n);
 struct dns_record *dns_record_fault(enum fault_code code, const char *reason, struct str host);
 /* There is no such name. */
 struct dns_record *dns_record_absent(struct str host);
-/* HOST exists, but has no address of FAMILY. */
+/* HOST exists, but has no address of FAMILY; AF_UNSPEC: none at all. */
 struct dns_record *dns_record_nodata(struct str host, int family);
 /* What needs no server: literals, loopback names (RFC 6761 §6.3), names that cannot be. NULL for
  * all else. */

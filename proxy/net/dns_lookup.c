@@ -245,6 +245,19 @@ static void fill_answer(struct lookup *k, bool is_over)
     }
 }
 
+/* A name for mail alone has an address of neither family, which is said as such: who reads of one
+ * looks for a fault of that one. */
+static void join_nodata(struct lookup *k)
+{
+    for (unsigned f = 0; f < DNS_FAMILIES; f++)
+        if (!is_asked(k, f) || k->answer.of[f]->outcome != DNS_NODATA)
+            return;
+    for (unsigned f = 0; f < DNS_FAMILIES; f++) {
+        dns_record_unref(k->answer.of[f]);
+        k->answer.of[f] = dns_record_nodata(lookup_host(k), AF_UNSPEC);
+    }
+}
+
 /* Tells who waits for a family that is known. They may look up and cancel as they like meanwhile.
  */
 static void lookup_tell(struct lookup *k, bool is_over)
@@ -258,6 +271,7 @@ static void lookup_tell(struct lookup *k, bool is_over)
             list_move(&told[f], &k->queries[f]);
     }
     if (is_over) {
+        join_nodata(k);
         keep_answer(k);
         lookup_close(k);
     }

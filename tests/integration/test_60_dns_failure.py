@@ -254,10 +254,12 @@ def test_all_servers_are_dead(asking):
 # --- families and addresses
 
 def test_families(resolver, asking):
-    zone = {"six.test": [("AAAA", "::1", 60)], "four.test": [("A", RIGHT, 60)],
+    zone = {"six.test": [("AAAA", "::1", 60)], "four.test": [("A", RIGHT, 60)], "mail.test": [],
             "both.test": [("AAAA", "::1", 60), ("A", RIGHT, 60)]}
     get = asking([resolver(zone)])
     assert [get(n).text for n in ("six.test", "four.test", "both.test")] == ["::1", RIGHT, "::1"]
+    for _ in range(2):
+        assert "mail.test: the name has no address\n" in get("mail.test").text
     dns = resolver(zone)
     get = asking([dns], "family = ipv4")
     r = get("six.test")
