@@ -18,7 +18,8 @@ enum {
     SETTLE_MS = 1000, /* the next look where something is new */
     ANSWER_MS = 20,   /* after which a look is over, mostly */
     PATIENCE = 5,     /* times that it was not, before that is told */
-    AT_ONCE = 256     /* files a look, of a configuration with thousands of them */
+    AT_ONCE = 256,    /* files a look, of a configuration with thousands of them */
+    TURN_MS = 200     /* from one look to the next of those */
 };
 
 /* Owner: the watcher, or a look. */
@@ -140,6 +141,16 @@ static void start_look(struct watcher *w)
     deadline_set(&w->tick, LOOK_MS);
 }
 
+/* With as many files as one looks at, each of them is looked at every LOOK_MS; with thousands, as
+ * often as TURN_MS allows. */
+static int look_wait(const struct watcher *w, bool is_new)
+{
+    if (w->n <= AT_ONCE)
+        return is_new ? SETTLE_MS : LOOK_MS;
+    int ms = (int)((int64_t)LOOK_MS * AT_ONCE / w->n);
+    return ms > TURN_MS ? ms : TURN_MS;
+}
+
 static void take_look(struct watcher *w)
 {
     const struct look *l = w->look;
@@ -147,7 +158,7 @@ static void take_look(struct watcher *w)
     for (unsigned i = 0; i < l->n; i++)
         w->v[(w->next + i) % w->n] = l->v[i];
     w->next = (w->next + l->n) % w->n;
-    deadline_set(&w->tick, l->is_new ? SETTLE_MS : LOOK_MS);
+    deadline_set(&w->tick, look_wait(w, l->is_new));
     drop_look(w);
     if (changed == NULL)
         return;
