@@ -273,20 +273,21 @@ static void record_add(struct dns_record *r, const struct ares_addrinfo_node *a)
     r->n++;
 }
 
-/* Copies what c-ares found; *TTL is the least of addresses and CNAMEs, in seconds. */
-static struct dns_record *record_of(const struct ares_addrinfo *info, int64_t *ttl)
+/* Copies what c-ares found for FAMILY; *TTL is the least of addresses and CNAMEs, in seconds. It
+ * gives what stands in the answer, whatever the question was. */
+static struct dns_record *record_of(const struct ares_addrinfo *info, int family, int64_t *ttl)
 {
     unsigned n = 0;
     for (const struct ares_addrinfo_node *a = info->nodes; a != NULL && n < DNS_ADDRS_MAX;
          a = a->ai_next)
-        n++;
+        n += a->ai_family == family;
     struct dns_record *r = n > 0 ? dns_record_new(NULL, n) : NULL;
     if (r != NULL)
         r->n = 0;
     *ttl = INT32_MAX;
     unsigned i = 0;
     for (const struct ares_addrinfo_node *a = info->nodes; a != NULL; a = a->ai_next) {
-        if (i++ < n)
+        if (a->ai_family == family && i++ < n)
             record_add(r, a);
         if (a->ai_ttl < *ttl)
             *ttl = a->ai_ttl;
@@ -335,7 +336,7 @@ static void on_ares(void *arg, int status, int timeouts, struct ares_addrinfo *i
     if (q != NULL) {
         q->request = NULL;
         if (status == ARES_SUCCESS && info != NULL)
-            q->answer = record_of(info, &q->ttl);
+            q->answer = record_of(info, rq->family, &q->ttl);
         if (q->answer == NULL)
             q->answer = record_of_error(rq, status);
         loop_post(q->loop, q->later);

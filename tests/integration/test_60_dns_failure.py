@@ -272,6 +272,17 @@ def test_families(resolver, asking):
     assert get("both.test").text == "::1" and {kind for _, kind in dns.queries} == {"AAAA"}
 
 
+def test_an_address_of_the_other_family(resolver, asking):
+    """One that was not asked for is none."""
+    def crossed(ask):
+        ask.send(ask.reply(record(ask.name, "AAAA", "::1") if ask.kind == "A" else record(ask.name, "A", WRONG)))
+    dns = resolver({"crossed.test": crossed})
+    get = asking([dns], "family = ipv6")
+    r = get("crossed.test")
+    assert r.error == "dns_error" and "no IPv6 address" in r.text
+    assert "the name has no address" in asking([dns])("crossed.test").text
+
+
 def test_bind_of_one_family(resolver, asking, serve):
     """A source address of IPv4 says nothing of IPv6."""
     seen = []
