@@ -28,12 +28,14 @@ static uint32_t mark_of(const struct addr *a)
                           : hash_bytes(&a->in4.sin_addr, sizeof(a->in4.sin_addr)));
 }
 
-/* A takes the place of LAST. True when the DNS gives out others each time: no more than half of A's
- * addresses were in LAST, too. */
+/* A, if it has any, takes the place of LAST. True when the DNS gives out others each time: no more
+ * than half of A's addresses were in LAST, too. */
 static bool is_other_answer(struct peers_answer *last, const struct dns_answer *a)
 {
     unsigned n_both = 0;
-    uint32_t *marks = a->n == 0 ? NULL : xmalloc(a->n * sizeof(*marks));
+    if (a->n == 0)
+        return false;
+    uint32_t *marks = xmalloc(a->n * sizeof(*marks));
     for (unsigned i = 0; i < a->n; i++) {
         marks[i] = mark_of(&a->addrs[i]);
         for (unsigned k = 0; k < last->n; k++)
@@ -41,7 +43,7 @@ static bool is_other_answer(struct peers_answer *last, const struct dns_answer *
     }
     free(last->marks);
     *last = (struct peers_answer){.marks = marks, .n = a->n};
-    return a->n > 0 && n_both * 2 <= a->n;
+    return n_both * 2 <= a->n;
 }
 
 /* True when P has left just now. */

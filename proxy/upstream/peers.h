@@ -19,9 +19,9 @@ struct peer {
     bool is_gone;   /* and for so long that no new request goes there */
 };
 
-/* The addresses of the last answer for one family. */
+/* The addresses of the last answer that had any, for one family. */
 struct peers_answer {
-    uint32_t *marks; /* heap, a hash of each; NULL: there was none, or it had none */
+    uint32_t *marks; /* heap, a hash of each; NULL: there was none */
     unsigned n;
 };
 

@@ -108,6 +108,11 @@ static void others_each_time(void **state)
     }
     look();
     assert_int_equal(n_gone, 0);
+    code = 3; /* that there is no such name for once is not another set */
+    look();
+    assert_int_equal(peers.last[1].n, 1);
+    code = 0;
+    dns_configure(fix.dns, &fix.conf);
     a->missed -= MINUTE;
     look();
     assert_int_equal(n_gone, 1);
