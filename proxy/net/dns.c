@@ -45,8 +45,9 @@ static bool take_channel(struct dns *d, struct dns_search *search)
     return true;
 }
 
-/* Everything anew, unless resolv.conf was written again with what it had, as DHCP clients do when
- * they renew. False with errno; then all is as it was. */
+/* Everything anew. Where resolv.conf was written again with what it had, as DHCP clients do when
+ * they renew, what is known stays, and so does a good channel. False with errno; then all is as it
+ * was. */
 static bool open_channel(struct dns *d)
 {
     struct dns_search search = {.n = 0};
@@ -54,7 +55,7 @@ static bool open_channel(struct dns *d)
     uint64_t digest = dns_resolv_read(&search);
     bool is_same =
         d->is_resolv_sure && digest == d->resolv_digest && dns_search_equal(&search, &d->search);
-    if (is_same && d->channel != NULL)
+    if (is_same && d->channel != NULL && !dns_channel_is_worn(d->channel))
         dns_search_clear(&search);
     else if (!take_channel(d, &search))
         return false;
@@ -70,6 +71,12 @@ static bool open_channel(struct dns *d)
     return true;
 }
 
+static void renew(struct dns *d)
+{
+    if (!open_channel(d))
+        log_limited(LOG_LEVEL_WARNING, "no DNS resolver could be set up: %s", strerror(errno));
+}
+
 /* A new channel when there is none or resolv.conf has changed. */
 static void refresh(struct dns *d)
 {
@@ -80,8 +87,7 @@ static void refresh(struct dns *d)
     d->resolv_checked = now;
     if (d->channel != NULL && file_is_same(&id, &d->resolv))
         return;
-    if (!open_channel(d))
-        log_limited(LOG_LEVEL_WARNING, "no DNS resolver could be set up: %s", strerror(errno));
+    renew(d);
 }
 
 const struct dns_search *dns_ruled_search(struct dns *d)
@@ -105,6 +111,8 @@ static void query_join(struct dns *d, struct dns_query *q, const struct dns_key 
 {
     struct lookup *k;
     HASH_FIND(hh, d->flying, key->p, key->len, k);
+    if (k == NULL && d->channel != NULL && dns_channel_is_worn(d->channel))
+        renew(d);
     if (k == NULL)
         k = lookup_new(d, key);
     if (k->answer.of[f] == NULL) {

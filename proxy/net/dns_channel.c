@@ -15,7 +15,8 @@ enum {
     TRIES_MIN = 3,
     FIRST_TRY_MIN = 100,     /* ms */
     TIMEOUT_DEFAULT = 20000, /* ms */
-    LOOK_PAUSE = 20          /* ms between two looks at all that c-ares waits for */
+    LOOK_PAUSE = 20,         /* ms between two looks at all that c-ares waits for */
+    ASKED_MAX = 1000         /* from one port */
 };
 
 struct dns_channel {
@@ -26,6 +27,7 @@ struct dns_channel {
     struct list sockets;   /* struct dns_socket */
     struct deadline timer; /* of c-ares */
     unsigned requests;     /* that c-ares holds */
+    unsigned n_asked;      /* of the servers, since it held none */
     bool is_retired;       /* goes when `requests` is 0 */
     bool is_reaped;
     struct post check; /* requests have come or gone */
@@ -169,6 +171,11 @@ void dns_channel_retire(struct dns_channel *ch)
         return;
     ch->is_retired = true;
     loop_post(ch->loop, &ch->check);
+}
+
+bool dns_channel_is_worn(const struct dns_channel *ch)
+{
+    return ch->n_asked >= ASKED_MAX;
 }
 
 /* "ADDR,ADDR:PORT"; NULL without servers. Heap. */
@@ -354,6 +361,9 @@ static void channel_ask(struct dns_channel *ch, struct dns_request *rq)
     /* RQ may be gone before the call has returned, and its name with it. */
     char name[DNS_NAME_MAX + 1];
     memcpy(name, rq->name, strlen(rq->name) + 1);
+    if (ch->requests == 0)
+        ch->n_asked = 0;
+    ch->n_asked += !rq->is_file;
     ch->requests++;
     ares_getaddrinfo(ares, name, NULL, &hints, on_ares, rq);
     arm_timer_soon(ch);

@@ -107,6 +107,22 @@ def test_a_forged_answer_is_passed_over(lie, resolver, asking):
     assert get("alone.test").error == "dns_error"
 
 
+def test_ports_change(resolver, asking):
+    """Although somebody always waits for an answer, for which the port must stay."""
+    ports = []
+
+    def answer(ask):
+        ports.append(ask.peer[1])
+        ask.send(ask.reply(*ask.address(RIGHT)))
+    get = asking([resolver({"*.name.test": answer, "silent.test": [("A", "silent", 0)]})],
+                 "timeout = 30s family = ipv4", "connect_timeout = 30s")
+    with get.p.client() as c:
+        c.send(b"GET http://silent.test/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        for i in range(1100):
+            assert get("n%d.name.test" % i).text == RIGHT
+    assert 900 < ports.count(ports[0]) < 1001
+
+
 def test_what_is_not_asked_for_is_not_kept(resolver, asking):
     """Records of other names, in the answer and behind it, poison nothing."""
     poison = [record("victim.test", "A", WRONG, 86400)]
