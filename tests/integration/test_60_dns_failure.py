@@ -120,7 +120,7 @@ def test_ports_change(resolver, asking):
         c.send(b"GET http://silent.test/ HTTP/1.1\r\nHost: x\r\n\r\n")
         for i in range(1100):
             assert get("n%d.name.test" % i).text == RIGHT
-    assert 900 < ports.count(ports[0]) < 1001
+    assert 900 < max(map(ports.count, set(ports))) < 1001
 
 
 def test_what_is_not_asked_for_is_not_kept(resolver, asking):
