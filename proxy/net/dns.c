@@ -251,6 +251,7 @@ void dns_close(struct dns *d)
     }
     dns_cache_clear(&d->cache);
     dns_search_clear(&d->search);
+    dns_hosts_clear(&d->hosts);
     dns_channels_close(&d->channels);
     d->channel = NULL;
     loop_reap(d->loop, &d->reap, dns_free, d);

@@ -85,6 +85,7 @@ static void start_next(struct lookup *k)
 {
     struct candidate *c = &k->candidates[k->started++];
     struct dns_channel *ch = k->dns->channel;
+    bool is_nowhere = c->is_file && !dns_hosts_may_have(&k->dns->hosts, str_from(c->name));
     for (unsigned f = 0; f < DNS_FAMILIES; f++) {
         struct dns_question *q = &c->questions[f];
         q->loop = k->dns->loop;
@@ -94,12 +95,14 @@ static void start_next(struct lookup *k)
         if (ch == NULL)
             q->answer = dns_record_fault(FAULT_DNS, "the DNS resolver could not be set up",
                                          str_from(c->name));
+        else if (is_nowhere)
+            q->answer = dns_record_nodata(str_from(c->name), families[f]);
         else if (c->is_file)
             dns_channel_ask_file(ch, q, c->name, families[f]);
         else
             dns_channel_ask(ch, q, c->name, families[f]);
     }
-    if (ch == NULL)
+    if (ch == NULL || is_nowhere)
         loop_post(k->dns->loop, &k->later);
     deadline_clear(&k->share);
     unsigned left = k->n - k->started;
