@@ -55,9 +55,21 @@ static bool is_rewritten(const struct look *l, const struct watched *f)
     return !l->has_failed && conf_files_is_same(f->file);
 }
 
-/* What is gone is used on: whoever took it away may be about to put another in its place. */
-static enum news tell_gone(struct watched *f)
+/* One of ca_dir, which has changed with it: what was read from it is not used on. */
+static bool is_of_directory(const struct look *l, const char *path)
 {
+    const char *name = strrchr(path, '/');
+    const struct conf_file *dir = NULL;
+    if (name != NULL)
+        HASH_FIND(hh, l->conf->files, path, (size_t)(name - path), dir);
+    return dir != NULL;
+}
+
+/* What is gone is used on: whoever took it away may be about to put another in its place. */
+static enum news tell_gone(const struct look *l, struct watched *f)
+{
+    if (is_of_directory(l, f->file->path))
+        return NEWS_NONE;
     if (!f->is_told_gone)
         log_warning("%s is gone: what was read from it stays in use", f->file->path);
     f->is_told_gone = true;
@@ -75,7 +87,7 @@ static enum news look_at(const struct look *l, struct watched *f)
     if (!file_is_same(&f->seen, &before))
         return NEWS_NEW;
     if (!f->seen.exists)
-        return tell_gone(f);
+        return tell_gone(l, f);
     if (!is_rewritten(l, f))
         return NEWS_CHANGED;
     f->tried = f->seen;

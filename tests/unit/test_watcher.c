@@ -216,6 +216,12 @@ static void a_directory_is_watched(void **state)
     assert_int_equal(look(2), 0);
     put("d/new", "");
     assert_int_equal(look(2), 1);
+    /* What goes from it is not used on, and nobody says so. */
+    use("d/new");
+    watcher_set(&w, conf);
+    unlink("d/new");
+    assert_int_equal(look(2), 1);
+    assert_false(w.v[0].is_told_gone || w.v[1].is_told_gone);
 }
 
 static void thousands_have_their_turns(void **state)
