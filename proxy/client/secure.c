@@ -88,7 +88,7 @@ static void secure_lay(struct client *c)
     c->secure->is_laid = true;
     deadline_set(&c->secure->timer, client_conf(c)->header_timeout);
     tls_server_push(c->stream, &want);
-    stream_count_in(c->stream, c->cs->engine->budget, c->stream->fixed + CLIENT_HOLDS_TLS);
+    stream_count_in(c->stream, c->cs->engine->budget, c->stream->fixed + CLIENT_SHAKES_TLS);
     stream_start(c->stream);
 }
 

@@ -117,6 +117,9 @@ static void inside(void **state)
     struct client *c = begin();
     assert_int_equal(c->state, CLIENT_SHAKES);
     size_t plain = c->stream->fixed;
+    assert_int_equal(SSL_connect(ssl), -1);
+    fixture_settle(&rig.f);
+    assert_int_equal(c->stream->fixed, plain + CLIENT_SHAKES_TLS);
     assert_true(shake());
     const char *answer = ask("GET / HTTP/1.1\r\nHost: b.test\r\n\r\n");
     assert_non_null(strstr(answer, "HTTP/1.1 400 "));
