@@ -31,8 +31,8 @@ enum client_state {
     CLIENT_CLOSED     /* waits for the reaper */
 };
 
-/* Bytes that TLS costs a client, about. What OpenSSL reads into and gathers messages in goes with the
- * handshake. */
+/* Bytes that TLS costs a client, about. What OpenSSL reads into, and gathers messages in, goes with
+ * the handshake. */
 enum { CLIENT_SHAKES_TLS = 60 * 1024, CLIENT_HOLDS_TLS = 22 * 1024 };
 
 /* The one place where c->state changes. */
