@@ -328,6 +328,21 @@ def test_tunnel_is_ended_one_side_at_a_time(secured, context, version):
                 outer.all_of(outer.tls.read, 65536)
 
 
+@BOTH
+def test_a_tunnel_that_is_cut_has_no_proper_end(secured, context, serve, version):
+    """Of TLS on both sides: close_notify is passed on, and its absence, too."""
+    def upgrade(conn):
+        how = conn.read_head().target
+        conn.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhi")
+        conn.cut() if how == "/cut" else conn.finish()
+    p, origin = secured(), serve(upgrade)
+    for path, end in (("/whole", "close_notify"), ("/cut", "cut")):
+        with Secure(p, context(version)) as c:
+            c.request("GET", origin.url(path), "Connection: Upgrade", "Upgrade: websocket")
+            got, how = c.ends()
+            assert got.endswith(b"hi") and how == end
+
+
 def lengthy(conn):
     """By its path: whole or cut, by length, in chunks or until the end."""
     request = conn.read_request()
