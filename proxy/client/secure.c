@@ -45,7 +45,9 @@ static void secure_tell(const struct client *c, enum tls_failure failure, const 
                     what);
         break;
     case TLS_FAILURE_PROTOCOL:
-        log_limited(LOG_LEVEL_WARNING, "%s; it must speak TLS 1.2 or newer, and HTTP/1.1 inside",
+        log_limited(LOG_LEVEL_WARNING,
+                    "%s; it must speak TLS 1.2 or newer, know the kind of key that client.key is "
+                    "(RSA is known to all), and speak HTTP/1.1 inside",
                     what);
         break;
     case TLS_FAILURE_FOREIGN:
@@ -106,7 +108,8 @@ static void secure_answer_plain(struct client *c, char first)
         c->stream = NULL;
         fault_say(&f, FAULT_BAD_REQUEST,
                   "this port speaks TLS and got plain text: write the proxy's URL with https://, "
-                  "not http://");
+                  "not http://; a program that speaks no TLS to proxies, as wget and Python's "
+                  "urllib, needs a listener without tls:");
         f.phrase = "This port speaks TLS, write the proxy's URL with https://";
         linger_with(s, text, answer_raw(text, &f, false));
     }

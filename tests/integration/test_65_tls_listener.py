@@ -125,7 +125,7 @@ def test_curl_explains(secured, ca, tell):
     p = secured(service=True)
     done = subprocess.run(["curl", "-sSi", "-x", p.url, tell.url()], capture_output=True, text=True, env=clean_env())
     assert done.stdout.startswith("HTTP/1.1 400 This port speaks TLS, write the proxy's URL with https://")
-    assert "text/plain" in done.stdout and "write the proxy's URL with https://, not http://" in done.stdout
+    assert "text/plain" in done.stdout and "write the proxy's URL with https://, not http://; a prog" in done.stdout
     done = subprocess.run(["curl", "-sS", "-x", p.url.replace("http", "https"), tell.url()], capture_output=True,
                           text=True, env=clean_env())
     assert "certificate" in done.stderr
@@ -197,6 +197,11 @@ def test_s_client(secured, ca):
                           text=True, timeout=20 * SLOW)
     assert done.returncode != 0 and "protocol version" in done.stderr
     p.wait_log("speaks no version of TLS that is allowed; it must speak TLS 1.2 or newer")
+    p = secured()  # the log of the other one has had a line of this kind
+    done = subprocess.run([*command[:3], "127.0.0.1:%d" % p.port, "-tls1_3", "-sigalgs", "ed25519"], input="",
+                          capture_output=True, text=True, timeout=20 * SLOW)
+    assert done.returncode != 0
+    p.wait_log("knows no signature of the key that is used here; it must speak TLS 1.2 or newer, know the kind of key ")
 
 
 def test_chromium(secured, ca, serve, tmp_path):
