@@ -145,11 +145,25 @@ static void secure_on_eof(void *arg, bool clean)
     client_close(arg);
 }
 
+/* By TLS 1.3 a client has done when it shows its certificate, and may have sent a request before it
+ * is refused: closing would answer that by a reset, which takes the alert away. */
+static void secure_linger(struct client *c)
+{
+    struct stream *s = stream_strip(c->stream);
+    c->stream = NULL;
+    stream_start(s);
+    linger_with(s, NULL, 0);
+}
+
 static void secure_on_fault(void *arg, const struct fault *f)
 {
     struct client *c = arg;
+    enum tls_failure failure =
+        c->secure->is_laid ? tls_server_failure(c->stream) : TLS_FAILURE_GONE;
     if (c->secure->is_laid)
-        secure_tell(c, tls_server_failure(c->stream), f->text);
+        secure_tell(c, failure, f->text);
+    if (failure == TLS_FAILURE_UNKNOWN)
+        secure_linger(c);
     client_close(c);
 }
 

@@ -419,6 +419,18 @@ def test_client_certificates(secured, context, tell, ca):
     assert done.returncode != 0 and "certificate required" in done.stderr
 
 
+def test_who_has_no_certificate_reads_why(secured, context, ca):
+    """By TLS 1.3 its request is on the way by then, and what is not read must not reset the connection."""
+    p = secured(client='client_ca = "%s"' % ca.root, service=True)
+    fds = p.fds()
+    for _ in range(10):
+        with pytest.raises(ssl.SSLError, match="(?i)certificate required"):
+            with Secure(p, context(V.TLSv1_3)) as c:
+                c.send(b"POST http://a.test/ HTTP/1.1\r\nHost: a.test\r\nContent-Length: 99999\r\n\r\n" + b"x" * 99999)
+                c.sock.recv(1)
+    wait_until(lambda: p.fds() <= fds, 10, "their descriptors to be closed")
+
+
 def test_passwords_and_networks_hold(secured, context, tell, ca, tmp_path):
     users = tmp_path / "users"
     users.write_text("u:" + subprocess.run(["openssl", "passwd", "-5", "pw"], check=True, capture_output=True,
