@@ -53,6 +53,9 @@ static void secure_tell(const struct client *c, enum tls_failure failure, const 
     case TLS_FAILURE_FOREIGN:
         log_limited(LOG_LEVEL_WARNING, "%s; a listener without tls: speaks plain HTTP", what);
         break;
+    case TLS_FAILURE_TIMEOUT:
+        log_limited(LOG_LEVEL_WARNING, "%s; raise that where the network is slow", what);
+        break;
     default:
         log_limited(LOG_LEVEL_WARNING, "%s; see that it trusts the CA of client.cert%s", what,
                     c->conf->client.client_ca[0] == '\0'

@@ -633,7 +633,7 @@ def test_other_protocols_and_slow_ones(secured, context, tell):
         c.send(b"\x16\x03\x01")
         with contextlib.suppress(ConnectionResetError):
             assert c.sock.recv(100) == b""
-    p.wait_log("took longer than client.header_timeout")
+    p.wait_log("took longer than client.header_timeout; raise that")
     assert failures(p)["timeout"] >= 1 and failures(p)["no_tls"] == 2
     ctx = context(alpn=["h2"])
     with pytest.raises(ssl.SSLError, match="no application protocol"):
