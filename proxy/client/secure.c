@@ -16,9 +16,14 @@
 #include "net/stream_share.h"
 #include "net/tls_server.h"
 
+enum { PATIENT_US = 1000000 }; /* for a handshake where memory is full */
+
 /* Owner: its client. Closed by secure_end(). */
 struct secure {
+    struct client *c; /* borrowed; as long as this lives */
+    struct list link; /* in clients->shaking, when IS_LAID */
     bool is_laid;
+    int64_t laid; /* µs */
     struct deadline timer;
     struct reap reap;
 };
@@ -91,6 +96,8 @@ static void secure_lay(struct client *c)
     snprintf(where, sizeof where, "the client %s", c->from.peer_text);
     struct tls_server_want want = {.ctx = c->conf->client.tls, .where = str_from(where)};
     c->secure->is_laid = true;
+    c->secure->laid = loop_now();
+    list_push_back(&c->cs->shaking, &c->secure->link);
     deadline_set(&c->secure->timer, client_conf(c)->header_timeout);
     tls_server_push(c->stream, &want);
     stream_count_in(c->stream, c->cs->engine->budget, c->stream->fixed + CLIENT_SHAKES_TLS);
@@ -184,6 +191,8 @@ void secure_begin(struct client *c)
     struct secure *k = xcalloc(1, sizeof *k);
     int64_t grace_ms = c->cs->grace_ms;
     c->secure = k;
+    k->c = c;
+    list_init(&k->link);
     deadline_init(&k->timer, c->cs->engine->loop, secure_on_timer, c);
     client_set_state(c, CLIENT_SHAKES);
     client_set_timer(c, false);
@@ -203,11 +212,29 @@ void secure_end(struct client *c)
     if (k == NULL)
         return;
     c->secure = NULL;
+    list_remove(&k->link);
     deadline_close(&k->timer);
     loop_reap(c->cs->engine->loop, &k->reap, free, k);
 }
 
 /* ---- who does not come so far */
+
+bool secure_make_room(struct clients *cs)
+{
+    struct list *it;
+    while ((it = list_first(&cs->shaking)) != NULL && budget_is_spent(cs->engine->budget)) {
+        struct client *c = container_of(it, struct secure, link)->c;
+        if (loop_now() - c->secure->laid < PATIENT_US)
+            break;
+        counter_add(&cs->engine->stats->insecure[TLS_FAILURE_TIMEOUT], 1);
+        log_limited(LOG_LEVEL_WARNING,
+                    "the client %s was closed, whose TLS handshake goes on, for memory is full "
+                    "(max_memory)",
+                    c->from.peer_text);
+        client_close(c);
+    }
+    return !budget_is_spent(cs->engine->budget);
+}
 
 void secure_refuse(struct stream *s, const struct fault *f)
 {
