@@ -15,6 +15,7 @@
 #include "net/tls_keylog.h"
 #include "net/tls_pem.h"
 #include "net/tls_server.h"
+#include "net/tls_tickets.h"
 
 enum {
     NAMES_MAX = 16 * 1024, /* bytes of names of CAs that clients are told */
@@ -76,6 +77,7 @@ static SSL_CTX *listener_context(const struct conf *c)
     SSL_CTX_set_mode(ssl, SSL_MODE_NO_AUTO_CHAIN); /* its store is for what clients show */
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_set_session_id_context(ssl, id, sizeof(id) - 1);
+    tls_tickets_init_ctx(ssl);
     SSL_CTX_set_alpn_select_cb(ssl, listener_choose_alpn, NULL);
     if (listener_is_set(keylog))
         tls_keylog_watch(ssl);
