@@ -276,7 +276,7 @@ static bool print_asked_limit(X509 *ca, struct str host, char *dst, size_t cap)
     return print_limit(ca, tls_names_limit(ca, name), name, dst, cap);
 }
 
-/* A name that CERT holds, its subject, or a CN that may be a host name: OpenSSL judges that, too. */
+/* A name that CERT holds, its subject, or a CN, which OpenSSL judges where it looks like a host. */
 static bool print_held_limit(X509 *ca, X509 *cert, char *dst, size_t cap)
 {
     NAME_CONSTRAINTS *c = X509_get_ext_d2i(ca, NID_name_constraints, NULL, NULL);
