@@ -115,6 +115,16 @@ def other_lists():
     return crl(INTER._replace(key=STRANGER.key)) + crl(ROOT)
 
 
+def half_lists():
+    """For certificates of CAs alone (RFC 5280 section 5.2.5)."""
+    return crl(INTER, extensions=[extension("2.5.29.28", seq(tlv(0x82, b"\xff")), True)]) + crl(ROOT)
+
+
+def odd_lists():
+    return crl(INTER, extensions=[extension("1.2.3.4", b"\5\0", True)]) + crl(ROOT)
+
+
+
 MUTE_CA = authority("mute CA", ROOT, basic(True), key_usage("keyCertSign"))
 
 
@@ -218,6 +228,10 @@ KINDS = [
          lists=early_lists),
     kind("list_by_another", by_inter(), BAD, "the revocation list of its issuer has a bad signature",
          lists=other_lists),
+    kind("list_of_others", by_inter(), BAD, "in crl_file cannot be used: it is for other certificates",
+         lists=half_lists),
+    kind("list_unknown_critical", by_inter(), BAD, "cannot be used: it has a critical extension that is not known here",
+         lists=odd_lists),
     kind("list_without_right", lambda h: [leaf(h, by=MUTE_CA), MUTE_CA], BAD,
          "the revocation list of its issuer in crl_file cannot be used: the issuer may not sign one", lists=mute_lists),
     # ---- strength ----

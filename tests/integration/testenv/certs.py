@@ -249,11 +249,12 @@ def authority(cn, by, *extensions, **kw):
     return certificate(cn, by, extensions or CA_USE, **kw)
 
 
-def crl(by, revoked=(), begin=NOW - DAY, end=NOW + 365 * DAY):
+def crl(by, revoked=(), begin=NOW - DAY, end=NOW + 365 * DAY, extensions=()):
     """A revocation list in PEM."""
     algorithm = by.key.sign_by
     entries = seq(*(seq(integer(c.serial), when(begin)) for c in revoked)) if revoked else b""
-    tbs = seq(integer(1), ALGORITHMS[algorithm], name(by.cn), when(begin), when(end), entries)
+    tbs = seq(integer(1), ALGORITHMS[algorithm], name(by.cn), when(begin), when(end), entries,
+              tlv(0xa0, seq(*extensions)) if extensions else b"")
     return pem("X509 CRL", seq(tbs, ALGORITHMS[algorithm], bits(sign(by.key, tbs, algorithm))))
 
 
