@@ -330,6 +330,13 @@ KINDS = [
          curl="it holds the star against what is excluded, not what it stands for"),
     kind("beside_excluded", lambda h: [leaf(h, by=STAR_CA, names=[dns("*.star.test")]), STAR_CA], OK,
          host="open.star.test"),
+    kind("excluded_with_a_dot", lambda h: [leaf(h, by=STAR_CA, names=[dns("www.secret.star.test.")]), STAR_CA], BAD,
+         "excludes www.secret.star.test", host="www.secret.star.test",
+         curl="OpenSSL takes the dot for a part of the name"),
+    kind("everything_excluded", by_ca(*CA_USE, name_constraints(excluded=[dns("")])), BAD,
+         "excludes everything-excluded.test"),
+    kind("addresses_excluded", by_ca(*CA_USE, name_constraints(
+        [dns("test")], [net("0.0.0.0/0"), net("::/0")])), OK),
     kind("leading_dot_permitted", by_ca(*CA_USE, name_constraints(permitted=[dns(".ldot.test")])), OK,
          host="www.ldot.test"),
     kind("leading_dot_itself", by_ca(*CA_USE, name_constraints(permitted=[dns(".ldot2.test")])), BAD,
