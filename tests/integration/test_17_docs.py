@@ -163,7 +163,7 @@ def stand_in(text, ca, tmp_path):
 def check_conf(tlsfan, ca, tmp_path, text):
     path = tmp_path / "example.conf"
     path.write_text(stand_in(text, ca, tmp_path))
-    done = tlsfan("-t", "-c", str(path), env={"API_TOKEN": "t"})
+    done = tlsfan("-t", "-c", str(path), env={"API_TOKEN": "t", "CRM_SECRET": "s"})
     assert done.returncode == 0 and "warning" not in done.stderr, (text, done.stderr)
 
 
