@@ -205,13 +205,14 @@ static bool listener_use_client_ca(struct listener_maker *m)
 
 bool tls_listener_make(struct conf *c, struct conf_faults *faults)
 {
-    if (!listener_is_set(c->client.cert) || !listener_is_set(c->client.key))
+    bool has_cert = listener_is_set(c->client.cert) && listener_is_set(c->client.key);
+    if (!has_cert && !listener_is_set(c->client.client_ca))
         return true;
     struct listener_maker m = {.conf = c, .faults = faults, .ssl = listener_context(c)};
-    bool ok = listener_use_cert(&m);
-    ok = ok && listener_use_key(&m);
+    bool ok = !has_cert || (listener_use_cert(&m) && listener_use_key(&m));
+    /* A file that is named must be good, needed or not. */
     ok = listener_use_client_ca(&m) && ok;
-    if (ok)
+    if (ok && has_cert)
         c->client.tls = m.ssl;
     else
         SSL_CTX_free(m.ssl);

@@ -17,7 +17,7 @@ import pytest
 
 from testenv import SLOW
 from testenv.client import Client
-from testenv.intercept import IGNORE_UNEXPECTED_EOF, Memory, OwnCA
+from testenv.intercept import IGNORE_UNEXPECTED_EOF, Memory, OwnCA, TlsEnds
 from testenv.ports import free_port
 from testenv.proxy import binary, clean_env
 from testenv.scripted import Server, answering, ok
@@ -71,27 +71,12 @@ def context(ca):
     return make
 
 
-class Secure(Client):
+class Secure(TlsEnds, Client):
     """A client that speaks TLS to the proxy."""
 
     def __init__(self, proxy, ctx, name="localhost", session=None, **kw):
         super().__init__(getattr(proxy, "port", proxy), **kw)
         self.sock = ctx.wrap_socket(self.sock, server_hostname=name, suppress_ragged_eofs=False, session=session)
-
-    def ends(self):
-        """Reads to the end: (bytes, "close_notify", "cut" or "reset")."""
-        got = b""
-        try:
-            while True:
-                data = self.sock.recv(65536)
-                if not data:
-                    return self.buf + got, "close_notify"
-                got += data
-        except ssl.SSLError as e:
-            assert "EOF" in str(e), e
-            return self.buf + got, "cut"
-        except ConnectionResetError:
-            return self.buf + got, "reset"
 
 
 def failures(proxy):
