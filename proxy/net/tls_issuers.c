@@ -163,7 +163,7 @@ static void issuers_keep_as(const char *url, const struct issuers *what, int64_t
     it->until = loop_now() + us;
     HASH_ADD_KEYPTR(hh, issuers.all, it->url, strlen(it->url), it);
     pthread_mutex_unlock(&issuers.lock);
-    atomic_fetch_add(it->is_good ? &issuers.good : &issuers.bad, 1);
+    atomic_fetch_add(what->is_good ? &issuers.good : &issuers.bad, 1);
 }
 
 bool tls_issuers_put(const char *url, X509 *cert, struct str body, int64_t bad_ms)
