@@ -5,7 +5,10 @@
  *
  * So that nobody spoils a URL for another: what is kept there is given for a certificate only when
  * it has issued that very certificate, signature and all, and what has issued none that was asked
- * about is forgotten as fast as a failure. */
+ * about is forgotten as fast as a failure.
+ *
+ * max_memory does not count them, for they are few: OpenSSL holds at most 60 times the bytes of a
+ * certificate that was made for that, so 15 MiB in all, and of usual ones less than 2 MiB. */
 #ifndef TLSFAN_NET_TLS_ISSUERS_H
 #define TLSFAN_NET_TLS_ISSUERS_H
 
@@ -16,9 +19,10 @@
 #include "net/tls_aia.h"
 
 enum {
-    TLS_ISSUERS_DEPTH = 4,  /* that may be missing in one chain */
-    TLS_ISSUERS_MOST = 128, /* URLs that are remembered */
-    TLS_ISSUERS_WHY = 200   /* bytes of a reason */
+    TLS_ISSUERS_DEPTH = 4,          /* that may be missing in one chain */
+    TLS_ISSUERS_MOST = 128,         /* URLs that are remembered */
+    TLS_ISSUERS_BYTES = 256 * 1024, /* of answers that are remembered */
+    TLS_ISSUERS_WHY = 200           /* bytes of a reason */
 };
 
 /* The issuer of CERT, from one of the URLs that it names: a reference, or NULL. Any thread. */

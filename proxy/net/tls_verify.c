@@ -282,16 +282,28 @@ static bool is_allowed(X509_STORE_CTX *c, struct str host)
     return true;
 }
 
+/* Nobody looks into what the server has shown where that would cost too much. */
+static bool is_affordable(X509_STORE_CTX *c)
+{
+    STACK_OF(X509) *shown = X509_STORE_CTX_get0_untrusted(c);
+    int costly = tls_names_costly(shown);
+    if (costly < 0)
+        return true;
+    note_fault(c, X509_V_ERR_UNSPECIFIED, costly);
+    X509_STORE_CTX_set0_verified_chain(c, X509_chain_up_ref(shown));
+    return false;
+}
+
 /* What is above a trusted CA counts where it is there: the constraints of its root, and the list
  * by that. */
 static int tls_verify_chain(X509_STORE_CTX *c, void *arg)
 {
     const struct demands *demands = arg;
     const char *host = X509_VERIFY_PARAM_get0_host(X509_STORE_CTX_get0_param(c), 0);
-    int r = X509_verify_cert(c);
     /* With verify = off nobody asks for the verdict. */
-    if (X509_STORE_CTX_get_verify_cb(c) != on_verify)
-        return r;
+    if (!is_affordable(c) || X509_STORE_CTX_get_verify_cb(c) != on_verify)
+        return 0;
+    int r = X509_verify_cert(c);
     if (r <= 0 && lacks_root(c))
         r = verify_below_root(c, X509_STORE_CTX_get0_untrusted(c));
     if (r <= 0 && demands->fetches)

@@ -230,6 +230,43 @@ static void it_is_bounded(void **state)
     assert_int_equal(tls_issuers_look(url, leaf.cert, why), TLS_ISSUERS_BAD);
 }
 
+/* In bytes, too: large ones push others out, not beyond the bound. */
+static void large_ones_are_bounded(void **state)
+{
+    (void)state;
+    struct str der = der_of(inter.cert);
+    char *body = xcalloc(1, TLS_AIA_BODY);
+    char url[64];
+    memcpy(body, der.p, der.len);
+    for (int i = 0; i < 2 * TLS_ISSUERS_BYTES / TLS_AIA_BODY; i++) {
+        snprintf(url, sizeof(url), "http://%d.test/", i);
+        assert_true(tls_issuers_put(url, leaf.cert, str_make(body, TLS_AIA_BODY), 1000000));
+    }
+    int kept = 0;
+    for (int i = 0; i < 2 * TLS_ISSUERS_BYTES / TLS_AIA_BODY; i++) {
+        char why[TLS_ISSUERS_WHY];
+        snprintf(url, sizeof(url), "http://%d.test/", i);
+        kept += tls_issuers_look(url, leaf.cert, why) == TLS_ISSUERS_GOOD;
+    }
+    assert_int_equal(kept, TLS_ISSUERS_BYTES / TLS_AIA_BODY);
+    free(body);
+    free_der(der);
+}
+
+/* One that OpenSSL would look into for minutes is as good as none. */
+static void what_costs_is_not_taken(void **state)
+{
+    (void)state;
+    struct pair large = make_long_name();
+    struct pair many =
+        make_cert(&large, &(struct cert_want){.cn = "inter", .is_ca = true, .places = 500});
+    struct str der = der_of(many.cert);
+    assert_null(tls_aia_read(der));
+    free_der(der);
+    free_pair(&large);
+    free_pair(&many);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +279,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(nobody_spoils_it, begin, end),
         cmocka_unit_test_setup_teardown(a_failure_is_kept_for_its_time, begin, end),
         cmocka_unit_test_setup_teardown(it_is_bounded, begin, end),
+        cmocka_unit_test_setup_teardown(large_ones_are_bounded, begin, end),
+        cmocka_unit_test_setup_teardown(what_costs_is_not_taken, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
