@@ -481,7 +481,8 @@ INCOMPLETE = "its issuer is unknown"
     lambda w: b"HTTP/1.0 200 OK\r\n\r\n" + w.inters[0].der,
     lambda w: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"
     % (len(w.inters[0].der), w.inters[0].der),
-], ids=["der", "pem", "pkcs7", "pem-pkcs7", "until-close", "chunked"])
+    lambda w: b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n" + http(w.inters[0].der + b"behind"),
+], ids=["der", "pem", "pkcs7", "pem-pkcs7", "until-close", "chunked", "interim"])
 def test_missing_intermediate_is_fetched(world, form):
     """Once, for all connections that follow; the origin sends nothing but its leaf."""
     m = world(URL, answers=lambda w: {"/i.crt": form(w)})
@@ -565,13 +566,14 @@ def test_what_is_fetched_is_not_trusted(world):
     (http(certs.to_pem(certs.authority("intermediate 0", None)).encode()), "has not issued it"),
     (b"HTTP/1.1 302 Found\r\nLocation: http://%s/i2.crt\r\nContent-Length: 0\r\n\r\n" % AIA.encode(), "302"),
     (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "404"),
+    (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "101"),
     (b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n" + b"x" * 100000, "64 KiB"),
     (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 100000, "64 KiB"),
     (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nx", "cut short"),
     (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 40000 + b"\r\n\r\n", "no valid HTTP"),
     (b"SSH-2.0-OpenSSH\r\n\r\n", "no valid HTTP"),
     (b"", "cut short"),
-], ids=["junk", "empty", "forged", "redirect", "404", "length", "endless", "short", "head", "ssh", "nothing"])
+], ids=["junk", "empty", "forged", "redirect", "404", "101", "length", "endless", "short", "head", "ssh", "nothing"])
 def test_answers_of_no_use(world, answer, words):
     """The first verdict stands, and says why; negative_ttl later it is asked again, not before."""
     m = world(URL, answers=lambda w: {"/i.crt": answer, "/i2.crt": http(w.inters[0].der)},
