@@ -87,6 +87,7 @@ def test_tls_1_0_with_sha_1(s_server, make_proxy):
             assert r.status == 200 and "TLSv1" in r.text, r
             refused(c.get("http://localhost:%d/" % other), "security_level in a rule for this host")
     assert {x["tls"] for x in p.access() if x["status"] == 200} == {"TLSv1"}
+    assert p.log().count("has security_level = 0: keys and signatures of these hosts may be weak") == 1
 
 
 @ONE_IS_ENOUGH
@@ -112,6 +113,7 @@ def test_levels_of_a_small_key(ca, serve, make_proxy, level, good):
             assert r.status == 200, r
         else:
             assert r.status == 502, r
+    assert ("has security_level = " in p.log()) == (level in ("0", "1"))
 
 
 @OLD
@@ -220,6 +222,7 @@ def gnutls(started, ca):
 def test_server_without_secure_renegotiation(gnutls, make_proxy):
     old, other = gnutls
     p = make_proxy(rule(old, "legacy_renegotiation = on"))
+    assert "has legacy_renegotiation = on" in p.log()
     with p.client() as c:
         for _ in range(2):
             r = c.get("http://localhost:%d/" % old)
