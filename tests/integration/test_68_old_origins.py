@@ -147,9 +147,36 @@ def test_level_0_still_wants_a_certificate(started, make_proxy):
     port = free_port()
     started(["openssl", "s_server", "-accept", "127.0.0.1:%d" % port, "-www", "-quiet", "-tls1_2", "-nocert",
              "-cipher", "ADH-AES128-SHA:@SECLEVEL=0"], port)
-    p = make_proxy(rule(port, "security_level = 0"))
+    p = make_proxy(rule(port, "security_level = 0") + rule(port, 'min_version = "1.0"  security_level = 0', "127.0.0.1"))
     with p.client() as c:
-        refused(c.get("http://localhost:%d/" % port))
+        refused(c.get("http://localhost:%d/" % port), "min_version, ciphers or security_level")
+        # what is as low as it goes is not named
+        r = c.get("http://127.0.0.1:%d/" % port)
+        refused(r, "; if it is an old one, ciphers in a rule")
+        assert "security_level" not in r.text and "min_version" not in r.text, r
+
+
+@OLD
+@ONE_IS_ENOUGH
+def test_nothing_older_is_named_where_there_is_none(serve, make_proxy, ca):
+    """A server that wants less than TLS 1.0 says so by an alert, or by its answer."""
+    class Sslv3(Listener):
+        def serve(self, sock):
+            sock.recv(65536)
+            sock.sendall(b"\x16\x03\0\0\x2a\2\0\0\x26\3\0" + b"r" * 32 + b"\0\0\x2f\0")
+            sock.recv(65536)
+            sock.close()
+    server = Sslv3()
+    server.listen("127.0.0.1", 0)
+    try:
+        p = make_proxy(rule(server.port, 'min_version = "1.0"') + rule(server.port, "", "127.0.0.1"))
+        with p.client() as c:
+            refused(c.get("http://127.0.0.1:%d/" % server.port), "a lower min_version in a rule for this host")
+            r = c.get("http://localhost:%d/" % server.port)
+            refused(r, "no version of TLS that is allowed here")
+            assert "min_version" not in r.text, r
+    finally:
+        server.stop()
 
 
 @ONE_IS_ENOUGH
