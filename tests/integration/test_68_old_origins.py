@@ -734,7 +734,7 @@ def test_connect_timeout_is_the_end(world):
 
 @ONE_IS_ENOUGH
 def test_client_that_goes_meanwhile(world):
-    """Its fetch goes on for whoever comes, and the end of the program waits for nothing."""
+    """Nobody else has asked: its fetch goes with it, and the end of the program waits for nothing."""
     m = world(URL)
     m.web.gate = threading.Event()
     with m.ns.inside():
