@@ -13,7 +13,8 @@
 #include "base/hash.h"
 #include "base/loop.h"
 
-static const int64_t issuers_keep = 12 * 3600 * INT64_C(1000000); /* µs */
+static const int64_t issuers_keep = 12 * 3600 * INT64_C(1000000);   /* µs */
+static const int64_t issuers_keep_doubtful = 60 * INT64_C(1000000); /* µs */
 
 /* What came from a URL. The table lists them from the oldest on. */
 struct issuers {
@@ -21,6 +22,7 @@ struct issuers {
     STACK_OF(X509) * certs; /* NULL: none, and WHY says so */
     char why[TLS_ISSUERS_WHY];
     size_t n;      /* bytes of the answer */
+    int64_t since; /* µs */
     int64_t until; /* µs */
     bool is_good;  /* one of them is an issuer that was asked for */
     UT_hash_handle hh;
@@ -127,8 +129,9 @@ static X509 *find_at(const char *url, X509 *cert)
     pthread_mutex_lock(&issuers.lock);
     it = issuers_get(url);
     if (it != NULL && !it->is_good) {
+        int64_t until = loop_now() + issuers_time(found, 0);
         it->is_good = true;
-        it->until = loop_now() + issuers_time(found, 0);
+        it->until = until > it->until ? until : it->until;
     }
     pthread_mutex_unlock(&issuers.lock);
     return found;
@@ -169,7 +172,8 @@ static void issuers_keep_as(const char *url, const struct issuers *what, int64_t
     it = xmalloc(sizeof(*it));
     *it = *what;
     it->url = xstrdup(url);
-    it->until = loop_now() + us;
+    it->since = loop_now();
+    it->until = it->since + us;
     HASH_ADD_KEYPTR(hh, issuers.all, it->url, strlen(it->url), it);
     issuers.n += it->n;
     pthread_mutex_unlock(&issuers.lock);
@@ -196,6 +200,25 @@ void tls_issuers_fail(const char *url, const char *why, int64_t bad_ms)
     struct issuers what = {0};
     snprintf(what.why, sizeof(what.why), "%s", why);
     issuers_keep_as(url, &what, bad_ms * 1000);
+}
+
+static void doubt_at(const char *url)
+{
+    pthread_mutex_lock(&issuers.lock);
+    struct issuers *it = issuers_get(url);
+    if (it != NULL && it->until > it->since + issuers_keep_doubtful)
+        it->until = it->since + issuers_keep_doubtful;
+    pthread_mutex_unlock(&issuers.lock);
+}
+
+void tls_issuers_doubt(STACK_OF(X509) * chain)
+{
+    struct tls_aia_url urls[TLS_AIA_URLS];
+    for (int i = 0; i < sk_X509_num(chain); i++) {
+        unsigned n = tls_aia_urls(sk_X509_value(chain, i), urls);
+        for (unsigned k = 0; k < n; k++)
+            doubt_at(urls[k].text);
+    }
 }
 
 struct tls_issuers_counts tls_issuers_count(void)

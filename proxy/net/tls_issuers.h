@@ -42,6 +42,10 @@ bool tls_issuers_put(const char *url, X509 *cert, struct str body, int64_t bad_m
 /* URL has not answered so: WHY, a clause, is kept for BAD_MS. */
 void tls_issuers_fail(const char *url, const char *why, int64_t bad_ms);
 
+/* The CHAIN, with issuers that were found, has led to no root: they are kept for a minute at most,
+ * for whoever was on the way to them can have put his own there. */
+void tls_issuers_doubt(STACK_OF(X509) * chain);
+
 /* How often it was asked, with an issuer as a result and without. */
 struct tls_issuers_counts {
     uint64_t good, bad;

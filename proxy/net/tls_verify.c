@@ -257,6 +257,8 @@ static int verify_with_fetched(X509_STORE_CTX *c)
         r = verify_again(c, all, 0);
         if (r <= 0 && lacks_root(c))
             r = verify_below_root(c, all);
+        if (r <= 0 && lacks_root(c))
+            tls_issuers_doubt(X509_STORE_CTX_get0_chain(c));
     }
     sk_X509_pop_free(all, X509_free);
     return r;

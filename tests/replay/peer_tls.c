@@ -71,11 +71,11 @@ static void add_extension(X509 *cert, int nid, const char *value)
     X509_EXTENSION_free(ext);
 }
 
-/* Signed by BY; NULL: by itself. NAMES, for a server; PLACE, where BY is found. */
-static struct shown make_shown(const char *cn, const struct shown *by, const char *names,
-                               const char *place)
+/* With KEY, signed by BY; NULL: by itself. NAMES, for a server; PLACE, where BY is found. */
+static struct shown make_shown(const char *cn, EVP_PKEY *key, const struct shown *by,
+                               const char *names, const char *place)
 {
-    struct shown s = {X509_new(), EVP_EC_gen("P-256")};
+    struct shown s = {X509_new(), key};
     X509_NAME *name = X509_get_subject_name(s.cert);
     X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)cn, -1, -1, 0);
     X509_set_issuer_name(s.cert, by == NULL ? name : X509_get_subject_name(by->cert));
@@ -102,10 +102,10 @@ static SSL_CTX *context_of(const struct shown *s)
     return ctx;
 }
 
-/* All that is shown here; made once. `issuer` is between `root` and `lacks`, who does not show
- * it. */
+/* All that is shown here; made once. `issuer` is between `root` and `lacks`, who does not show it;
+ * `forged` has its key and name, and is by nobody who is known. */
 static struct {
-    struct shown usual, root, issuer, lacks;
+    struct shown usual, root, issuer, lacks, forged;
     SSL_CTX *ctx, *lacks_ctx;
 } shown;
 
@@ -125,11 +125,15 @@ static SSL_CTX *make_context(void)
 {
     if (shown.ctx != NULL)
         return shown.ctx;
-    shown.usual = make_shown("fake", NULL, "DNS:*.ca.safe", NULL);
-    shown.root = make_shown("root", NULL, NULL, NULL);
-    shown.issuer = make_shown("issuer", &shown.root, NULL, NULL);
-    shown.lacks = make_shown("lacks", &shown.issuer, "DNS:*.lacks.safe",
+    shown.usual = make_shown("fake", EVP_EC_gen("P-256"), NULL, "DNS:*.ca.safe", NULL);
+    shown.root = make_shown("root", EVP_EC_gen("P-256"), NULL, NULL, NULL);
+    shown.issuer = make_shown("issuer", EVP_EC_gen("P-256"), &shown.root, NULL, NULL);
+    shown.lacks = make_shown("lacks", EVP_EC_gen("P-256"), &shown.issuer, "DNS:*.lacks.safe",
                              "caIssuers;URI:http://9.9.9.9/issuer");
+    const struct shown stranger = make_shown("stranger", EVP_EC_gen("P-256"), NULL, NULL, NULL);
+    shown.forged = make_shown("issuer", shown.issuer.key, &stranger, NULL, NULL);
+    X509_free(stranger.cert);
+    EVP_PKEY_free(stranger.key);
     shown.ctx = context_of(&shown.usual);
     shown.lacks_ctx = context_of(&shown.lacks);
     SSL_CTX_set_tlsext_servername_callback(shown.ctx, choose_shown);
@@ -151,14 +155,14 @@ const char *peer_tls_ca(void)
     return path;
 }
 
-struct str peer_tls_issuer(void)
+struct str peer_tls_issuer(bool is_forged)
 {
-    static unsigned char *der;
-    static int n;
+    static unsigned char *der[2];
+    static int n[2];
     (void)make_context();
-    if (der == NULL)
-        n = i2d_X509(shown.issuer.cert, &der);
-    return str_make((char *)der, (size_t)n);
+    if (der[is_forged] == NULL)
+        n[is_forged] = i2d_X509(is_forged ? shown.forged.cert : shown.issuer.cert, &der[is_forged]);
+    return str_make((char *)der[is_forged], (size_t)n[is_forged]);
 }
 
 static int choose_protocol(SSL *s, const unsigned char **out, unsigned char *len,

@@ -10,8 +10,8 @@ struct peer_tls;
 /* A file with the certificate of most of them, which is good for *.ca.safe, and with a root: below
  * it is that of names below .lacks.safe, which is shown without its issuer. */
 const char *peer_tls_ca(void);
-/* That issuer, as DER. */
-struct str peer_tls_issuer(void);
+/* That issuer, as DER; or one with its name and key that is below no root. */
+struct str peer_tls_issuer(bool is_forged);
 
 struct peer_tls *peer_tls_new(struct fake_sock *s, bool is_h2);
 void peer_tls_free(struct peer_tls *t); /* NULL is harmless */

@@ -95,9 +95,9 @@ static const char *repeat(const char *p, char *to, size_t *n)
     return end + 1;
 }
 
-static void add_issuer(char *to, size_t *n)
+static void add_issuer(bool is_forged, char *to, size_t *n)
 {
-    struct str der = peer_tls_issuer();
+    struct str der = peer_tls_issuer(is_forged);
     memcpy(to + *n, der.p, der.len);
     *n += der.len;
 }
@@ -124,7 +124,8 @@ static void unescape(const char *p, char *to, size_t *n)
             p += 2;
             break;
         case 'i':
-            add_issuer(to, n);
+        case 'f':
+            add_issuer(p[1] == 'f', to, n);
             break;
         case '{':
             p = repeat(p + 2, to, n) - 2;

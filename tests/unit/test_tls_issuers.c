@@ -214,6 +214,24 @@ static void a_failure_is_kept_for_its_time(void **state)
     assert_int_equal(tls_issuers_look(URL, leaf.cert, why), TLS_ISSUERS_UNKNOWN);
 }
 
+/* One that has ended is not asked for more often than a failure, whoever found it. */
+static void an_old_one_is_kept_for_its_time(void **state)
+{
+    (void)state;
+    char why[TLS_ISSUERS_WHY];
+    struct pair old =
+        make_cert(&root, &(struct cert_want){.cn = "old", .is_ca = true, .from = -9, .to = -3});
+    struct pair his = make_leaf(&old, "caIssuers;URI:" URL);
+    assert_true(put(URL, his.cert, old.cert, 1000000));
+    assert_int_equal(tls_issuers_look(URL, his.cert, why), TLS_ISSUERS_GOOD);
+    tls_issuers_clear();
+    assert_false(put(URL, leaf.cert, old.cert, 1000000));
+    assert_true(is_found(his.cert));
+    assert_int_equal(tls_issuers_look(URL, his.cert, why), TLS_ISSUERS_GOOD);
+    free_pair(&his);
+    free_pair(&old);
+}
+
 /* What is of no use goes first, however new it is. */
 static void it_is_bounded(void **state)
 {
@@ -278,6 +296,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_good_one_is_kept, begin, end),
         cmocka_unit_test_setup_teardown(nobody_spoils_it, begin, end),
         cmocka_unit_test_setup_teardown(a_failure_is_kept_for_its_time, begin, end),
+        cmocka_unit_test_setup_teardown(an_old_one_is_kept_for_its_time, begin, end),
         cmocka_unit_test_setup_teardown(it_is_bounded, begin, end),
         cmocka_unit_test_setup_teardown(large_ones_are_bounded, begin, end),
         cmocka_unit_test_setup_teardown(what_costs_is_not_taken, begin, end),
