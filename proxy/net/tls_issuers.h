@@ -7,8 +7,9 @@
  * it has issued that very certificate, signature and all, and what has issued none that was asked
  * about is forgotten as fast as a failure.
  *
- * max_memory does not count them, for they are few: what OpenSSL makes of certificates that somebody
- * has made for that is 100 times their bytes, so 25 MiB in all, and of usual ones less than 2 MiB. */
+ * max_memory does not count them, for they are few: what OpenSSL makes of certificates that
+ * somebody has made for that is 100 times their bytes, so 25 MiB in all, and of usual ones less
+ * than 2 MiB. */
 #ifndef TLSFAN_NET_TLS_ISSUERS_H
 #define TLSFAN_NET_TLS_ISSUERS_H
 

@@ -34,8 +34,8 @@ bool tls_names_take(const GENERAL_NAME *g, struct tls_name *name)
 enum { NAMES_COST = 4096 }; /* bytes */
 
 /* Where lists of revoked certificates are may be said relative to the issuer's name (RFC 5280
- * section 4.2.1.13), which nobody does. OpenSSL makes whole names of all of them when it first looks
- * at a certificate: of 64 KiB, half of it the issuer's name, 800 MiB in 9 s. */
+ * section 4.2.1.13), which nobody does. OpenSSL makes whole names of all of them when it first
+ * looks at a certificate: of 64 KiB, half of it the issuer's name, 800 MiB in 9 s. */
 static bool is_costly(X509 *cert)
 {
     const unsigned char *der;
