@@ -570,6 +570,15 @@ def test_names_are_judged_by_their_address(world, address, good):
 
 
 @ONE_IS_ENOUGH
+def test_names_are_not_searched_for(world, monkeypatch):
+    """A certificate means the name of all the world, never one below a domain of the network."""
+    monkeypatch.setenv("LOCALDOMAIN", "corp.example")
+    m = world("http://aia/i.crt", allow=(), zone={"aia.corp.example": [("A", PUBLIC, 60)]})
+    refused(m.get(), INCOMPLETE, "no such name", error=("tls_certificate_error",))
+    assert m.web.accepted == 0
+
+
+@ONE_IS_ENOUGH
 def test_name_that_is_not_there(world):
     m = world("http://aia.example/i.crt", allow=(), zone={"x.example": [("A", PUBLIC, 60)]})
     refused(m.get(), INCOMPLETE, "no such name", error=("tls_certificate_error",))
