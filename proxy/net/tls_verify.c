@@ -368,11 +368,26 @@ bool tls_verify_fault(struct fault *f, SSL *ssl, struct str name)
     return true;
 }
 
+/* How many of CHAIN the server has not shown. */
+static int count_fetched(SSL *ssl, STACK_OF(X509) * chain)
+{
+    STACK_OF(X509) *shown = SSL_get_peer_cert_chain(ssl);
+    int n = 0;
+    for (int i = 0; i < sk_X509_num(chain); i++) {
+        bool is_shown = false;
+        for (int k = 0; !is_shown && k < sk_X509_num(shown); k++)
+            is_shown = sk_X509_value(shown, k) == sk_X509_value(chain, i);
+        n += is_shown ? 0 : 1;
+    }
+    return n;
+}
+
 X509 *tls_verify_lacking(SSL *ssl)
 {
     const struct demands *d = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), demands_index);
     STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl);
-    if (d == NULL || !d->fetches || !lacks_issuer((int)SSL_get_verify_result(ssl)))
+    if (d == NULL || !d->fetches || !lacks_issuer((int)SSL_get_verify_result(ssl)) ||
+        count_fetched(ssl, chain) >= TLS_ISSUERS_DEPTH)
         return NULL;
     return sk_X509_value(chain, sk_X509_num(chain) - 1);
 }
