@@ -602,6 +602,16 @@ def test_several_are_missing(world):
 
 
 @ONE_IS_ENOUGH
+def test_up_to_what_is_trusted_below_the_root(world):
+    """As without a fetch, any certificate of ca_file may end the chain."""
+    m = world(URL, length=2)
+    certs.write(os.path.dirname(m.world.ca_file), os.path.basename(m.world.ca_file), certs.to_pem(m.world.inters[0]))
+    m.p.signal(signal.SIGHUP)
+    m.p.wait_log("configuration reloaded")
+    assert m.get().status == 200 and m.asked() == ["/i.crt"]
+
+
+@ONE_IS_ENOUGH
 def test_circle(world):
     """Two that have issued each other, and who lead nowhere."""
     one, two = ("http://%s/%s.crt" % (AIA, x) for x in ("one", "two"))
