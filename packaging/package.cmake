@@ -40,6 +40,7 @@ pack(${CMAKE_INSTALL_MANDIR}/man5 FILES ${packed}/tlsfan.conf.5.gz)
 pack(${CMAKE_INSTALL_DOCDIR} FILES ${packed}/changelog.gz ${packaging}/copyright)
 pack(${CMAKE_INSTALL_DOCDIR}/examples DIRECTORY ${packaging}/gateway ${packaging}/nftables
     FILE_PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ WORLD_READ)
+pack(${CMAKE_INSTALL_DOCDIR} DIRECTORY ${PROJECT_SOURCE_DIR}/conf/examples)
 pack(${CMAKE_INSTALL_DATADIR}/bash-completion/completions
     FILES ${packed}/tlsfan.bash RENAME tlsfan)
 pack(${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions FILES ${packed}/tlsfan.zsh RENAME _tlsfan)

@@ -17,10 +17,6 @@ static void notice_parent(const struct conf *c, const struct rule *r)
     log_info("%s: %s reached through the parent proxy %s",
              rule_where(c, r, r->index == 0 ? "upstream.proxy" : "proxy"),
              r->index == 0 ? "origins are" : "these hosts are", p->shown);
-    if (p->password.file != NULL && password_is_open(p->password.file))
-        log_warning("%s: others can read %s, which has the password for the parent proxy %s",
-                    rule_where(c, r, r->index == 0 ? "upstream.proxy" : "proxy"), p->password.file,
-                    p->shown);
 }
 
 static void notice_strength(const struct rule *r)

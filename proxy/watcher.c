@@ -18,7 +18,8 @@ enum {
     SETTLE_MS = 1000, /* the next look where something is new */
     ANSWER_MS = 20,   /* after which a look is over, mostly */
     PATIENCE = 5,     /* times that it was not, before that is told */
-    AT_ONCE = 256     /* files a look, of a configuration with thousands of them */
+    AT_ONCE = 256,    /* files a look, of a configuration with thousands of them */
+    TURN_MS = 200     /* from one look to the next of those */
 };
 
 /* Owner: the watcher, or a look. */
@@ -54,9 +55,21 @@ static bool is_rewritten(const struct look *l, const struct watched *f)
     return !l->has_failed && conf_files_is_same(f->file);
 }
 
-/* What is gone is used on: whoever took it away may be about to put another in its place. */
-static enum news tell_gone(struct watched *f)
+/* One of ca_dir, which has changed with it: what was read from it is not used on. */
+static bool is_of_directory(const struct look *l, const char *path)
 {
+    const char *name = strrchr(path, '/');
+    const struct conf_file *dir = NULL;
+    if (name != NULL)
+        HASH_FIND(hh, l->conf->files, path, (size_t)(name - path), dir);
+    return dir != NULL;
+}
+
+/* What is gone is used on: whoever took it away may be about to put another in its place. */
+static enum news tell_gone(const struct look *l, struct watched *f)
+{
+    if (is_of_directory(l, f->file->path))
+        return NEWS_NONE;
     if (!f->is_told_gone)
         log_warning("%s is gone: what was read from it stays in use", f->file->path);
     f->is_told_gone = true;
@@ -74,7 +87,7 @@ static enum news look_at(const struct look *l, struct watched *f)
     if (!file_is_same(&f->seen, &before))
         return NEWS_NEW;
     if (!f->seen.exists)
-        return tell_gone(f);
+        return tell_gone(l, f);
     if (!is_rewritten(l, f))
         return NEWS_CHANGED;
     f->tried = f->seen;
@@ -140,6 +153,16 @@ static void start_look(struct watcher *w)
     deadline_set(&w->tick, LOOK_MS);
 }
 
+/* With as many files as one looks at, each of them is looked at every LOOK_MS; with thousands, as
+ * often as TURN_MS allows. */
+static int look_wait(const struct watcher *w, bool is_new)
+{
+    if (w->n <= AT_ONCE)
+        return is_new ? SETTLE_MS : LOOK_MS;
+    int ms = (int)((int64_t)LOOK_MS * AT_ONCE / w->n);
+    return ms > TURN_MS ? ms : TURN_MS;
+}
+
 static void take_look(struct watcher *w)
 {
     const struct look *l = w->look;
@@ -147,7 +170,7 @@ static void take_look(struct watcher *w)
     for (unsigned i = 0; i < l->n; i++)
         w->v[(w->next + i) % w->n] = l->v[i];
     w->next = (w->next + l->n) % w->n;
-    deadline_set(&w->tick, l->is_new ? SETTLE_MS : LOOK_MS);
+    deadline_set(&w->tick, look_wait(w, l->is_new));
     drop_look(w);
     if (changed == NULL)
         return;

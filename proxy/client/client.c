@@ -255,6 +255,8 @@ const struct stream_user client_user = {
 
 void client_shaken(struct client *c)
 {
+    size_t less = CLIENT_SHAKES_TLS - CLIENT_HOLDS_TLS;
+    stream_count_in(c->stream, c->cs->engine->budget, c->stream->fixed - less);
     client_set_state(c, CLIENT_HEAD);
     c->has_partial = false;
     stream_set_user(c->stream, &client_user, c);

@@ -25,6 +25,7 @@ struct clients {
     struct list waiting; /* struct client that wait for memory, longest first: client_memory.c */
     unsigned n_waiting;
     struct deadline wait;
+    struct list shaking; /* struct secure with TLS laid, longest first: secure.c */
 };
 
 /* What the listener that accepted a connection is. */

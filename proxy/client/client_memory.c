@@ -4,6 +4,7 @@
  * case; one that has none waits here, but not for long and not with many others. So whoever comes
  * is served or refused, whatever holds the memory. */
 #include "client/client_impl.h"
+#include "client/secure_impl.h"
 
 #include "exchange/hold.h"
 
@@ -49,6 +50,7 @@ static void clients_on_wait(void *arg)
     const struct budget *b = cs->engine->budget;
     struct list *it;
     size_t n = 0;
+    (void)secure_make_room(cs);
     for (; !budget_lacks(b, n * WAKE_FOR) && !list_is_empty(&cs->waiting); n++)
         client_go_on(client_waiting_at(list_first(&cs->waiting)));
     while ((it = list_first(&cs->waiting)) != NULL && client_has_waited(client_waiting_at(it)))
@@ -60,6 +62,7 @@ static void clients_on_wait(void *arg)
 void room_init(struct clients *cs)
 {
     list_init(&cs->waiting);
+    list_init(&cs->shaking);
     deadline_init(&cs->wait, cs->engine->loop, clients_on_wait, cs);
 }
 
@@ -97,7 +100,8 @@ enum room client_room(struct client *c, size_t head, struct fault *f)
     bool is_late = is_waiter && c->waits_since == 0 && !list_is_empty(&c->cs->waiting);
     if (is_late && client_wait_begin(c))
         return ROOM_LATER;
-    if (engine_has_room(c->cs->engine, f) || (is_waiter && client_has_waited(c)))
+    if (engine_has_room(c->cs->engine, f) || secure_make_room(c->cs) ||
+        (is_waiter && client_has_waited(c)))
         return ROOM_ENOUGH;
     return is_waiter && client_wait_begin(c) ? ROOM_LATER : ROOM_NONE;
 }

@@ -229,7 +229,7 @@ static void intercept_lay(struct client *c)
                                    .choose = intercept_choose,
                                    .arg = c};
     tls_server_push(c->stream, &want);
-    stream_count_in(c->stream, c->cs->engine->budget, c->stream->fixed + CLIENT_HOLDS_TLS);
+    stream_count_in(c->stream, c->cs->engine->budget, c->stream->fixed + CLIENT_SHAKES_TLS);
     stream_start(c->stream);
 }
 

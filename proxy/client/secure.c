@@ -16,9 +16,14 @@
 #include "net/stream_share.h"
 #include "net/tls_server.h"
 
+enum { PATIENT_US = 1000000 }; /* for a handshake where memory is full */
+
 /* Owner: its client. Closed by secure_end(). */
 struct secure {
+    struct client *c; /* borrowed; as long as this lives */
+    struct list link; /* in clients->shaking, when IS_LAID */
     bool is_laid;
+    int64_t laid; /* µs */
     struct deadline timer;
     struct reap reap;
 };
@@ -45,11 +50,16 @@ static void secure_tell(const struct client *c, enum tls_failure failure, const 
                     what);
         break;
     case TLS_FAILURE_PROTOCOL:
-        log_limited(LOG_LEVEL_WARNING, "%s; it must speak TLS 1.2 or newer, and HTTP/1.1 inside",
+        log_limited(LOG_LEVEL_WARNING,
+                    "%s; it must speak TLS 1.2 or newer, know the kind of key that client.key is "
+                    "(RSA is known to all), and speak HTTP/1.1 inside",
                     what);
         break;
     case TLS_FAILURE_FOREIGN:
         log_limited(LOG_LEVEL_WARNING, "%s; a listener without tls: speaks plain HTTP", what);
+        break;
+    case TLS_FAILURE_TIMEOUT:
+        log_limited(LOG_LEVEL_WARNING, "%s; raise that where the network is slow", what);
         break;
     default:
         log_limited(LOG_LEVEL_WARNING, "%s; see that it trusts the CA of client.cert%s", what,
@@ -86,9 +96,11 @@ static void secure_lay(struct client *c)
     snprintf(where, sizeof where, "the client %s", c->from.peer_text);
     struct tls_server_want want = {.ctx = c->conf->client.tls, .where = str_from(where)};
     c->secure->is_laid = true;
+    c->secure->laid = loop_now();
+    list_push_back(&c->cs->shaking, &c->secure->link);
     deadline_set(&c->secure->timer, client_conf(c)->header_timeout);
     tls_server_push(c->stream, &want);
-    stream_count_in(c->stream, c->cs->engine->budget, c->stream->fixed + CLIENT_HOLDS_TLS);
+    stream_count_in(c->stream, c->cs->engine->budget, c->stream->fixed + CLIENT_SHAKES_TLS);
     stream_start(c->stream);
 }
 
@@ -106,7 +118,8 @@ static void secure_answer_plain(struct client *c, char first)
         c->stream = NULL;
         fault_say(&f, FAULT_BAD_REQUEST,
                   "this port speaks TLS and got plain text: write the proxy's URL with https://, "
-                  "not http://");
+                  "not http://; a program that speaks no TLS to proxies, as wget and Python's "
+                  "urllib, needs a listener without tls:");
         f.phrase = "This port speaks TLS, write the proxy's URL with https://";
         linger_with(s, text, answer_raw(text, &f, false));
     }
@@ -142,11 +155,25 @@ static void secure_on_eof(void *arg, bool clean)
     client_close(arg);
 }
 
+/* By TLS 1.3 a client has done when it shows its certificate, and may have sent a request before it
+ * is refused: closing would answer that by a reset, which takes the alert away. */
+static void secure_linger(struct client *c)
+{
+    struct stream *s = stream_strip(c->stream);
+    c->stream = NULL;
+    stream_start(s);
+    linger_with(s, NULL, 0);
+}
+
 static void secure_on_fault(void *arg, const struct fault *f)
 {
     struct client *c = arg;
+    enum tls_failure failure =
+        c->secure->is_laid ? tls_server_failure(c->stream) : TLS_FAILURE_GONE;
     if (c->secure->is_laid)
-        secure_tell(c, tls_server_failure(c->stream), f->text);
+        secure_tell(c, failure, f->text);
+    if (failure == TLS_FAILURE_UNKNOWN)
+        secure_linger(c);
     client_close(c);
 }
 
@@ -164,6 +191,8 @@ void secure_begin(struct client *c)
     struct secure *k = xcalloc(1, sizeof *k);
     int64_t grace_ms = c->cs->grace_ms;
     c->secure = k;
+    k->c = c;
+    list_init(&k->link);
     deadline_init(&k->timer, c->cs->engine->loop, secure_on_timer, c);
     client_set_state(c, CLIENT_SHAKES);
     client_set_timer(c, false);
@@ -183,11 +212,29 @@ void secure_end(struct client *c)
     if (k == NULL)
         return;
     c->secure = NULL;
+    list_remove(&k->link);
     deadline_close(&k->timer);
     loop_reap(c->cs->engine->loop, &k->reap, free, k);
 }
 
 /* ---- who does not come so far */
+
+bool secure_make_room(struct clients *cs)
+{
+    struct list *it;
+    while ((it = list_first(&cs->shaking)) != NULL && budget_is_spent(cs->engine->budget)) {
+        struct client *c = container_of(it, struct secure, link)->c;
+        if (loop_now() - c->secure->laid < PATIENT_US)
+            break;
+        counter_add(&cs->engine->stats->insecure[TLS_FAILURE_TIMEOUT], 1);
+        log_limited(LOG_LEVEL_WARNING,
+                    "the client %s was closed, whose TLS handshake goes on, for memory is full "
+                    "(max_memory)",
+                    c->from.peer_text);
+        client_close(c);
+    }
+    return !budget_is_spent(cs->engine->budget);
+}
 
 void secure_refuse(struct stream *s, const struct fault *f)
 {

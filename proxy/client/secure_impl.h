@@ -17,6 +17,9 @@ struct stream;
 void secure_begin(struct client *c);
 /* A drain: C, in CLIENT_SHAKES, gets GRACE_MS to begin its handshake. */
 void secure_drain(struct client *c, int64_t grace_ms);
+/* Memory is full: closes those who have been at their handshake for more than a second, the longest
+ * first, until it is not. True: it is not. Of this worker alone. */
+bool secure_make_room(struct clients *cs);
 /* C has reached the end of the handshake or its own. Idempotent. */
 void secure_end(struct client *c);
 /* The last words to a client that may not come or has no place, on S, which is started and given

@@ -31,11 +31,14 @@ enum client_state {
     CLIENT_CLOSED     /* waits for the reaper */
 };
 
-enum { CLIENT_HOLDS_TLS = 22 * 1024 }; /* bytes that TLS costs an idle client, about */
+/* Bytes that TLS costs a client, about. What OpenSSL reads into, and gathers messages in, goes with
+ * the handshake. */
+enum { CLIENT_SHAKES_TLS = 60 * 1024, CLIENT_HOLDS_TLS = 22 * 1024 };
 
 /* The one place where c->state changes. */
 void client_set_state(struct client *c, enum client_state to);
-/* C, in CLIENT_SHAKES, has TLS laid over its stream and open: requests come. */
+/* C, in CLIENT_SHAKES, has TLS laid over its stream, for which CLIENT_SHAKES_TLS was counted, and
+ * open: requests come. */
 void client_shaken(struct client *c);
 
 #endif

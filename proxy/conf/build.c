@@ -7,7 +7,6 @@
 #include "conf/check.h"
 #include "conf/htpasswd.h"
 #include "conf/oauth.h"
-#include "conf/parent.h"
 #include "conf/rule.h"
 #include "conf/rule_index.h"
 #include "conf/value.h"
@@ -251,20 +250,6 @@ static void load_users(struct build *b, struct settings *s)
     c->htpasswd = htpasswd_load(&c->files, c->client.auth_file, where, b->faults);
 }
 
-/* Passwords of parents that are elsewhere: each where its URL was written, and once. */
-static void load_parents(struct build *b)
-{
-    struct conf *c = b->conf;
-    for (unsigned i = 0; i < c->n_rules; i++) {
-        const struct rule *r = &c->rules[i];
-        const char *key = i == 0 ? "upstream.proxy" : "proxy";
-        char err[PASSWORD_ERR];
-        if (r->parent != NULL && (i == 0 || r->parent != c->rules[0].parent) &&
-            !parent_load(b->arena, r->parent, &c->files, err))
-            conf_key_fault(b->faults, rule_where(c, r, key), key, err);
-    }
-}
-
 /* The base of the rules, from the defaults of their own keys; those it shares with the sections
  * above come after it. */
 static void build_base(struct build *b, struct rule *base)
@@ -366,7 +351,6 @@ void build_conf(struct conf *c, struct settings *s, const struct conf_run *run,
     if (run->capture)
         build_capture(&b);
     load_users(&b, s);
-    load_parents(&b);
     if (!s->is_partial)
         check_conf(c, faults);
     c->text = settings_print(s);

@@ -50,9 +50,15 @@ void conf_files_note(struct conf_file **files, const char *path)
 
 char *conf_files_read(struct conf_file **files, const char *path, size_t *len)
 {
+    return conf_files_read_short(files, path, NAMED_MAX, len);
+}
+
+char *conf_files_read_short(struct conf_file **files, const char *path, size_t max, size_t *len)
+{
     conf_files_note(files, path);
-    char *text = file_read(path, NAMED_MAX, len);
+    char *text = file_read(path, max, len);
     struct conf_file *f = files_find(*files, path);
+    f->max = f->max > max ? f->max : max;
     uint64_t digest = text == NULL ? 0 : hash_bytes(text, *len);
     /* Two readers of one snapshot that found different contents are not to be matched by either. */
     f->digest = !f->is_read || f->digest == digest ? digest : 0;
@@ -65,7 +71,7 @@ bool conf_files_is_same(const struct conf_file *f)
     size_t len;
     if (f->digest == 0)
         return false;
-    char *text = file_read(f->path, NAMED_MAX, &len);
+    char *text = file_read(f->path, f->max, &len);
     bool is_same = text != NULL && hash_bytes(text, len) == f->digest;
     if (text != NULL)
         explicit_bzero(text, len);

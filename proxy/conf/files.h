@@ -14,6 +14,7 @@ struct conf_file {
     struct file_id id; /* just before it was read */
     uint64_t digest;   /* hash_bytes() of what conf_files_read() found; 0: nothing, or two things */
     bool is_read;      /* by conf_files_read() */
+    size_t max;        /* bytes that were read at most */
     char *text;        /* of the configuration itself, terminated; NULL: a file that it names */
     size_t len;        /* of text */
 };
@@ -24,6 +25,8 @@ void conf_files_note(struct conf_file **files, const char *path);
 /* The whole of PATH, a file that the configuration names: notes and reads it. Heap, caller-owned,
  * terminated; NULL with errno, see file_read(). */
 char *conf_files_read(struct conf_file **files, const char *path, size_t *len);
+/* The same for one that is short: EFBIG from MAX bytes on. */
+char *conf_files_read_short(struct conf_file **files, const char *path, size_t max, size_t *len);
 
 /* The text of PATH, a part of the configuration itself, from the disk when it is not kept already.
  * Heap, caller-owned, terminated; NULL with errno. */

@@ -125,6 +125,15 @@ static void oauth_make_basic(struct oauth_conf *o, const char *secret, struct se
 
 /* ---- checks */
 
+/* A value that was no good has been told of. */
+static bool oauth_is_told(const struct conf_faults *faults, const char *key)
+{
+    char *name = xasprintf(": %s: ", key);
+    bool is_told = faults->text != NULL && strstr(faults->text, name) != NULL;
+    free(name);
+    return is_told;
+}
+
 static bool oauth_is_whole(const struct oauth_conf *o, struct conf_faults *faults)
 {
     const struct {
@@ -137,8 +146,9 @@ static bool oauth_is_whole(const struct oauth_conf *o, struct conf_faults *fault
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         if (keys[i].is_set)
             continue;
-        conf_fault(faults, o->where, "oauth \"%s\": %s is not set", o->name, keys[i].key);
         ok = false;
+        if (!oauth_is_told(faults, keys[i].key))
+            conf_fault(faults, o->where, "oauth \"%s\": %s is not set", o->name, keys[i].key);
     }
     return ok;
 }
@@ -165,6 +175,7 @@ static void oauth_write_secret(struct form *f, const struct oauth_conf *o, const
 void oauth_finish(struct oauth_conf *o, const char *secret, struct secret_store *store)
 {
     size_t n;
+    o->store = store;
     o->value = secret;
     char *body = oauth_make(o, secret, oauth_write_body, &n);
     o->body = oauth_keep(store, body, n);

@@ -16,9 +16,10 @@ struct oauth_conf {
     const char *client_id, *scope, *audience; /* "": none */
     struct secret_text secret;
     const char *secret_where;
-    bool in_body;       /* client_id and client_secret; else by Basic */
-    const char *value;  /* of the secret */
-    struct str encoded; /* the same as a form has it */
+    bool in_body;                     /* client_id and client_secret; else by Basic */
+    const struct secret_store *store; /* of the snapshot */
+    const char *value;                /* of the secret */
+    struct str encoded;               /* the same as a form has it */
     /* What is sent, secrets of the snapshot. */
     struct str authorization; /* the field's value; empty: in the body */
     struct str body;          /* the form */

@@ -63,16 +63,34 @@ static bool parent_decode(struct arena *arena, struct str text, struct str *to)
     return true;
 }
 
-/* The value of the field (RFC 7617). */
-static const char *make_auth(struct arena *arena, const char *user, const char *password)
+static const struct str basic = STR_INIT("Basic ");
+
+static size_t auth_size(const char *user, const char *password)
 {
-    static const struct str basic = STR_INIT("Basic ");
-    struct str pair = arena_printf(arena, "%s:%s", user, password);
-    char *auth = arena_alloc(arena, basic.len + base64_encoded(pair.len) + 1);
-    memcpy(auth, basic.p, basic.len);
-    size_t n = base64_encode(auth + basic.len, pair);
-    auth[basic.len + n] = '\0';
-    return auth;
+    return basic.len + base64_encoded(strlen(user) + 1 + strlen(password));
+}
+
+/* The value of the field (RFC 7617), terminated. */
+static void write_auth(char *dst, const char *user, const char *password)
+{
+    char *pair = xasprintf("%s:%s", user, password);
+    memcpy(dst, basic.p, basic.len);
+    dst[basic.len + base64_encode(dst + basic.len, str_from(pair))] = '\0';
+    secret_free(pair);
+}
+
+/* PASSWORD is one reference and nothing else; it is T. */
+static bool is_reference(struct arena *arena, struct str password, struct secret_text *t)
+{
+    return secret_text_parse(t, arena, password) == NULL && t->n == 1 &&
+           (t->parts[0].kind == SECRET_FILE || t->parts[0].kind == SECRET_ENV);
+}
+
+static bool is_begun(struct str password)
+{
+    return str_starts(password, secret_text_begin(SECRET_FILE)) ||
+           str_starts(password, secret_text_begin(SECRET_ENV)) ||
+           str_starts(password, secret_text_begin(SECRET_OAUTH));
 }
 
 static bool parse_userinfo(struct arena *arena, struct str info, struct parent *p, char *err)
@@ -82,17 +100,19 @@ static bool parse_userinfo(struct arena *arena, struct str info, struct parent *
     if (!parent_decode(arena, user, &user) || user.len == 0 || str_find(user, ':') < user.len)
         return value_fail(err, "has no user that can be sent before its \"@\": one is "
                                "percent-encoded where it has special bytes, and has no colon");
-    if (password_parse(arena, password, &p->password)) {
-        p->user = user.p;
+    p->user = user.p;
+    if (is_reference(arena, password, &p->password))
         return true;
-    }
-    if (password_is_begun(password))
+    p->password = (struct secret_text){0};
+    if (is_begun(password))
         return value_fail(err, "has something beside {file:PATH} or {env:NAME} in the place of its "
                                "password: a \"{\" that is the password's own is written %%7B");
     if (!parent_decode(arena, password, &plain))
         return value_fail(err, "has a password that is not percent-encoded, or has a control byte "
                                "in it: a \"%%\" is written %%25");
-    p->auth = make_auth(arena, user.p, plain.p);
+    char *auth = arena_alloc(arena, auth_size(user.p, plain.p) + 1);
+    write_auth(auth, user.p, plain.p);
+    p->auth = auth;
     return true;
 }
 
@@ -117,29 +137,22 @@ bool parent_parse(struct arena *arena, struct str text, struct parent *p, char *
     return !has_info || parse_userinfo(arena, info, p, err);
 }
 
-bool parent_load(struct arena *arena, struct parent *p, struct conf_file **files,
-                 char err[PASSWORD_ERR])
+void parent_finish(struct parent *p, const char *password, struct secret_store *store)
 {
-    if (p->user == NULL)
-        return true;
-    char *password = password_read(&p->password, files, err);
-    if (password == NULL)
-        return false;
-    p->auth = make_auth(arena, p->user, password);
-    p->user = NULL;
-    password_free(password);
-    return true;
+    struct secret_bytes *auth = secret_room(store, auth_size(p->user, password));
+    write_auth(auth->text, p->user, password);
+    p->auth = auth->text;
 }
 
 /* A password that stands elsewhere is no secret here. */
 static bool is_elsewhere(struct str info)
 {
     struct arena arena;
-    struct password_ref ref;
+    struct secret_text ref;
     struct str user, password;
     arena_init(&arena, NULL, 0);
     split_userinfo(info, &user, &password);
-    bool is = password_parse(&arena, password, &ref);
+    bool is = is_reference(&arena, password, &ref);
     arena_clear(&arena);
     return is;
 }

@@ -12,9 +12,11 @@
 #include "conf/files.h"
 #include "conf/oauth.h"
 #include "conf/parent.h"
+#include "conf/rule.h"
 
 static const char edits_key[] = "request_header";
 static const char secret_key_name[] = "client_secret";
+static const char secret_too_long[] = "is longer than 64 KiB";
 
 /* What is being loaded. */
 struct secret_load {
@@ -36,7 +38,7 @@ static const char *secret_wrong(struct str s)
     if (s.len == 0)
         return "is empty";
     if (s.len > SECRET_MAX)
-        return "is longer than 64 KiB";
+        return secret_too_long;
     for (size_t i = 0; i < s.len; i++)
         if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
             return "has a control byte in it, or more than one line";
@@ -64,9 +66,10 @@ static struct secret_bytes *secret_read(struct conf *c, const char *path, const 
 {
     size_t len;
     struct secret_bytes *k = NULL;
-    char *text = conf_files_read(&c->files, path, &len);
+    /* A line end more; /dev/zero has no end. */
+    char *text = conf_files_read_short(&c->files, path, SECRET_MAX + 3, &len);
     if (text == NULL) {
-        *why = strerror(errno);
+        *why = errno == EFBIG ? secret_too_long : strerror(errno);
         return NULL;
     }
     struct str line = secret_line(str_make(text, len));
@@ -252,11 +255,26 @@ static void secret_load_oauth(const struct secret_load *l, struct oauth_conf *o)
         oauth_finish(o, value, &l->conf->secrets);
 }
 
+/* A parent that a rule inherits is the base's. */
+static void secret_load_parent(const struct secret_load *l, const struct rule *r)
+{
+    const struct conf *c = l->conf;
+    const char *key = r->index == 0 ? "upstream.proxy" : "proxy";
+    struct parent *p = r->parent;
+    if (p == NULL || p->password.n == 0 || (r->index > 0 && p == c->rules[0].parent))
+        return;
+    const char *password = secret_resolve(l, &p->password, rule_where(c, r, key), key);
+    if (password != NULL)
+        parent_finish(p, password, &l->conf->secrets);
+}
+
 void secrets_load(struct conf *c, const struct conf *last, struct conf_faults *faults)
 {
     const struct secret_load load = {c, last, faults};
     for (unsigned i = 0; i < c->n_oauths; i++)
         secret_load_oauth(&load, &c->oauths[i]);
+    for (unsigned i = 0; i < c->n_rules; i++)
+        secret_load_parent(&load, &c->rules[i]);
     for (unsigned i = 1; i < c->n_rules; i++) {
         struct rule *r = &c->rules[i];
         for (unsigned n = 0; n < r->n_edits; n++)
@@ -270,9 +288,5 @@ bool secrets_have_variable(const struct conf *c, struct str name)
     char *key = xasprintf("env:%.*s", STR_ARG(name));
     bool has = secret_find(&c->secrets, key) != NULL;
     free(key);
-    for (unsigned i = 0; i < c->n_rules && !has; i++) {
-        const struct parent *p = c->rules[i].parent;
-        has = p != NULL && p->password.env != NULL && str_eq(name, str_from(p->password.env));
-    }
     return has;
 }

@@ -15,7 +15,7 @@ void secrets_load(struct conf *c, const struct conf *last, struct conf_faults *f
 /* T with TOKEN for {oauth:}, in ARENA. */
 struct str secret_text_with(struct arena *arena, const struct conf *c, const struct secret_text *t,
                             struct str token);
-/* C has read a secret from the variable NAME, or the password of a parent. */
+/* C has read a secret from the variable NAME. */
 bool secrets_have_variable(const struct conf *c, struct str name);
 
 #endif

@@ -34,6 +34,14 @@ const struct secret_bytes *secret_find(const struct secret_store *s, const char 
     return b;
 }
 
+bool secret_store_is_told(const struct secret_store *s, struct str text)
+{
+    for (const struct secret_bytes *b = s->named; b != NULL; b = b->hh.next)
+        if (b->len > 0 && memmem(text.p, text.len, b->text, b->len) != NULL)
+            return true;
+    return false;
+}
+
 void secret_store_clear(struct secret_store *s)
 {
     struct secret_bytes *b;
@@ -44,4 +52,11 @@ void secret_store_clear(struct secret_store *s)
         free(b->name);
         free(b);
     }
+}
+
+void secret_free(char *text)
+{
+    if (text != NULL)
+        explicit_bzero(text, strlen(text));
+    free(text);
 }

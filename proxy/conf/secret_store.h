@@ -29,6 +29,11 @@ struct secret_bytes *secret_new(struct secret_store *s, struct str text);
 void secret_name(struct secret_store *s, struct secret_bytes *b, const char *name);
 /* NULL: there is none. */
 const struct secret_bytes *secret_find(const struct secret_store *s, const char *name);
+/* TEXT has one of those with a name in it. */
+bool secret_store_is_told(const struct secret_store *s, struct str text);
 void secret_store_clear(struct secret_store *s);
+
+/* Text on the heap that was in use for a moment: overwritten and freed; NULL is harmless. */
+void secret_free(char *text);
 
 #endif

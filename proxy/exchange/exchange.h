@@ -57,8 +57,8 @@ struct exchange {
     bool is_named;          /* `full` is known */
     struct str credentials; /* that were found good, as they came; p NULL: see source_side.user */
     bool wants_token;       /* its rule adds an access token: token.h */
-    bool is_renewed;        /* that was refused by the origin once */
     uint64_t token;         /* the number of the one it carries; 0: none */
+    uint64_t refused_token; /* of the one that the origin has refused, which happens once */
     struct str full;        /* what the host was found as, where a domain was added; else empty */
 
     /* The route. */

@@ -8,6 +8,7 @@
 #include "exchange/stats.h"
 #include "exchange/trust.h"
 #include "http/traceparent.h"
+#include "upstream/way.h"
 
 enum {
     RECORD_FIXED = 1536, /* all but method, URL, sentence and user, escaped */
@@ -153,6 +154,17 @@ static void record_phases(struct pen *w, const struct exchange *x)
     pen_text(w, "}");
 }
 
+/* By which proxy it went. */
+static void record_parent(struct pen *w, const struct exchange *x)
+{
+    const struct parent *p = x->facts.peer.len != 0 ? way_parent(&x->where) : NULL;
+    if (p == NULL)
+        return;
+    pen_text(w, ",\"parent\":\"");
+    pen_escaped(w, str_from(p->shown));
+    pen_text(w, "\"");
+}
+
 static void record_upstream(struct pen *w, const struct exchange *x)
 {
     char text[ADDR_TEXT];
@@ -165,6 +177,7 @@ static void record_upstream(struct pen *w, const struct exchange *x)
     pen_text(w, x->facts.tls_version == NULL ? "" : x->facts.tls_version);
     pen_text(w, "\",\"reused\":");
     pen_text(w, x->facts.is_reused ? "true" : "false");
+    record_parent(w, x);
     if (x->is_ahead)
         pen_text(w, ",\"readahead\":true");
     pen_text(w, ",\"retries\":");

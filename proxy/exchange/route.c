@@ -338,6 +338,21 @@ static void route_head(struct exchange *x)
     x->where.is_tunnel = route_needs_tunnel(x, &info) && way_asked(&x->where) != NULL;
 }
 
+/* To where the operator wrote, with a secret. The rule may be that of a name which an answer of the
+ * DNS has chosen, and which no check of the configuration could know. */
+static bool route_own(struct exchange *x, const struct uri_host *host_field, struct fault *f)
+{
+    if (!route_absolute(x, host_field, f))
+        return false;
+    if (x->where.tls && x->rule->tls.verify)
+        return true;
+    fault_set(f, FAULT_TOKEN,
+              "a secret goes nowhere without verification: verify is off in rule \"%.100s\", which "
+              "holds for it",
+              x->rule->pattern);
+    return false;
+}
+
 const struct source_rules source_rules[SOURCE_KINDS] = {
     [SOURCE_PROXY] = {.destination = route_absolute, .is_proxy = true, .asks_credentials = true},
     [SOURCE_FORWARD] = {.destination = route_forward, .is_exempt = true},
@@ -354,8 +369,7 @@ const struct source_rules source_rules[SOURCE_KINDS] = {
                      .is_proxy = true,
                      .is_exempt = true,
                      .is_silent = true},
-    /* To where the operator wrote, by https://. */
-    [SOURCE_OWN] = {.destination = route_absolute, .is_exempt = true, .is_https = true},
+    [SOURCE_OWN] = {.destination = route_own, .is_exempt = true, .is_https = true},
 };
 
 /* Under a rule with `readahead`. A batch asks for all at once,

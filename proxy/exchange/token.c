@@ -44,6 +44,7 @@ bool token_begin(struct exchange *x)
     struct token_got got;
     struct token_ask ask = {.conf = x->use->conf,
                             .oauth = x->rule->oauth,
+                            .refused = x->refused_token,
                             .arena = &x->arena,
                             .loop = x->engine->loop,
                             .fn = token_on_got,
@@ -60,13 +61,14 @@ bool token_begin(struct exchange *x)
     return x->token != 0;
 }
 
+/* What is told to the store counts for others, too, so it comes before what X itself cannot do. */
 bool token_again(struct exchange *x, unsigned status)
 {
     struct ustream *us = x->us;
-    if (status != 401 || x->token == 0 || x->is_renewed || !rbody_is_replayable(&x->rbody) ||
-        !token_store_refused(x->rule->oauth, x->token))
+    if (status != 401 || x->token == 0 || x->refused_token != 0 ||
+        !token_store_refused(x->rule->oauth, x->token) || !rbody_is_replayable(&x->rbody))
         return false;
-    x->is_renewed = true;
+    x->refused_token = x->token;
     x->token = 0;
     x->us = NULL;
     us->ops->cancel(us);

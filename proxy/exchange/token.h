@@ -11,7 +11,7 @@
  * exchange_resume() comes, or it has been answered. */
 MUST_CHECK bool token_begin(struct exchange *x);
 /* STATUS has come from the origin of X. True: it is a 401 to a token, and X is asked once more,
- * with another one. */
+ * with another one. Where X cannot be asked again, who comes next has the other one. */
 MUST_CHECK bool token_again(struct exchange *x, unsigned status);
 /* X waits no more. Harmless when it does not wait. */
 void token_cancel(struct exchange *x);

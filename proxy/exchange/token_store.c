@@ -25,8 +25,8 @@ struct token_place {
     size_t len;
     uint64_t number;
     int64_t since, renew_at, ends; /* µs */
-    bool is_refused;               /* by an origin */
-    int64_t hold;                  /* µs: see HOLD_FIRST; 0: none was refused lately */
+    bool is_refused; /* by an origin, which may have meant the request: it serves others on */
+    int64_t hold;    /* µs: see HOLD_FIRST; 0: none was refused lately */
     bool is_fetching;
     bool is_gone;       /* of an older configuration: freed with its fetch */
     int64_t not_before; /* µs: of the next try; 0: the last one has not failed */
@@ -115,14 +115,14 @@ static void token_place_free(struct token_place *p)
 
 static bool token_place_has(const struct token_place *p, int64_t now)
 {
-    return p->token != NULL && now < p->ends && !p->is_refused;
+    return p->token != NULL && now < p->ends;
 }
 
 /* A new one is worth a try. */
 static bool token_place_may_fetch(const struct token_place *p, int64_t now)
 {
     return !p->is_fetching && now >= p->not_before &&
-           (!token_place_has(p, now) || now >= p->renew_at);
+           (!token_place_has(p, now) || p->is_refused || now >= p->renew_at);
 }
 
 /* ---- who waits */
@@ -169,11 +169,14 @@ struct token_wait *token_store_get(const struct token_ask *ask, struct token_got
     pthread_mutex_lock(&store.lock);
     int64_t now = loop_now();
     struct token_place *p = token_place_get(ask);
-    if (token_place_may_fetch(p, now)) {
+    bool may_fetch = token_place_may_fetch(p, now);
+    /* Who was refused may have gone without asking: the first who asks then has a good one. */
+    bool is_refused = p->number == ask->refused || (may_fetch && p->is_refused);
+    if (may_fetch) {
         p->is_fetching = true;
         *job = (struct token_job){p, conf_ref(p->conf), p->oauth};
     }
-    if (token_place_has(p, now))
+    if (token_place_has(p, now) && !is_refused)
         *got = (struct token_got){.token = arena_dup(ask->arena, str_make(p->token, p->len)),
                                   .number = p->number};
     else if (p->is_fetching)
@@ -222,7 +225,7 @@ static void token_place_fails(struct token_place *p, const struct fault *f)
         p->delay = DELAY_MOST;
     p->not_before = loop_now() + p->delay * 1000;
     p->fault = *f;
-    p->is_refused = false; /* who refused it may have meant the request: it serves to its end */
+    p->is_refused = false;
 }
 
 void token_store_put(struct token_place *p, struct str token, int64_t lifetime,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Access tokens, one set for all threads: which there are, until when, and who waits for one. A
- * place is one oauth section; while its token is being fetched nobody else fetches it, and what was
- * fetched before serves on as long as it lasts. A new token is asked for at 80 % of the time of the
- * old one, by the first request that comes then; after a failure only when a while has passed (1 s,
- * doubled each time up to 60 s), in which the failure is remembered. */
+ * place is one oauth section; while its token is being fetched nobody else fetches it, and what
+ * was fetched before serves on as long as it lasts, all but those to whom it was refused. A new
+ * token is asked for at 80 % of the time of the old one, by the first request that comes then;
+ * after a failure only when a while has passed (1 s, doubled each time up to 60 s), in which the
+ * failure is remembered. */
 #ifndef TLSFAN_EXCHANGE_TOKEN_STORE_H
 #define TLSFAN_EXCHANGE_TOKEN_STORE_H
 
@@ -26,6 +27,7 @@ typedef void (*token_fn)(void *arg, const struct token_got *got);
 struct token_ask {
     struct conf *conf;
     const struct oauth_conf *oauth; /* of CONF */
+    uint64_t refused;               /* number of the one that it wants another for; 0: any */
     struct arena *arena;            /* for a token that is there */
     struct loop *loop;              /* of who asks */
     token_fn fn;

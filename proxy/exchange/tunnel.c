@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "net/stream_share.h"
+#include "net/tls_wire.h"
 #include "upstream/pool.h"
 
 /* Bytes from `in` to the other lane's `in`. */
@@ -91,13 +92,15 @@ static void tunnel_on_drain(void *arg)
         tunnel_finish(lane->tunnel);
 }
 
-/* One side has ended: the other is told when all before it has been written. */
+/* One side has ended: the other is told when all before it has been written, and of TLS without
+ * close_notify it is not told that this was proper. */
 static void on_eof(void *arg, bool clean)
 {
     struct lane *lane = arg;
     struct stream *out = lane->other->in;
-    (void)clean;
     lane->ended = true;
+    if (!clean)
+        tls_wire_mute(out);
     stream_end(out);
     if (lane->other->ended && lane_is_flushed(lane) && lane_is_flushed(lane->other))
         tunnel_finish(lane->tunnel);

@@ -39,6 +39,12 @@ static uint32_t lower_code(uint32_t c)
     return c >= 0x400 && c <= 0x40f ? c + 80 : c;
 }
 
+/* The full stops of East Asian input methods stand between labels, too (RFC 3490 section 3.1). */
+static bool is_dot(uint32_t c)
+{
+    return c == '.' || c == 0x3002 || c == 0xff0e || c == 0xff61;
+}
+
 /* RFC 3492 §6.1. */
 static uint32_t adapt_bias(uint32_t delta, uint32_t points, bool is_first)
 {
@@ -108,10 +114,13 @@ bool punycode_of_host(char *dst, size_t cap, struct str host)
     size_t n = 0;
     while (host.len > 0) {
         uint32_t v[MAX_LABEL], len = 0;
-        bool is_ascii = true;
-        while (host.len > 0 && host.p[0] != '.') {
+        bool is_ascii = true, has_dot = false;
+        while (host.len > 0) {
             if (len == MAX_LABEL || !take_utf8(&host, &v[len]))
                 return false;
+            has_dot = is_dot(v[len]);
+            if (has_dot)
+                break;
             v[len] = lower_code(v[len]);
             is_ascii = is_ascii && v[len] < 0x80;
             len++;
@@ -124,9 +133,8 @@ bool punycode_of_host(char *dst, size_t cap, struct str host)
         if (put == 0 && len > 0)
             return false;
         n += put;
-        if (host.len > 0)
+        if (has_dot)
             dst[n++] = '.';
-        host = str_from_byte(host, 1);
     }
     if (n == cap)
         return false;

@@ -20,28 +20,61 @@ enum { RESOLV_CHECK = 1000000 }; /* µs between two looks at resolv.conf */
 
 /* ---- resolv.conf */
 
-/* Everything anew. False with errno; then all is as it was. */
-static bool open_channel(struct dns *d)
+static void find_ruled(struct dns *d)
 {
-    struct dns_search search = {.n = 0};
-    struct file_id id = dns_resolv_identify();
-    dns_resolv_read(&search);
-    struct dns_channel *fresh = dns_channel_new(d->loop, &d->channels, &d->conf->dns, search.n + 1);
+    d->is_ruled = false;
+    for (unsigned i = 0; i < d->search.n; i++)
+        d->is_ruled = d->is_ruled || rule_knows_domain(d->conf, str_from(d->search.domains[i]));
+}
+
+/* A channel and a search list by SEARCH, which is taken over. False with errno; then all is as it
+ * was. */
+static bool take_channel(struct dns *d, struct dns_search *search)
+{
+    struct dns_channel *fresh =
+        dns_channel_new(d->loop, &d->channels, &d->conf->dns, search->n + 1);
     if (fresh == NULL) {
-        dns_search_clear(&search);
+        dns_search_clear(search);
         return false;
     }
     dns_channel_retire(d->channel);
     dns_search_clear(&d->search);
-    dns_cache_clear(&d->cache);
     d->channel = fresh;
-    d->search = search;
-    d->is_ruled = false;
-    for (unsigned i = 0; i < search.n; i++)
-        d->is_ruled = d->is_ruled || rule_knows_domain(d->conf, str_from(search.domains[i]));
+    d->search = *search;
+    find_ruled(d);
+    return true;
+}
+
+/* Everything anew. Where resolv.conf was written again with what it had, as DHCP clients do when
+ * they renew, what is known stays, and so does a good channel. False with errno; then all is as it
+ * was. */
+static bool open_channel(struct dns *d)
+{
+    struct dns_search search = {.n = 0};
+    struct file_id id = dns_resolv_identify();
+    uint64_t digest = dns_resolv_read(&search);
+    bool is_same =
+        d->is_resolv_sure && digest == d->resolv_digest && dns_search_equal(&search, &d->search);
+    if (is_same && d->channel != NULL && !dns_channel_is_worn(d->channel))
+        dns_search_clear(&search);
+    else if (!take_channel(d, &search))
+        return false;
+    /* c-ares reads it, too, and may have found another. */
+    struct file_id after = dns_resolv_identify();
     d->resolv = id;
+    d->resolv_digest = digest;
+    d->is_resolv_sure = file_is_same(&id, &after);
+    if (is_same)
+        return true;
+    dns_cache_clear(&d->cache);
     d->version++;
     return true;
+}
+
+static void renew(struct dns *d)
+{
+    if (!open_channel(d))
+        log_limited(LOG_LEVEL_WARNING, "no DNS resolver could be set up: %s", strerror(errno));
 }
 
 /* A new channel when there is none or resolv.conf has changed. */
@@ -54,8 +87,7 @@ static void refresh(struct dns *d)
     d->resolv_checked = now;
     if (d->channel != NULL && file_is_same(&id, &d->resolv))
         return;
-    if (!open_channel(d))
-        log_limited(LOG_LEVEL_WARNING, "no DNS resolver could be set up: %s", strerror(errno));
+    renew(d);
 }
 
 const struct dns_search *dns_ruled_search(struct dns *d)
@@ -79,6 +111,8 @@ static void query_join(struct dns *d, struct dns_query *q, const struct dns_key 
 {
     struct lookup *k;
     HASH_FIND(hh, d->flying, key->p, key->len, k);
+    if (k == NULL && d->channel != NULL && dns_channel_is_worn(d->channel))
+        renew(d);
     if (k == NULL)
         k = lookup_new(d, key);
     if (k->answer.of[f] == NULL) {
@@ -170,15 +204,28 @@ struct dns *dns_new(struct loop *l, const struct conf *c)
     return NULL;
 }
 
+/* What A's servers have said holds under B, too. */
+static bool are_same_answers(const struct dns_conf *a, const struct dns_conf *b)
+{
+    bool is_same = a->family == b->family && a->stale == b->stale && a->servers.n == b->servers.n;
+    for (unsigned i = 0; is_same && i < a->servers.n; i++)
+        is_same = strcmp(a->servers.v[i], b->servers.v[i]) == 0;
+    return is_same;
+}
+
 void dns_configure(struct dns *d, const struct conf *c)
 {
     struct conf *old = d->conf;
     d->conf = conf_ref((struct conf *)c);
+    if (are_same_answers(&old->dns, &c->dns)) {
+        dns_cache_expire(&d->cache, loop_now());
+    } else {
+        dns_cache_clear(&d->cache);
+        d->version++;
+    }
     conf_unref(&old);
-    dns_cache_clear(&d->cache);
     dns_channel_retire(d->channel);
     d->channel = NULL;
-    d->version++;
     refresh(d);
 }
 
@@ -204,6 +251,7 @@ void dns_close(struct dns *d)
     }
     dns_cache_clear(&d->cache);
     dns_search_clear(&d->search);
+    dns_hosts_clear(&d->hosts);
     dns_channels_close(&d->channels);
     d->channel = NULL;
     loop_reap(d->loop, &d->reap, dns_free, d);

@@ -52,9 +52,10 @@ struct dns_record *dns_record_absent(struct str host)
 
 struct dns_record *dns_record_nodata(struct str host, int family)
 {
-    struct dns_record *r = dns_record_fault(
-        FAULT_DNS,
-        family == AF_INET6 ? "the name has no IPv6 address" : "the name has no IPv4 address", host);
+    const char *why = family == AF_INET6  ? "the name has no IPv6 address"
+                      : family == AF_INET ? "the name has no IPv4 address"
+                                          : "the name has no address";
+    struct dns_record *r = dns_record_fault(FAULT_DNS, why, host);
     r->fault->phrase = "No address of %s in the DNS";
     r->outcome = DNS_NODATA;
     return r;
@@ -179,6 +180,23 @@ void dns_cache_put(struct dns_cache *c, const struct dns_key *k, const struct dn
     list_push_back(&c->by_age, &e->link);
     c->n++;
     c->n_addrs += n_addrs;
+}
+
+/* An answer without addresses never serves beyond its time: nothing is left of it. */
+void dns_cache_expire(struct dns_cache *c, int64_t now)
+{
+    struct list *next;
+    for (struct list *it = c->by_age.next; it != &c->by_age; it = next) {
+        struct dns_cached *e = container_of(it, struct dns_cached, link);
+        next = it->next;
+        bool may_serve = e->kept.stale > e->kept.until;
+        e->kept.is_failing = false;
+        e->kept.ask_again = 0;
+        if (now < e->kept.until)
+            e->kept.until = now;
+        if (!may_serve)
+            cache_drop(c, e);
+    }
 }
 
 void dns_cache_clear(struct dns_cache *c)

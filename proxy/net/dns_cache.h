@@ -35,7 +35,7 @@ struct dns_record *dns_record_new(const struct addr *addrs, unsigned n);
 struct dns_record *dns_record_fault(enum fault_code code, const char *reason, struct str host);
 /* There is no such name. */
 struct dns_record *dns_record_absent(struct str host);
-/* HOST exists, but has no address of FAMILY. */
+/* HOST exists, but has no address of FAMILY; AF_UNSPEC: none at all. */
 struct dns_record *dns_record_nodata(struct str host, int family);
 /* What needs no server: literals, loopback names (RFC 6761 §6.3), names that cannot be. NULL for
  * all else. */
@@ -93,6 +93,8 @@ struct dns_kept *dns_cache_stale(struct dns_cache *c, const struct dns_key *k, i
 /* Keeps what KEPT says (its pair with references of its own) instead of what was there. */
 void dns_cache_put(struct dns_cache *c, const struct dns_key *k, const struct dns_kept *kept);
 void dns_cache_forget(struct dns_cache *c, const struct dns_key *k);
+/* All of it has expired at NOW, and the servers are asked as though they had not failed. */
+void dns_cache_expire(struct dns_cache *c, int64_t now);
 /* Empties it. */
 void dns_cache_clear(struct dns_cache *c);
 

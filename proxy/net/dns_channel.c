@@ -15,7 +15,8 @@ enum {
     TRIES_MIN = 3,
     FIRST_TRY_MIN = 100,     /* ms */
     TIMEOUT_DEFAULT = 20000, /* ms */
-    LOOK_PAUSE = 20          /* ms between two looks at all that c-ares waits for */
+    LOOK_PAUSE = 20,         /* ms between two looks at all that c-ares waits for */
+    ASKED_MAX = 1000         /* from one port */
 };
 
 struct dns_channel {
@@ -26,6 +27,7 @@ struct dns_channel {
     struct list sockets;   /* struct dns_socket */
     struct deadline timer; /* of c-ares */
     unsigned requests;     /* that c-ares holds */
+    unsigned n_asked;      /* of the servers, since it held none */
     bool is_retired;       /* goes when `requests` is 0 */
     bool is_reaped;
     struct post check; /* requests have come or gone */
@@ -171,6 +173,11 @@ void dns_channel_retire(struct dns_channel *ch)
     loop_post(ch->loop, &ch->check);
 }
 
+bool dns_channel_is_worn(const struct dns_channel *ch)
+{
+    return ch->n_asked >= ASKED_MAX;
+}
+
 /* "ADDR,ADDR:PORT"; NULL without servers. Heap. */
 static char *server_list(const struct strings *servers)
 {
@@ -273,20 +280,21 @@ static void record_add(struct dns_record *r, const struct ares_addrinfo_node *a)
     r->n++;
 }
 
-/* Copies what c-ares found; *TTL is the least of addresses and CNAMEs, in seconds. */
-static struct dns_record *record_of(const struct ares_addrinfo *info, int64_t *ttl)
+/* Copies what c-ares found for FAMILY; *TTL is the least of addresses and CNAMEs, in seconds. It
+ * gives what stands in the answer, whatever the question was. */
+static struct dns_record *record_of(const struct ares_addrinfo *info, int family, int64_t *ttl)
 {
     unsigned n = 0;
     for (const struct ares_addrinfo_node *a = info->nodes; a != NULL && n < DNS_ADDRS_MAX;
          a = a->ai_next)
-        n++;
+        n += a->ai_family == family;
     struct dns_record *r = n > 0 ? dns_record_new(NULL, n) : NULL;
     if (r != NULL)
         r->n = 0;
     *ttl = INT32_MAX;
     unsigned i = 0;
     for (const struct ares_addrinfo_node *a = info->nodes; a != NULL; a = a->ai_next) {
-        if (i++ < n)
+        if (a->ai_family == family && i++ < n)
             record_add(r, a);
         if (a->ai_ttl < *ttl)
             *ttl = a->ai_ttl;
@@ -335,7 +343,7 @@ static void on_ares(void *arg, int status, int timeouts, struct ares_addrinfo *i
     if (q != NULL) {
         q->request = NULL;
         if (status == ARES_SUCCESS && info != NULL)
-            q->answer = record_of(info, &q->ttl);
+            q->answer = record_of(info, rq->family, &q->ttl);
         if (q->answer == NULL)
             q->answer = record_of_error(rq, status);
         loop_post(q->loop, q->later);
@@ -353,6 +361,9 @@ static void channel_ask(struct dns_channel *ch, struct dns_request *rq)
     /* RQ may be gone before the call has returned, and its name with it. */
     char name[DNS_NAME_MAX + 1];
     memcpy(name, rq->name, strlen(rq->name) + 1);
+    if (ch->requests == 0)
+        ch->n_asked = 0;
+    ch->n_asked += !rq->is_file;
     ch->requests++;
     ares_getaddrinfo(ares, name, NULL, &hints, on_ares, rq);
     arm_timer_soon(ch);

@@ -29,6 +29,10 @@ struct dns_channel *dns_channel_new(struct loop *l, struct list *channels, const
                                     unsigned names);
 /* CH takes no new question, and goes when the last one has ended. NULL is harmless. */
 void dns_channel_retire(struct dns_channel *ch);
+/* It is time for another one: c-ares asks from the same port while it waits for any answer, which
+ * who has a name that is never answered can make for ever, and for one who forges answers the port
+ * is half of what he must guess (RFC 5452). */
+bool dns_channel_is_worn(const struct dns_channel *ch);
 /* Closes all of CHANNELS and ends all questions; every one must have been forgotten. */
 void dns_channels_close(struct list *channels);
 

@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "net/dns.h"
 #include "net/dns_channel.h"
+#include "net/dns_hosts.h"
 
 struct dns {
     struct loop *loop;
@@ -16,11 +17,14 @@ struct dns {
     struct list channels;        /* that one, and retired ones */
     unsigned version;            /* of channel, search list and configuration */
     struct dns_search search;
+    struct dns_hosts hosts;
     bool is_ruled; /* a rule may match a name because of a domain of the list */
     struct dns_cache cache;
     struct lookup *flying; /* by key */
     struct counter *stale; /* borrowed; NULL: nobody counts */
     struct file_id resolv;
+    uint64_t resolv_digest; /* of its text */
+    bool is_resolv_sure;    /* that is what the channel was made from */
     int64_t resolv_checked; /* µs */
     struct reap reap;
 };

@@ -85,6 +85,7 @@ static void start_next(struct lookup *k)
 {
     struct candidate *c = &k->candidates[k->started++];
     struct dns_channel *ch = k->dns->channel;
+    bool is_nowhere = c->is_file && !dns_hosts_may_have(&k->dns->hosts, str_from(c->name));
     for (unsigned f = 0; f < DNS_FAMILIES; f++) {
         struct dns_question *q = &c->questions[f];
         q->loop = k->dns->loop;
@@ -94,12 +95,14 @@ static void start_next(struct lookup *k)
         if (ch == NULL)
             q->answer = dns_record_fault(FAULT_DNS, "the DNS resolver could not be set up",
                                          str_from(c->name));
+        else if (is_nowhere)
+            q->answer = dns_record_nodata(str_from(c->name), families[f]);
         else if (c->is_file)
             dns_channel_ask_file(ch, q, c->name, families[f]);
         else
             dns_channel_ask(ch, q, c->name, families[f]);
     }
-    if (ch == NULL)
+    if (ch == NULL || is_nowhere)
         loop_post(k->dns->loop, &k->later);
     deadline_clear(&k->share);
     unsigned left = k->n - k->started;
@@ -245,6 +248,19 @@ static void fill_answer(struct lookup *k, bool is_over)
     }
 }
 
+/* A name for mail alone has an address of neither family, which is said as such: who reads of one
+ * looks for a fault of that one. */
+static void join_nodata(struct lookup *k)
+{
+    for (unsigned f = 0; f < DNS_FAMILIES; f++)
+        if (!is_asked(k, f) || k->answer.of[f]->outcome != DNS_NODATA)
+            return;
+    for (unsigned f = 0; f < DNS_FAMILIES; f++) {
+        dns_record_unref(k->answer.of[f]);
+        k->answer.of[f] = dns_record_nodata(lookup_host(k), AF_UNSPEC);
+    }
+}
+
 /* Tells who waits for a family that is known. They may look up and cancel as they like meanwhile.
  */
 static void lookup_tell(struct lookup *k, bool is_over)
@@ -258,6 +274,7 @@ static void lookup_tell(struct lookup *k, bool is_over)
             list_move(&told[f], &k->queries[f]);
     }
     if (is_over) {
+        join_nodata(k);
         keep_answer(k);
         lookup_close(k);
     }
@@ -269,14 +286,30 @@ static void lookup_tell(struct lookup *k, bool is_over)
 
 /* ---- expired answers */
 
+/* R says that what OLD said is not so any more: an answer, and not a failure. There is no such name
+ * in either family, so one of them is enough; but some servers say so of a family of which there is
+ * no address, and have done before (RFC 4074). */
+static bool is_news(const struct dns_record *r, const struct dns_record *old)
+{
+    if (r == NULL || r->outcome == old->outcome)
+        return false;
+    return r->outcome == DNS_ABSENT || (r->outcome == DNS_NODATA && old->outcome == DNS_FOUND);
+}
+
 /* What may serve in the place of K's answer, of which nothing was told yet: the name that it is of
- * has said nothing else. */
+ * has failed for one family, and has said nothing else for the other. */
 static struct dns_kept *lookup_stale(struct lookup *k)
 {
     if (k->taken != NULL || k->version != k->dns->version)
         return NULL;
     struct dns_kept *kept = dns_cache_stale(&k->dns->cache, &k->key, loop_now());
-    return kept != NULL && has_failed(k, &k->candidates[kept->source]) ? kept : NULL;
+    if (kept == NULL || !has_failed(k, &k->candidates[kept->source]))
+        return NULL;
+    const struct dns_question *now = k->candidates[kept->source].questions;
+    for (unsigned f = 0; f < DNS_FAMILIES; f++)
+        if (is_news(now[f].answer, kept->pair.of[f]))
+            return NULL;
+    return kept;
 }
 
 static void log_stale(const struct lookup *k, const struct dns_kept *kept)

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/hash.h"
+
 enum { RESOLV_MAX = 1 << 20 }; /* bytes */
 
 static const char resolv_conf[] = "/etc/resolv.conf";
@@ -15,11 +17,12 @@ struct file_id dns_resolv_identify(void)
 }
 
 /* What cannot be read is empty, as glibc has it. */
-void dns_resolv_read(struct dns_search *s)
+uint64_t dns_resolv_read(struct dns_search *s)
 {
     char host_name[256] = "";
     size_t len = 0;
     char *text = file_read(resolv_conf, RESOLV_MAX, &len);
+    uint64_t digest = text == NULL ? 0 : hash_bytes(text, len);
     if (gethostname(host_name, sizeof(host_name) - 1) != 0)
         host_name[0] = '\0';
     struct dns_search_source from = {.file = text == NULL ? STR("") : str_make(text, len),
@@ -29,4 +32,5 @@ void dns_resolv_read(struct dns_search *s)
     dns_search_clear(s);
     dns_search_read(s, &from);
     free(text);
+    return digest;
 }

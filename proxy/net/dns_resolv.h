@@ -9,7 +9,7 @@
 
 struct file_id dns_resolv_identify(void);
 
-/* Reads it into S, whatever was there. */
-void dns_resolv_read(struct dns_search *s);
+/* Reads it into S, whatever was there. Gives hash_bytes() of the file; 0: there is none. */
+uint64_t dns_resolv_read(struct dns_search *s);
 
 #endif

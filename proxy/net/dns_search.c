@@ -119,6 +119,14 @@ void dns_search_clear(struct dns_search *s)
     *s = (struct dns_search){.n = 0};
 }
 
+bool dns_search_equal(const struct dns_search *a, const struct dns_search *b)
+{
+    bool is_equal = a->n == b->n && a->ndots == b->ndots && a->no_tld == b->no_tld;
+    for (unsigned i = 0; is_equal && i < a->n; i++)
+        is_equal = strcmp(a->domains[i], b->domains[i]) == 0;
+    return is_equal;
+}
+
 /* NAME with DOMAIN, once. Gives the new count. */
 static unsigned search_add_name(char **names, unsigned n, struct str name, const char *domain)
 {

@@ -33,6 +33,9 @@ struct dns_search_source {
 void dns_search_read(struct dns_search *s, const struct dns_search_source *from);
 void dns_search_clear(struct dns_search *s);
 
+/* The same names in the same order. */
+bool dns_search_equal(const struct dns_search *a, const struct dns_search *b);
+
 /* Puts what HOST (lower case, DNS_NAME_MAX bytes at most and perhaps a dot behind them, which means
  * that name alone) may mean into NAMES, first things first. Heap strings without a dot at the end,
  * the caller's; a name that would be too long is left out. Gives how many. */

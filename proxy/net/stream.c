@@ -205,9 +205,20 @@ void stream_close(struct stream *s)
     linger_part(s);
     stream_drop_out(s);
     share_set(&s->share, 0);
-    close(s->line.fd);
+    if (s->line.fd >= 0)
+        close(s->line.fd);
     s->line.fd = -1;
     loop_reap(s->loop, &s->reap, stream_free, s);
+}
+
+struct stream *stream_strip(struct stream *s)
+{
+    struct stream *bare = stream_new(s->loop, s->line.fd, &s->peer);
+    stream_disarm_read(s);
+    stream_disarm_write(s);
+    s->line.fd = -1;
+    stream_close(s);
+    return bare;
 }
 
 void stream_abort(struct stream *s)

@@ -149,5 +149,8 @@ void stream_abort(struct stream *s);
  * s), ends its side, drops what comes for at most 2 s, closes. So the peer can read an answer
  * although it was still sending. */
 void stream_linger(struct stream *s);
+/* Closes S, a stream whose TLS has failed, but for its descriptor: a plain stream over that is the
+ * caller's, to be started and to linger, so that the peer can read the alert. */
+struct stream *stream_strip(struct stream *s);
 
 #endif

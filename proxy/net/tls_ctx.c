@@ -264,7 +264,7 @@ static bool set_client_cert(struct maker *m, SSL_CTX *ssl, const struct tls_poli
         return false;
     struct tls_pem secret = pem_open(m, "client_key", key);
     ok = secret.text != NULL && (tls_pem_use_key(ssl, &secret) || tls_pem_is_other_key() ||
-                                 fault(m, "client_key", "%s: %s", key, tls_pem_reason()));
+                                 fault(m, "client_key", "%s: %s", key, tls_pem_key_reason()));
     tls_pem_close(&secret);
     if (!ok)
         return false;

@@ -73,14 +73,27 @@ void tls_keylog_watch(struct ssl_ctx_st *ctx)
     SSL_CTX_set_keylog_callback(ctx, keylog_on_line);
 }
 
+/* Whoever put a file or a pipe there before us may have done so to read it. */
+static void keylog_warn_others(int fd, const char *path)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0 || (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode)))
+        return;
+    if ((st.st_mode & 077) != 0)
+        log_limited(LOG_LEVEL_WARNING, "tls.keylog %s was there with mode %03o: others can read it",
+                    path, (unsigned)st.st_mode & 0777);
+    if (st.st_uid != geteuid())
+        log_limited(LOG_LEVEL_WARNING,
+                    "tls.keylog %s was there and belongs to user %u, who can read it", path,
+                    (unsigned)st.st_uid);
+}
+
 /* O_NONBLOCK: a pipe that nobody reads is an error, not a wait. */
 int tls_keylog_open(const char *path)
 {
-    struct stat st;
     int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
-    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 077) != 0)
-        log_limited(LOG_LEVEL_WARNING, "tls.keylog %s was there with mode %03o: others can read it",
-                    path, (unsigned)st.st_mode & 0777);
+    if (fd >= 0)
+        keylog_warn_others(fd, path);
     return fd;
 }
 

@@ -14,7 +14,7 @@ struct ssl_ctx_st; /* SSL_CTX */
 void tls_keylog_watch(struct ssl_ctx_st *ctx);
 
 /* PATH, made with mode 0600 or appended to: a descriptor, or -1 with errno. One that others can
- * read is warned of. */
+ * read, or that is another user's, is warned of. */
 MUST_CHECK int tls_keylog_open(const char *path);
 /* FD, by tls_keylog_open(PATH) and taken over, holds the lines from now on; -1: none are kept. */
 void tls_keylog_use(int fd, const char *path);

@@ -15,6 +15,7 @@
 #include "net/tls_keylog.h"
 #include "net/tls_pem.h"
 #include "net/tls_server.h"
+#include "net/tls_tickets.h"
 
 enum {
     NAMES_MAX = 16 * 1024, /* bytes of names of CAs that clients are told */
@@ -76,6 +77,7 @@ static SSL_CTX *listener_context(const struct conf *c)
     SSL_CTX_set_mode(ssl, SSL_MODE_NO_AUTO_CHAIN); /* its store is for what clients show */
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_set_session_id_context(ssl, id, sizeof(id) - 1);
+    tls_tickets_init_ctx(ssl);
     SSL_CTX_set_alpn_select_cb(ssl, listener_choose_alpn, NULL);
     if (listener_is_set(keylog))
         tls_keylog_watch(ssl);
@@ -203,13 +205,14 @@ static bool listener_use_client_ca(struct listener_maker *m)
 
 bool tls_listener_make(struct conf *c, struct conf_faults *faults)
 {
-    if (!listener_is_set(c->client.cert) || !listener_is_set(c->client.key))
+    bool has_cert = listener_is_set(c->client.cert) && listener_is_set(c->client.key);
+    if (!has_cert && !listener_is_set(c->client.client_ca))
         return true;
     struct listener_maker m = {.conf = c, .faults = faults, .ssl = listener_context(c)};
-    bool ok = listener_use_cert(&m);
-    ok = ok && listener_use_key(&m);
+    bool ok = !has_cert || (listener_use_cert(&m) && listener_use_key(&m));
+    /* A file that is named must be good, needed or not. */
     ok = listener_use_client_ca(&m) && ok;
-    if (ok)
+    if (ok && has_cert)
         c->client.tls = m.ssl;
     else
         SSL_CTX_free(m.ssl);

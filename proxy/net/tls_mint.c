@@ -16,6 +16,7 @@
 #include "conf/rule.h"
 #include "net/tls_keylog.h"
 #include "net/tls_server.h"
+#include "net/tls_tickets.h"
 
 enum { KEY_EC, KEY_RSA, KEYS };
 enum { MINT_SESSIONS = 4096 }; /* kept for clients that take no tickets */
@@ -86,6 +87,7 @@ static SSL_CTX *mint_context(int min_version)
     SSL_CTX_set_dh_auto(ssl, 1);
     SSL_CTX_sess_set_cache_size(ssl, MINT_SESSIONS);
     SSL_CTX_set_session_id_context(ssl, id, sizeof(id) - 1);
+    tls_tickets_init_ctx(ssl);
     SSL_CTX_set_alpn_select_cb(ssl, mint_choose_alpn, NULL);
     return ssl;
 }

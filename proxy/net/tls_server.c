@@ -160,6 +160,7 @@ static const char *server_saying(unsigned long err)
         {SSL_R_UNSUPPORTED_PROTOCOL, "speaks no version of TLS that is allowed"},
         {SSL_R_VERSION_TOO_LOW, "speaks no version of TLS that is allowed"},
         {SSL_R_NO_SHARED_CIPHER, "has no cipher of TLS that is spoken here"},
+        {SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM, "knows no signature of the key that is used here"},
         {SSL_R_NO_APPLICATION_PROTOCOL, "offers no HTTP/1 by ALPN"},
         {SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE, "showed no certificate"},
     };

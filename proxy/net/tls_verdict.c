@@ -79,7 +79,7 @@ static int print_sans(X509 *cert, char *dst, size_t cap)
     for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
         struct tls_name name;
         if (!tls_names_take(sk_GENERAL_NAME_value(names, i), &name) ||
-            !print_tls_name(name, one, sizeof(one)))
+            !print_tls_name(name, one, sizeof(one)) || one[0] == '\0')
             continue;
         bool fits = len + strlen(one) + sizeof(", ...") < cap;
         int n = snprintf(dst + len, cap - len, "%s%s", shown > 0 ? ", " : "", fits ? one : "...");
@@ -98,6 +98,7 @@ static int print_sans(X509 *cert, char *dst, size_t cap)
 #define LOWER_LEVEL "; a lower security_level in a rule for this host takes it"
 #define BAD_DATE    "it has a date that cannot be read"
 #define ODD_LIMITS  "a CA of its chain limits names in a way that is not known here"
+#define ODD_LIST    "the revocation list of its issuer in crl_file cannot be used: "
 
 /* What is said of a certificate that is named elsewhere, and in a reason phrase (see struct fault).
  * Each has other words for one above the leaf where it needs them. */
@@ -170,8 +171,22 @@ static const struct verdict {
      NULL, "Revocation list for %s is not yet valid", NULL},
     {X509_V_ERR_CRL_SIGNATURE_FAILURE, "the revocation list of its issuer has a bad signature",
      NULL, "Revocation list for %s has a bad signature", NULL},
+    {X509_V_ERR_KEYUSAGE_NO_CRL_SIGN, ODD_LIST "the issuer may not sign one (keyUsage)", NULL,
+     "Revocation list for %s cannot be used", NULL},
+    {X509_V_ERR_DIFFERENT_CRL_SCOPE, ODD_LIST "it is for other certificates", NULL,
+     "Revocation list for %s cannot be used", NULL},
+    {X509_V_ERR_UNHANDLED_CRITICAL_CRL_EXTENSION,
+     ODD_LIST "it has a critical extension that is not known here", NULL,
+     "Revocation list for %s cannot be used", NULL},
     {X509_V_ERR_CERT_SIGNATURE_FAILURE, "its signature is not its issuer's", NULL,
      "Certificate of %s has a bad signature", "Issuer certificate of %s has a bad signature"},
+    {X509_V_ERR_NO_ISSUER_PUBLIC_KEY,
+     "its issuer's certificate, shown by the server or trusted, has a key of a kind that is not "
+     "known here",
+     NULL, "Issuer certificate key of %s is of an unknown kind", NULL},
+    {X509_V_ERR_EC_KEY_EXPLICIT_PARAMS, "its key writes out its curve instead of naming it", NULL,
+     "Certificate key of %s is of an unknown kind",
+     "Issuer certificate key of %s is of an unknown kind"},
     {X509_V_ERR_EE_KEY_TOO_SMALL, "its key is too small" LOWER_LEVEL, NULL,
      "Certificate key of %s is too small", NULL},
     {X509_V_ERR_CA_KEY_TOO_SMALL, "its key is too small" LOWER_LEVEL, NULL,
@@ -193,6 +208,8 @@ static const struct verdict {
     {X509_V_ERR_UNSUPPORTED_CONSTRAINT_TYPE, ODD_LIMITS, NULL,
      "CA of %s limits names in an unknown way", NULL},
     {X509_V_ERR_UNSUPPORTED_CONSTRAINT_SYNTAX, ODD_LIMITS, NULL,
+     "CA of %s limits names in an unknown way", NULL},
+    {X509_V_ERR_UNSUPPORTED_NAME_SYNTAX, ODD_LIMITS ", or it has a name that cannot be read", NULL,
      "CA of %s limits names in an unknown way", NULL},
     {X509_V_ERR_SUBTREE_MINMAX, ODD_LIMITS, NULL, "CA of %s limits names in an unknown way", NULL},
     {X509_V_ERR_UNSPECIFIED,
@@ -259,7 +276,7 @@ static bool print_asked_limit(X509 *ca, struct str host, char *dst, size_t cap)
     return print_limit(ca, tls_names_limit(ca, name), name, dst, cap);
 }
 
-/* A name that CERT holds, or its subject. */
+/* A name that CERT holds, its subject, or a CN, which OpenSSL judges where it looks like a host. */
 static bool print_held_limit(X509 *ca, X509 *cert, char *dst, size_t cap)
 {
     NAME_CONSTRAINTS *c = X509_get_ext_d2i(ca, NID_name_constraints, NULL, NULL);
@@ -272,8 +289,11 @@ static bool print_held_limit(X509 *ca, X509 *cert, char *dst, size_t cap)
                print_limit(ca, tls_names_limit_by(c, name), name, dst, cap);
     }
     int what = done || c == NULL ? X509_V_OK : NAME_CONSTRAINTS_check(cert, c);
+    const char *part = what == X509_V_OK ? "its CN" : "its subject";
+    if (!done && c != NULL && what == X509_V_OK)
+        what = NAME_CONSTRAINTS_check_CN(cert, c);
     if (what == X509_V_ERR_EXCLUDED_VIOLATION || what == X509_V_ERR_PERMITTED_VIOLATION) {
-        print_ca(ca, what == X509_V_ERR_EXCLUDED_VIOLATION, "its subject", dst, cap);
+        print_ca(ca, what == X509_V_ERR_EXCLUDED_VIOLATION, part, dst, cap);
         done = true;
     }
     GENERAL_NAMES_free(names);

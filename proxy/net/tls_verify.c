@@ -85,6 +85,7 @@ static bool is_issuer_refused(int what)
     return what == TLS_BAD_ISSUER || what == X509_V_ERR_AKID_SKID_MISMATCH ||
            what == X509_V_ERR_AKID_ISSUER_SERIAL_MISMATCH ||
            what == X509_V_ERR_SIGNATURE_ALGORITHM_MISMATCH ||
+           what == X509_V_ERR_NO_ISSUER_PUBLIC_KEY ||
            what == X509_V_ERR_UNSUPPORTED_SIGNATURE_ALGORITHM;
 }
 

@@ -62,14 +62,14 @@ static bool token_has(struct str text, struct str secret)
     return secret.len > 0 && memmem(text.p, text.len, secret.p, secret.len) != NULL;
 }
 
-/* Some servers repeat what they were sent. */
+/* Some servers repeat what they were sent, which a rule may have added to. */
 static bool token_is_told(const struct oauth_conf *o, struct str text)
 {
     struct str pair = str_from_byte(o->authorization, sizeof("Basic ") - 1);
     while (pair.len > 0 && pair.p[pair.len - 1] == '=')
         pair.len--;
-    return token_has(text, str_from(o->value)) || token_has(text, o->encoded) ||
-           token_has(text, pair);
+    return secret_store_is_told(o->store, text) || token_has(text, str_from(o->value)) ||
+           token_has(text, o->encoded) || token_has(text, pair);
 }
 
 static const char *token_shown(char *dst, size_t most, const struct oauth_conf *o, struct str text)
@@ -95,15 +95,27 @@ static struct str token_refusal(struct fault *f, const struct oauth_conf *o, uns
     return none;
 }
 
+static struct str token_of_type(struct fault *f, const struct oauth_conf *o, struct str type)
+{
+    char shown[SHOWN + 1];
+    char *why = xasprintf("gave a token of type %s, which is not Bearer",
+                          token_shown(shown, WORD, o, type));
+    struct str none = token_no(f, o, why);
+    free(why);
+    return none;
+}
+
 static struct str token_of(const struct oauth_conf *o, const json_t *answer, struct arena *arena,
                            struct fault *f)
 {
     struct str type = token_text(answer, "token_type");
     struct str token = token_text(answer, "access_token");
+    if (token.len == 0 && token_text(answer, "error").len > 0)
+        return token_refusal(f, o, 200, answer); /* as some servers tell it */
     if (token.len == 0)
         return token_no(f, o, "answered 200 without an access_token");
     if (type.len > 0 && !str_ieq(type, STR("Bearer")))
-        return token_no(f, o, "gave a token that is none to bear (token_type)");
+        return token_of_type(f, o, type);
     if (!token_is_good(token))
         return token_no(f, o, "gave a token with bytes that no token has, or of more than 16 KiB");
     return arena_dup(arena, token);
@@ -113,7 +125,8 @@ void token_read(struct token_answer *a, const struct oauth_conf *o, unsigned sta
                 struct str text, struct arena *arena)
 {
     json_limit_set(JSON_MEMORY);
-    json_t *answer = json_loadb(text.p == NULL ? "" : text.p, text.len, 0, NULL);
+    const char *p = text.p == NULL ? "" : text.p;
+    json_t *answer = json_loadb(p, text.len, JSON_DECODE_INT_AS_REAL, NULL);
     if (status != 200)
         a->token = token_refusal(&a->fault, o, status, answer);
     else if (!json_is_object(answer))

@@ -46,11 +46,12 @@ static bool ask_wants_others(const struct h1_head *head)
     return has_any;
 }
 
+/* Tinyproxy says 401 to credentials that it does not know. */
 static const char *ask_advice(const struct h1_head *head, bool has_auth)
 {
     if (head->status >= 300 && head->status < 400)
         return ": a redirect is not followed, it may be a page to log in at";
-    if (head->status != 407)
+    if (head->status != 407 && head->status != 401)
         return "";
     if (ask_wants_others(head))
         return ": it does not offer Basic, and NTLM, Negotiate and Digest are not spoken here: "
@@ -60,23 +61,43 @@ static const char *ask_advice(const struct h1_head *head, bool has_auth)
                       "(http://USER:PASSWORD@HOST:PORT)";
 }
 
+static const struct field *squid_error(const struct h1_head *head)
+{
+    for (unsigned i = 0; i < head->fields.n; i++) {
+        const struct field *f = &head->fields.v[i];
+        if (f->name.p != NULL && str_ieq(f->name, STR("X-Squid-Error")))
+            return f;
+    }
+    return NULL;
+}
+
 /* " (ERR_DNS_FAIL)": Squid says more than a status can. A word of one alphabet, so that nothing
  * else is told by it. */
 static void squid_word(const struct h1_head *head, char dst[SQUID_WORD + 4])
 {
+    const struct field *f = squid_error(head);
+    struct str word = f == NULL ? STR("") : str_make(f->value.p, str_find(f->value, ' '));
+    bool is_word = str_starts(word, STR("ERR_")) && word.len <= SQUID_WORD;
+    for (size_t at = 0; at < word.len; at++)
+        is_word = is_word && (isupper((unsigned char)word.p[at]) || word.p[at] == '_');
     dst[0] = '\0';
-    for (unsigned i = 0; i < head->fields.n; i++) {
-        const struct field *f = &head->fields.v[i];
-        if (f->name.p == NULL || !str_ieq(f->name, STR("X-Squid-Error")))
-            continue;
-        struct str word = str_make(f->value.p, str_find(f->value, ' '));
-        bool is_word = str_starts(word, STR("ERR_")) && word.len <= SQUID_WORD;
-        for (size_t at = 0; at < word.len; at++)
-            is_word = is_word && (isupper((unsigned char)word.p[at]) || word.p[at] == '_');
-        if (is_word)
-            snprintf(dst, SQUID_WORD + 4, " (%.*s)", STR_ARG(word));
-        return;
-    }
+    if (is_word)
+        snprintf(dst, SQUID_WORD + 4, " (%.*s)", STR_ARG(word));
+}
+
+/* A page of a Squid in front of the origin has the Via of that one, too. */
+bool ask_is_parents(const struct h1_head *head)
+{
+    struct str item;
+    unsigned n = 0;
+    if (head->status == 407)
+        return true;
+    if (head->status < 400 || squid_error(head) == NULL)
+        return false;
+    for (const struct field *f = NULL; (f = fields_find(&head->fields, FIELD_VIA, f)) != NULL;)
+        for (struct str value = f->value; str_next_item(&value, &item);)
+            n++;
+    return n <= 1;
 }
 
 void ask_refused(struct fault *f, const char *shown, bool has_auth, const char *what,
@@ -88,7 +109,7 @@ void ask_refused(struct fault *f, const char *shown, bool has_auth, const char *
     fault_set(f, FAULT_PARENT, "the parent proxy %s answered %s with %u%s%.*s%s%s", shown, what,
               head->status, reason.len > 0 ? " " : "", STR_ARG(reason), word,
               ask_advice(head, has_auth));
-    if (head->status == 407)
+    if (head->status == 407 || head->status == 401)
         f->phrase = "Parent proxy asks for other credentials";
 }
 
@@ -222,7 +243,7 @@ static void ask_write(const struct ask *a, const char *via)
                   auth == NULL ? "" : end, via == NULL ? "" : "Via: ", via == NULL ? "" : via,
                   via == NULL ? "" : end);
     stream_put(a->stream, head, strlen(head));
-    password_free(head);
+    secret_free(head);
 }
 
 void ask_start(struct ask *a, struct stream *s, const struct ask_for *for_what, ask_fn fn,

@@ -39,6 +39,9 @@ void ask_start(struct ask *a, struct stream *s, const struct ask_for *for_what, 
 /* Any number of times, and without ask_start(). */
 void ask_close(struct ask *a);
 
+/* HEAD, of an answer to a request that a parent has read, is the parent's own, as far as that can
+ * be told: 407 is nobody else's, and Squid marks its pages. */
+bool ask_is_parents(const struct h1_head *head);
 /* Fills F: the parent SHOWN has answered HEAD, which is no success, to WHAT ("CONNECT
  * host:443"). HAS_AUTH: it was sent credentials. Nothing that it wrote is repeated but the status,
  * for it may write what it was sent. */

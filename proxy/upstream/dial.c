@@ -80,7 +80,6 @@ static void dial_set_state(struct dial *d, enum dial_state to)
     static const struct state_row states[] = {
         [DIAL_RESOLVE] = {"RESOLVE", TO(RACE) | TO(OVER)},
         [DIAL_RACE] = {"RACE", TO(ASK) | TO(OVER)},
-        /* It was cut off. */
         [DIAL_ASK] = {"ASK", TO(TLS) | TO(RACE) | TO(OVER)},
         /* The handshake was cut off, or did not like its session. */
         [DIAL_TLS] = {"TLS", TO(RACE) | TO(OVER)},
@@ -149,7 +148,8 @@ static void dial_succeed(struct dial *d)
     d->fd = -1;
     d->stream = NULL;
     stream_pause(s);
-    outage_end(str_from(d->way.connect), d->way.port);
+    outage_end(str_from(d->way.is_asked ? d->way.parent->host : d->way.connect),
+               d->way.is_asked ? d->way.parent->port : d->way.port);
     dial_finish(d, s, NULL);
 }
 

@@ -118,7 +118,7 @@ static void note_why(struct issuer *i, const char *why)
              str_escape(shown, sizeof(shown), str_from(i->urls[i->at].text)), why);
 }
 
-static void asked(struct issuer *i, bool got, const char *why)
+static void issuer_log(const struct issuer *i, bool got, const char *why)
 {
     const char *url = i->urls[i->at].text;
     char shown[TLS_AIA_TEXT + 1];
@@ -131,6 +131,11 @@ static void asked(struct issuer *i, bool got, const char *why)
         log_limited(LOG_LEVEL_WARNING,
                     "the intermediate certificate that %s does not send was not got from %s: %s",
                     i->host, shown, why);
+}
+
+static void asked(struct issuer *i, bool got, const char *why)
+{
+    issuer_log(i, got, why);
     stop_asking(i);
     issuer_leave(i, true);
     issuer_go_on(i);
@@ -142,6 +147,18 @@ static void ask_failed(struct issuer *i, const char *why)
     snprintf(text, sizeof(text), "%s", why);
     tls_issuers_fail(i->urls[i->at].text, text, i->conf->dns.negative_ttl);
     asked(i, false, text);
+}
+
+/* The configuration does not allow it. Nothing is kept of that: the next one may. Who waits tries
+ * for itself. */
+static void ask_denied(struct issuer *i, const char *why)
+{
+    note_why(i, why);
+    issuer_log(i, false, why);
+    stop_asking(i);
+    issuer_leave(i, false);
+    i->at++;
+    issuer_go_on(i);
 }
 
 static void ask_succeeded(struct issuer *i)
@@ -254,7 +271,7 @@ static void issuer_on_dialled(void *arg, const struct dial_result *r)
     bool is_ip6 = strchr(url->host, ':') != NULL;
     i->dial = NULL;
     if (r->stream == NULL) {
-        ask_failed(i, r->fault->text);
+        (r->fault->code == FAULT_ADDRESS_DENIED ? ask_denied : ask_failed)(i, r->fault->text);
         return;
     }
     i->stream = r->stream;
@@ -309,11 +326,11 @@ static void issuer_ask(struct issuer *i)
     i->has_head = false;
     i->scanned = i->n_got = 0;
     if (!policy_host(i->conf, host, 80, false, &f)) {
-        ask_failed(i, f.text);
+        ask_denied(i, f.text);
         return;
     }
     if (way_parent(&where) != NULL) {
-        ask_failed(i, "no parent proxy is asked for it (upstream.proxy; upstream.no_proxy)");
+        ask_denied(i, "no parent proxy is asked for it (upstream.proxy; upstream.no_proxy)");
         return;
     }
     issuer_limit(i);

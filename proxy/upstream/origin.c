@@ -93,7 +93,7 @@ static void origin_free(struct origins *t, struct origin *o)
 {
     free(o->parent);
     free(o->prefix);
-    password_free(o->parent_auth);
+    secret_free(o->parent_auth);
     HASH_DEL(t->table, o);
     list_remove(&o->starved);
     peers_close(&o->peers);

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "base/log_limit.h"
 
 enum {
@@ -20,8 +21,33 @@ static bool answer_has(const struct dns_answer *a, const struct addr *addr)
     return false;
 }
 
+static uint32_t mark_of(const struct addr *a)
+{
+    return (uint32_t)(addr_family(a) == AF_INET6
+                          ? hash_bytes(&a->in6.sin6_addr, sizeof(a->in6.sin6_addr))
+                          : hash_bytes(&a->in4.sin_addr, sizeof(a->in4.sin_addr)));
+}
+
+/* A, if it has any, takes the place of LAST. True when the DNS gives out others each time: no more
+ * than half of A's addresses were in LAST, too. */
+static bool is_other_answer(struct peers_answer *last, const struct dns_answer *a)
+{
+    unsigned n_both = 0;
+    if (a->n == 0)
+        return false;
+    uint32_t *marks = xmalloc(a->n * sizeof(*marks));
+    for (unsigned i = 0; i < a->n; i++) {
+        marks[i] = mark_of(&a->addrs[i]);
+        for (unsigned k = 0; k < last->n; k++)
+            n_both += last->marks[k] == marks[i];
+    }
+    free(last->marks);
+    *last = (struct peers_answer){.marks = marks, .n = a->n};
+    return n_both * 2 <= a->n;
+}
+
 /* True when P has left just now. */
-static bool peer_judge(struct peer *p, const struct dns_answer *a)
+static bool peer_judge(struct peer *p, const struct dns_answer *a, bool is_other)
 {
     bool was_gone = p->is_gone;
     if (answer_has(a, &p->addr)) {
@@ -29,7 +55,7 @@ static bool peer_judge(struct peer *p, const struct dns_answer *a)
         p->is_gone = false;
         return false;
     }
-    if (p->missed == 0)
+    if (p->missed == 0 || is_other)
         p->missed = a->said;
     p->is_gone = was_gone || a->said - p->missed >= GONE_AFTER;
     return p->is_gone && !was_gone;
@@ -42,9 +68,10 @@ static void peers_take(struct peers *p, int family, const struct dns_answer *a)
     bool have_left = false;
     if (a->said == 0 || a->n >= DNS_ADDRS_MAX)
         return;
+    bool is_other = is_other_answer(&p->last[family == AF_INET6 ? 0 : 1], a);
     list_foreach (it, &p->all) {
         struct peer *peer = container_of(it, struct peer, link);
-        if (addr_family(&peer->addr) != family || !peer_judge(peer, a))
+        if (addr_family(&peer->addr) != family || !peer_judge(peer, a, is_other))
             continue;
         log_limited(LOG_LEVEL_DEBUG,
                     "%s is no address of %s any more: %u connections take no new request",
@@ -116,6 +143,10 @@ static void peers_forget(struct peers *p)
 {
     free(p->name);
     p->name = NULL;
+    for (unsigned i = 0; i < 2; i++) {
+        free(p->last[i].marks);
+        p->last[i] = (struct peers_answer){.n = 0};
+    }
     p->look_at = INT64_MAX;
 }
 

@@ -2,8 +2,9 @@
 /* The addresses that connections of one origin lead to, and whether they still stand in the DNS.
  * While connections are used nobody dials, so the name is looked up again on the side, when its
  * answer has expired; no request waits for that. An address that no answer has had for a minute
- * has left: no new request goes there. One answer alone says nothing, for many names are given
- * other addresses of a large set each time; and where the servers fail nothing changes. */
+ * has left: no new request goes there. Many names are given a few addresses of a large set, others
+ * each time: one answer alone says nothing, and of those that have less than half in common the
+ * next begins the minute anew. Where the servers fail nothing changes. */
 #ifndef TLSFAN_UPSTREAM_PEERS_H
 #define TLSFAN_UPSTREAM_PEERS_H
 
@@ -18,11 +19,18 @@ struct peer {
     bool is_gone;   /* and for so long that no new request goes there */
 };
 
+/* The addresses of the last answer that had any, for one family. */
+struct peers_answer {
+    uint32_t *marks; /* heap, a hash of each; NULL: there was none */
+    unsigned n;
+};
+
 /* Embedded in its origin. */
 struct peers {
     struct list all;              /* struct peer */
     struct dns *dns;              /* borrowed */
     char *name;                   /* heap, that is looked up; NULL: nothing is */
+    struct peers_answer last[2];  /* IPv6 is [0] here, too */
     int64_t look_at;              /* µs: not before */
     struct post start;            /* of a look */
     struct dns_query *queries[2]; /* under way; IPv6 is [0] */

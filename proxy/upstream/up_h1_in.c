@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* HTTP/1.1 towards an origin: what its stream tells, above all the response. */
+#include <stdio.h>
+
 #include "http/forward.h"
 #include "upstream/ask.h"
 #include "upstream/up_h1_impl.h"
@@ -8,7 +10,8 @@ enum {
     INFOS_MAX = 32, /* interim responses to one request */
     FIELDS_ON_STACK = 64,
     ARENA_ON_STACK = 2048, /* bytes */
-    GATHER_FREE = 16384    /* bytes of a head or of trailers that are always kept */
+    GATHER_FREE = 16384,   /* bytes of a head or of trailers that are always kept */
+    PEER_TEXT = 320
 };
 
 static void up_h1_fail_parse(struct up_h1 *c, const struct h1_error *e)
@@ -94,13 +97,17 @@ static bool up_h1_info(struct up_h1 *c, struct h1_head *head)
     return c->state == UP_H1_ACTIVE;
 }
 
-/* The parent that read the request does not pass it on. */
+/* The parent that read the request answers for itself: it did not pass it on, or got nothing
+ * back. */
 static void up_h1_refused(struct up_h1 *c, const struct h1_head *head)
 {
     const struct origin *o = c->conn.origin;
     struct fault f;
     bool had_auth = o->parent_auth != NULL && c->method != METHOD_TRACE;
-    ask_refused(&f, o->parent, had_auth, "the request", head);
+    bool may_be_done = head->status >= 500 && c->method != METHOD_GET && c->method != METHOD_HEAD;
+    ask_refused(&f, o->parent, had_auth,
+                may_be_done ? "the request, which may have been carried out," : "the request",
+                head);
     up_h1_fail(c, &f);
 }
 
@@ -113,7 +120,7 @@ static bool up_h1_take_head(struct up_h1 *c, struct h1_head *head)
         forward_response(head, c->conn.id, c->conn.origin->via, &keep_alive);
         return up_h1_info(c, head);
     }
-    if (head->status == 407 && c->conn.origin->parent != NULL) {
+    if (c->conn.origin->parent != NULL && ask_is_parents(head)) {
         up_h1_refused(c, head);
         return false;
     }
@@ -244,16 +251,33 @@ static size_t up_h1_on_data(void *arg, const char *p, size_t n)
     return used;
 }
 
+/* Whose connection it is: "origin", or "parent proxy HOST:PORT". */
+static const char *up_h1_peer(const struct up_h1 *c, char dst[PEER_TEXT])
+{
+    const char *parent = c->conn.origin->parent;
+    snprintf(dst, PEER_TEXT, parent == NULL ? "origin" : "parent proxy %s", parent);
+    return dst;
+}
+
+/* F is about the connection. */
+static void up_h1_fail_conn(struct up_h1 *c, struct fault *f)
+{
+    if (c->conn.origin->parent != NULL)
+        f->phrase = "Connection closed by the parent proxy";
+    up_h1_fail(c, f);
+}
+
 static void up_h1_on_eof(void *arg, bool clean)
 {
     struct up_h1 *c = CHECKED(up_h1, arg);
     struct fault f;
+    char who[PEER_TEXT];
     if (c->state == UP_H1_ACTIVE && c->res == UP_H1_BODY && clean && h1_body_at_close(&c->body)) {
         c->res = UP_H1_DONE;
         up_h1_finish(c, false);
         return;
     }
-    const char *who = c->conn.origin->parent == NULL ? "origin" : "parent proxy";
+    up_h1_peer(c, who);
     if (c->state == UP_H1_ACTIVE && c->res == UP_H1_BODY)
         fault_set(&f, FAULT_RESPONSE_INCOMPLETE, "the %s closed the connection inside the body%s",
                   who, clean ? "" : " (without a TLS close_notify)");
@@ -262,16 +286,19 @@ static void up_h1_on_eof(void *arg, bool clean)
                   who);
     else
         fault_set(&f, FAULT_UP_CLOSED, "the %s closed the connection before it answered", who);
-    up_h1_fail(c, &f);
+    up_h1_fail_conn(c, &f);
 }
 
 static void up_h1_on_fault(void *arg, const struct fault *cause)
 {
     struct up_h1 *c = CHECKED(up_h1, arg);
     struct fault f = *cause;
+    char who[PEER_TEXT];
     if (c->state == UP_H1_ACTIVE && c->res == UP_H1_BODY)
         fault_set(&f, FAULT_RESPONSE_INCOMPLETE, "inside the response body: %s", cause->text);
-    up_h1_fail(c, &f);
+    else if (c->conn.origin->parent != NULL)
+        fault_set(&f, cause->code, "the %s: %s", up_h1_peer(c, who), cause->text);
+    up_h1_fail_conn(c, &f);
 }
 
 static void up_h1_on_drain(void *arg)

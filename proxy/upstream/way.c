@@ -4,6 +4,7 @@
  * judged before a parent hears of it. */
 #include "upstream/way.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -111,14 +112,34 @@ void way_clear(struct way *w)
     w->host = w->connect = NULL;
 }
 
+/* Parts of letters, digits and what else stands in names of hosts. What a URL may have there
+ * besides is for a parent to make something of: ".test" or "%74est" could be another name to it
+ * than the one that was judged. */
+static bool way_is_name(struct str name)
+{
+    char before = '.';
+    for (size_t i = 0; i < name.len; before = name.p[i++])
+        if (!isalnum((unsigned char)name.p[i]) && strchr("-_", name.p[i]) == NULL &&
+            (name.p[i] != '.' || before == '.'))
+            return false;
+    return true;
+}
+
 bool way_may(const struct way *w, struct fault *f)
 {
     struct addr a;
     struct str name = way_undotted(str_from(w->connect));
+    if (w->parent == NULL)
+        return true;
     if (uri_is_loopback_name(name))
         name = STR("127.0.0.1");
-    return w->parent == NULL || !addr_parse_ip(&a, name, w->port) ||
-           policy_address(w->conf, &a, w->who, f);
+    if (addr_parse_ip(&a, name, w->port))
+        return policy_address(w->conf, &a, w->who, f);
+    if (way_is_name(name))
+        return true;
+    fault_set(f, FAULT_DENIED,
+              "%s is no name of a host: a parent proxy could read another one in it", w->connect);
+    return false;
 }
 
 bool way_may_be(const struct way *w, struct str full, struct fault *f)

@@ -36,7 +36,8 @@ void way_init(struct way *w, const struct up_where *where);
 void way_clear(struct way *w);
 
 /* May the parent, if there is one, be asked for this? An address that is written is judged, as is
- * a name that means loopback; what another name leads to is not known. False with F. */
+ * a name that means loopback; what another name leads to is not known, but that it is one. False
+ * with F. */
 MUST_CHECK bool way_may(const struct way *w, struct fault *f);
 /* What is connected to was found as FULL, with a domain of the search list (empty: without). Where
  * the host itself was looked up, that is judged as what was written. False with F. */

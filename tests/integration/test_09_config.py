@@ -102,6 +102,7 @@ TLS_FAULTS = [  # text, line and key of the fault
     ('tls {\n ca_extra = "/etc/passwd"\n}\n', 2, "tls.ca_extra"),
     ('tls {\n crl_file = "/etc/passwd"\n}\n', 2, "tls.crl_file"), ('tls {\n ciphers = NONE\n}\n', 2, "tls.ciphers"),
     ('tls {\n ciphersuites = NONE\n}\n', 2, "tls.ciphersuites"),
+    ('client {\n\n client_ca = "/nonexistent"\n}\n', 3, "client.client_ca"),  # although no listener asks for one
     ('rule a {\n port = 1\n ca_file = "/nonexistent"\n}\n', 3, 'rule "a": ca_file'),
     ('rule a {\n port = 1\n client_cert = "/nonexistent"\n}\n', 3, 'rule "a": client_cert'),
     ('rule a {\n port = 1\n client_key = "/nonexistent"\n}\n', 3, 'rule "a": client_key'),

@@ -142,13 +142,47 @@ def test_the_image_has_the_version_of_the_program():
     assert "ARG VERSION=%s\n" % version in read("Dockerfile")
 
 
+SHA512_CRYPT = ("$6$salt$wZU8LXJfJJqoagopbB7RuK6JEotEMZ0CQDy0phpPAu"
+                "LMYQFcmf6L6BdAbs/Q7w7o1qsZ9pFqFVY4yuUSWgaYt1\n")
+HELD = re.compile(r"/(?:etc/tlsfan|etc/ssl|run/secrets)/[\w.-]+")
+
+
+def stand_in(text, ca, tmp_path):
+    """TEXT with files of the test's own in the place of those that it names."""
+    cert, key = ca.leaf()
+    secret, users = tmp_path / "secret", tmp_path / "users"
+    secret.write_text("secret\n")
+    secret.chmod(0o600)
+    users.write_text("otto:" + SHA512_CRYPT)
+
+    there = (("proxy.pem", cert), ("client.pem", cert), (".pem", ca.root), (".key", key), (".crl", ca.crl()),
+             ("users", users), ("", secret))
+    return HELD.sub(lambda held: str(next(path for end, path in there if held.group().endswith(end))), text)
+
+
+def check_conf(tlsfan, ca, tmp_path, text):
+    path = tmp_path / "example.conf"
+    path.write_text(stand_in(text, ca, tmp_path))
+    done = tlsfan("-t", "-c", str(path), env={"API_TOKEN": "t", "CRM_SECRET": "s"})
+    assert done.returncode == 0 and "warning" not in done.stderr, (text, done.stderr)
+
+
 def test_configurations_of_the_readme_are_good(tlsfan, ca, tmp_path):
-    assert blocks("conf")
-    for n, text in enumerate(blocks("conf")):
-        path = tmp_path / ("%d.conf" % n)
-        path.write_text(re.sub(r'"/[^"]*\.pem"', '"%s"' % ca.root, text))
-        done = tlsfan("-t", "-c", str(path), env={"API_TOKEN": "t"})
-        assert done.returncode == 0, done.stderr
+    assert len(blocks("conf")) > 5
+    for text in blocks("conf"):
+        check_conf(tlsfan, ca, tmp_path, text)
+
+
+EXAMPLES = sorted(os.listdir(os.path.join(ROOT, "conf", "examples")))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_are_good(tlsfan, ca, tmp_path, name):
+    text, readme = read("conf", "examples", name), read("README.md")
+    check_conf(tlsfan, ca, tmp_path, text)
+    assert "](conf/examples/%s)" % name in readme
+    sections = re.findall(r'"([^"]*)"', re.search(r"README: (.*)", text).group(1))
+    assert sections and all(re.search(r"(?m)^#+ %s" % re.escape(title), readme) for title in sections), sections
 
 
 @pytest.mark.parametrize("find", [lambda: sys.executable, python2], ids=["python3", "python2"])

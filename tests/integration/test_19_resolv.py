@@ -3,6 +3,7 @@
 in a mount namespace."""
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -41,5 +42,11 @@ def test_a_changed_resolv_conf_is_read_again(make_proxy, serve, tmp):
             return c.get(server.url(host="origin.test", path="/?n")).status == 200 and \
                 servers[1].count("origin.test") > 0
         wait_until(second_is_asked, 10, "the second server to be asked")
+        # Written again with what it had: what is known stays known. It is looked at once a second.
+        point_to(2)
+        asked, end = servers[1].count("origin.test"), time.monotonic() + 1.2
+        while time.monotonic() < end:
+            assert c.get(server.url(host="origin.test")).text == "x"
+        assert servers[1].count("origin.test") == asked
     for dns in servers:
         dns.stop()

@@ -11,6 +11,8 @@ import time
 import pytest
 
 from testenv import SOON
+from testenv.client import Client
+from testenv.intercept import OwnCA
 from testenv.scripted import answering, ok
 from testenv.wait import wait_until
 
@@ -153,3 +155,86 @@ def test_what_cannot_be_used_is_said_once(ca, serve, make_proxy, tmp_path):
     told("configuration reloaded", 1)
     assert (status("user1"), status("user0")) == (200, 407)
     told(extra + " is gone", 1)
+
+
+RULE = 'rule "other.test" { %s }\n'
+# What a configuration says of the file, and which of the files below it is. %s stands for the path, "@NAME" for others.
+EACH = {
+    "tls.ca_file": ('tls { ca_file = "%s" }', "root"),
+    "tls.ca_dir": ('tls { ca_dir = "%s" }', "root"),
+    "tls.ca_extra": ('tls { ca_extra = "%s" }', "root"),
+    "tls.crl_file": ('tls { crl_file = "%s" }', "crl"),
+    "rule ca_file": (RULE % 'ca_file = "%s"', "root"),
+    "client_cert": (RULE % 'client_cert = "%s" client_key = "@key"', "cert"),
+    "client_key": (RULE % 'client_cert = "@cert" client_key = "%s"', "key"),
+    "client.cert": ('client { cert = "%s" key = "@key" }', "cert"),
+    "client.key": ('client { cert = "@cert" key = "%s" }', "key"),
+    "client.client_ca": ('client { cert = "@cert" key = "@key" client_ca = "%s" }', "root"),
+    "client.auth_file": ('client { auth_file = "%s" }', "users"),
+    "intercept.ca_cert": ('intercept { ca_cert = "%s" ca_key = "@own_key" }\n' + RULE % "intercept = on", "own_cert"),
+    "intercept.ca_key": ('intercept { ca_cert = "@own_cert" ca_key = "%s" }\n' + RULE % "intercept = on", "own_key"),
+    "upstream.proxy": ('upstream { proxy = "http://u:{file:%s}@127.0.0.1:1" no_proxy = {"127.0.0.1"} }', "secret"),
+    "rule proxy": (RULE % 'proxy = "http://u:{file:%s}@127.0.0.1:1"', "secret"),
+    "request_header": (RULE % 'request_header = {"X-Key: {file:%s}"}', "secret"),
+    "client_secret": ('oauth "a" { token_url = "https://token.test/" client_id = "i" client_secret = "{file:%s}" }\n'
+                      + RULE % 'request_header = {"Authorization: Bearer {oauth:a}"}', "secret"),
+}
+
+
+@pytest.fixture
+def sources(ca, tmp_path):
+    own, leaf = OwnCA(tmp_path / "own"), ca.leaf("client")
+    made = {"root": ca.root, "crl": ca.crl(), "cert": leaf.cert, "key": leaf.key, "own_cert": own.cert,
+            "own_key": own.key, "users": str(tmp_path / "users"), "secret": str(tmp_path / "secret")}
+    for name in ("users", "secret"):
+        with open(made[name], "w") as f:
+            f.write(hashed("user") if name == "users" else "one")
+        os.chmod(made[name], 0o600)
+    return made
+
+
+def renewed(sources, name):
+    """Other contents that mean the same."""
+    if name == "secret":
+        return "two"
+    if name == "users":
+        return hashed("user")  # with another salt
+    with open(sources[name]) as f:
+        return f.read() + "# renewed\n"
+
+
+@pytest.mark.h1_only("it looks at the files, not at what origins speak")
+def test_each_file_that_may_be_named(serve, make_proxy, sources, tmp_path):
+    """All at once, a proxy for each. Who is connected stays so, through a tunnel, too."""
+    server = serve(answering(lambda r, c: ok()), tls=False)
+    proxies = {}
+    try:
+        for key, (text, source) in EACH.items():
+            directory = tmp_path / key.replace(" ", "_")
+            directory.mkdir()
+            path = str(directory / "file")
+            named = str(directory) if key == "tls.ca_dir" else path
+            shutil.copy(sources[source], path)
+            for name, other in sources.items():
+                text = text.replace('"@%s"' % name, '"%s"' % other)
+            listen = ["127.0.0.1:PORT"] + (["tls:127.0.0.1:0"] if "key =" in text and text.startswith("client") else [])
+            p = make_proxy("workers = 1\nlog { access = off }\ndestination { connect_ports = {} }\n" + text % named,
+                           tls=False, listen=listen)
+            proxies[key] = p, path, Client(p.port)
+            proxies[key][2].send("CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n"
+                                 % (server.port, basic("user")))
+            assert proxies[key][2].head().status == 200, key
+        for key, (_, path, _) in proxies.items():
+            new = path if key == "tls.ca_dir" else path + ".new"  # of which nothing in the directory changes
+            with open(new, "w") as f:
+                f.write(renewed(sources, EACH[key][1]))
+            shutil.copymode(path, new)
+            os.rename(new, path)
+        for key, (p, path, client) in proxies.items():
+            p.wait_log("configuration reloaded")
+            assert path + " has changed" in p.log(), key
+            client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.response().status == 200, key
+    finally:
+        for _, _, client in proxies.values():
+            client.close()

@@ -15,6 +15,7 @@ from testenv.client import Client
 from testenv.dns import Dns
 from testenv.intercept import OwnCA
 from testenv.netns import Namespace, Pair, why_not
+from testenv.parents import Relay, basic
 from testenv.proxy import clean_env
 from testenv.scripted import Server, answering, ok
 from testenv.wait import wait_until
@@ -178,6 +179,47 @@ def test_requests(net, start):
     assert {x["client"] for x in lines} == {net.pair.DEVICE}
 
 
+def test_through_a_parent(net, start):
+    """Names are the parent's to look up, whether a Host or a TLS hello says them; what is denied it never hears of."""
+    name, plain, no = "www.example.test", "plain.parent.test", "no.parent.test"
+    refusal = b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"
+    with net.gateway.inside():
+        parent = Relay(lambda request, conn: refusal if no in request.target else None,
+                       leads={name: ("127.0.0.1", net.origin.port), plain: ("127.0.0.1", net.plain.port)})
+    proxy = start('upstream { proxy = "%s" no_proxy = {"origin.test"} }\nrule "%s" { upgrade = off }\n'
+                  % (parent.address("otto:S3cret"), plain))
+    with net.connect(80) as c:
+        ask(c, "/a", name)
+        assert got(c) == ["GET", "/a", [name], name]
+        ask(c, "/b")
+        assert got(c) == ["GET", "/b", ["origin.test"], "origin.test"]
+        ask(c, "/", "169.254.169.254")
+        assert c.response().status == 403
+        ask(c, "/", no)
+        answer = c.response()
+        assert answer.status == 502 and "the parent proxy %s answered" % parent.shown in answer.text
+    with net.connect(8080) as c:
+        ask(c, "/c", plain)
+        assert got(c) == ["GET", "/c", [plain + ":8080"], None]
+    with net.connect(443) as c:
+        c.start_tls(net.ca.client_context(), name)
+        ask(c, "/d", name)
+        assert got(c) == ["GET", "/d", [name], name]
+    with net.connect(22) as c:  # connect_to comes first, and the server speaks first
+        assert c.exactly(13) == b"SSH-2.0-far\r\n"
+    with net.connect(443) as c:
+        with pytest.raises(OSError):
+            c.start_tls(net.ca.client_context(), no)
+    assert parent.targets() == [name + ":443", no + ":443", "http://%s:8080/c" % plain, name + ":443",
+                                "127.0.0.1:%d" % net.ssh.port, no + ":443"]
+    assert {r.get("Proxy-Authorization") for r in parent.requests} == {basic("otto:S3cret")}
+    assert not {q for q, _ in net.dns.queries} & {name, plain, no}
+    lines = proxy.wait_access(lambda x: x["status"] == 200, 5)
+    assert [x.get("parent") for x in lines if x["url"].endswith("/b")] == [None]
+    assert [x.get("parent") for x in lines if not x["url"].endswith("/b")] == 4 * [parent.shown]
+    parent.stop()
+
+
 def test_http_1_0(net, start):
     """Without Host it is for the address; the certificate must be that address's."""
     start()
@@ -322,6 +364,34 @@ def test_intercepted(net, start, own):
     assert b'"/a"' in done.stdout and b'"/b"' in done.stdout
     urls = [x["url"] for x in proxy.wait_access(lambda x: x["method"] == "GET", 2)]
     assert urls == ["https://origin.test/a", "https://origin.test/b"]
+
+
+def test_a_secret_goes_to_its_host_alone(net, start, own, tmp_path):
+    """By the name that is asked for and dialled, whatever address and port the connection was going to."""
+    path = tmp_path / "secret"
+    path.write_text("the-secret\n")
+    path.chmod(0o600)
+    start(own.conf(rules='rule "origin.test" { intercept = on request_header = {"Authorization: {file:%s}"} }\n'
+                         'rule "other.test" { intercept = on }' % path))
+    del net.origin.requests[:]
+
+    def asked():
+        request = net.origin.requests.pop()
+        assert net.origin.requests == []
+        return request.get("Host"), request.all("Authorization")
+    for port, host, fields, expected in ((80, "origin.test", ["Authorization: own"], ["the-secret"]),
+                                         (80, "other.test", ["Authorization: own"], ["own"]),
+                                         (8443, "origin.test", ["Authorization: own"], [])):
+        with net.connect(port) as c:
+            ask(c, "/", host, *fields)
+            assert got(c)[3] == host  # by SNI
+        assert asked() == (host if port == 80 else host + ":%d" % port, expected)
+    for sni, expected in (("origin.test", ["the-secret"]), ("other.test", [])):
+        for host in ("origin.test", "other.test"):
+            done = net.run("curl", "-sS", "--cacert", own.cert, "--resolve", "%s:443:%s" % (sni, FAR), "-H",
+                           "Host: " + host, "-o", "/dev/null", "-w", "%{http_code}", "https://%s/" % sni)
+            assert done.stdout == (b"200" if host == sni else b"421"), done
+        assert asked() == (sni, expected)
 
 
 def test_intercepted_is_tls_alone(net, start, own):

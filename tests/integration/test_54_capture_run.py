@@ -471,10 +471,11 @@ PAGE = b"the page\n"
 @pytest.fixture
 def through(ca, serve, who, open_dir):
     """through(*command, flags=[]): the text that COMMAND prints, with origin.test to be had on port 443."""
-    seen = []
+    seen, secrets = [], []
 
     def answer(request, conn):
         seen.append((request.method, request.target))
+        secrets.append((request.target, request.get("Authorization")))
         return ok(PAGE)
     server = serve(answering(answer))
     root = str(open_dir / "root.pem")  # for a user who may not look where the test's CA is
@@ -488,7 +489,7 @@ def through(ca, serve, who, open_dir):
                               timeout=30 * SLOW, env=clean_env({"ROOT": root, "http_proxy": "http://127.0.0.1:1"}),
                               cwd="/")
         return check(done)
-    start.seen = seen
+    start.seen, start.secrets, start.port = seen, secrets, server.port
     return start
 
 
@@ -521,6 +522,23 @@ def test_https_is_a_tunnel_or_intercepted(through):
     script = "unset ROOT; " + page % '--cacert "$SSL_CERT_FILE"' + "; curl -sv https://origin.test/a 2>&1 | grep issuer"
     out = through("sh", "-c", script, of_run=["--intercept"])
     assert out.startswith(PAGE.decode() + "1 0") and "tlsfan CA" in out
+
+
+def test_a_secret_goes_to_its_host_alone(through, open_dir):
+    """COMMAND has none of it, and what it writes as Host leads to that host."""
+    if shutil.which("curl") is None:
+        pytest.skip("there is no curl")
+    path = open_dir / "secret"
+    path.write_text("the-secret\n")
+    path.chmod(0o640)
+    if IS_ROOT:
+        os.chown(path, -1, 65534)
+    conf = open_dir / "conf"
+    conf.write_text('rule "origin.test" { request_header = {"Authorization: {file:%s}"} }\n' % path)
+    through("sh", "-c", "curl -sS http://origin.test/a; curl -sS -H 'Host: origin.test' http://192.0.2.9/b; "
+            "curl -sS -H 'Host: other.test' http://origin.test/c",
+            flags=["-c", str(conf), "-o", "connect_to=other.test:443:127.0.0.1:%d" % through.port])
+    assert through.secrets == [("/a", "the-secret"), ("/b", "the-secret"), ("/c", None)]
 
 
 def test_a_database_on_the_host(through):

@@ -107,6 +107,22 @@ def test_a_forged_answer_is_passed_over(lie, resolver, asking):
     assert get("alone.test").error == "dns_error"
 
 
+def test_ports_change(resolver, asking):
+    """Although somebody always waits for an answer, for which the port must stay."""
+    ports = []
+
+    def answer(ask):
+        ports.append(ask.peer[1])
+        ask.send(ask.reply(*ask.address(RIGHT)))
+    get = asking([resolver({"*.name.test": answer, "silent.test": [("A", "silent", 0)]})],
+                 "timeout = 30s family = ipv4", "connect_timeout = 30s")
+    with get.p.client() as c:
+        c.send(b"GET http://silent.test/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        for i in range(1100):
+            assert get("n%d.name.test" % i).text == RIGHT
+    assert 900 < max(map(ports.count, set(ports))) < 1001
+
+
 def test_what_is_not_asked_for_is_not_kept(resolver, asking):
     """Records of other names, in the answer and behind it, poison nothing."""
     poison = [record("victim.test", "A", WRONG, 86400)]
@@ -254,10 +270,12 @@ def test_all_servers_are_dead(asking):
 # --- families and addresses
 
 def test_families(resolver, asking):
-    zone = {"six.test": [("AAAA", "::1", 60)], "four.test": [("A", RIGHT, 60)],
+    zone = {"six.test": [("AAAA", "::1", 60)], "four.test": [("A", RIGHT, 60)], "mail.test": [],
             "both.test": [("AAAA", "::1", 60), ("A", RIGHT, 60)]}
     get = asking([resolver(zone)])
     assert [get(n).text for n in ("six.test", "four.test", "both.test")] == ["::1", RIGHT, "::1"]
+    for _ in range(2):
+        assert "mail.test: the name has no address\n" in get("mail.test").text
     dns = resolver(zone)
     get = asking([dns], "family = ipv4")
     r = get("six.test")
@@ -268,6 +286,17 @@ def test_families(resolver, asking):
     r = get("four.test")
     assert r.error == "dns_error" and "no IPv6 address" in r.text
     assert get("both.test").text == "::1" and {kind for _, kind in dns.queries} == {"AAAA"}
+
+
+def test_an_address_of_the_other_family(resolver, asking):
+    """One that was not asked for is none."""
+    def crossed(ask):
+        ask.send(ask.reply(record(ask.name, "AAAA", "::1") if ask.kind == "A" else record(ask.name, "A", WRONG)))
+    dns = resolver({"crossed.test": crossed})
+    get = asking([dns], "family = ipv6")
+    r = get("crossed.test")
+    assert r.error == "dns_error" and "no IPv6 address" in r.text
+    assert "the name has no address" in asking([dns])("crossed.test").text
 
 
 def test_bind_of_one_family(resolver, asking, serve):
@@ -393,12 +422,19 @@ def test_without_stale(resolver, asking):
     assert get("name.test").error == "dns_error"
 
 
-def test_a_reload_forgets(resolver, asking):
+def test_a_reload_asks_again(resolver, asking):
+    """A certificate that is renewed during an outage takes no name away; other settings of dns do."""
     dns = resolver({"name.test": [("A", RIGHT, 60)]})
-    get = asking([dns], "ttl_max = 0")
-    assert get("name.test").text == RIGHT
+    get = asking([dns])
+    assert get("name.test").text == RIGHT and get("name.test").text == RIGHT and dns.count("name.test") == 1
     dns.failing = SERVFAIL
-    assert get("name.test").text == RIGHT
+    get.p.signal(1)
+    get.p.wait_log("configuration reloaded")
+    wait_until(lambda: get("name.test").text == RIGHT and dns.count("name.test") > 1, 10, "the reload")
+    get.p.wait_log("(dns.stale)")
+    with open(get.p.conf_path) as f:
+        text = f.read()
+    get.p.write(text.replace(get.p.base, "").replace("dns { ", "dns { stale = 4m "))
     get.p.signal(1)
     wait_until(lambda: get("name.test").error == "dns_error", 10, "the reload")
 

@@ -10,9 +10,9 @@ from collections import namedtuple
 
 import pytest
 
-from testenv.certs import (CA_USE, DAY, NOW, alt_names, authority, basic, certificate, crl, dns, ext_key_usage,
-                           extension, integer, ip, key, key_usage, name_constraints, pem, pss_alone, seq,
-                           server_context, tlv, to_pem, write)
+from testenv.certs import (CA_USE, DAY, NOW, alt_names, authority, basic, bits, certificate, crl, dns, explicit,
+                           ext_key_usage, extension, integer, ip, key, key_usage, name, name_constraints, oid, pem,
+                           pss_alone, seq, server_context, tlv, to_pem, write)
 from testenv.proxy import Proxy, binary, clean_env
 from testenv.scripted import Server, answering, ok
 
@@ -107,6 +107,31 @@ def old_lists():
     return crl(INTER, [], PAST - DAY, PAST) + crl(ROOT)
 
 
+def early_lists():
+    return crl(INTER, [], FUTURE, FUTURE + DAY) + crl(ROOT)
+
+
+def other_lists():
+    return crl(INTER._replace(key=STRANGER.key)) + crl(ROOT)
+
+
+def half_lists():
+    """For certificates of CAs alone (RFC 5280 section 5.2.5)."""
+    return crl(INTER, extensions=[extension("2.5.29.28", seq(tlv(0x82, b"\xff")), True)]) + crl(ROOT)
+
+
+def odd_lists():
+    return crl(INTER, extensions=[extension("1.2.3.4", b"\5\0", True)]) + crl(ROOT)
+
+
+
+MUTE_CA = authority("mute CA", ROOT, basic(True), key_usage("keyCertSign"))
+
+
+def mute_lists():
+    return crl(MUTE_CA) + crl(ROOT)
+
+
 MANY = [dns("host%04d.test" % i) for i in range(3000)]
 WEAK_HASH, NO_HOST = "it is signed with a hash that is too weak", "not for this host"
 UNKNOWN = "its issuer is unknown"
@@ -157,6 +182,21 @@ KINDS = [
          "it has a date that cannot be read"),
     kind("month_13", by_inter(dates=tlv(0x17, b"201301000000Z") + tlv(0x17, b"491301000000Z")), BAD,
          "it has a date that cannot be read"),
+    kind("never_valid", by_inter(begin=FUTURE, end=PAST), BAD, "it is not yet valid"),
+    kind("no_basic_constraints", by_ca(key_usage("keyCertSign", "cRLSign")), BAD, "it is not a CA",
+         "subject CN=odd CA"),
+    kind("netscape_ca", by_ca(extension("2.16.840.1.113730.1.1", tlv(3, b"\2\4"))), BAD, "it is not a CA"),
+    kind("no_key_usage", by_ca(basic(True)), OK),
+    kind("pathlen_negative", by_ca(basic(True, -1), CA_USE[1]), BAD, "malformed"),
+    kind("pathlen_of_root", lambda h: [leaf(h, by=BELOW_SHORT), BELOW_SHORT], BAD,
+         "it allows fewer CAs below it", "subject CN=short root", trust=lambda: [SHORT_ROOT]),
+    kind("self_issued", lambda h: [leaf(h, by=ROLLED), ROLLED, ROLLING], OK),
+    kind("circle", lambda h: [leaf(h, by=CIRCLE_A), CIRCLE_A, CIRCLE_B], BAD, UNKNOWN),
+    kind("intermediate_trusted", lambda h: [leaf(h)], OK, trust=lambda: [INTER]),
+    kind("leaf_trusted", lambda h: [LEAF_TRUSTED, INTER], OK, trust=lambda: [LEAF_TRUSTED]),
+    kind("v1_root", lambda h: [leaf(h, by=V1_ROOT)], OK, trust=lambda: [V1_ROOT]),
+    kind("root_for_clients", lambda h: [leaf(h, by=CLIENT_ROOT)], BAD, "not meant to issue for TLS servers",
+         trust=lambda: [CLIENT_ROOT]),
     # ---- what else is shown ----
     kind("root_shown", lambda h: [leaf(h), INTER, ROOT], OK),
     kind("unrelated", lambda h: [leaf(h), STRANGER, leaf("other.test"), INTER, NEW_ROOT], OK),
@@ -184,6 +224,16 @@ KINDS = [
          lists=good_lists),
     kind("list_expired", by_inter(), BAD, "the revocation list of its issuer in crl_file has expired",
          lists=old_lists),
+    kind("list_not_yet_valid", by_inter(), BAD, "the revocation list of its issuer in crl_file is not yet valid",
+         lists=early_lists),
+    kind("list_by_another", by_inter(), BAD, "the revocation list of its issuer has a bad signature",
+         lists=other_lists),
+    kind("list_of_others", by_inter(), BAD, "in crl_file cannot be used: it is for other certificates",
+         lists=half_lists),
+    kind("list_unknown_critical", by_inter(), BAD, "cannot be used: it has a critical extension that is not known here",
+         lists=odd_lists),
+    kind("list_without_right", lambda h: [leaf(h, by=MUTE_CA), MUTE_CA], BAD,
+         "the revocation list of its issuer in crl_file cannot be used: the issuer may not sign one", lists=mute_lists),
     # ---- strength ----
     kind("sha1_leaf", lambda h: [leaf(h, by=RSA_CA, digest="rsa-sha1"), RSA_CA], BAD, WEAK_HASH),
     kind("sha1_ecdsa_leaf", by_inter(digest="ecdsa-sha1"), BAD, WEAK_HASH),
@@ -201,6 +251,18 @@ KINDS = [
     kind("p521", by_inter(key=key("p521")), OK),
     kind("ed25519", by_inter(key=key("ed25519")), OK),
     kind("ed448", by_inter(key=key("ed448")), OK),
+    kind("rsa_512_intermediate", by_ca(*CA_USE, key=key("rsa512")), BAD, "its key is too small",
+         "subject CN=odd CA"),
+    kind("p192_intermediate", by_ca(*CA_USE, key=key("p192")), BAD, "its key is too small"),
+    kind("p224_intermediate", by_ca(*CA_USE, key=key("p224")), OK),
+    kind("k256_intermediate", by_ca(*CA_USE, key=key("k256")), OK),
+    kind("p224", by_inter(key=key("p224")), BAD, "refused TLS with the alert", error="tls_alert_received"),
+    kind("explicit_curve", by_ca(*CA_USE, key=explicit(key("p256", "explicit"))), BAD,
+         "its key writes out its curve instead of naming it", "subject CN=odd CA"),
+    kind("dsa_1024_intermediate", by_ca(*CA_USE, key=key("dsa1024")), BAD, "its key is too small"),
+    kind("unknown_key", by_ca(*CA_USE, key=key("p256", "unknown")._replace(
+        spki=seq(seq(oid("1.2.3.4")), bits(b"key")))), BAD,
+         "its issuer's certificate, shown by the server or trusted, has a key of a kind that is not known here"),
     # ---- names ----
     kind("wrong_host", named(dns("elsewhere.test")), BAD, "it is for elsewhere.test, " + NO_HOST),
     kind("cn_only", lambda h: [leaf(h, cn=h, san=False), INTER], BAD, "it holds no host name", "a CN does not count",
@@ -234,6 +296,24 @@ KINDS = [
          host="192.0.2.3"),
     kind("address_6", named(packed("2001:db8::1")), OK, host="2001:db8::1"),
     kind("address_4_in_6", named(packed("::ffff:192.0.2.5")), BAD, "not for this address", host="192.0.2.5"),
+    kind("wildcard_address", named(dns("*.0.2.7")), BAD, "as a host name (dNSName), not as an address",
+         host="192.0.2.7"),
+    kind("wildcard_two", named(dns("*.*.two.test")), BAD, NO_HOST, host="a.b.two.test"),
+    kind("wildcard_in_a_label", named(dns("xn--*.alabel.test")), BAD, NO_HOST, host="xn--bcher-kva.alabel.test"),
+    kind("leading_dot", named(dns(".leading.test")), BAD, NO_HOST, host="www.leading.test"),
+    kind("blank_behind", named(dns("blank-behind.test ")), BAD, NO_HOST),
+    kind("empty_name", named(dns("")), BAD, "it holds no host name"),
+    kind("other_name", named(tlv(0xa0, oid("1.2.3.4"), tlv(0xa0, tlv(12, b"other-name.test")))), BAD,
+         "it holds no host name"),
+    kind("uri_name", named(tlv(0x86, b"https://uri-name.test/")), BAD, "it holds no host name"),
+    kind("no_names", lambda h: [certificate("", INTER, [alt_names()]), INTER], BAD, "it holds no host name"),
+    kind("repeated_san", by_ca(*CA_USE, alt_names(dns("a.test")), alt_names(dns("b.test"))), BAD,
+         "malformed or repeated extension"),
+    kind("malformed_san", by_ca(*CA_USE, extension("2.5.29.17", b"garbage")), BAD,
+         "malformed or repeated extension"),
+    kind("address_of_5_bytes", named(ip(b"12345"), dns("address-of-5-bytes.test")), OK),
+    kind("address_6_wrong", named(packed("2001:db8::3")), BAD, "it is for 2001:db8::3, not for this address",
+         host="2001:db8::2"),
     # ---- what its CA may name ----
     kind("permitted", by_ca(*CA_USE, name_constraints(permitted=[dns("permitted.test")])), OK,
          host="www.permitted.test"),
@@ -245,6 +325,46 @@ KINDS = [
     kind("address_permitted", lambda h: [leaf(h, by=NET_CA, names=[packed(h)]), NET_CA], OK, host="192.0.2.6"),
     kind("address_not_permitted", lambda h: [leaf(h, by=NET_CA, names=[packed(h)]), NET_CA], BAD,
          "does not permit 198.51.100.1", host="198.51.100.1"),
+    kind("excluded_below_a_star", lambda h: [leaf(h, by=STAR_CA, names=[dns("*.star.test")]), STAR_CA], BAD,
+         "the CA CN=star CA of its chain excludes secret.star.test", host="secret.star.test",
+         curl="it holds the star against what is excluded, not what it stands for"),
+    kind("beside_excluded", lambda h: [leaf(h, by=STAR_CA, names=[dns("*.star.test")]), STAR_CA], OK,
+         host="open.star.test"),
+    kind("excluded_with_a_dot", lambda h: [leaf(h, by=STAR_CA, names=[dns("www.secret.star.test.")]), STAR_CA], BAD,
+         "excludes www.secret.star.test", host="www.secret.star.test",
+         curl="OpenSSL takes the dot for a part of the name"),
+    kind("everything_excluded", by_ca(*CA_USE, name_constraints(excluded=[dns("")])), BAD,
+         "excludes everything-excluded.test"),
+    kind("addresses_excluded", by_ca(*CA_USE, name_constraints(
+        [dns("test")], [net("0.0.0.0/0"), net("::/0")])), OK),
+    kind("leading_dot_permitted", by_ca(*CA_USE, name_constraints(permitted=[dns(".ldot.test")])), OK,
+         host="www.ldot.test"),
+    kind("leading_dot_itself", by_ca(*CA_USE, name_constraints(permitted=[dns(".ldot2.test")])), BAD,
+         "does not permit ldot2.test", host="ldot2.test"),
+    kind("capitals_permitted", by_ca(*CA_USE, name_constraints(permitted=[dns("CAPITALS-permitted.TEST")])), OK),
+    kind("suffix_no_label", by_ca(*CA_USE, name_constraints(permitted=[dns("label.test")])), BAD,
+         "does not permit nolabel.test", host="nolabel.test"),
+    kind("other_name_not_permitted", lambda h: [leaf(h, by=PART_CA, names=[dns(h), dns("b.elsewhere.test")]), PART_CA],
+         BAD, "does not permit b.elsewhere.test", host="a.part2.test"),
+    kind("address_excluded", lambda h: [leaf(h, by=NO_NET_CA, names=[packed(h)]), NO_NET_CA], BAD,
+         "the CA CN=no net CA of its chain excludes 192.0.2.8", host="192.0.2.8"),
+    kind("address_6_permitted", lambda h: [leaf(h, by=NET6_CA, names=[packed(h)]), NET6_CA], OK,
+         host="2001:db8:1::1"),
+    kind("address_6_not_permitted", lambda h: [leaf(h, by=NET6_CA, names=[packed(h)]), NET6_CA], BAD,
+         "does not permit 2001:db8:2::1", host="2001:db8:2::1"),
+    kind("address_beside_names", lambda h: [leaf(h, by=NAMES_CA, names=[packed(h)]), NAMES_CA], OK, host="192.0.2.9"),
+    kind("cn_not_permitted", lambda h: [leaf(h, by=NAMES_CA, cn="cn.elsewhere.test", names=[packed(h)]), NAMES_CA],
+         BAD, "the CA CN=names CA of its chain does not permit its CN", host="192.0.2.10"),
+    kind("uri_constrained", by_ca(*CA_USE, name_constraints(permitted=[tlv(0x86, b".a.test")])), OK),
+    kind("subject_constrained", by_ca(*CA_USE, name_constraints(permitted=[tlv(0xa4, name("elsewhere"))])), BAD,
+         "does not permit its subject"),
+    kind("constrained_above", lambda h: [leaf(h, by=BELOW_NAMES), BELOW_NAMES, NAMES_CA], BAD,
+         "the CA CN=names CA of its chain does not permit constrained-above.test"),
+    kind("constrained_root", lambda h: [leaf(h, by=NARROW_ROOT)], BAD,
+         "the CA CN=narrow root of its chain does not permit constrained-root.test", trust=lambda: [NARROW_ROOT]),
+    kind("constraint_malformed", by_ca(*CA_USE, extension("2.5.29.30", b"garbage", True)), BAD, "malformed"),
+    kind("address_constraint_odd", lambda h: [leaf(h, by=ODD_NET_CA, names=[packed(h)]), ODD_NET_CA], BAD,
+         "limits names in a way that is not known here", host="192.0.2.11"),
     kind("mail_constrained", by_ca(*CA_USE, name_constraints(permitted=[tlv(0x81, b"a.test")])), OK),
     kind("oid_constrained", by_ca(*CA_USE, name_constraints(permitted=[tlv(0x88, b"\x2a\x03")])), OK),
     kind("oid_named", lambda h: [leaf(h, by=OID_CA, names=[dns(h), tlv(0x88, b"\x2a\x03")]), OID_CA], BAD,
@@ -267,6 +387,12 @@ KINDS = [
     kind("unknown", by_inter(extension("1.2.3.4", b"\5\0")), OK),
     kind("precertificate", by_inter(extension("1.3.6.1.4.1.11129.2.4.3", b"\5\0", True)), BAD,
          "it has a critical extension that is not known here"),
+    kind("require_policy", by_ca(*CA_USE, extension("2.5.29.36", seq(tlv(0x80, b"\0")), True)), OK),
+    kind("repeated_basic", by_ca(*CA_USE, basic(True)), BAD, "malformed or repeated extension"),
+    kind("unknown_critical_ca", by_ca(*CA_USE, extension("1.2.3.4", b"\5\0", True)), BAD,
+         "it has a critical extension that is not known here", "subject CN=odd CA"),
+    kind("mail_only", by_inter(ext_key_usage("emailProtection")), BAD, "it is not meant for a TLS server"),
+    kind("cert_sign_only", by_inter(key_usage("keyCertSign")), BAD, "it is not meant for a TLS server"),
     # ---- numbers ----
     kind("serial_zero", by_inter(serial=0), OK),
     kind("serial_negative", by_inter(serial=-7), OK),
@@ -282,6 +408,25 @@ LONG_CA = authority("long CA", ROOT, *CA_USE,
                     name_constraints(excluded=[dns("x%03d.test" % i) for i in range(600)]))
 OID_CA = authority("OID CA", ROOT, *CA_USE, name_constraints(permitted=[tlv(0x88, b"\x2a\x03")]))
 NET_CA = authority("net CA", ROOT, *CA_USE, name_constraints(permitted=[net("192.0.2.0/24")]))
+
+SHORT_ROOT = authority("short root", None, basic(True, 0), CA_USE[1])
+BELOW_SHORT = authority("below short", SHORT_ROOT)
+ROLLING = authority("rolling CA", ROOT, basic(True, 0), CA_USE[1])
+ROLLED = authority("rolling CA", ROLLING)
+CIRCLE_B = authority("circle B", None)
+CIRCLE_A = authority("circle A", CIRCLE_B)
+CIRCLE_B = authority("circle B", CIRCLE_A, key=CIRCLE_B.key)
+LEAF_TRUSTED = leaf("leaf-trusted.test")
+V1_ROOT = authority("v1 root", None, version=1)
+CLIENT_ROOT = authority("client root", None, *CA_USE, ext_key_usage("clientAuth"))
+STAR_CA = authority("star CA", ROOT, *CA_USE, name_constraints(excluded=[dns("secret.star.test")]))
+PART_CA = authority("part CA", ROOT, *CA_USE, name_constraints(permitted=[dns("part2.test")]))
+NO_NET_CA = authority("no net CA", ROOT, *CA_USE, name_constraints(excluded=[net("192.0.2.0/24")]))
+NET6_CA = authority("net6 CA", ROOT, *CA_USE, name_constraints(permitted=[net("2001:db8:1::/48")]))
+NAMES_CA = authority("names CA", ROOT, *CA_USE, name_constraints(permitted=[dns("names.test")]))
+BELOW_NAMES = authority("below names", NAMES_CA)
+NARROW_ROOT = authority("narrow root", None, *CA_USE, name_constraints(permitted=[dns("narrow.test")]))
+ODD_NET_CA = authority("odd net CA", ROOT, *CA_USE, name_constraints(permitted=[ip(b"12345")]))
 
 
 def is_address(host):

@@ -156,7 +156,23 @@ def test_file_that_others_can_read_is_warned_of(logging, tmp_path):
     (tmp_path / "ours").write_text("")
     (tmp_path / "ours").chmod(0o644)
     server, theirs, ours, p = logging()
-    assert "keylog %s was there with mode 644: others can read it" % ours in p.log()
+    p.wait_log("keylog %s was there with mode 644: others can read it" % ours)
+
+
+@ONE_IS_ENOUGH
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can give a file away")
+@pytest.mark.parametrize("is_pipe", [False, True])
+def test_what_another_user_has_put_there_is_warned_of(logging, tmp_path, is_pipe):
+    path = tmp_path / "ours"
+    os.mkfifo(path, 0o600) if is_pipe else path.touch(0o600)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    os.chown(path, 65534, 65534)
+    server, theirs, ours, p = logging()
+    p.wait_log("keylog %s was there and belongs to user 65534, who can read it" % ours)
+    assert "mode 600" not in p.log()
+    with p.client() as c:
+        assert c.get(server.url()).status == 200
+    os.close(reader)
 
 
 def test_place_is_checked(tlsfan, tmp_path):

@@ -36,6 +36,7 @@ REFUSED = [
     ("b\u00fccher.test", "the host must be written in ASCII: xn--bcher-kva.test"),
     ("B\u00dcCHER.test.", "the host must be written in ASCII: xn--bcher-kva.test"),
     ("\u4f8b\u3048.test", "the host must be written in ASCII: xn--r8jz45g.test"),
+    ("\u4f8b\u3048\u3002test\uff0eexample", "the host must be written in ASCII: xn--r8jz45g.test.example"),
     ("dots.test..", "the host ends in more than one dot"),
     ("a" + LONGEST, "the host name is longer than 253 bytes"),
     ("a" * 64 + ".test", LONG_LABEL),

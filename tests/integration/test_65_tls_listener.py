@@ -17,7 +17,7 @@ import pytest
 
 from testenv import SLOW
 from testenv.client import Client
-from testenv.intercept import IGNORE_UNEXPECTED_EOF, Memory, OwnCA
+from testenv.intercept import IGNORE_UNEXPECTED_EOF, Memory, OwnCA, TlsEnds
 from testenv.ports import free_port
 from testenv.proxy import binary, clean_env
 from testenv.scripted import Server, answering, ok
@@ -71,27 +71,12 @@ def context(ca):
     return make
 
 
-class Secure(Client):
+class Secure(TlsEnds, Client):
     """A client that speaks TLS to the proxy."""
 
     def __init__(self, proxy, ctx, name="localhost", session=None, **kw):
         super().__init__(getattr(proxy, "port", proxy), **kw)
         self.sock = ctx.wrap_socket(self.sock, server_hostname=name, suppress_ragged_eofs=False, session=session)
-
-    def ends(self):
-        """Reads to the end: (bytes, "close_notify", "cut" or "reset")."""
-        got = b""
-        try:
-            while True:
-                data = self.sock.recv(65536)
-                if not data:
-                    return self.buf + got, "close_notify"
-                got += data
-        except ssl.SSLError as e:
-            assert "EOF" in str(e), e
-            return self.buf + got, "cut"
-        except ConnectionResetError:
-            return self.buf + got, "reset"
 
 
 def failures(proxy):
@@ -125,7 +110,7 @@ def test_curl_explains(secured, ca, tell):
     p = secured(service=True)
     done = subprocess.run(["curl", "-sSi", "-x", p.url, tell.url()], capture_output=True, text=True, env=clean_env())
     assert done.stdout.startswith("HTTP/1.1 400 This port speaks TLS, write the proxy's URL with https://")
-    assert "text/plain" in done.stdout and "write the proxy's URL with https://, not http://" in done.stdout
+    assert "text/plain" in done.stdout and "write the proxy's URL with https://, not http://; a prog" in done.stdout
     done = subprocess.run(["curl", "-sS", "-x", p.url.replace("http", "https"), tell.url()], capture_output=True,
                           text=True, env=clean_env())
     assert "certificate" in done.stderr
@@ -197,6 +182,11 @@ def test_s_client(secured, ca):
                           text=True, timeout=20 * SLOW)
     assert done.returncode != 0 and "protocol version" in done.stderr
     p.wait_log("speaks no version of TLS that is allowed; it must speak TLS 1.2 or newer")
+    p = secured()  # the log of the other one has had a line of this kind
+    done = subprocess.run([*command[:3], "127.0.0.1:%d" % p.port, "-tls1_3", "-sigalgs", "ed25519"], input="",
+                          capture_output=True, text=True, timeout=20 * SLOW)
+    assert done.returncode != 0
+    p.wait_log("knows no signature of the key that is used here; it must speak TLS 1.2 or newer, know the kind of key ")
 
 
 def test_chromium(secured, ca, serve, tmp_path):
@@ -328,6 +318,21 @@ def test_tunnel_is_ended_one_side_at_a_time(secured, context, version):
                 outer.all_of(outer.tls.read, 65536)
 
 
+@BOTH
+def test_a_tunnel_that_is_cut_has_no_proper_end(secured, context, serve, version):
+    """Of TLS on both sides: close_notify is passed on, and its absence, too."""
+    def upgrade(conn):
+        how = conn.read_head().target
+        conn.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhi")
+        conn.cut() if how == "/cut" else conn.finish()
+    p, origin = secured(), serve(upgrade)
+    for path, end in (("/whole", "close_notify"), ("/cut", "cut")):
+        with Secure(p, context(version)) as c:
+            c.request("GET", origin.url(path), "Connection: Upgrade", "Upgrade: websocket")
+            got, how = c.ends()
+            assert got.endswith(b"hi") and how == end
+
+
 def lengthy(conn):
     """By its path: whole or cut, by length, in chunks or until the end."""
     request = conn.read_request()
@@ -397,6 +402,18 @@ def test_client_certificates(secured, context, tell, ca):
     assert done.returncode == 0 and '"/c"' in done.stdout, done.stderr
     done = curl(p, ca, tell.url("/c"))
     assert done.returncode != 0 and "certificate required" in done.stderr
+
+
+def test_who_has_no_certificate_reads_why(secured, context, ca):
+    """By TLS 1.3 its request is on the way by then, and what is not read must not reset the connection."""
+    p = secured(client='client_ca = "%s"' % ca.root, service=True)
+    fds = p.fds()
+    for _ in range(10):
+        with pytest.raises(ssl.SSLError, match="(?i)certificate required"):
+            with Secure(p, context(V.TLSv1_3)) as c:
+                c.send(b"POST http://a.test/ HTTP/1.1\r\nHost: a.test\r\nContent-Length: 99999\r\n\r\n" + b"x" * 99999)
+                c.sock.recv(1)
+    wait_until(lambda: p.fds() <= fds, 10, "their descriptors to be closed")
 
 
 def test_passwords_and_networks_hold(secured, context, tell, ca, tmp_path):
@@ -601,7 +618,7 @@ def test_other_protocols_and_slow_ones(secured, context, tell):
         c.send(b"\x16\x03\x01")
         with contextlib.suppress(ConnectionResetError):
             assert c.sock.recv(100) == b""
-    p.wait_log("took longer than client.header_timeout")
+    p.wait_log("took longer than client.header_timeout; raise that")
     assert failures(p)["timeout"] >= 1 and failures(p)["no_tls"] == 2
     ctx = context(alpn=["h2"])
     with pytest.raises(ssl.SSLError, match="no application protocol"):

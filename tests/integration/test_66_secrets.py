@@ -5,10 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.request
 
 import pytest
 
+from testenv.client import Client
 from testenv.intercept import Inside, OwnCA, to
 from testenv.ports import free_port
 from testenv.proxy import OPENER, binary, clean_env, run
@@ -115,6 +115,24 @@ def test_a_listener_that_speaks_plain_http_has_none(make_proxy, serve, secret):
 
 
 @ONE_IS_ENOUGH
+def test_a_forward_listener_has_its_targets(make_proxy, two, secret):
+    """Whatever Host its client writes, and the origin sees."""
+    mine, other, conf = two
+    first, second = free_port(), free_port()
+    listener = 'forward "127.0.0.1:%d" { to = "https://%s" host = client hosts = {"origin.test", "other.test"} }\n'
+    p = make_proxy(conf + listener % (first, "origin.test") + listener % (second, "other.test") + rule(secret())
+                   + 'rule "other.test" { request_header = {"Authorization: other"} }\n')
+    for port, server, expected in ((first, mine, "Bearer " + SECRET), (second, other, "other")):
+        for host in ("origin.test", "other.test", "127.0.0.1"):
+            with Client(port) as c:
+                c.send("GET / HTTP/1.1\r\nHost: %s\r\nAuthorization: mine\r\n\r\n" % host)
+                assert c.response().status == 200
+            assert server.requests[-1].get("Host") == host and last(server) == [expected]
+    assert len(mine.requests) == 3 and len(other.requests) == 3
+    assert not p.dead()
+
+
+@ONE_IS_ENOUGH
 def test_inside_an_intercepted_connect_its_target_decides(make_proxy, two, secret, tmp_path):
     mine, other, conf = two
     own = OwnCA(tmp_path / "own")
@@ -155,11 +173,7 @@ def test_inside_a_plain_connect_its_target_decides(make_proxy, two, secret):
 def test_of_a_batch_each_item_has_its_own(make_proxy, two, secret):
     mine, other, conf = two
     p = make_proxy(conf + rule(secret()), service=True)
-    body = "http://origin.test/1\nhttp://other.test/2\n"
-    r = urllib.request.Request(p.service_url + "/batch", body.encode(), {"Content-Type": "text/plain",
-                                                                               "Accept": "application/x-ndjson"})
-    with OPENER.open(r) as answer:
-        text = answer.read().decode()
+    text = p.batch("http://origin.test/1\nhttp://other.test/2\n", "application/x-ndjson")
     assert [json.loads(x)["status"] for x in text.splitlines()] == [200, 200] and SECRET not in text
     assert last(mine) == ["Bearer " + SECRET] and last(other) == []
 
@@ -176,8 +190,8 @@ def test_read_ahead_gives_it_to_nobody_else(one, serve, secret):
     assert not any(r.all("Authorization") for r in other.requests)
 
 
-@ONE_IS_ENOUGH
 def test_read_again_when_the_file_changes(one, two, secret):
+    """For the next request of a connection that is open."""
     mine, _, conf = two
     path = secret()
     c, p = one(conf + rule(path))
@@ -224,6 +238,7 @@ FAULTS = {
     'rule "a" { verify = off request_header = {"X: {file:PATH}"} }': 'verify is off in this rule',
     'rule "a" { upgrade = off request_header = {"X: {env:HOME}"} }': 'upgrade is off in this rule',
     'rule "a" { request_header = {"X: {file:PATH-gone}"} }': '{file:PATH-gone} No such file or directory',
+    'rule "a" { request_header = {"X: {file:/dev/zero}"} }': '{file:/dev/zero} is longer than 64 KiB',
     'rule "a" { request_header = {"X: {file:/}"} }': '{file:/} Is a directory',
     'rule "a" { request_header = {"X: {env:U_NOT_SET}"} }': '{env:U_NOT_SET} is not set',
     'rule "a" { request_header = {"X: {env:U_EMPTY}"} }': '{env:U_EMPTY} is empty',
@@ -297,8 +312,8 @@ def test_nothing_but_the_origin_sees_it(one, serve, secret, ca, tmp_path, style)
             + rule(path) + rule(path, "down.test", 'connect_to = "127.0.0.1:%d"' % free_port())
             + 'rule "*.env.test" { request_header = {"X-Api-Key: {env:U_SECRET}"} connect_to = "127.0.0.1:%d" '
               'sni = "origin.test" readahead = 2 }\n' % server.port)
-    env = {"U_SECRET": SECRET}
-    c, p = one(conf, service=True, env=env)
+    env, out = {"U_SECRET": SECRET}, tmp_path / "stdout"
+    c, p = one(conf, service=True, env=env, prefix=["sh", "-c", 'exec "$@" >"$0"', str(out)])
     told = []
     for method, url in (("GET", "http://origin.test/?q=1"), ("POST", "http://origin.test/"),
                         ("TRACE", "http://origin.test/"), ("GET", "http://origin.test/missing"),
@@ -312,6 +327,7 @@ def test_nothing_but_the_origin_sees_it(one, serve, secret, ca, tmp_path, style)
             told.append(repr(vars(other.get("http://origin.test" + path_))))
     assert any(SECRET in v for r in server.requests for _, v in r.fields)
     assert any(r.all("X-Api-Key") == [SECRET] for r in server.requests)
+    told += [p.batch("http://origin.test/7\nhttp://down.test/8\n", accept) for accept in ("", "application/x-ndjson")]
     told += [p.fetch(page) for page in ("/status", "/metrics", "/exchanges", "/", "/healthz", "/readyz")]
     p.signal(signal.SIGHUP)
     p.wait_log("configuration reloaded")
@@ -319,8 +335,11 @@ def test_nothing_but_the_origin_sees_it(one, serve, secret, ca, tmp_path, style)
     assert any("{file:%s}" % path in x for x in told) and any("{env:U_SECRET}" in x for x in told)
     wait_until(lambda: "missing" in open(access).read(), what="the access log")
     p.stop()
-    told += [p.log(), open(access).read()]
-    assert json.dumps(told).count("origin.test") > 5
+    wrong = tmp_path / "wrong"
+    wrong.write_text(conf + 'rule "a" { port = x }\n')
+    told += dump(str(wrong), env)
+    told += [p.log(), open(access).read(), out.read_text()]
+    assert json.dumps(told).count("origin.test") > 5 and "/7" in told[-2]
     for text in told:
         assert SECRET not in text
 

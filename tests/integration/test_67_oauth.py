@@ -9,6 +9,8 @@ import urllib.parse
 
 import pytest
 
+from test_19_resolv import may_unshare
+from test_32_search import names  # noqa: F401, a fixture
 from testenv.crowd import at_once
 from testenv.intercept import to
 from testenv.parents import Relay
@@ -179,6 +181,17 @@ def test_a_401_is_answered_by_a_renewal_and_a_repetition(one, conf, endpoint, ap
     assert len(endpoint.requests) == 2 and len(api.server.requests) == 3
 
 
+def test_a_401_to_what_cannot_be_repeated_is_a_renewal_for_the_next(one, conf, endpoint, api):
+    """An upload that is larger than what is kept of it has its 401; who does nothing else is not refused for ever."""
+    api.good = {"Bearer token-2"}
+    c, _ = one("client { buffer = 64k }\n" + conf())
+    body = b"x" * 1000000
+    assert ask(c, body).status == 401
+    assert len(endpoint.requests) == 1 and len(api.server.requests) == 1
+    assert ask(c, body).text == "Bearer token-2 " + body.decode()
+    assert len(endpoint.requests) == 2 and len(api.server.requests) == 2
+
+
 @ONE_IS_ENOUGH
 def test_several_401_share_one_renewal(make_proxy, conf, endpoint, api):
     p = make_proxy("workers = 2\n" + conf())
@@ -188,6 +201,24 @@ def test_several_401_share_one_renewal(make_proxy, conf, endpoint, api):
     at_once(p, ["http://origin.test/%d" % i for i in range(20)])
     assert len(endpoint.requests) == 2
     assert len([1 for r in api.server.requests if r.get("Authorization") == "Bearer token-2"]) == 20
+
+
+@ONE_IS_ENOUGH
+def test_who_refuses_it_holds_up_nobody_else(make_proxy, conf, endpoint, api, serve):
+    """The token that one origin does not like goes to another one, while a new one is waited for."""
+    other = serve(answering(lambda r, c: ok(r.get("Authorization"))))
+    p = make_proxy(conf() + 'rule "other.test" { request_header = {"Authorization: Bearer {oauth:a}"} '
+                   'connect_to = "127.0.0.1:%d" }\n' % other.port)
+    api.good = {"Bearer token-2"}
+    with p.client() as c, p.client() as another:
+        assert another.get("http://other.test/").text == "Bearer token-1"
+        endpoint.gate.clear()
+        c.request("GET", "http://origin.test/")
+        wait_until(lambda: len(endpoint.requests) == 2, what="the renewal")
+        assert another.get("http://other.test/").text == "Bearer token-1"
+        endpoint.gate.set()
+        assert c.response().text == "Bearer token-2 "
+        assert another.get("http://other.test/").text == "Bearer token-2"
 
 
 @ONE_IS_ENOUGH
@@ -208,9 +239,11 @@ FAILURES = {
     "plain": (lambda n: told(503, "busy"), "localhost answered 503"),
     "redirect": (lambda n: told(302, "", "Location: https://elsewhere.test/"), "localhost answered 302"),
     "empty": (lambda n: told(200, ""), "localhost answered 200 with something that is no JSON object"),
+    "told as a success": (lambda n: told(200, '{"error":"invalid_client","error_description":"who?"}'),
+                          "localhost answered 200 invalid_client: who?"),
     "array": (lambda n: told(200, "[]"), "localhost answered 200 with something that is no JSON object"),
     "no token": (lambda n: told(200, "{}"), "localhost answered 200 without an access_token"),
-    "mac": (lambda n: told(200, '{"access_token":"a","token_type":"mac"}'), "gave a token that is none to bear"),
+    "mac": (lambda n: told(200, '{"access_token":"a","token_type":"mac"}'), "gave a token of type mac, which is"),
     "field": (lambda n: told(200, '{"access_token":"a\\r\\nX: b"}'), "gave a token with bytes that no token has"),
     "nul": (lambda n: told(200, '{"access_token":"a\\u0000b"}'), "answered 200 with something that is no JSON"),
     "large": (lambda n: told(200, '{"access_token":"%s"}' % ("a" * 70000)), "its answer is larger than 64 KiB"),
@@ -248,6 +281,20 @@ def test_an_endpoint_with_another_name(one, conf, serve, api):
     c, _ = one(conf(url="https://localhost:%d/token" % wrong.port))
     r = ask(c)
     assert r.status == 502 and "certificate" in r.text and wrong.requests == [] and api.server.requests == []
+
+
+@ONE_IS_ENOUGH
+@pytest.mark.skipif(not may_unshare(), reason="a mount namespace and port 53 need root")
+def test_an_endpoint_found_by_a_name_that_is_not_verified(names, make_proxy, conf, serve, api):
+    """The answers of the DNS choose the rule; none of them has the secret sent to just anybody."""
+    wrong = serve(answering(lambda r, c: ok("{}")), kind="wrong_host", host="0.0.0.0")
+    _, prefix = names("search corp.test", {"auth.corp.test": [("A", "127.1.0.1", 60)]})
+    p = make_proxy(conf(url="https://auth:%d/token" % wrong.port) + 'rule "*.corp.test" { verify = off }\n',
+                   prefix=prefix)
+    with p.client() as c:
+        r = ask(c)
+    assert r.status == 502 and 'verify is off in rule "*.corp.test"' in r.text, r.text
+    assert wrong.requests == [] and api.server.requests == []
 
 
 @ONE_IS_ENOUGH
@@ -355,7 +402,7 @@ def test_what_is_refused_names_its_line(tmp_path, text, expected):
     conf.write_text("via = on\n" + text + "\n")
     done = run("-c", str(conf), "-t")
     assert done.returncode == 1 and "%s:%s" % (conf, expected) in done.stderr, done.stderr
-    assert "hidden" not in done.stderr
+    assert "hidden" not in done.stderr and done.stderr.count("\n") == 1
 
 
 @ONE_IS_ENOUGH

@@ -749,8 +749,27 @@ def test_no_parent_is_asked(world, direct):
         assert m.get().status == 200 and m.asked() == ["/i.crt"]
         return
     refused(m.get(), INCOMPLETE, "upstream.proxy", error=("tls_certificate_error",))
-    assert m.asked() == [] and m.fetched() == (0, 1)
+    assert m.asked() == [] and m.fetched() == (0, 0)
     assert "was not got from %s: no parent proxy is asked" % URL in m.p.log()
+
+
+@ONE_IS_ENOUGH
+@pytest.mark.parametrize("before, after", [
+    ('upstream { proxy = "http://127.0.0.1:9"\n no_proxy = {"origin.test"} }', ""),
+    ('destination { deny_hosts = {"%s"} }' % AIA, ""),
+    ("", 'destination { allow = {"%s"} }' % AIA)], ids=["parent", "name", "address"])
+def test_what_is_not_allowed_is_not_remembered(world, before, after):
+    """Another configuration allows it: a failure would last for an hour."""
+    ttl = "dns { negative_ttl = 1h }\n"
+    m = world(URL, conf=ttl + before, allow=(AIA,) if before else ())
+    refused(m.get(), INCOMPLETE)
+    with open(m.p.conf_path) as f:
+        text = f.read()
+    with open(m.p.conf_path, "w") as f:
+        f.write(text.replace(before, after) if before else text + after)
+    m.p.signal(signal.SIGHUP)
+    m.p.wait_log("configuration reloaded", 15)
+    assert m.get().status == 200 and m.asked() == ["/i.crt"]
 
 
 @ONE_IS_ENOUGH

@@ -25,6 +25,7 @@ FILES = {
     "/usr/share/doc/tlsfan/copyright",
     *("%s/%s/%s" % (EXAMPLES, folder, name)
       for folder in ("gateway", "nftables") for name in os.listdir(os.path.join(ROOT, "packaging", folder))),
+    *("%s/%s" % (EXAMPLES, name) for name in os.listdir(os.path.join(ROOT, "conf", "examples"))),
     "/usr/share/man/man5/tlsfan.conf.5.gz",
     "/usr/share/man/man8/tlsfan.8.gz",
     "/usr/share/zsh/vendor-completions/_tlsfan",

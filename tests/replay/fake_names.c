@@ -129,11 +129,11 @@ void fake_clear_names(void)
 
 /* ---- the program's side */
 
-/* The machine's own list of servers and domains is not the script's: there is none. */
+/* The machine's own lists of servers, domains and hosts are not the script's: there are none. */
 static bool is_missing(const char *path)
 {
     errno = ENOENT;
-    return strcmp(path, "/etc/resolv.conf") == 0;
+    return strcmp(path, "/etc/resolv.conf") == 0 || strcmp(path, "/etc/hosts") == 0;
 }
 
 WRAP(int, open, (const char *path, int flags, ...))

@@ -29,6 +29,18 @@ void peer_secure(struct peer *p, bool is_h2)
     p->tls = peer_tls_new(p->sock, is_h2);
 }
 
+void peer_shake(struct peer *p, size_t n)
+{
+    if (p->tls == NULL)
+        p->tls = peer_tls_new_client(p->sock);
+    peer_tls_shake(p->tls, n);
+}
+
+bool peer_is_whole(const struct peer *p)
+{
+    return p->tls == NULL || peer_tls_is_whole(p->tls);
+}
+
 void peer_send(struct peer *p, const char *text, size_t n)
 {
     if (p->tls == NULL)

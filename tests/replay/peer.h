@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who talks with the worker: bytes as they are, or an origin that speaks TLS, and HTTP/1.1 or
- * HTTP/2 inside. To the script all look alike. */
+/* Who talks with the worker: bytes as they are, or TLS, and inside HTTP/1.1 or, of an origin,
+ * HTTP/2. To the script all look alike. */
 #ifndef TLSFAN_TESTS_PEER_H
 #define TLSFAN_TESTS_PEER_H
 
@@ -17,6 +17,11 @@ struct peer {
 struct peer *peer_of(struct fake_sock *s);
 /* It is a TLS server from now on, with HTTP/2 when IS_H2. */
 void peer_secure(struct peer *p, bool is_h2);
+
+/* It is a TLS client from now on; the next N bytes of its hello go out. */
+void peer_shake(struct peer *p, size_t n);
+/* False of a client whose TLS has not ended properly. */
+bool peer_is_whole(const struct peer *p);
 
 void peer_send(struct peer *p, const char *text, size_t n);
 void peer_end(struct peer *p);

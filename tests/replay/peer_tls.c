@@ -10,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "world.h"
 
@@ -32,6 +33,8 @@ struct peer_tls {
     BIO *in, *out;
     bool is_h2, is_open;
     struct fake_bytes text; /* what has come, decrypted; by HTTP/2: the oldest request */
+    bool is_client;
+    struct fake_bytes early; /* of a client: goes out right behind the handshake */
     nghttp2_session *session;
     struct request requests[REQUESTS];
     unsigned n, taken, picked; /* requests; of them shown and taken; 0, or who is answered next */
@@ -140,18 +143,38 @@ static SSL_CTX *make_context(void)
     return shown.ctx;
 }
 
+static FILE *make_file(char path[32])
+{
+    int fd = memfd_create("pem", 0);
+    FILE *f = fdopen(fd, "w");
+    if (f == NULL || fchmod(fd, 0600) != 0)
+        abort();
+    snprintf(path, 32, "/proc/self/fd/%d", fd);
+    return f;
+}
+
 const char *peer_tls_ca(void)
 {
     static char path[32];
     if (path[0] != '\0')
         return path;
-    int fd = memfd_create("ca", 0);
-    FILE *f = fdopen(fd, "w");
+    FILE *f = make_file(path);
     (void)make_context();
-    if (f == NULL || PEM_write_X509(f, shown.usual.cert) != 1 ||
-        PEM_write_X509(f, shown.root.cert) != 1 || fflush(f) != 0)
+    if (PEM_write_X509(f, shown.usual.cert) != 1 || PEM_write_X509(f, shown.root.cert) != 1 ||
+        fflush(f) != 0)
         abort();
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return path;
+}
+
+const char *peer_tls_key(void)
+{
+    static char path[32];
+    if (path[0] != '\0')
+        return path;
+    FILE *f = make_file(path);
+    EVP_PKEY *key = SSL_CTX_get0_privatekey(make_context());
+    if (PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL) != 1 || fflush(f) != 0)
+        abort();
     return path;
 }
 
@@ -413,6 +436,36 @@ struct peer_tls *peer_tls_new(struct fake_sock *s, bool is_h2)
     return t;
 }
 
+struct peer_tls *peer_tls_new_client(struct fake_sock *s)
+{
+    static SSL_CTX *ctx;
+    struct peer_tls *t = xcalloc(1, sizeof(*t));
+    if (ctx == NULL)
+        ctx = SSL_CTX_new(TLS_client_method());
+    t->sock = s;
+    t->is_client = true;
+    t->ssl = SSL_new(ctx);
+    t->in = BIO_new(BIO_s_mem());
+    t->out = BIO_new(BIO_s_mem());
+    SSL_set_bio(t->ssl, t->in, t->out);
+    SSL_set_connect_state(t->ssl);
+    SSL_do_handshake(t->ssl);
+    return t;
+}
+
+void peer_tls_shake(struct peer_tls *t, size_t n)
+{
+    char some[16384];
+    int got = BIO_read(t->out, some, (int)(n < sizeof(some) ? n : sizeof(some)));
+    if (got > 0)
+        fake_send(t->sock, some, (size_t)got);
+}
+
+bool peer_tls_is_whole(const struct peer_tls *t)
+{
+    return !t->is_client || (SSL_get_shutdown(t->ssl) & SSL_RECEIVED_SHUTDOWN) != 0;
+}
+
 void peer_tls_free(struct peer_tls *t)
 {
     if (t == NULL)
@@ -425,6 +478,7 @@ void peer_tls_free(struct peer_tls *t)
     nghttp2_session_del(t->session);
     SSL_free(t->ssl);
     free(t->text.p);
+    free(t->early.p);
     free(t);
 }
 
@@ -432,6 +486,8 @@ void peer_tls_send(struct peer_tls *t, const char *text, size_t n)
 {
     if (t->is_h2)
         h2_answer(t, str_make(text, n));
+    else if (t->is_client && !t->is_open)
+        add(&t->early, text, n);
     else
         tls_write(t, text, n);
 }
@@ -463,6 +519,8 @@ bool peer_tls_turn(struct peer_tls *t)
         t->is_open = true;
         if (t->is_h2)
             h2_flush(t);
+        if (t->early.len > 0)
+            SSL_write(t->ssl, t->early.p, (int)t->early.len);
     }
     tls_flush(t);
     return true;

@@ -209,7 +209,7 @@ static void check_closed(struct peer *p, bool is_cut)
         fail("something has come before", got);
     if (!p->sock->out_end)
         fail_plain("it is open");
-    if (p->sock->is_cut != is_cut)
+    if ((p->sock->is_cut || !peer_is_whole(p)) != is_cut)
         fail_plain(is_cut ? "its end was in good order" : "it was reset");
 }
 
@@ -322,6 +322,8 @@ static void play_client(char *rest)
         client_asks(p, rest);
     else if (strcmp(verb, "got") == 0)
         client_got(p, rest);
+    else if (strcmp(verb, "shakes") == 0)
+        peer_shake(p, *rest == '\0' ? SIZE_MAX : strtoul(rest, NULL, 10));
     else if (!play_common(p, verb, rest))
         fail_plain("a client does no such thing");
 }
@@ -568,7 +570,8 @@ static void read_options(void)
             break;
     }
     for (unsigned i = at; i < n_lines; i++)
-        has_tls = has_tls || strstr(lines[i], ":443 ") != NULL;
+        has_tls =
+            has_tls || strstr(lines[i], ":443 ") != NULL || strstr(lines[i], " shakes") != NULL;
 }
 
 void script_play(const char *file)

@@ -23,19 +23,25 @@ struct conf *world_conf(const char *const *options, unsigned n, bool tls, char *
                                          "rule[*.tls].verify=off",
                                          "destination.connect_ports=8443"};
     const unsigned n_common = sizeof(common) / sizeof(*common);
-    const char **v = xcalloc(n_common + n + 1, sizeof(*v));
+    const char **v = xcalloc(n_common + n + 3, sizeof(*v));
     memcpy(v, common, sizeof(common));
     if (n > 0)
         memcpy(v + n_common, options, n * sizeof(*options));
     char *ca = xasprintf("tls.ca_file=%s", tls ? peer_tls_ca() : "");
+    char *cert = xasprintf("client.cert=%s", tls ? peer_tls_ca() : "");
+    char *key = xasprintf("client.key=%s", tls ? peer_tls_key() : "");
     v[n_common + n] = ca;
-    struct conf_source src = {.options = v, .n_options = n_common + n + 1};
+    v[n_common + n + 1] = cert;
+    v[n_common + n + 2] = key;
+    struct conf_source src = {.options = v, .n_options = n_common + n + 3};
     struct conf_faults faults = {0};
     src.check = tls ? tls_ctx_make_all : NULL;
     struct conf *c = conf_load(&src, &faults);
     *why = c == NULL ? faults.text : NULL;
     free(v);
     free(ca);
+    free(cert);
+    free(key);
     return c;
 }
 
@@ -57,6 +63,7 @@ static struct worker_update *make_update(struct world *w, int fd)
     for (unsigned i = 0; i < w->conf->n_listeners; i++) {
         if (w->conf->listeners[i].kind == LISTENER_TRANSPARENT)
             u->places[0].kind = LISTENER_TRANSPARENT;
+        u->places[0].tls = u->places[0].tls || w->conf->listeners[i].tls;
     }
     outgoing_watch(u->places[0].kind == LISTENER_TRANSPARENT);
     if (!addr_parse_ip(&u->places[0].addr, STR("127.0.0.1"), 3128))

@@ -3,6 +3,7 @@
 #include "conf/files.h"
 #include "upstream_fixture.h"
 
+#include "conf/parent.h"
 #include "conf/policy.h"
 #include "upstream/dial.h"
 #include "upstream/outage.h"
@@ -149,6 +150,26 @@ static void test_restart(void **state)
     }
 }
 
+/* The same of a parent that reads the requests: it is the parent's outage that ends. */
+static void test_restarted_parent(void **state)
+{
+    (void)state;
+    struct parent parent = {.host = "127.0.0.1", .port = closed_port(), .shown = "127.0.0.1"};
+    struct up_where where = fixture_where(&fix, "origin.test", 80);
+    struct result r = {0};
+    fix.rule.parent = &parent;
+    dial_start(fix.dns, &where, NULL, on_dialled, &r);
+    fixture_settle(&fix);
+    fixture_settle(&fix);
+    assert_false(r.done);
+    int fd = open_port(parent.port);
+    fixture_until(&fix, &r.done);
+    expect_stream(r, AF_INET);
+    close(fd);
+    assert_int_equal(outage_wait(str_from(parent.host), parent.port, &(int64_t){0}), 100);
+    fix.rule.parent = NULL;
+}
+
 /* It refuses for longer than that: nobody waits any more, and each has one try. */
 static void test_dead(void **state)
 {
@@ -279,6 +300,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_resolution_delay, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_faults, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_restart, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_restarted_parent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_dead, set_up, tear_down),
         cmocka_unit_test(outages_of_many),
         cmocka_unit_test_setup_teardown(test_policy, set_up, tear_down),

@@ -141,17 +141,18 @@ static void test_search(void **state)
 
 /* ---- servers that fail */
 
-enum { SILENT = -1, SERVFAIL = 2, ABSENT = 3 };
+/* NODATA is a flag that says nothing (CD), beside NOERROR and no record. */
+enum { SILENT = -1, SERVFAIL = 2, ABSENT = 3, NODATA = 16 };
 
 static int code_one, code_two, code_rest; /* below one.test, two.test, and of all else */
-static int code_v6;                       /* of IPv6, where the others are 0 */
+static int code_v4, code_v6;              /* of one family, where the others are 0 */
 
 static int code_of(const char *labels, bool is_v6)
 {
     int code = strstr(labels, "\003one") != NULL   ? code_one
                : strstr(labels, "\003two") != NULL ? code_two
                                                    : code_rest;
-    return code == 0 && is_v6 ? code_v6 : code;
+    return code != 0 ? code : is_v6 ? code_v6 : code_v4;
 }
 
 static void set_codes(int one, int two, int rest)
@@ -166,7 +167,7 @@ static struct counter begin_stale(void)
 {
     server.code_of = code_of;
     set_codes(0, 0, 0);
-    code_v6 = 0;
+    code_v4 = code_v6 = 0;
     fix.conf.dns.ttl_max = 0;
     fix.conf.dns.stale = 60000;
     dns_configure(fix.dns, &fix.conf);
@@ -192,10 +193,20 @@ static void test_stale(void **state)
     assert_int_equal(counter_get(&n), 3);
     /* What was never known. */
     assert_int_equal(look("other.test", AF_INET).code, FAULT_DNS);
-    /* A reload empties it. */
+    /* After a reload they are asked at once. */
+    dns_configure(fix.dns, &fix.conf);
+    assert_string_equal(look("both.test", AF_INET).first, "127.0.0.1");
+    assert_true(server.queries > asked);
+    assert_int_equal(counter_get(&n), 4);
+    /* What other servers have said is forgotten. */
+    const char *others[] = {server.server, server.server};
+    struct conf changed = fix.conf;
+    changed.dns.servers = (struct strings){.v = others, .n = 2};
+    dns_configure(fix.dns, &changed);
+    assert_int_equal(look("both.test", AF_INET).n, 0);
     dns_configure(fix.dns, &fix.conf);
     assert_int_equal(look("both.test", AF_INET).n, 0);
-    assert_int_equal(counter_get(&n), 3);
+    assert_int_equal(counter_get(&n), 4);
     dns_count_stale(fix.dns, NULL);
 }
 
@@ -247,6 +258,28 @@ static void test_an_answer_ends_it(void **state)
         set_codes(0, 0, 0);
         dns_configure(fix.dns, &fix.conf);
     }
+}
+
+/* The same where the other family fails: there is no such name in either, and who has had addresses
+ * has none. Only what was said before, too, is no news. */
+static void test_half_an_answer_ends_it(void **state)
+{
+    static const int news[][2] = {{ABSENT, SERVFAIL}, {SERVFAIL, ABSENT}, {NODATA, SERVFAIL}};
+    (void)state;
+    begin_stale();
+    for (unsigned i = 0; i < sizeof(news) / sizeof(news[0]); i++) {
+        assert_string_equal(look("both.test", AF_INET6).first, "::1");
+        code_v4 = news[i][0];
+        code_v6 = news[i][1];
+        assert_int_equal(look("both.test", AF_INET).n, 0);
+        code_v4 = code_v6 = SERVFAIL;
+        assert_int_equal(look("both.test", AF_INET6).n, 0);
+        code_v4 = code_v6 = 0;
+    }
+    code_v4 = ABSENT;
+    assert_string_equal(look("six.test", AF_INET6).first, "::1");
+    code_v6 = SERVFAIL;
+    assert_string_equal(look("six.test", AF_INET6).first, "::1");
 }
 
 /* An expired answer is of the name that had it, in both families: it goes before the answer of a
@@ -385,6 +418,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_stale, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stale_is_never_mixed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_an_answer_ends_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_half_an_answer_ends_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stale_in_the_list, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_closed_in_the_background, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_least_ttl, set_up, tear_down),

@@ -106,6 +106,30 @@ static void stale_until(void **state)
     dns_record_unref(kept.pair.of[1]);
 }
 
+/* All at once, as at a reload; what cannot serve is gone. */
+static void expires(void **state)
+{
+    (void)state;
+    struct dns_key k = key_of("a.test");
+    struct dns_kept kept = {.pair = {{NULL, dns_record_new(NULL, 0)}},
+                            .until = 100,
+                            .stale = 300,
+                            .ask_again = 150,
+                            .is_failing = true};
+    dns_cache_put(&cache, &k, &kept);
+    put("b.test", 1, 100);
+    dns_cache_expire(&cache, 50);
+    assert_int_equal(cache.n, 1);
+    assert_null(get("a.test", 50));
+    struct dns_kept *found = dns_cache_stale(&cache, &k, 50);
+    assert_false(found->is_failing);
+    assert_int_equal(found->ask_again, 0);
+    dns_cache_expire(&cache, 250); /* what has expired has not expired anew */
+    assert_int_equal(dns_cache_stale(&cache, &k, 299)->until, 50);
+    assert_null(dns_cache_stale(&cache, &k, 300));
+    dns_record_unref(kept.pair.of[1]);
+}
+
 static void a_reader_keeps_its_record(void **state)
 {
     (void)state;
@@ -214,6 +238,7 @@ int main(void)
         CASE(kept_until),
         CASE(replaced),
         CASE(stale_until),
+        CASE(expires),
         CASE(oldest_name_goes_first),
         CASE(a_reader_keeps_its_record),
         CASE(so_many_addresses),

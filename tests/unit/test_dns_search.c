@@ -82,6 +82,28 @@ static void test_names(void **state)
         check(&cases[i]);
 }
 
+static bool are_equal(const char *one, const char *two)
+{
+    struct dns_search a = {.n = 0}, b = {.n = 0};
+    dns_search_read(&a, &(struct dns_search_source){.file = str_from(one)});
+    dns_search_read(&b, &(struct dns_search_source){.file = str_from(two)});
+    bool is_equal = dns_search_equal(&a, &b);
+    dns_search_clear(&a);
+    dns_search_clear(&b);
+    return is_equal;
+}
+
+static void test_equal(void **state)
+{
+    (void)state;
+    assert_true(are_equal("", "nameserver ::1"));
+    assert_true(are_equal("search x y\noptions ndots:2", "options ndots:2\nsearch x y"));
+    assert_false(are_equal("search x y", "search y x"));
+    assert_false(are_equal("search x y", "search x"));
+    assert_false(are_equal("search x", "search x\noptions ndots:2"));
+    assert_false(are_equal("search x", "search x\noptions no-tld-query"));
+}
+
 /* Neither a long list nor a long name is more than there is room for. */
 static void test_bounds(void **state)
 {
@@ -116,6 +138,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_equal),
         cmocka_unit_test(test_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

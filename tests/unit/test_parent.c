@@ -2,8 +2,15 @@
 /* conf/parent.c: URLs, what is told of a wrong one, passwords that are elsewhere, masks. */
 #include "conf/parent.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
 #include "conf/value.h"
-#include "conf_file_fixture.h"
 
 static struct arena arena;
 static char err[VALUE_ERR];
@@ -83,6 +90,8 @@ static void test_wrong_urls(void **state)
         {"http://u:{file:/x@p:1", "%7B"},
         {"http://u:{env:A}s3cret@p:1", "%7B"},
         {"http://u:{file:}@p:1", "%7B"},
+        {"http://u:{env:A}}@p:1", "%7B"},
+        {"http://u:{oauth:a}@p:1", "%7B"},
         {"http://:s3cret@p:1", "has no user"},
         {"http://@p:1", "has no user"},
         {"http://u%3a:s3cret@p:1", "has no user"},
@@ -103,25 +112,23 @@ static void test_elsewhere(void **state)
 {
     (void)state;
     struct parent p;
-    char *url = xasprintf("http://a%%40:{file:%s}@p:1", path);
-    assert_true(parent_parse(&arena, str_from(url), &p, err));
-    free(url);
+    struct secret_store store = {0};
+    assert_true(parent_parse(&arena, STR("http://a%40:{file:/b@c:d}@p:1"), &p, err));
     assert_null(p.auth);
-    assert_string_equal(p.password.file, path);
-    put("%41:@\n");
-    assert_true(parent_load(&arena, &p, &files, err));
+    assert_int_equal(p.password.n, 1);
+    assert_int_equal(p.password.parts[0].kind, SECRET_FILE);
+    assert_string_equal(p.password.parts[0].text, "/b@c:d");
+    parent_finish(&p, "%41:@", &store);
     assert_string_equal(p.auth, "Basic YUA6JTQxOkA="); /* taken as it is */
-    assert_true(parent_load(&arena, &p, &files, err)); /* and once */
-    setenv("TEST_PARENT", "b", 1);
     assert_true(parent_parse(&arena, STR("http://a:{env:TEST_PARENT}@p:1"), &p, err));
-    assert_true(parent_load(&arena, &p, &files, err));
+    assert_int_equal(p.password.parts[0].kind, SECRET_ENV);
+    assert_string_equal(p.password.parts[0].text, "TEST_PARENT");
+    parent_finish(&p, "b", &store);
     assert_string_equal(p.auth, "Basic YTpi");
-    unsetenv("TEST_PARENT");
-    assert_true(parent_parse(&arena, STR("http://a:{env:TEST_PARENT}@p:1"), &p, err));
-    assert_false(parent_load(&arena, &p, &files, err));
-    assert_null(p.auth);
-    assert_true(parent_parse(&arena, STR("http://p:1"), &p, err));
-    assert_true(parent_load(&arena, &p, &files, err));
+    assert_true(parent_parse(&arena, STR("http://a:{{file:/b}@p:1"), &p, err));
+    assert_int_equal(p.password.n, 0); /* it is the password */
+    assert_string_equal(p.auth, "Basic YTp7e2ZpbGU6L2J9");
+    secret_store_clear(&store);
 }
 
 static void test_mask(void **state)
@@ -154,5 +161,5 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_elsewhere, open_arena, clear_arena),
         cmocka_unit_test(test_mask),
     };
-    return cmocka_run_group_tests(tests, make_file, remove_file);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -95,6 +95,31 @@ static void leaves(void **state)
     assert_null(peers.name);
 }
 
+/* Where each answer has others, that an address is in none of them says nothing. */
+static void others_each_time(void **state)
+{
+    (void)state;
+    struct peer *a = peers_add(&peers, fix.dns, "four.test", &there);
+    for (int i = 0; i < 3; i++) {
+        look();
+        a->missed -= MINUTE;
+        assert_int_equal(peers.last[1].n, 1);
+        peers.last[1].marks[0]++;
+    }
+    look();
+    assert_int_equal(n_gone, 0);
+    code = 3; /* that there is no such name for once is not another set */
+    look();
+    assert_int_equal(peers.last[1].n, 1);
+    code = 0;
+    dns_configure(fix.dns, &fix.conf);
+    a->missed -= MINUTE;
+    look();
+    assert_int_equal(n_gone, 1);
+    peers_remove(&peers, a);
+    assert_null(peers.last[1].marks);
+}
+
 static void comes_back(void **state)
 {
     (void)state;
@@ -182,6 +207,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(leaves, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(others_each_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(comes_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(absent_and_failed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(families, set_up, tear_down),

@@ -28,6 +28,7 @@ static void test_punycode(void **state)
         {"\xd0\x9f\xd0\xa0\xd0\x98\xd0\x92\xd0\x95\xd0\xa2.\xd1\x80\xd1\x84",
          "xn--b1agh1afp.xn--p1ai"},
         {"\xf0\x9f\x98\x80.", "xn--e28h."},
+        {"\xe4\xbe\x8b\xe3\x81\x88\xe3\x80\x82test\xef\xbc\x8e", "xn--r8jz45g.test."},
     };
     char text[64];
     (void)state;

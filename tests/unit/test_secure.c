@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 
 #include "client/secure_impl.h"
@@ -117,6 +118,9 @@ static void inside(void **state)
     struct client *c = begin();
     assert_int_equal(c->state, CLIENT_SHAKES);
     size_t plain = c->stream->fixed;
+    assert_int_equal(SSL_connect(ssl), -1);
+    fixture_settle(&rig.f);
+    assert_int_equal(c->stream->fixed, plain + CLIENT_SHAKES_TLS);
     assert_true(shake());
     const char *answer = ask("GET / HTTP/1.1\r\nHost: b.test\r\n\r\n");
     assert_non_null(strstr(answer, "HTTP/1.1 400 "));
@@ -209,6 +213,27 @@ static void distrust(void **state)
     assert_int_equal(insecure(TLS_FAILURE_TRUST), 1);
 }
 
+static void until_gone(void);
+
+/* A client of TLS 1.3 goes on writing until it reads that it lacks a certificate. */
+static void refused_late(void **state)
+{
+    char got;
+    (void)state;
+    tls_server_demand_cert(server_ctx);
+    begin();
+    assert_true(shake());
+    until_gone();
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(SSL_write(ssl, "GET ", 4), 4);
+        fixture_settle(&rig.f);
+    }
+    assert_true(SSL_read(ssl, &got, 1) <= 0);
+    assert_int_equal(ERR_GET_REASON(ERR_get_error()), SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED);
+    end();
+    assert_int_equal(insecure(TLS_FAILURE_UNKNOWN), 1);
+}
+
 static void until_gone(void)
 {
     for (int64_t limit = loop_now() + 10000000; rig.clients.n > 0; loop_turn(&rig.f.loop, false))
@@ -296,6 +321,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(other_protocols, set_up, tear_down),
         cmocka_unit_test_setup_teardown(left, set_up, tear_down),
         cmocka_unit_test_setup_teardown(distrust, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(refused_late, set_up, tear_down),
         cmocka_unit_test_setup_teardown(too_slow, set_up, tear_down),
         cmocka_unit_test_setup_teardown(drained, set_up, tear_down),
         cmocka_unit_test_setup_teardown(closed, set_up, tear_down),

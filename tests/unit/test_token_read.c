@@ -9,7 +9,9 @@
 
 #include "own/token_read.h"
 
+static struct secret_store store;
 static const struct oauth_conf conf = {.name = "n",
+                                       .store = &store,
                                        .host = "h.test",
                                        .value = "hunter2",
                                        .encoded = STR_INIT("hunter%32"),
@@ -32,12 +34,17 @@ static const struct {
     {200, "{\"access_token\":\"a\",\"expires_in\":\"99999999999999\"}", "a", 366LL * 86400000,
      NULL},
     {200, "{\"access_token\":\"a\",\"expires_in\":null}", "a", 300000, NULL},
+    {200, "{\"access_token\":\"a\",\"expires_in\":99999999999999999999}", "a", 366LL * 86400000,
+     NULL},
     {200, "{\"access_token\":\"a b\"}", NULL, 0, "bytes that no token has"},
     {200, "{\"access_token\":\"a\\r\\n\"}", NULL, 0, "bytes that no token has"},
     {200, "{\"access_token\":\"==\"}", NULL, 0, "bytes that no token has"},
     {200, "{\"access_token\":\"a=b\"}", NULL, 0, "bytes that no token has"},
     {200, "{\"access_token\":7}", NULL, 0, "without an access_token"},
-    {200, "{\"access_token\":\"a\",\"token_type\":\"MAC\"}", NULL, 0, "none to bear"},
+    {200, "{\"access_token\":\"a\",\"token_type\":\"MAC\"}", NULL, 0,
+     "a token of type MAC, which is not Bearer"},
+    {200, "{\"access_token\":\"a\",\"token_type\":\"hunter2\"}", NULL, 0, "type (it repeats"},
+    {200, "{\"error\":\"bad\",\"error_description\":\"why\"}", NULL, 0, "answered 200 bad: why"},
     {200, "", NULL, 0, "no JSON object"},
     {200, "\"a\"", NULL, 0, "no JSON object"},
     {200, "{\"access_token\":\"a\"}x", NULL, 0, "no JSON object"},
@@ -47,6 +54,7 @@ static const struct {
     {400, "{\"error\":\"hunter2\"}", NULL, 0, "answered 400 (it repeats the secret)"},
     {400, "{\"error\":\"a\",\"error_description\":\"hunter%32\"}", NULL, 0, "a: (it repeats"},
     {400, "{\"error\":\"aHVudGVy\"}", NULL, 0, "400 (it repeats"},
+    {400, "{\"error\":\"the rule's key-of-rule\"}", NULL, 0, "400 (it repeats"},
     {500, "<html>hunter2", NULL, 0, "h.test answered 500"},
     {201, "{\"access_token\":\"a\"}", NULL, 0, "answered 201"},
 };
@@ -54,6 +62,7 @@ static const struct {
 static void answers(void **state)
 {
     (void)state;
+    secret_name(&store, secret_new(&store, STR("key-of-rule")), "file:/k");
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct arena arena = {0};
         struct token_answer a;
@@ -70,6 +79,7 @@ static void answers(void **state)
         }
         arena_clear(&arena);
     }
+    secret_store_clear(&store);
 }
 
 int main(void)

@@ -20,6 +20,7 @@ struct asker {
     struct token_got got;
     char token[32]; /* as it was told later */
     unsigned told;
+    uint64_t refused;
 };
 
 static struct conf *load(const char *scope)
@@ -46,7 +47,7 @@ static void on_got(void *arg, const struct token_got *got)
 
 static struct token_wait *ask(struct asker *a, struct conf *c, struct token_job *job)
 {
-    const struct token_ask how = {c, oauth_find(c, "a"), &arena, &loop, on_got, a};
+    const struct token_ask how = {c, oauth_find(c, "a"), a->refused, &arena, &loop, on_got, a};
     struct token_wait *w = token_store_get(&how, &a->got, job);
     if (w == NULL && a->got.token.p != NULL)
         snprintf(a->token, sizeof(a->token), "%.*s", STR_ARG(a->got.token));
@@ -132,25 +133,54 @@ static void failures_are_remembered(void **state)
 static void refused_ones(void **state)
 {
     (void)state;
-    struct asker a = {0}, b = {0};
-    struct token_job job;
+    struct asker a = {0}, b = {0}, c = {0};
+    struct token_job job, none;
     const struct oauth_conf *o = oauth_find(conf, "a");
     assert_non_null(ask(&a, conf, &job));
     put(&job, "t1", 60000);
     loop_turn(&loop, false);
     uint64_t first = a.got.number;
     assert_true(token_store_refused(o, first));
-    assert_non_null(ask(&b, conf, &job)); /* nobody gets it any more */
+    b.refused = first;
+    assert_non_null(ask(&b, conf, &job));
     assert_non_null(job.place);
+    assert_null(ask(&c, conf, &none)); /* others have it until there is another */
+    assert_string_equal(c.token, "t1");
+    c.refused = first;
+    assert_non_null(ask(&c, conf, &none));
+    assert_null(none.place);
     assert_true(token_store_refused(o, first)); /* of others, who share that fetch */
     put(&job, "t2", 60000);
     loop_turn(&loop, false);
     assert_string_equal(b.token, "t2");
+    assert_string_equal(c.token, "t2");
     assert_true(b.got.number != first);
     assert_true(token_store_refused(o, first));         /* there is another by now */
     assert_false(token_store_refused(o, b.got.number)); /* and that one is too new for a third */
     assert_null(ask(&a, conf, &job));
     assert_string_equal(a.token, "t2");
+}
+
+/* By who could not repeat its request, and has gone. */
+static void refused_and_gone(void **state)
+{
+    (void)state;
+    struct asker a = {0}, b = {0}, c = {0};
+    struct token_job job, none;
+    assert_non_null(ask(&a, conf, &job));
+    put(&job, "t1", 60000);
+    loop_turn(&loop, false);
+    assert_true(token_store_refused(oauth_find(conf, "a"), a.got.number));
+    assert_non_null(ask(&b, conf, &job));
+    assert_non_null(job.place);
+    assert_null(ask(&c, conf, &none));
+    assert_string_equal(c.token, "t1");
+    put(&job, NULL, 0);
+    loop_turn(&loop, false);
+    assert_null(b.got.token.p);
+    assert_null(ask(&b, conf, &job)); /* it serves to its end */
+    assert_null(job.place);
+    assert_string_equal(b.token, "t1");
 }
 
 static void a_reload(void **state)
@@ -199,11 +229,10 @@ static void gone_meanwhile(void **state)
 int main(void)
 {
 #define WITH_STORE(f) cmocka_unit_test_setup_teardown(f, begin, end)
-    const struct CMUnitTest tests[] = {WITH_STORE(one_fetch_for_all),
-                                       WITH_STORE(cancelled_on_its_way),
-                                       WITH_STORE(failures_are_remembered),
-                                       WITH_STORE(refused_ones),
-                                       WITH_STORE(a_reload),
-                                       WITH_STORE(gone_meanwhile)};
+    const struct CMUnitTest tests[] = {
+        WITH_STORE(one_fetch_for_all),       WITH_STORE(cancelled_on_its_way),
+        WITH_STORE(failures_are_remembered), WITH_STORE(refused_ones),
+        WITH_STORE(refused_and_gone),        WITH_STORE(a_reload),
+        WITH_STORE(gone_meanwhile)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

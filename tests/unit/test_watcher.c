@@ -216,6 +216,12 @@ static void a_directory_is_watched(void **state)
     assert_int_equal(look(2), 0);
     put("d/new", "");
     assert_int_equal(look(2), 1);
+    /* What goes from it is not used on, and nobody says so. */
+    use("d/new");
+    watcher_set(&w, conf);
+    unlink("d/new");
+    assert_int_equal(look(2), 1);
+    assert_false(w.v[0].is_told_gone || w.v[1].is_told_gone);
 }
 
 static void thousands_have_their_turns(void **state)
@@ -229,6 +235,8 @@ static void thousands_have_their_turns(void **state)
     }
     watcher_set(&w, conf);
     assert_int_equal(look(2 * MANY / AT_ONCE + 1), 0);
+    /* All of them in the time of one look, nearly. */
+    assert_in_range(w.tick.at - loop_now(), 0, LOOK_MS * 1000 / (MANY / AT_ONCE));
     put(name, "x");
     assert_int_equal(look(2 * (MANY / AT_ONCE + 1)), 1);
 }

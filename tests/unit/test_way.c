@@ -139,6 +139,12 @@ static void what_may_be_asked(void **state)
 {
     (void)state;
     struct fault f;
+    assert_true(way_may(to("_a-b.c.test.", BASE), &f));
+    assert_true(way_may(to("%61.test", NONE), &f));
+    assert_false(way_may(to("%61.test", BASE), &f));
+    assert_false(way_may(to(".test", BASE), &f));
+    assert_false(way_may(to("a..test", BASE), &f));
+    assert_int_equal(f.code, FAULT_DENIED);
     assert_true(way_may(to("a.test", BASE), &f));
     assert_false(way_may(to("169.254.169.254", BASE), &f));
     assert_int_equal(f.code, FAULT_ADDRESS_DENIED);

@@ -10,7 +10,7 @@ import ssl
 from collections import namedtuple
 
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
 
 # ---- DER ----
 
@@ -88,6 +88,7 @@ ALGORITHMS = {
     "rsa-sha1": seq(oid("1.2.840.113549.1.1.5"), NULL),
     "rsa-md5": seq(oid("1.2.840.113549.1.1.4"), NULL),
     "rsa-pss": seq(oid("1.2.840.113549.1.1.10"), PSS_SHA256),
+    "dsa-sha256": seq(oid("2.16.840.1.101.3.4.3.2")),
     "ed25519": seq(oid("1.3.101.112")),
     "ed448": seq(oid("1.3.101.113")),
     "unknown": seq(oid("1.2.3.4")),
@@ -103,7 +104,13 @@ def sign(key, data, by):
         return key.private.sign(data, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())
     if kind == "rsa":
         return key.private.sign(data, padding.PKCS1v15(), HASHES[digest]())
+    if kind == "dsa":
+        return key.private.sign(data, HASHES[digest]())
     return key.private.sign(data)
+
+
+CURVES = {"p192": ec.SECP192R1, "p224": ec.SECP224R1, "p256": ec.SECP256R1, "p384": ec.SECP384R1,
+          "p521": ec.SECP521R1, "k256": ec.SECP256K1}
 
 
 def generate(kind):
@@ -113,8 +120,9 @@ def generate(kind):
         return ed448.Ed448PrivateKey.generate(), kind
     if kind.startswith("rsa"):
         return rsa.generate_private_key(65537, int(kind[3:])), "rsa-sha256"
-    return ec.generate_private_key({"p256": ec.SECP256R1, "p384": ec.SECP384R1, "p521": ec.SECP521R1}[kind]()), \
-        "ecdsa-sha256"
+    if kind.startswith("dsa"):
+        return dsa.generate_private_key(int(kind[3:])), "dsa-sha256"
+    return ec.generate_private_key(CURVES[kind]()), "ecdsa-sha256"
 
 
 def pem(label, der):
@@ -131,8 +139,23 @@ def pss_alone(key):
                         pem=pem("PRIVATE KEY", seq(integer(0), algorithm, octets(traditional))))
 
 
+def explicit(key):
+    """KEY, one of p256, that does not name its curve, but writes it out (RFC 3279 section 2.3.5)."""
+    p = 2 ** 256 - 2 ** 224 + 2 ** 192 + 2 ** 96 - 1
+    b = 0x5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604b
+    base = "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296" \
+        "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"
+    order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551
+    curve = seq(octets((p - 3).to_bytes(32, "big")), octets(b.to_bytes(32, "big")))
+    parameters = seq(integer(1), seq(oid("1.2.840.10045.1.1"), integer(p)), curve, octets(bytes.fromhex(base)),
+                     integer(order), integer(1))
+    f = serialization
+    point = key.private.public_key().public_bytes(f.Encoding.X962, f.PublicFormat.UncompressedPoint)
+    return key._replace(spki=seq(seq(oid("1.2.840.10045.2.1"), parameters), bits(point)))
+
+
 def key(kind="p256", which=0):
-    """The key number WHICH of a kind: p256, p384, p521, rsaBITS, ed25519, ed448. Each is made once."""
+    """The key number WHICH of a kind: one of CURVES, rsaBITS, dsaBITS, ed25519, ed448. Each is made once."""
     if (kind, which) not in _keys:
         private, by = generate(kind)
         f = serialization
@@ -226,11 +249,12 @@ def authority(cn, by, *extensions, **kw):
     return certificate(cn, by, extensions or CA_USE, **kw)
 
 
-def crl(by, revoked=(), begin=NOW - DAY, end=NOW + 365 * DAY):
+def crl(by, revoked=(), begin=NOW - DAY, end=NOW + 365 * DAY, extensions=()):
     """A revocation list in PEM."""
     algorithm = by.key.sign_by
     entries = seq(*(seq(integer(c.serial), when(begin)) for c in revoked)) if revoked else b""
-    tbs = seq(integer(1), ALGORITHMS[algorithm], name(by.cn), when(begin), when(end), entries)
+    tbs = seq(integer(1), ALGORITHMS[algorithm], name(by.cn), when(begin), when(end), entries,
+              tlv(0xa0, seq(*extensions)) if extensions else b"")
     return pem("X509 CRL", seq(tbs, ALGORITHMS[algorithm], bits(sign(by.key, tbs, algorithm))))
 
 

@@ -85,7 +85,26 @@ def to(server, *names):
     return "connect_to = {%s}\n" % ", ".join('"%s:443:127.0.0.1:%d"' % (n, server.port) for n in names or ("",))
 
 
-class Inside(Client):
+class TlsEnds:
+    """Of a client that has TLS on its socket."""
+
+    def ends(self):
+        """Reads to the end: (bytes, "close_notify", "cut" or "reset")."""
+        got = b""
+        try:
+            while True:
+                data = self.sock.recv(65536)
+                if not data:
+                    return self.buf + got, "close_notify"
+                got += data
+        except ssl.SSLError as e:
+            assert "EOF" in str(e), e
+            return self.buf + got, "cut"
+        except ConnectionResetError:
+            return self.buf + got, "reset"
+
+
+class Inside(TlsEnds, Client):
     """A client whose tunnel to HOST is made, and TLS in it. SNI None: none is sent."""
 
     def __init__(self, address, context, host="origin.test", sni="", port=443, fields=(), session=None, **kw):
@@ -115,21 +134,6 @@ class Inside(Client):
     def get(self, path, *fields, host="origin.test", **kw):
         self.request("GET", path, *fields, host=host, **kw)
         return self.response()
-
-    def ends(self):
-        """Reads to the end: (bytes, "close_notify", "cut" or "reset")."""
-        got = b""
-        try:
-            while True:
-                data = self.sock.recv(65536)
-                if not data:
-                    return self.buf + got, "close_notify"
-                got += data
-        except ssl.SSLError as e:
-            assert "EOF" in str(e), e
-            return self.buf + got, "cut"
-        except ConnectionResetError:
-            return self.buf + got, "reset"
 
 
 @contextlib.contextmanager

@@ -131,6 +131,13 @@ class Proxy:
         with OPENER.open(self.service_url + path, timeout=30 * SLOW) as answer:
             return answer.read().decode()
 
+    def batch(self, lines, accept=""):
+        """What its service listener answers to a batch call of LINES, an URL each."""
+        r = urllib.request.Request(self.service_url + "/batch", lines.encode(),
+                                   {"Content-Type": "text/plain", "Accept": accept or "multipart/mixed"})
+        with OPENER.open(r, timeout=30 * SLOW) as answer:
+            return answer.read().decode()
+
     def environ(self):
         """An environment that sends http:// through this proxy."""
         return clean_env({"http_proxy": self.url, "HTTP_PROXY": self.url, "no_proxy": "", "NO_PROXY": ""})
