@@ -6,6 +6,7 @@
 #include "conf/keys.h"
 #include "conf/parent.h"
 #include "conf/rule.h"
+#include "net/tls_strength.h"
 
 /* Of each parent once. */
 static void notice_parent(const struct conf *c, const struct rule *r)
@@ -18,6 +19,20 @@ static void notice_parent(const struct conf *c, const struct rule *r)
              r->index == 0 ? "origins are" : "these hosts are", p->shown);
 }
 
+static void notice_strength(const struct rule *r)
+{
+    if (tls_strength_is_lowered(&r->tls))
+        log_warning(
+            "%s: rule \"%s\" has security_level = %d: keys and signatures of these hosts may "
+            "be weak",
+            r->where, r->pattern, r->tls.security_level - 1);
+    if (r->tls.legacy_renegotiation)
+        log_info(
+            "%s: rule \"%s\" has legacy_renegotiation = on: servers without RFC 5746 are taken "
+            "there",
+            r->where, r->pattern);
+}
+
 void notice_rules(const struct conf *c)
 {
     const char *keylog = c->rules[0].tls.keylog;
@@ -28,6 +43,7 @@ void notice_rules(const struct conf *c)
     for (unsigned i = 0; i < c->n_rules; i++) {
         const struct rule *r = &c->rules[i];
         notice_parent(c, r);
+        notice_strength(r);
         if (r->upgrade && !r->tls.verify)
             log_warning(
                 "%s: rule \"%s\" has verify = off: these hosts' certificates are not checked",

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "http/uri.h"
+#include "net/tls_names.h"
 #include "net/tls_pem.h"
 
 /* ---- URLs ---- */
@@ -128,12 +129,13 @@ STACK_OF(X509) * tls_aia_read(struct str body)
     read_der(certs, body);
     if (sk_X509_num(certs) == 0)
         read_pem(certs, body);
+    bool is_good = sk_X509_num(certs) > 0 && tls_names_costly(certs) < 0;
     /* Once here, or each handshake of each thread would work it out. */
-    for (int i = 0; i < sk_X509_num(certs); i++)
+    for (int i = 0; is_good && i < sk_X509_num(certs); i++)
         (void)X509_check_purpose(sk_X509_value(certs, i), -1, 0);
     ERR_clear_error();
-    if (sk_X509_num(certs) > 0)
+    if (is_good)
         return certs;
-    sk_X509_free(certs);
+    sk_X509_pop_free(certs, X509_free);
     return NULL;
 }

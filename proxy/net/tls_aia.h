@@ -27,7 +27,7 @@ struct tls_aia_url {
 unsigned tls_aia_urls(X509 *cert, struct tls_aia_url urls[TLS_AIA_URLS]);
 
 /* The certificates of a body: DER, PEM, or a PKCS#7 of certificates alone in either. NULL: it holds
- * none that can be read. */
+ * none that can be read, or one that would cost too much to look into. */
 STACK_OF(X509) * tls_aia_read(struct str body);
 
 #endif

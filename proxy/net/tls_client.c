@@ -40,30 +40,55 @@ static bool speaks_http(const struct tls_wire *t)
            tls_wire_starts_with(t, "<h") || tls_wire_starts_with(t, "<H");
 }
 
-#define TOO_OLD "speaks no version of TLS that min_version allows"
-#define WEAK_SIGN                                                                             \
-    "signs its key exchange in a way that is too weak; a lower security_level in a rule for " \
-    "this host takes it"
+/* Which key of a rule takes an old server, as long as it is not as low as it goes. */
+enum old_key { OLD_NONE, OLD_VERSION, OLD_LEVEL, OLD_DH };
 
-/* Why OpenSSL gives up on servers, most of them of the old kind, and what takes them: to be read
- * behind the server's name. */
+static bool may_be_older(SSL *ssl)
+{
+    return SSL_get_min_proto_version(ssl) > TLS1_VERSION;
+}
+
+/* To be read behind the sentence. DH of less than 1,024 bits is taken at no level. */
+static const char *old_hint(SSL *ssl, enum old_key key)
+{
+    int level = SSL_get_security_level(ssl);
+    switch (key) {
+    case OLD_NONE:
+        break;
+    case OLD_VERSION:
+        return may_be_older(ssl) ? "; a lower min_version in a rule for this host may take it" : "";
+    case OLD_LEVEL:
+        return level > 0 ? "; a lower security_level in a rule for this host takes it" : "";
+    case OLD_DH:
+        return level > 1 ? "; a lower security_level in a rule for this host may take it"
+                         : "; ciphers = \"DEFAULT:!DHE\" in a rule for this host goes without";
+    }
+    return "";
+}
+
+#define TOO_OLD   "speaks no version of TLS that is allowed here"
+#define OLDER     "TLS of %s is older than min_version"
+#define WEAK_SIGN "signs its key exchange in a way that is too weak"
+
+/* Why OpenSSL gives up on servers, most of them of the old kind: to be read behind the server's
+ * name. */
 static const struct {
     int reason;
+    enum old_key key;
     const char *text, *phrase;
 } old_ways[] = {
-    {SSL_R_UNSUPPORTED_PROTOCOL, TOO_OLD, "TLS of %s is older than min_version"},
-    {SSL_R_WRONG_SSL_VERSION, TOO_OLD, "TLS of %s is older than min_version"},
-    {SSL_R_UNSAFE_LEGACY_RENEGOTIATION_DISABLED,
+    {SSL_R_UNSUPPORTED_PROTOCOL, OLD_VERSION, TOO_OLD, OLDER},
+    {SSL_R_WRONG_SSL_VERSION, OLD_VERSION, TOO_OLD, OLDER},
+    {SSL_R_UNSAFE_LEGACY_RENEGOTIATION_DISABLED, OLD_NONE,
      "does not know secure renegotiation (RFC 5746); legacy_renegotiation = on in a rule for this "
      "host takes it",
      "No secure renegotiation at %s"},
-    {SSL_R_DH_KEY_TOO_SMALL,
-     "has a Diffie-Hellman key that is too small; a lower security_level in a rule for this host "
-     "takes it",
+    {SSL_R_DH_KEY_TOO_SMALL, OLD_DH, "has a Diffie-Hellman key that is too small",
      "Diffie-Hellman key of %s is too small"},
-    {SSL_R_WRONG_SIGNATURE_TYPE, WEAK_SIGN, "Signature of %s is too weak"},
-    {SSL_R_LEGACY_SIGALG_DISALLOWED_OR_UNSUPPORTED, WEAK_SIGN, "Signature of %s is too weak"},
-    {SSL_R_EXCESSIVE_MESSAGE_SIZE,
+    {SSL_R_WRONG_SIGNATURE_TYPE, OLD_LEVEL, WEAK_SIGN, "Signature of %s is too weak"},
+    {SSL_R_LEGACY_SIGALG_DISALLOWED_OR_UNSUPPORTED, OLD_LEVEL, WEAK_SIGN,
+     "Signature of %s is too weak"},
+    {SSL_R_EXCESSIVE_MESSAGE_SIZE, OLD_NONE,
      "sends a message of the TLS handshake that is too large; certificates of more than 100 KiB "
      "are not taken",
      "Certificates of %s are too large"},
@@ -76,7 +101,8 @@ static bool client_reason_fault(struct tls_client *c, int reason)
     for (size_t i = 0; i < sizeof(old_ways) / sizeof(old_ways[0]); i++) {
         if (old_ways[i].reason != reason)
             continue;
-        line_set_fault(l, FAULT_TLS_PROTOCOL, "%s %s", c->where, old_ways[i].text);
+        line_set_fault(l, FAULT_TLS_PROTOCOL, "%s %s%s", c->where, old_ways[i].text,
+                       old_hint(c->t.ssl, old_ways[i].key));
         l->fault->phrase = old_ways[i].phrase;
         return true;
     }
@@ -84,16 +110,23 @@ static bool client_reason_fault(struct tls_client *c, int reason)
 }
 
 /* A server says no more than that where it lacks what we offer. */
-static const char *alert_hint(unsigned long err)
+static const char *alert_hint(SSL *ssl, unsigned long err)
 {
     enum { HANDSHAKE_FAILURE = 40, PROTOCOL_VERSION = 70, INSUFFICIENT_SECURITY = 71 };
     int alert = tls_wire_alert_number(err);
     if (alert == PROTOCOL_VERSION)
-        return "; if it is an old one, min_version in a rule for this host takes it";
-    if (alert == HANDSHAKE_FAILURE || alert == INSUFFICIENT_SECURITY)
+        return may_be_older(ssl)
+                   ? "; if it is an old one, min_version in a rule for this host takes it"
+                   : "";
+    if (alert != HANDSHAKE_FAILURE && alert != INSUFFICIENT_SECURITY)
+        return "";
+    if (may_be_older(ssl))
         return "; if it is an old one, min_version, ciphers or security_level in a rule for this "
                "host may take it";
-    return "";
+    return SSL_get_security_level(ssl) > 0
+               ? "; if it is an old one, ciphers or security_level in a rule for this host may "
+                 "take it"
+               : "; if it is an old one, ciphers in a rule for this host may take it";
 }
 
 static void client_protocol_fault(struct tls_client *c, unsigned long err)
@@ -109,7 +142,7 @@ static void client_protocol_fault(struct tls_client *c, unsigned long err)
         l->fault->phrase = "No TLS at %s, which speaks plain HTTP";
     } else if (alert != NULL) {
         line_set_fault(l, FAULT_TLS_ALERT, "%s refused TLS with the alert \"%s\"%s", c->where,
-                       alert, alert_hint(err));
+                       alert, alert_hint(c->t.ssl, err));
         if (reason == SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED)
             l->fault->phrase = "Client certificate wanted by %s";
     } else if (!client_reason_fault(c, reason)) {

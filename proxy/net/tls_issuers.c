@@ -13,13 +13,16 @@
 #include "base/hash.h"
 #include "base/loop.h"
 
-static const int64_t issuers_keep = 12 * 3600 * INT64_C(1000000); /* µs */
+static const int64_t issuers_keep = 12 * 3600 * INT64_C(1000000);   /* µs */
+static const int64_t issuers_keep_doubtful = 60 * INT64_C(1000000); /* µs */
 
 /* What came from a URL. The table lists them from the oldest on. */
 struct issuers {
     char *url;
     STACK_OF(X509) * certs; /* NULL: none, and WHY says so */
     char why[TLS_ISSUERS_WHY];
+    size_t n;      /* bytes of the answer */
+    int64_t since; /* µs */
     int64_t until; /* µs */
     bool is_good;  /* one of them is an issuer that was asked for */
     UT_hash_handle hh;
@@ -28,28 +31,36 @@ struct issuers {
 static struct {
     pthread_mutex_t lock; /* guards `all` and what is in it */
     struct issuers *all;
+    size_t n; /* bytes of them */
     _Atomic uint64_t good, bad;
 } issuers = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void issuers_drop(struct issuers *it)
 {
     HASH_DEL(issuers.all, it);
+    issuers.n -= it->n;
     sk_X509_pop_free(it->certs, X509_free);
     free(it->url);
     free(it);
 }
 
-/* Makes room: what is of no use goes before what is. */
-static void issuers_make_room(void)
+/* The oldest one; what is of no use goes before what is. */
+static struct issuers *issuers_worst(void)
 {
-    struct issuers *it, *next, *oldest = NULL;
-    if (HASH_COUNT(issuers.all) < TLS_ISSUERS_MOST)
-        return;
+    struct issuers *it, *next, *worst = NULL;
     HASH_ITER (hh, issuers.all, it, next) {
-        if (oldest == NULL || (oldest->is_good && !it->is_good))
-            oldest = it;
+        if (worst == NULL || (worst->is_good && !it->is_good))
+            worst = it;
     }
-    issuers_drop(oldest);
+    return worst;
+}
+
+/* Makes room for one of N bytes. */
+static void issuers_make_room(size_t n)
+{
+    while (HASH_COUNT(issuers.all) >= TLS_ISSUERS_MOST ||
+           (issuers.all != NULL && issuers.n + n > TLS_ISSUERS_BYTES))
+        issuers_drop(issuers_worst());
 }
 
 /* NULL: nothing is known any more. */
@@ -118,8 +129,9 @@ static X509 *find_at(const char *url, X509 *cert)
     pthread_mutex_lock(&issuers.lock);
     it = issuers_get(url);
     if (it != NULL && !it->is_good) {
+        int64_t until = loop_now() + issuers_time(found, 0);
         it->is_good = true;
-        it->until = loop_now() + issuers_time(found, 0);
+        it->until = until > it->until ? until : it->until;
     }
     pthread_mutex_unlock(&issuers.lock);
     return found;
@@ -156,12 +168,14 @@ static void issuers_keep_as(const char *url, const struct issuers *what, int64_t
     struct issuers *it = issuers_get(url);
     if (it != NULL)
         issuers_drop(it);
-    issuers_make_room();
+    issuers_make_room(what->n);
     it = xmalloc(sizeof(*it));
     *it = *what;
     it->url = xstrdup(url);
-    it->until = loop_now() + us;
+    it->since = loop_now();
+    it->until = it->since + us;
     HASH_ADD_KEYPTR(hh, issuers.all, it->url, strlen(it->url), it);
+    issuers.n += it->n;
     pthread_mutex_unlock(&issuers.lock);
     atomic_fetch_add(what->is_good ? &issuers.good : &issuers.bad, 1);
 }
@@ -169,6 +183,7 @@ static void issuers_keep_as(const char *url, const struct issuers *what, int64_t
 bool tls_issuers_put(const char *url, X509 *cert, struct str body, int64_t bad_ms)
 {
     struct issuers what = {.certs = tls_aia_read(body)};
+    what.n = what.certs == NULL ? 0 : body.len;
     X509 *found = issuer_among(what.certs, cert);
     bool is_good = what.is_good = found != NULL;
     int64_t us = is_good ? issuers_time(found, bad_ms) : bad_ms * 1000;
@@ -185,6 +200,25 @@ void tls_issuers_fail(const char *url, const char *why, int64_t bad_ms)
     struct issuers what = {0};
     snprintf(what.why, sizeof(what.why), "%s", why);
     issuers_keep_as(url, &what, bad_ms * 1000);
+}
+
+static void doubt_at(const char *url)
+{
+    pthread_mutex_lock(&issuers.lock);
+    struct issuers *it = issuers_get(url);
+    if (it != NULL && it->until > it->since + issuers_keep_doubtful)
+        it->until = it->since + issuers_keep_doubtful;
+    pthread_mutex_unlock(&issuers.lock);
+}
+
+void tls_issuers_doubt(STACK_OF(X509) * chain)
+{
+    struct tls_aia_url urls[TLS_AIA_URLS];
+    for (int i = 0; i < sk_X509_num(chain); i++) {
+        unsigned n = tls_aia_urls(sk_X509_value(chain, i), urls);
+        for (unsigned k = 0; k < n; k++)
+            doubt_at(urls[k].text);
+    }
 }
 
 struct tls_issuers_counts tls_issuers_count(void)

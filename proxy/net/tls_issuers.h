@@ -5,7 +5,11 @@
  *
  * So that nobody spoils a URL for another: what is kept there is given for a certificate only when
  * it has issued that very certificate, signature and all, and what has issued none that was asked
- * about is forgotten as fast as a failure. */
+ * about is forgotten as fast as a failure.
+ *
+ * max_memory does not count them, for they are few: what OpenSSL makes of certificates that
+ * somebody has made for that is 100 times their bytes, so 25 MiB in all, and of usual ones less
+ * than 2 MiB. */
 #ifndef TLSFAN_NET_TLS_ISSUERS_H
 #define TLSFAN_NET_TLS_ISSUERS_H
 
@@ -16,9 +20,10 @@
 #include "net/tls_aia.h"
 
 enum {
-    TLS_ISSUERS_DEPTH = 4,  /* that may be missing in one chain */
-    TLS_ISSUERS_MOST = 128, /* URLs that are remembered */
-    TLS_ISSUERS_WHY = 200   /* bytes of a reason */
+    TLS_ISSUERS_DEPTH = 4,          /* that may be missing in one chain */
+    TLS_ISSUERS_MOST = 128,         /* URLs that are remembered */
+    TLS_ISSUERS_BYTES = 256 * 1024, /* of answers that are remembered */
+    TLS_ISSUERS_WHY = 200           /* bytes of a reason */
 };
 
 /* The issuer of CERT, from one of the URLs that it names: a reference, or NULL. Any thread. */
@@ -37,6 +42,10 @@ enum tls_issuers_state tls_issuers_look(const char *url, X509 *cert, char *why);
 bool tls_issuers_put(const char *url, X509 *cert, struct str body, int64_t bad_ms);
 /* URL has not answered so: WHY, a clause, is kept for BAD_MS. */
 void tls_issuers_fail(const char *url, const char *why, int64_t bad_ms);
+
+/* The CHAIN, with issuers that were found, has led to no root: they are kept for a minute at most,
+ * for whoever was on the way to them can have put his own there. */
+void tls_issuers_doubt(STACK_OF(X509) * chain);
 
 /* How often it was asked, with an issuer as a result and without. */
 struct tls_issuers_counts {

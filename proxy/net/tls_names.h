@@ -23,6 +23,10 @@ bool tls_names_take(const GENERAL_NAME *g, struct tls_name *name);
  * underscore, as may the labels behind it; there are two of those at least. */
 MUST_CHECK bool tls_names_match(X509 *cert, struct str host);
 
+/* The place among CERTS, which somebody has shown, of one that is not to be looked into; -1: there
+ * is none. To be asked before anything of OpenSSL does that. */
+MUST_CHECK int tls_names_costly(STACK_OF(X509) * certs);
+
 enum tls_limit {
     TLS_LIMIT_NONE,         /* it may issue for that name */
     TLS_LIMIT_EXCLUDED,     /* its constraints exclude the name */

@@ -7,6 +7,7 @@
 #include <openssl/ssl.h>
 #include <stdlib.h>
 
+#include "net/tls_names.h"
 #include "net/tls_wire.h"
 
 enum { PEER_TEXT = 200 }; /* bytes shown of what a client wrote */
@@ -99,8 +100,18 @@ static int on_verified(int ok, X509_STORE_CTX *store)
     return 0;
 }
 
+static int server_verify_chain(X509_STORE_CTX *store, void *arg)
+{
+    (void)arg;
+    if (tls_names_costly(X509_STORE_CTX_get0_untrusted(store)) < 0)
+        return X509_verify_cert(store);
+    X509_STORE_CTX_set_error(store, X509_V_ERR_UNSPECIFIED);
+    return on_verified(0, store);
+}
+
 void tls_server_demand_cert(struct ssl_ctx_st *ctx)
 {
+    SSL_CTX_set_cert_verify_callback(ctx, server_verify_chain, NULL);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, on_verified);
 }
 

@@ -4,6 +4,7 @@
 #include "net/tls_strength.h"
 
 #include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@ typedef int (*judge_fn)(const SSL *s, const SSL_CTX *ctx, int op, int bits, int 
 
 /* OpenSSL's own. */
 static judge_fn by_level;
+static int usual_level;
 static pthread_once_t by_level_once = PTHREAD_ONCE_INIT;
 
 static void find_by_level(void)
@@ -23,6 +25,7 @@ static void find_by_level(void)
     if (ssl == NULL)
         abort();
     by_level = SSL_CTX_get_security_callback(ssl);
+    usual_level = SSL_CTX_get_security_level(ssl);
     SSL_CTX_free(ssl);
 }
 
@@ -82,6 +85,12 @@ void tls_strength_init(SSL_CTX *ssl, int min_version, int level)
         SSL_CTX_set_security_level(ssl, level);
     /* Of its own, or it would follow that of handshakes. */
     X509_VERIFY_PARAM_set_auth_level(SSL_CTX_get0_param(ssl), SSL_CTX_get_security_level(ssl));
+}
+
+bool tls_strength_is_lowered(const struct tls_policy *p)
+{
+    pthread_once(&by_level_once, find_by_level);
+    return p->security_level > 0 && p->security_level - 1 < usual_level;
 }
 
 /* ---- lists of suites ---- */

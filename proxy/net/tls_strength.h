@@ -11,18 +11,23 @@
 #ifndef TLSFAN_NET_TLS_STRENGTH_H
 #define TLSFAN_NET_TLS_STRENGTH_H
 
-#include <openssl/ssl.h>
 #include <stdbool.h>
 
 #include "base/mem.h"
+#include "conf/tls_policy.h"
+
+struct ssl_ctx_st; /* SSL_CTX */
 
 /* SSL is as SSL_CTX_new() made it: its level is that of certificates, unless LEVEL is another one;
  * -1: it is not. MIN_VERSION as OpenSSL writes it. */
-void tls_strength_init(SSL_CTX *ssl, int min_version, int level);
+void tls_strength_init(struct ssl_ctx_st *ssl, int min_version, int level);
+
+/* True when the security_level of P is below the one that OpenSSL has been set up with. */
+bool tls_strength_is_lowered(const struct tls_policy *p);
 
 /* Sets the suites of TLS 1.2 and before, as OpenSSL writes them. NULL, or why LIST cannot be used;
  * static. It is an error when an element of LIST, or what is left of it in the end, holds nothing
  * but suites that are never offered; of "ALL" they are merely left out. */
-MUST_CHECK const char *tls_strength_set_ciphers(SSL_CTX *ssl, const char *list);
+MUST_CHECK const char *tls_strength_set_ciphers(struct ssl_ctx_st *ssl, const char *list);
 
 #endif

@@ -258,6 +258,8 @@ static int verify_with_fetched(X509_STORE_CTX *c)
         r = verify_again(c, all, 0);
         if (r <= 0 && lacks_root(c))
             r = verify_below_root(c, all);
+        if (r <= 0 && lacks_root(c))
+            tls_issuers_doubt(X509_STORE_CTX_get0_chain(c));
     }
     sk_X509_pop_free(all, X509_free);
     return r;
@@ -283,16 +285,28 @@ static bool is_allowed(X509_STORE_CTX *c, struct str host)
     return true;
 }
 
+/* Nobody looks into what the server has shown where that would cost too much. */
+static bool is_affordable(X509_STORE_CTX *c)
+{
+    STACK_OF(X509) *shown = X509_STORE_CTX_get0_untrusted(c);
+    int costly = tls_names_costly(shown);
+    if (costly < 0)
+        return true;
+    note_fault(c, X509_V_ERR_UNSPECIFIED, costly);
+    X509_STORE_CTX_set0_verified_chain(c, X509_chain_up_ref(shown));
+    return false;
+}
+
 /* What is above a trusted CA counts where it is there: the constraints of its root, and the list
  * by that. */
 static int tls_verify_chain(X509_STORE_CTX *c, void *arg)
 {
     const struct demands *demands = arg;
     const char *host = X509_VERIFY_PARAM_get0_host(X509_STORE_CTX_get0_param(c), 0);
-    int r = X509_verify_cert(c);
     /* With verify = off nobody asks for the verdict. */
-    if (X509_STORE_CTX_get_verify_cb(c) != on_verify)
-        return r;
+    if (!is_affordable(c) || X509_STORE_CTX_get_verify_cb(c) != on_verify)
+        return 0;
+    int r = X509_verify_cert(c);
     if (r <= 0 && lacks_root(c))
         r = verify_below_root(c, X509_STORE_CTX_get0_untrusted(c));
     if (r <= 0 && demands->fetches)
@@ -355,11 +369,26 @@ bool tls_verify_fault(struct fault *f, SSL *ssl, struct str name)
     return true;
 }
 
+/* How many of CHAIN the server has not shown. */
+static int count_fetched(SSL *ssl, STACK_OF(X509) * chain)
+{
+    STACK_OF(X509) *shown = SSL_get_peer_cert_chain(ssl);
+    int n = 0;
+    for (int i = 0; i < sk_X509_num(chain); i++) {
+        bool is_shown = false;
+        for (int k = 0; !is_shown && k < sk_X509_num(shown); k++)
+            is_shown = sk_X509_value(shown, k) == sk_X509_value(chain, i);
+        n += is_shown ? 0 : 1;
+    }
+    return n;
+}
+
 X509 *tls_verify_lacking(SSL *ssl)
 {
     const struct demands *d = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), demands_index);
     STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl);
-    if (d == NULL || !d->fetches || !lacks_issuer((int)SSL_get_verify_result(ssl)))
+    if (d == NULL || !d->fetches || !lacks_issuer((int)SSL_get_verify_result(ssl)) ||
+        count_fetched(ssl, chain) >= TLS_ISSUERS_DEPTH)
         return NULL;
     return sk_X509_value(chain, sk_X509_num(chain) - 1);
 }

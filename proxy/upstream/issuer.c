@@ -172,8 +172,8 @@ static void ask_succeeded(struct issuer *i)
     asked(i, got, why);
 }
 
-/* Takes the head at P; gives its bytes, 0 where it is not whole. False in OK after it was told that
- * it is of no use. */
+/* Takes the head at P, or one before it (RFC 9110 section 15.2); gives its bytes, 0 where it is not
+ * whole. False in OK after it was told that it is of no use. */
 static size_t take_head(struct issuer *i, const char *p, size_t n, bool *ok)
 {
     struct field first[ISSUER_FIELDS];
@@ -188,11 +188,13 @@ static size_t take_head(struct issuer *i, const char *p, size_t n, bool *ok)
     fields_init(&head.fields, &arena, first, ISSUER_FIELDS);
     bool is_valid = end > 0 && end <= ISSUER_HEAD && h1_parse_response(&head, p, end, false, &e) &&
                     h1_body_of_response(&i->body, &head, METHOD_GET, false, &e);
+    bool is_interim = is_valid && head.status < 200 && head.status != 101;
     if (is_valid && head.status != 200)
         snprintf(why, sizeof(why), "the answer is %u", head.status);
     arena_clear(&arena);
-    i->has_head = true;
-    *ok = is_valid && head.status == 200;
+    i->scanned = 0;
+    i->has_head = !is_interim;
+    *ok = is_valid && (is_interim || head.status == 200);
     if (!*ok)
         ask_failed(i, why);
     return end;
@@ -217,10 +219,14 @@ static size_t issuer_on_data(void *arg, const char *p, size_t n)
     struct issuer *i = CHECKED(issuer, arg);
     size_t at = 0;
     bool ok = true;
-    if (!i->has_head)
-        at = take_head(i, p, n, &ok);
-    if (!i->has_head || !ok)
-        return ok ? 0 : n;
+    while (ok && !i->has_head) {
+        size_t used = take_head(i, p + at, n - at, &ok);
+        if (ok && used == 0)
+            return at;
+        at += used;
+    }
+    if (!ok)
+        return n;
     while (at < n && !h1_body_is_done(&i->body)) {
         struct str data;
         ssize_t used = h1_body_feed(&i->body, p + at, n - at, &data);

@@ -6,8 +6,9 @@
  * HTTP to port 80, never another one; to public addresses and those of destination.allow, whatever
  * connect_to says, and so never through a parent, which would look the name up itself; a GET
  * without a query that says nothing of the client; one answer, no redirect, 64 KiB, 5 s; two URLs
- * of a certificate, and 16 at once in the process. All who want the same URL wait for one that
- * asks; when that one goes, the next of them asks. */
+ * of a certificate, and 16 at once in the process. What it holds is counted in max_memory as the
+ * share of the handshake before it, which its dial keeps. All who want the same URL wait for one
+ * that asks; when that one goes, the next of them asks. */
 #ifndef TLSFAN_UPSTREAM_ISSUER_H
 #define TLSFAN_UPSTREAM_ISSUER_H
 

@@ -13,13 +13,15 @@
 #include "upstream/up_h2.h"
 
 /* Bytes that a connection costs while it carries nothing, measured: those of the TLS library, of
- * nghttp2 and ours; and about what a handshake takes. */
+ * nghttp2 and ours; and about what a handshake takes, or an issuer's certificate after it. */
 enum {
     HOLDS_PLAIN = 2048,
     HOLDS_TLS = 22 * 1024,
     HOLDS_H2 = 51 * 1024,
     HOLDS_HANDSHAKE = 64 * 1024
 };
+_Static_assert((int)HOLDS_HANDSHAKE >= (int)TLS_AIA_BODY,
+               "what is fetched is counted as a handshake");
 
 bool pool_dial_suits(const struct origin *o, const struct pool_wait *wait)
 {

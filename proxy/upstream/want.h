@@ -5,8 +5,9 @@
 
 #include "conf/conf.h"
 
-/* Where a request goes. All of it but `rule_port` is the key of an origin: what differs in it never
- * shares a connection or a session. Slices are copied where they are kept. */
+/* Where a request goes. All of it but `rule_port`, and `is_public`, with which nothing is pooled,
+ * is the key of an origin: what differs in it never shares a connection or a session. Slices are
+ * copied where they are kept. */
 struct up_where {
     const struct conf *conf;
     const struct rule *rule;

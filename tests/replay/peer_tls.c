@@ -60,31 +60,87 @@ static void add_text(struct fake_bytes *b, const char *text)
 static int choose_protocol(SSL *s, const unsigned char **out, unsigned char *len,
                            const unsigned char *in, unsigned in_len, void *arg);
 
+/* Who shows a certificate. */
+struct shown {
+    X509 *cert;
+    EVP_PKEY *key;
+};
+
+static void add_extension(X509 *cert, int nid, const char *value)
+{
+    X509_EXTENSION *ext = X509V3_EXT_conf_nid(NULL, NULL, nid, value);
+    if (ext == NULL || X509_add_ext(cert, ext, -1) != 1)
+        abort();
+    X509_EXTENSION_free(ext);
+}
+
+/* With KEY, signed by BY; NULL: by itself. NAMES, for a server; PLACE, where BY is found. */
+static struct shown make_shown(const char *cn, EVP_PKEY *key, const struct shown *by,
+                               const char *names, const char *place)
+{
+    struct shown s = {X509_new(), key};
+    X509_NAME *name = X509_get_subject_name(s.cert);
+    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)cn, -1, -1, 0);
+    X509_set_issuer_name(s.cert, by == NULL ? name : X509_get_subject_name(by->cert));
+    X509_gmtime_adj(X509_getm_notBefore(s.cert), -86400);
+    X509_gmtime_adj(X509_getm_notAfter(s.cert), 86400 * 3650L);
+    X509_set_pubkey(s.cert, s.key);
+    X509_set_version(s.cert, X509_VERSION_3);
+    if (names != NULL)
+        add_extension(s.cert, NID_subject_alt_name, names);
+    else
+        add_extension(s.cert, NID_basic_constraints, "critical,CA:TRUE");
+    if (place != NULL)
+        add_extension(s.cert, NID_info_access, place);
+    X509_sign(s.cert, by == NULL ? s.key : by->key, EVP_sha256());
+    return s;
+}
+
+static SSL_CTX *context_of(const struct shown *s)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    SSL_CTX_use_certificate(ctx, s->cert);
+    SSL_CTX_use_PrivateKey(ctx, s->key);
+    SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, NULL);
+    return ctx;
+}
+
+/* All that is shown here; made once. `issuer` is between `root` and `lacks`, who does not show it;
+ * `forged` has its key and name, and is by nobody who is known. */
+static struct {
+    struct shown usual, root, issuer, lacks, forged;
+    SSL_CTX *ctx, *lacks_ctx;
+} shown;
+
+static int choose_shown(SSL *s, int *alert, void *arg)
+{
+    static const char below[] = ".lacks.safe";
+    const char *name = SSL_get_servername(s, TLSEXT_NAMETYPE_host_name);
+    size_t len = name == NULL ? 0 : strlen(name), n = sizeof(below) - 1;
+    (void)alert;
+    (void)arg;
+    if (len > n && strcmp(name + len - n, below) == 0)
+        SSL_set_SSL_CTX(s, shown.lacks_ctx);
+    return SSL_TLSEXT_ERR_OK;
+}
+
 static SSL_CTX *make_context(void)
 {
-    static SSL_CTX *ctx;
-    if (ctx != NULL)
-        return ctx;
-    ctx = SSL_CTX_new(TLS_server_method());
-    EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509 *cert = X509_new();
-    X509_NAME *name = X509_get_subject_name(cert);
-    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"fake", -1, -1, 0);
-    X509_set_issuer_name(cert, name);
-    X509_gmtime_adj(X509_getm_notBefore(cert), -86400);
-    X509_gmtime_adj(X509_getm_notAfter(cert), 86400 * 3650L);
-    X509_set_pubkey(cert, key);
-    X509_set_version(cert, X509_VERSION_3);
-    X509_EXTENSION *names = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "DNS:*.ca.safe");
-    X509_add_ext(cert, names, -1);
-    X509_EXTENSION_free(names);
-    X509_sign(cert, key, EVP_sha256());
-    SSL_CTX_use_certificate(ctx, cert);
-    SSL_CTX_use_PrivateKey(ctx, key);
-    SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, NULL);
-    X509_free(cert);
-    EVP_PKEY_free(key);
-    return ctx;
+    if (shown.ctx != NULL)
+        return shown.ctx;
+    shown.usual = make_shown("fake", EVP_EC_gen("P-256"), NULL, "DNS:*.ca.safe", NULL);
+    shown.root = make_shown("root", EVP_EC_gen("P-256"), NULL, NULL, NULL);
+    shown.issuer = make_shown("issuer", EVP_EC_gen("P-256"), &shown.root, NULL, NULL);
+    shown.lacks = make_shown("lacks", EVP_EC_gen("P-256"), &shown.issuer, "DNS:*.lacks.safe",
+                             "caIssuers;URI:http://9.9.9.9/issuer");
+    const struct shown stranger = make_shown("stranger", EVP_EC_gen("P-256"), NULL, NULL, NULL);
+    shown.forged = make_shown("issuer", shown.issuer.key, &stranger, NULL, NULL);
+    X509_free(stranger.cert);
+    EVP_PKEY_free(stranger.key);
+    shown.ctx = context_of(&shown.usual);
+    shown.lacks_ctx = context_of(&shown.lacks);
+    SSL_CTX_set_tlsext_servername_callback(shown.ctx, choose_shown);
+    return shown.ctx;
 }
 
 static FILE *make_file(char path[32])
@@ -103,7 +159,9 @@ const char *peer_tls_ca(void)
     if (path[0] != '\0')
         return path;
     FILE *f = make_file(path);
-    if (PEM_write_X509(f, SSL_CTX_get0_certificate(make_context())) != 1 || fflush(f) != 0)
+    (void)make_context();
+    if (PEM_write_X509(f, shown.usual.cert) != 1 || PEM_write_X509(f, shown.root.cert) != 1 ||
+        fflush(f) != 0)
         abort();
     return path;
 }
@@ -118,6 +176,16 @@ const char *peer_tls_key(void)
     if (PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL) != 1 || fflush(f) != 0)
         abort();
     return path;
+}
+
+struct str peer_tls_issuer(bool is_forged)
+{
+    static unsigned char *der[2];
+    static int n[2];
+    (void)make_context();
+    if (der[is_forged] == NULL)
+        n[is_forged] = i2d_X509(is_forged ? shown.forged.cert : shown.issuer.cert, &der[is_forged]);
+    return str_make((char *)der[is_forged], (size_t)n[is_forged]);
 }
 
 static int choose_protocol(SSL *s, const unsigned char **out, unsigned char *len,

@@ -8,9 +8,13 @@
 
 struct peer_tls;
 
-/* A file with the certificate of all origins, which is good for *.ca.safe, and its key. */
+/* A file with the certificate of most origins, which is good for *.ca.safe, and with a root: below
+ * it is that of names below .lacks.safe, which is shown without its issuer. */
 const char *peer_tls_ca(void);
+/* The key of the first one. */
 const char *peer_tls_key(void);
+/* That issuer, as DER; or one with its name and key that is below no root. */
+struct str peer_tls_issuer(bool is_forged);
 
 struct peer_tls *peer_tls_new(struct fake_sock *s, bool is_h2);
 /* A client, which verifies nothing. */

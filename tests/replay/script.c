@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "peer.h"
+#include "peer_tls.h"
 #include "world.h"
 
 enum {
@@ -94,6 +95,13 @@ static const char *repeat(const char *p, char *to, size_t *n)
     return end + 1;
 }
 
+static void add_issuer(bool is_forged, char *to, size_t *n)
+{
+    struct str der = peer_tls_issuer(is_forged);
+    memcpy(to + *n, der.p, der.len);
+    *n += der.len;
+}
+
 /* Appends what P means. */
 static void unescape(const char *p, char *to, size_t *n)
 {
@@ -114,6 +122,10 @@ static void unescape(const char *p, char *to, size_t *n)
             memcpy(hex, p + 2, 2);
             to[(*n)++] = (char)strtoul(hex, NULL, 16);
             p += 2;
+            break;
+        case 'i':
+        case 'f':
+            add_issuer(p[1] == 'f', to, n);
             break;
         case '{':
             p = repeat(p + 2, to, n) - 2;

@@ -214,6 +214,24 @@ static void a_failure_is_kept_for_its_time(void **state)
     assert_int_equal(tls_issuers_look(URL, leaf.cert, why), TLS_ISSUERS_UNKNOWN);
 }
 
+/* One that has ended is not asked for more often than a failure, whoever found it. */
+static void an_old_one_is_kept_for_its_time(void **state)
+{
+    (void)state;
+    char why[TLS_ISSUERS_WHY];
+    struct pair old =
+        make_cert(&root, &(struct cert_want){.cn = "old", .is_ca = true, .from = -9, .to = -3});
+    struct pair his = make_leaf(&old, "caIssuers;URI:" URL);
+    assert_true(put(URL, his.cert, old.cert, 1000000));
+    assert_int_equal(tls_issuers_look(URL, his.cert, why), TLS_ISSUERS_GOOD);
+    tls_issuers_clear();
+    assert_false(put(URL, leaf.cert, old.cert, 1000000));
+    assert_true(is_found(his.cert));
+    assert_int_equal(tls_issuers_look(URL, his.cert, why), TLS_ISSUERS_GOOD);
+    free_pair(&his);
+    free_pair(&old);
+}
+
 /* What is of no use goes first, however new it is. */
 static void it_is_bounded(void **state)
 {
@@ -230,6 +248,43 @@ static void it_is_bounded(void **state)
     assert_int_equal(tls_issuers_look(url, leaf.cert, why), TLS_ISSUERS_BAD);
 }
 
+/* In bytes, too: large ones push others out, not beyond the bound. */
+static void large_ones_are_bounded(void **state)
+{
+    (void)state;
+    struct str der = der_of(inter.cert);
+    char *body = xcalloc(1, TLS_AIA_BODY);
+    char url[64];
+    memcpy(body, der.p, der.len);
+    for (int i = 0; i < 2 * TLS_ISSUERS_BYTES / TLS_AIA_BODY; i++) {
+        snprintf(url, sizeof(url), "http://%d.test/", i);
+        assert_true(tls_issuers_put(url, leaf.cert, str_make(body, TLS_AIA_BODY), 1000000));
+    }
+    int kept = 0;
+    for (int i = 0; i < 2 * TLS_ISSUERS_BYTES / TLS_AIA_BODY; i++) {
+        char why[TLS_ISSUERS_WHY];
+        snprintf(url, sizeof(url), "http://%d.test/", i);
+        kept += tls_issuers_look(url, leaf.cert, why) == TLS_ISSUERS_GOOD;
+    }
+    assert_int_equal(kept, TLS_ISSUERS_BYTES / TLS_AIA_BODY);
+    free(body);
+    free_der(der);
+}
+
+/* One that OpenSSL would look into for minutes is as good as none. */
+static void what_costs_is_not_taken(void **state)
+{
+    (void)state;
+    struct pair large = make_long_name();
+    struct pair many =
+        make_cert(&large, &(struct cert_want){.cn = "inter", .is_ca = true, .places = 500});
+    struct str der = der_of(many.cert);
+    assert_null(tls_aia_read(der));
+    free_der(der);
+    free_pair(&large);
+    free_pair(&many);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,7 +296,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_good_one_is_kept, begin, end),
         cmocka_unit_test_setup_teardown(nobody_spoils_it, begin, end),
         cmocka_unit_test_setup_teardown(a_failure_is_kept_for_its_time, begin, end),
+        cmocka_unit_test_setup_teardown(an_old_one_is_kept_for_its_time, begin, end),
         cmocka_unit_test_setup_teardown(it_is_bounded, begin, end),
+        cmocka_unit_test_setup_teardown(large_ones_are_bounded, begin, end),
+        cmocka_unit_test_setup_teardown(what_costs_is_not_taken, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -331,6 +331,8 @@ static void demands_a_certificate(void **state)
     X509_sign(for_servers.cert, ca.key, EVP_sha256());
     struct pair old = make_cert(&ca, &(struct cert_want){.cn = "old", .from = -9, .to = -3});
     struct pair strange = make_cert(&other, &(struct cert_want){.cn = "x\"\n\x01y"});
+    struct pair large = make_long_name();
+    struct pair costly = make_cert(&large, &(struct cert_want){.cn = "costly", .places = 500});
     assert_true(make(cert_file, key_file, ca_file));
     comes(&leaf, &mid, NULL);
     comes(&leaf, NULL, "does not verify: unable to get local issuer certificate");
@@ -340,6 +342,7 @@ static void demands_a_certificate(void **state)
     comes(&for_servers, NULL, "does not verify: unsuitable certificate purpose");
     comes(&old, NULL, "does not verify: certificate has expired");
     comes(&strange, NULL, "(its subject is \"/CN=x\\x22\\x");
+    comes(&costly, NULL, "does not verify: unspecified certificate verification error");
     forget();
     assert_true(make(cert_file, key_file, mid_file)); /* one that is no root */
     comes(&leaf, NULL, NULL);
@@ -353,6 +356,8 @@ static void demands_a_certificate(void **state)
     free_pair(&for_servers);
     free_pair(&old);
     free_pair(&strange);
+    free_pair(&costly);
+    free_pair(&large);
 }
 
 /* Links of a chain, each signed by the one before; below the root. */

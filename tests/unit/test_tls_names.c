@@ -604,6 +604,24 @@ static void trusted_leaf_with_names_twice(void **state)
     free_pair(&self);
 }
 
+/* What OpenSSL would make names of for minutes is not looked into; what is usual is. */
+static void names_that_cost(void **state)
+{
+    (void)state;
+    struct pair large = make_long_name();
+    struct pair many =
+        make_cert(&large, &(struct cert_want){.cn = "leaf", .san = "DNS:a.test", .places = 500});
+    struct pair few =
+        make_cert(&root, &(struct cert_want){.cn = "leaf", .san = "DNS:a.test", .places = 90});
+    trust(root.cert, NULL);
+    expect_bad("a.test", CHAIN(&many), TEXTS("too many names", "subject CN=leaf"));
+    expect_bad("a.test", CHAIN(&few, &many), TEXTS("too many names", "of an issuer of"));
+    expect_good("a.test", CHAIN(&few));
+    free_pair(&large);
+    free_pair(&many);
+    free_pair(&few);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -619,6 +637,7 @@ int main(void)
         cmocka_unit_test_teardown(names_that_nearly_match, tear_down),
         cmocka_unit_test_teardown(path_length_names_the_ca, tear_down),
         cmocka_unit_test_teardown(trusted_leaf_with_names_twice, tear_down),
+        cmocka_unit_test_teardown(names_that_cost, tear_down),
     };
     return cmocka_run_group_tests(tests, set_up_group, tear_down_group);
 }

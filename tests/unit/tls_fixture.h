@@ -40,6 +40,7 @@ struct cert_want {
     bool is_repeated;      /* the SAN, or of a CA basicConstraints, twice */
     const char *malformed; /* the bytes of a keyUsage, whatever they are */
     bool has_key_ids;      /* that of its key, and of its issuer's */
+    unsigned places;       /* of lists, named relative to its issuer */
 };
 
 struct pair {
@@ -83,6 +84,26 @@ static inline void add_raw(X509 *cert, int nid, const char *bytes)
     ASN1_OCTET_STRING_free(value);
 }
 
+/* Each a CN of "x", to be read behind the issuer's name. */
+static inline void add_places(X509 *cert, unsigned n)
+{
+    static const char place[] = "\x30\x0e\xa0\x0c\xa1\x0a\x30\x08\x06\x03\x55\x04\x03\x0c\x01x";
+    size_t each = sizeof(place) - 1;
+    char *bytes = xcalloc(1, 4 + n * each + 1);
+    size_t len = n * each;
+    bytes[0] = 0x30, bytes[1] = (char)0x82;
+    bytes[2] = (char)(len >> 8), bytes[3] = (char)(len & 0xff);
+    for (unsigned i = 0; i < n; i++)
+        memcpy(bytes + 4 + i * each, place, each);
+    ASN1_OCTET_STRING *value = ASN1_OCTET_STRING_new();
+    ASN1_OCTET_STRING_set(value, (const unsigned char *)bytes, (int)(4 + len));
+    X509_EXTENSION *ext = X509_EXTENSION_create_by_NID(NULL, NID_crl_distribution_points, 0, value);
+    X509_add_ext(cert, ext, -1);
+    X509_EXTENSION_free(ext);
+    ASN1_OCTET_STRING_free(value);
+    free(bytes);
+}
+
 static inline void add_exts(X509 *cert, X509 *issuer, const struct cert_want *want)
 {
     const char *basic = want->is_ca ? "critical,CA:TRUE" : "CA:FALSE";
@@ -97,6 +118,8 @@ static inline void add_exts(X509 *cert, X509 *issuer, const struct cert_want *wa
         add_ext(cert, issuer, NID_subject_alt_name, want->san);
     if (want->limits != NULL)
         add_ext(cert, issuer, NID_name_constraints, want->limits);
+    if (want->places > 0)
+        add_places(cert, want->places);
     if (want->malformed != NULL)
         add_raw(cert, NID_key_usage, want->malformed);
 }
@@ -131,6 +154,16 @@ static inline void free_pair(struct pair *p)
 {
     X509_free(p->cert);
     EVP_PKEY_free(p->key);
+}
+
+/* A CA, to issue with, whose name is long. */
+static inline struct pair make_long_name(void)
+{
+    struct pair p = {X509_new(), EVP_EC_gen("P-256")};
+    for (int i = 0; i < 100; i++)
+        X509_NAME_add_entry_by_txt(X509_get_subject_name(p.cert), "O", MBSTRING_ASC,
+                                   (const unsigned char *)"an organization", -1, -1, 0);
+    return p;
 }
 
 /* A list by CA, with REVOKED in it if that is not NULL. */
