@@ -322,10 +322,11 @@ bool pool_is_in_line(const struct pool_wait *wait)
            wait->origin->max_requests != 1;
 }
 
-void pool_want(struct pool_wait *wait, uint64_t person, uint64_t client)
+void pool_want(struct pool_wait *wait, const struct up_how *how)
 {
-    wait->how.person = person;
-    wait->how.client = client;
+    wait->how.person = how->person;
+    wait->how.client = how->client;
+    wait->how.number = how->number;
     wait->how.is_ahead = false; /* nobody who asks later goes before it */
     if (wait->state != WAIT_QUEUED)
         return;
