@@ -57,7 +57,7 @@ struct ready {
 static struct ready plan_ready(const struct origin *o)
 {
     struct ready n = {0, 0};
-    if (o->pace == NULL || !o->pace->is_closed[PACE_BEGIN])
+    if (o->pace == NULL || !origin_pace_is_closed(o->pace, PACE_BEGIN))
         return n;
     list_foreach (it, &o->open) {
         const struct pool_conn *c = container_of(it, struct pool_conn, link);
@@ -81,6 +81,13 @@ static bool plan_takes(struct ready *n, const struct pool_wait *wait)
         return false;
     --*left;
     return true;
+}
+
+/* One that must have a connection of its own waits for its time before that is made. */
+static bool plan_may_dial(struct origin *o, const struct pool_wait *wait)
+{
+    return o->pace == NULL || !wait->how.is_alone || wait->had_dial ||
+           origin_pace_go(o->pace, PACE_BEGIN);
 }
 
 /* WAIT counts on a connection that is being made: as long as its own dial might take. */
@@ -118,6 +125,10 @@ static void plan_dials(struct origin *o, unsigned n_most)
         if (!is_adopted && n_most == 0) {
             is_hungry = true;
             pool_room_wait(wait);
+            continue;
+        }
+        if (!is_adopted && !plan_may_dial(o, wait)) {
+            pool_wait_time(wait);
             continue;
         }
         if (!is_adopted) {
