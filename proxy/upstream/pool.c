@@ -175,6 +175,12 @@ static void pool_say_time(const struct pool_wait *wait, enum pace_line line, str
                   "%.*s has asked that nobody asks it for %lld s more (Retry-After), and "
                   "upstream.queue_timeout is over",
                   STR_ARG(wait->where.host), (long long)(pause + 999999) / 1000000);
+    else if (wait->where.rule->rate == 0)
+        fault_set(
+            f, FAULT_LIMIT,
+            "%.*s had asked that nobody asks it for a while (Retry-After), and the turn of this "
+            "request behind that did not come within upstream.queue_timeout",
+            STR_ARG(wait->where.host));
     else
         fault_set(f, FAULT_LIMIT,
                   "requests to %.*s begin one after the other (rate of rule \"%s\"), and the turn "
@@ -292,8 +298,10 @@ static void wait_queue(struct origin *o, struct pool_wait *wait)
     pool_wait_set_state(wait, WAIT_QUEUED);
     deadline_init(&wait->deadline, p->loop, on_queue_timeout, wait);
     deadline_set(&wait->deadline, pool_wait_left(wait));
-    /* What was given back before we sat down was told to nobody: the plan looks once more. */
-    limit_wait(o->limit, &o->seat, &p->member, o->max_requests);
+    /* What was given back before we sat down was told to nobody: the plan looks once more. Who
+     * waits for its time has no use for a slot yet. */
+    if (!wait->was_timed)
+        limit_wait(o->limit, &o->seat, &p->member, o->max_requests);
 }
 
 /* A second try goes before who waits: it takes back the slot that the first one has just lost. What
