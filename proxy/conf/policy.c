@@ -41,15 +41,17 @@ bool policy_page(struct str origin, struct str site, struct str own, bool by_tls
     return (origin.p == NULL || is_own) && !str_ieq(site, STR("cross-site"));
 }
 
-/* "Basic BASE64" (RFC 7617) gives PAIR, "user:password", in DST of CREDENTIALS_MAX bytes. */
+/* "Basic BASE64" (RFC 7617) gives PAIR, "user:password", terminated, in DST of CREDENTIALS_MAX
+ * bytes. */
 static bool parse_basic(struct str value, char *dst, struct str *pair)
 {
     struct str s = str_trim(value);
     if (s.len > FIELD_MAX || !str_istarts(s, STR("Basic ")))
         return false;
     size_t len;
-    if (!base64_decode(dst, CREDENTIALS_MAX, str_trim(str_from_byte(s, 6)), &len))
+    if (!base64_decode(dst, CREDENTIALS_MAX - 1, str_trim(str_from_byte(s, 6)), &len))
         return false;
+    dst[len] = '\0'; /* crypt_r() wants that */
     *pair = str_make(dst, len);
     return str_find(*pair, ':') < len && memchr(dst, '\0', len) == NULL;
 }

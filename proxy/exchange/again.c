@@ -21,7 +21,6 @@ struct retry_case again_case(const struct exchange *x)
 static void again_queue(struct exchange *x, const struct retry_case *what)
 {
     x->how.not_before = 0;
-    x->how.is_first = true;
     int64_t now = loop_now();
     int64_t then = now + (what->asked_ms + GRACE) * 1000;
     int64_t until = retry_asked_until(&x->retry, what, now);

@@ -100,6 +100,7 @@ void route_want(struct exchange *x, const struct uri_host *host, uint16_t port, 
     x->where.is_tunnel = x->where.is_direct = false;
     x->how.is_patient = source_rules[x->from->kind].is_patient;
     x->how.client = x->from->id;
+    x->how.number = x->id;
     x->how.person =
         x->credentials.p == NULL ? x->from->person : trust_person(&x->from->peer, trust_user(x));
 }

@@ -219,7 +219,7 @@ static const struct ustream_ops fetch_ops = {
 struct ustream *fetch_take(struct fetch *f, struct exchange *x)
 {
     f->x = x;
-    pool_want(&f->wait, x->how.person, x->how.client);
+    pool_want(&f->wait, &x->how);
     timeout_clear(&f->timeout);
     fetch_count(f);
     return &f->us;

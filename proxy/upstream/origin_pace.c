@@ -23,9 +23,11 @@ struct origin_pace *origin_pace_new(const struct up_where *where, struct loop *l
         return NULL;
     struct origin_pace *p = xcalloc(1, sizeof *p);
     p->pace = pace_get(where->host, where->port);
+    if (rule->rate != 0)
+        pace_set_rate(p->pace, where->conf->generation, rule->rate);
     for (int i = 0; i < PACE_LINES; i++) {
         pace_seat_init(&p->seats[i], p->pace, (enum pace_line)i);
-        p->seats[i].interval = rule->rate;
+        p->seats[i].is_spaced = rule->rate != 0;
         p->seats[i].obeys = rule->retry_after;
     }
     p->loop = l;
@@ -57,7 +59,7 @@ bool origin_pace_go(struct origin_pace *p, enum pace_line line)
     int64_t when;
     int64_t now = loop_now();
     bool goes = pace_go(&p->seats[line], now, &when);
-    p->is_closed[line] = !goes;
+    p->opens[line] = goes ? 0 : when;
     if (!goes)
         origin_pace_wake(p, (when - now + 999) / 1000);
     return goes;
@@ -71,5 +73,5 @@ void origin_pace_back(struct origin_pace *p, enum pace_line line)
 void origin_pace_leave(struct origin_pace *p, enum pace_line line)
 {
     pace_leave(&p->seats[line]);
-    p->is_closed[line] = false;
+    p->opens[line] = 0;
 }

@@ -12,11 +12,17 @@
 struct origin_pace {
     struct pace *pace; /* a reference */
     struct pace_seat seats[PACE_LINES];
-    bool is_closed[PACE_LINES]; /* the last who asked must wait */
+    int64_t opens[PACE_LINES]; /* µs: until when the last who asked must wait; 0: it need not */
     struct deadline timer;
     struct loop *loop;
     struct post *serve; /* borrowed: makes the plan */
 };
+
+/* The last who asked there must wait. */
+static inline bool origin_pace_is_closed(const struct origin_pace *p, enum pace_line line)
+{
+    return p->opens[line] != 0;
+}
 
 /* NULL where the rule of WHERE says neither rate nor retry_after. */
 struct origin_pace *origin_pace_new(const struct up_where *where, struct loop *l,

@@ -14,14 +14,18 @@
 enum {
     REMEMBERED_MOST = 10000, /* paces that nobody refers to */
     SHORT_NS = 50000000,     /* an interval that the lateness of a timer matters to; */
-    LATE_NS = 4000000        /* so much of it is made good, or 1000/s would be 500/s */
+    LATE_NS = 4000000,       /* so much of it is made good, or 1000/s would be 500/s */
+    CALM_US = 1000000,       /* behind a pause */
+    CALM_NS = 10000000       /* the interval there */
 };
 
 struct pace {
     UT_hash_handle hh;
     struct list unused; /* in `forgotten`, when nobody refers to it */
     unsigned refs;
-    int64_t free_ns[PACE_LINES];   /* when the next one may go */
+    unsigned generation;           /* whose rate it is */
+    int64_t interval;              /* ns */
+    int64_t went_ns[PACE_LINES];   /* when the last one went, or was to go */
     struct list lines[PACE_LINES]; /* struct pace_seat */
     _Atomic int64_t paused_until;
     size_t key_len;
@@ -40,6 +44,8 @@ static struct pace *pace_new(const char *key, size_t len)
     list_init(&p->unused);
     for (int i = 0; i < PACE_LINES; i++)
         list_init(&p->lines[i]);
+    for (int i = 0; i < PACE_LINES; i++)
+        p->went_ns[i] = INT64_MIN / 2;
     p->key_len = len;
     memcpy(p->key, key, len);
     HASH_ADD_KEYPTR(hh, table, p->key, len, p);
@@ -55,8 +61,8 @@ static void pace_free(struct pace *p)
 
 static bool pace_holds(const struct pace *p, int64_t now)
 {
-    return p->free_ns[PACE_TURN] > now * 1000 || p->free_ns[PACE_BEGIN] > now * 1000 ||
-           pace_paused_until(p) > now;
+    return p->went_ns[PACE_TURN] + p->interval > now * 1000 ||
+           p->went_ns[PACE_BEGIN] + p->interval > now * 1000 || pace_paused_until(p) > now;
 }
 
 /* Of those unused longest, what holds nobody any more, and what is too many. */
@@ -119,30 +125,46 @@ void pace_seat_init(struct pace_seat *seat, struct pace *p, enum pace_line line)
     seat->line = line;
 }
 
-/* When SEAT, which stands in its line, may go: ns. */
-static int64_t pace_time(const struct pace_seat *seat)
+void pace_set_rate(struct pace *p, unsigned generation, int64_t interval)
+{
+    pthread_mutex_lock(&lock);
+    if (generation > p->generation || (generation == p->generation && interval > p->interval))
+        p->interval = interval;
+    if (generation > p->generation)
+        p->generation = generation;
+    pthread_mutex_unlock(&lock);
+}
+
+/* When SEAT, which stands in its line, may go if INTERVAL is between two: ns. */
+static int64_t pace_time(const struct pace_seat *seat, int64_t interval)
 {
     const struct pace *p = seat->pace;
-    int64_t ns = p->free_ns[seat->line];
+    int64_t ns = p->went_ns[seat->line] + interval;
     list_foreach (it, &p->lines[seat->line]) {
-        const struct pace_seat *other = container_of(it, struct pace_seat, link);
-        if (other == seat)
+        if (it == &seat->link)
             break;
-        ns += other->interval;
+        ns += interval;
     }
     return ns;
 }
 
-/* The line of SEAT, which goes NOW, is free again an interval later. */
-static void pace_went(struct pace_seat *seat, int64_t now)
+/* SEAT goes NOW. */
+static void pace_went(struct pace_seat *seat, int64_t now, int64_t interval)
 {
-    int64_t *free_ns = &seat->pace->free_ns[seat->line];
-    int64_t late = seat->interval < SHORT_NS ? LATE_NS : 0;
+    int64_t *went_ns = &seat->pace->went_ns[seat->line];
+    int64_t late = interval < SHORT_NS ? LATE_NS : 0;
     list_remove(&seat->link);
     seat->sits = false;
-    if (*free_ns < now * 1000 - late)
-        *free_ns = now * 1000 - late;
-    *free_ns += seat->interval;
+    seat->took = interval;
+    *went_ns += interval;
+    if (*went_ns < now * 1000 - late)
+        *went_ns = now * 1000 - late;
+}
+
+/* A pause was over a moment ago. */
+static bool pace_is_calm(const struct pace_seat *seat, int64_t paused_until, int64_t now)
+{
+    return seat->obeys && paused_until > 0 && now - paused_until < CALM_US;
 }
 
 bool pace_go(struct pace_seat *seat, int64_t now, int64_t *when)
@@ -151,16 +173,23 @@ bool pace_go(struct pace_seat *seat, int64_t now, int64_t *when)
     *when = paused_until;
     if (paused_until > now)
         return false;
-    if (seat->interval == 0)
+    bool is_calm = pace_is_calm(seat, paused_until, now);
+    if (!seat->is_spaced && !is_calm) {
+        pace_leave(seat);
+        seat->took = 0;
         return true;
+    }
     pthread_mutex_lock(&lock);
     if (!seat->sits)
         list_push_back(&seat->pace->lines[seat->line], &seat->link);
     seat->sits = true;
-    *when = (pace_time(seat) + 999) / 1000;
+    int64_t interval = seat->is_spaced ? seat->pace->interval : 0;
+    if (is_calm && interval < CALM_NS)
+        interval = CALM_NS;
+    *when = (pace_time(seat, interval) + 999) / 1000;
     bool goes = *when <= now;
     if (goes)
-        pace_went(seat, now);
+        pace_went(seat, now, interval);
     pthread_mutex_unlock(&lock);
     return goes;
 }
@@ -168,7 +197,7 @@ bool pace_go(struct pace_seat *seat, int64_t now, int64_t *when)
 void pace_back(struct pace_seat *seat)
 {
     pthread_mutex_lock(&lock);
-    seat->pace->free_ns[seat->line] -= seat->interval;
+    seat->pace->went_ns[seat->line] -= seat->took;
     pthread_mutex_unlock(&lock);
 }
 

@@ -79,6 +79,18 @@ void pool_slot_give(struct origin *o)
     origins_settle(&p->origins, o);
 }
 
+/* WAIT, which had a slot of O, has ended, and nothing was sent: its turn is another's. */
+static void pool_slot_unused(struct origin *o, const struct pool_wait *wait)
+{
+    if (o->pace != NULL) {
+        origin_pace_back(o->pace, PACE_TURN);
+        if (wait->how.is_alone && wait->had_dial)
+            origin_pace_back(o->pace, PACE_BEGIN);
+        loop_post(o->pool->loop, &o->serve);
+    }
+    pool_slot_give(o);
+}
+
 /* ---- waiting */
 
 #define TO(state) STATE_BIT(WAIT_##state)
@@ -145,29 +157,37 @@ void pool_wait_fail(struct pool_wait *wait, const struct fault *f)
     wait_end(wait);
     wait->failed.place = o->place;
     if (has_slot)
-        pool_slot_give(o);
+        pool_slot_unused(o, wait);
     else
         origins_settle(&o->pool->origins, o);
     wait->on_fault(wait->arg, f);
 }
 
 /* Why WAIT has waited for its time in vain. */
-static void pool_say_time(const struct pool_wait *wait, struct fault *f)
+static void pool_say_time(const struct pool_wait *wait, enum pace_line line, struct fault *f)
 {
     const struct origin *o = wait->origin;
-    int64_t pause = o->pace->seats[0].obeys ? pace_paused_until(o->pace->pace) - loop_now() : 0;
+    int64_t now = loop_now();
+    int64_t pause = o->pace->seats[line].obeys ? pace_paused_until(o->pace->pace) - now : 0;
+    int64_t left = o->pace->opens[line] - now;
     if (pause > 0)
         fault_set(f, FAULT_LIMIT,
                   "%.*s has asked that nobody asks it for %lld s more (Retry-After), and "
                   "upstream.queue_timeout is over",
                   STR_ARG(wait->where.host), (long long)(pause + 999999) / 1000000);
+    else if (wait->where.rule->rate == 0)
+        fault_set(
+            f, FAULT_LIMIT,
+            "%.*s had asked that nobody asks it for a while (Retry-After), and the turn of this "
+            "request behind that did not come within upstream.queue_timeout",
+            STR_ARG(wait->where.host));
     else
         fault_set(f, FAULT_LIMIT,
                   "requests to %.*s begin one after the other (rate of rule \"%s\"), and the turn "
                   "of this one did not come within upstream.queue_timeout",
                   STR_ARG(wait->where.host), wait->where.rule->pattern);
     f->phrase = "Too many requests to %s at once, try again";
-    f->retry_after = pause > 0 ? (unsigned)((pause + 999999) / 1000000) : 0;
+    f->retry_after = left > 0 ? (unsigned)((left + 999999) / 1000000) : 0;
 }
 
 static void on_queue_timeout(void *arg)
@@ -175,8 +195,8 @@ static void on_queue_timeout(void *arg)
     struct pool_wait *wait = arg;
     const struct origin *o = wait->origin;
     struct fault f;
-    if (o->pace != NULL && o->pace->is_closed[PACE_TURN]) {
-        pool_say_time(wait, &f);
+    if (o->pace != NULL && origin_pace_is_closed(o->pace, PACE_TURN)) {
+        pool_say_time(wait, PACE_TURN, &f);
         pool_wait_fail(wait, &f);
         return;
     }
@@ -195,7 +215,7 @@ static void on_hold_timeout(void *arg)
     struct fault f;
     char why[256];
     if (wait->is_timed)
-        pool_say_time(wait, &f);
+        pool_say_time(wait, PACE_BEGIN, &f);
     else if (!list_is_empty(&o->starved))
         fault_set(&f, FAULT_DESCRIPTORS, "no connection could be made for too long: %s",
                   fds_explain(why, sizeof(why), EMFILE));
@@ -273,13 +293,15 @@ static void wait_begin(struct origin *o, const struct up_where *where, const str
 static void wait_queue(struct origin *o, struct pool_wait *wait)
 {
     struct pool *p = o->pool;
-    wait->was_timed = o->pace != NULL && o->pace->is_closed[PACE_TURN];
+    wait->was_timed = o->pace != NULL && origin_pace_is_closed(o->pace, PACE_TURN);
     queue_add(&o->queue, wait);
     pool_wait_set_state(wait, WAIT_QUEUED);
     deadline_init(&wait->deadline, p->loop, on_queue_timeout, wait);
     deadline_set(&wait->deadline, pool_wait_left(wait));
-    /* What was given back before we sat down was told to nobody: the plan looks once more. */
-    limit_wait(o->limit, &o->seat, &p->member, o->max_requests);
+    /* What was given back before we sat down was told to nobody: the plan looks once more. Who
+     * waits for its time has no use for a slot yet. */
+    if (!wait->was_timed)
+        limit_wait(o->limit, &o->seat, &p->member, o->max_requests);
 }
 
 /* A second try goes before who waits: it takes back the slot that the first one has just lost. What
@@ -322,10 +344,11 @@ bool pool_is_in_line(const struct pool_wait *wait)
            wait->origin->max_requests != 1;
 }
 
-void pool_want(struct pool_wait *wait, uint64_t person, uint64_t client)
+void pool_want(struct pool_wait *wait, const struct up_how *how)
 {
-    wait->how.person = person;
-    wait->how.client = client;
+    wait->how.person = how->person;
+    wait->how.client = how->client;
+    wait->how.number = how->number;
     wait->how.is_ahead = false; /* nobody who asks later goes before it */
     if (wait->state != WAIT_QUEUED)
         return;
@@ -359,7 +382,7 @@ void pool_cancel(struct pool_wait *wait)
     if (d != NULL && !is_counted_on(o, d))
         pool_dial_cancel(d);
     if (has_slot)
-        pool_slot_give(o);
+        pool_slot_unused(o, wait);
     else
         origins_settle(&o->pool->origins, o);
 }

@@ -72,8 +72,9 @@ struct ustream *pool_get(struct pool *p, const struct up_where *where, const str
 void pool_pause(struct pool *p, const struct up_where *where, int64_t ms);
 /* WAIT, which was made ahead, is in a queue where it will have its turn. */
 bool pool_is_in_line(const struct pool_wait *wait);
-/* Somebody asks for what WAIT was made ahead for: it waits among others from now on. */
-void pool_want(struct pool_wait *wait, uint64_t person, uint64_t client);
+/* Somebody asks for what WAIT was made ahead for: it waits among others from now on,
+ * as HOW says whose it is. */
+void pool_want(struct pool_wait *wait, const struct up_how *how);
 /* How many answers the origin at WHERE has begun here so far. */
 uint64_t pool_answers(struct pool *p, const struct up_where *where);
 /* WAIT is not told any more. Harmless when it is not waiting. */

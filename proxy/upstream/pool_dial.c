@@ -234,10 +234,10 @@ static struct pool_wait *dial_end(struct pool_dial *d)
 }
 
 /* WAIT, for whom there is a connection, may begin now; else the plan finds both when it may. One
- * that must have a connection of its own does not wait with it. */
+ * that must have a connection of its own has waited before that was made. */
 static bool dial_is_in_time(struct origin *o, const struct pool_wait *wait)
 {
-    return o->pace == NULL || origin_pace_go(o->pace, PACE_BEGIN) || wait->how.is_alone;
+    return o->pace == NULL || wait->how.is_alone || origin_pace_go(o->pace, PACE_BEGIN);
 }
 
 /* R is the connection or the fault of D, whose waiter may be gone. */

@@ -21,11 +21,22 @@ static void plan_slots(struct origin *o)
     }
 }
 
-/* A place on a connection to the first of WAITS who may have it; false when that cannot be. */
-static bool plan_place(struct origin *o, const struct list *waits)
+/* WAIT must have a connection of its own, and that is made when its time has come. */
+static bool plan_is_apart(const struct origin *o, const struct pool_wait *wait)
+{
+    return o->pace != NULL && wait->how.is_alone && !wait->had_dial;
+}
+
+/* A place on a connection to the first of WAITS who may have it, or leave to make one; false when
+ * neither can be. */
+static bool plan_place(struct origin *o, const struct list *waits, unsigned n_dials)
 {
     list_foreach (it, waits) {
         struct pool_wait *wait = container_of(it, struct pool_wait, link);
+        if (plan_is_apart(o, wait) && n_dials > 0) {
+            pool_dial_begin(o, wait);
+            return true;
+        }
         struct ustream *us = pool_conn_find(o, &wait->how);
         if (us != NULL) {
             pool_wait_serve(wait, us);
@@ -36,13 +47,13 @@ static bool plan_place(struct origin *o, const struct list *waits)
 }
 
 /* The same for anybody who waits, in time. */
-static bool plan_next(struct origin *o)
+static bool plan_next(struct origin *o, unsigned n_dials)
 {
     if (o->pace != NULL && !origin_is_waited_for(o))
         return false;
     if (o->pace != NULL && !origin_pace_go(o->pace, PACE_BEGIN))
         return false;
-    if (plan_place(o, &o->dialled) || plan_place(o, &o->undialled))
+    if (plan_place(o, &o->dialled, n_dials) || plan_place(o, &o->undialled, n_dials))
         return true;
     if (o->pace != NULL)
         origin_pace_back(o->pace, PACE_BEGIN);
@@ -57,7 +68,7 @@ struct ready {
 static struct ready plan_ready(const struct origin *o)
 {
     struct ready n = {0, 0};
-    if (o->pace == NULL || !o->pace->is_closed[PACE_BEGIN])
+    if (o->pace == NULL || !origin_pace_is_closed(o->pace, PACE_BEGIN))
         return n;
     list_foreach (it, &o->open) {
         const struct pool_conn *c = container_of(it, struct pool_conn, link);
@@ -120,6 +131,10 @@ static void plan_dials(struct origin *o, unsigned n_most)
             pool_room_wait(wait);
             continue;
         }
+        if (plan_is_apart(o, wait) && !origin_pace_go(o->pace, PACE_BEGIN)) {
+            pool_wait_time(wait);
+            continue;
+        }
         if (!is_adopted) {
             n_most--;
             pool_dial_begin(o, wait);
@@ -139,7 +154,7 @@ void pool_plan(struct origin *o, unsigned n_dials)
     plan_slots(o);
     if (o->pace != NULL && list_is_empty(&o->open))
         origin_pace_leave(o->pace, PACE_BEGIN);
-    while (!list_is_empty(&o->open) && plan_next(o))
+    while (!list_is_empty(&o->open) && plan_next(o, n_dials))
         plan_slots(o);
     o->has_looked = o->is_restless && !o->has_looked;
     if (o->has_looked)

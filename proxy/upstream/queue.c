@@ -18,7 +18,7 @@ struct wait_person {
 struct wait_group {
     UT_hash_handle hh;
     struct list link;  /* in person->groups */
-    struct list waits; /* struct pool_wait */
+    struct list waits; /* struct pool_wait, by how.number */
     struct wait_person *person;
     struct group_key {
         uint64_t person, client;
@@ -86,6 +86,24 @@ static void wait_group_end(struct queue *q, struct wait_group *g)
     free(g);
 }
 
+static inline uint64_t wait_number(const struct list *it)
+{
+    return container_of(it, struct pool_wait, link)->how.number;
+}
+
+/* Nearly all belong at the end; of the others, nearly all before what has not begun yet. */
+static void wait_insert(struct list *waits, struct pool_wait *wait)
+{
+    uint64_t number = wait->how.number;
+    struct list *at = waits;
+    if (!list_is_empty(waits) && wait_number(waits->prev) > number) {
+        at = waits->next;
+        while (wait_number(at) <= number)
+            at = at->next;
+    }
+    list_push_back(at, &wait->link);
+}
+
 void queue_add(struct queue *q, struct pool_wait *wait)
 {
     wait->group = NULL;
@@ -94,10 +112,7 @@ void queue_add(struct queue *q, struct pool_wait *wait)
         return;
     }
     wait->group = group_of_wait(q, &wait->how);
-    if (wait->how.is_first)
-        list_push_front(&wait->group->waits, &wait->link);
-    else
-        list_push_back(&wait->group->waits, &wait->link);
+    wait_insert(&wait->group->waits, wait);
 }
 
 void queue_remove(struct queue *q, struct pool_wait *wait)

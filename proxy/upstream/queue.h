@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who waits for a slot of one origin, in one worker. People take turns (an address of a client and
  * its credentials are one person), the connections of one person take turns, and within one
- * connection it is first come, first served: neither a thousand pipelined requests nor a hundred
- * connections of one person are in another's way. What nobody has asked for yet comes behind all.
+ * connection what was asked for first is first, another try of it, too: its answer is what the
+ * others there wait for. Neither a thousand pipelined requests nor a hundred connections of one
+ * person are in another's way. What nobody has asked for yet comes behind all.
  */
 #ifndef TLSFAN_UPSTREAM_QUEUE_H
 #define TLSFAN_UPSTREAM_QUEUE_H

@@ -31,9 +31,9 @@ struct up_how {
     bool h1_only;       /* only by HTTP/1.1: for an Upgrade, or as the origin wants it */
     bool is_ahead;      /* nobody has asked for it yet: it leaves one slot to who asks */
     bool is_patient;    /* waits for a slot without queue_timeout */
-    bool is_first;      /* goes before what its connection has asked for behind it */
     uint64_t person;    /* whose turn: waiters of one origin are served person by person, */
-    uint64_t client;    /* and those of one person connection by connection */
+    uint64_t client;    /* and those of one person connection by connection, */
+    uint64_t number;    /* and those of one connection by this: as they were asked for */
     int64_t queue_by;   /* µs: waits until then for a slot, even if patient; 0: queue_timeout */
 };
 

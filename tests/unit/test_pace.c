@@ -19,11 +19,20 @@ static struct pace *pace;
 static struct pace_seat seats[SEATS];
 static int64_t begin; /* µs */
 
+static void rate(unsigned generation, int64_t interval_ns)
+{
+    pace_set_rate(pace, generation, interval_ns);
+}
+
+static unsigned generation;
+
+/* In a new configuration; 0: no rate. */
 static void use(int64_t interval_ns)
 {
+    rate(++generation, interval_ns);
     for (int i = 0; i < SEATS; i++) {
         pace_leave(&seats[i]);
-        seats[i] = (struct pace_seat){.interval = interval_ns, .obeys = true};
+        seats[i] = (struct pace_seat){.is_spaced = interval_ns > 0, .obeys = true};
         pace_seat_init(&seats[i], pace, PACE_TURN);
     }
 }
@@ -148,8 +157,58 @@ static void pauses(void **state)
     goes(0, 3 * S);
     use(100 * MS * 1000);
     waits(0, 1 * S, 3 * S);
-    goes(0, 3 * S);
-    waits(1, 3 * S, 3 * S + 100 * MS);
+    goes(0, 3 * S + 100 * MS);
+    waits(1, 3 * S + 100 * MS, 3 * S + 200 * MS);
+}
+
+/* A thousand have waited for the end of a pause: some begin, and what they are told may be another
+ * pause before all have asked. */
+static void nobody_rushes_in(void **state)
+{
+    (void)state;
+    unsigned n = 0;
+    int64_t when;
+    use(0);
+    pace_pause(pace, begin + 3 * S);
+    waits(0, 0, 3 * S);
+    for (int64_t at = 3 * S; at < 4 * S; at += 1 * MS) {
+        for (int i = 0; i < SEATS; i++)
+            n += go(i, at, &when);
+    }
+    assert_in_range(n, 98, 102);
+    for (int i = 0; i < 1000; i++)
+        goes(i % SEATS, 4 * S);
+    pace_pause(pace, begin + 5 * S);
+    goes(0, 5 * S);
+    waits(0, 5 * S, 5 * S + 6 * MS); /* a timer may be late */
+    waits(1, 5 * S, 5 * S + 16 * MS);
+    pace_pause(pace, begin + 6 * S);
+    waits(0, 5 * S + 6 * MS, 6 * S);
+    seats[2].obeys = false;
+    for (int i = 0; i < 100; i++)
+        goes(2, 5 * S);
+}
+
+/* The rate of the newest configuration holds at once, for those who wait by an older one, too; of
+ * two in one configuration the slower one. */
+static void another_rate(void **state)
+{
+    (void)state;
+    use(3600 * S * 1000);
+    goes(0, 0);
+    waits(0, 0, 3600 * S);
+    waits(1, 0, 7200 * S);
+    rate(generation + 1, 100 * MS * 1000);
+    rate(generation, 3600 * S * 1000);
+    waits(1, 0, 200 * MS);
+    goes(0, 100 * MS);
+    rate(generation + 1, 200 * MS * 1000);
+    rate(generation + 1, 50 * MS * 1000);
+    waits(1, 200 * MS, 300 * MS);
+    goes(1, 300 * MS);
+    rate(generation + 2, 3600 * S * 1000);
+    waits(0, 400 * MS, 3600 * S + 300 * MS);
+    generation += 2;
 }
 
 /* Remembered while it holds somebody; and a bounded number of those. */
@@ -175,8 +234,9 @@ static void forgets(void **state)
     for (int i = 0; i < 12000; i++) {
         snprintf(name, sizeof name, "%d.test", i);
         struct pace *p = pace_get(str_from(name), 443);
-        struct pace_seat seat = {.interval = 3600 * S * 1000};
+        struct pace_seat seat = {.is_spaced = true};
         int64_t when;
+        pace_set_rate(p, generation, 3600 * S * 1000);
         pace_seat_init(&seat, p, PACE_TURN);
         assert_true(pace_go(&seat, loop_now(), &when));
         pace_put(p);
@@ -192,6 +252,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_leaves_and_who_sleeps, set_up, tear_down),
         cmocka_unit_test_setup_teardown(late_timers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(pauses, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nobody_rushes_in, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(another_rate, set_up, tear_down),
         cmocka_unit_test_setup_teardown(forgets, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,8 @@
 #include "base/fds.h"
 #include "upstream/pool_room.h"
 
+/* 500/s: the lateness that is made good lets two go at once now and then. */
+enum { RATE_NS = 2000000 };
 enum { PROBES = 24, ROUNDS = 300, STEPS = 150, SEED = 20240607, BY_H1 = 0, BY_H2 = 1 };
 
 struct probe {
@@ -184,16 +186,23 @@ static bool has_hope(const struct origin *o)
     return false;
 }
 
+/* What is made ahead leaves a slot free there. */
+static bool waits_for_time(const struct pool_wait *wait, enum pace_line line)
+{
+    const struct origin_pace *pace = wait->origin->pace;
+    return pace != NULL && (origin_pace_is_closed(pace, line) || wait->how.is_ahead);
+}
+
 static void check_wait(const struct pool_wait *wait)
 {
     const struct origin *o = wait->origin;
     assert_non_null(o);
     switch (wait->state) {
     case WAIT_QUEUED:
-        assert_true(limit_in_use(o->limit) >= o->max_requests);
+        assert_true(limit_in_use(o->limit) >= o->max_requests || waits_for_time(wait, PACE_TURN));
         return;
     case WAIT_UNDIALLED:
-        assert_true(has_hope(o));
+        assert_true(has_hope(o) || waits_for_time(wait, PACE_BEGIN));
         break;
     case WAIT_DIALLED:
         assert_ptr_equal(wait->dial->wait, wait);
@@ -201,7 +210,8 @@ static void check_wait(const struct pool_wait *wait)
     case WAIT_NONE:
         fail_msg("nobody knows that it waits");
     }
-    if (!wait->how.h1_only && !wait->how.is_alone && wait->how.not_before == 0)
+    if (!wait->how.h1_only && !wait->how.is_alone && wait->how.not_before == 0 &&
+        !waits_for_time(wait, PACE_BEGIN))
         assert_true(list_is_empty(&o->open));
 }
 
@@ -243,7 +253,9 @@ static void finish(void)
 {
     is_finishing = true;
     for (int i = 0; is_any_left(); i++) {
-        assert_true(i < 10 * PROBES);
+        assert_true(i < (rules[0].rate == 0 ? 10 * PROBES : 10000));
+        if (rules[0].rate != 0)
+            usleep(100);
         while (n_fake_dials > 0)
             fake_dial_succeed(fake_dial(0), pick(2));
         for (unsigned k = n_fake_conns; k-- > 0;) {
@@ -269,7 +281,7 @@ static void finish(void)
 }
 
 /* N decides about HTTP/2. */
-static void open_round(unsigned n)
+static void open_round(unsigned n, bool is_paced)
 {
     static char host[32];
     is_finishing = false;
@@ -279,8 +291,10 @@ static void open_round(unsigned n)
         rules[i] = fix.rule;
         rules[i].index = i;
         rules[i].http2 = n % 3 != 0;
+        rules[i].rate = is_paced ? RATE_NS : 0;
     }
-    rules[0].max_per_host = rules[1].max_per_host = 1 + pick(PROBES / 2);
+    /* By one alone nothing that is made ahead would have its turn where there is a rate. */
+    rules[0].max_per_host = rules[1].max_per_host = (is_paced ? 2 : 1) + pick(PROBES / 2);
     for (int i = 0; i < 2; i++) {
         wheres[i] = fixture_where(&fix, host, 443);
         wheres[i].rule = &rules[i];
@@ -293,7 +307,7 @@ static void random_schedules(void **state)
     (void)state;
     seed = SEED;
     for (unsigned n = 0; n < ROUNDS; n++) {
-        open_round(n);
+        open_round(n, n % 16 == 15);
         for (int i = 0; i < STEPS; i++) {
             step();
             check();
@@ -317,10 +331,67 @@ static void ask(struct probe *p)
 
 static void open_calm_round(unsigned n)
 {
-    open_round(n);
+    open_round(n, false);
     rules[0].max_per_host = rules[1].max_per_host = PROBES;
     is_finishing = true;
     seed = SEED;
+}
+
+static void open_paced_round(unsigned n)
+{
+    open_calm_round(n);
+    rules[0].rate = rules[1].rate = INT64_C(3600000000000);
+}
+
+/* A turn that came to nothing is another's. */
+static void a_turn_is_not_lost(void **state)
+{
+    (void)state;
+    open_paced_round(BY_H1);
+    ask(&probes[0]);
+    check();
+    fake_dial_fail(fake_dial(0), FAULT_REFUSED);
+    ask(&probes[1]);
+    check();
+    assert_int_equal(probes[1].wait.state, WAIT_DIALLED);
+    ask(&probes[2]);
+    check();
+    assert_int_equal(probes[2].wait.state, WAIT_QUEUED);
+    pool_cancel(&probes[1].wait);
+    probes[1].is_waiting = false;
+    check();
+    assert_int_equal(probes[2].wait.state, WAIT_DIALLED);
+    fake_dial_succeed(fake_dial(0), false);
+    finish();
+}
+
+/* What must have a connection of its own begins in its time, too. */
+static void alone_and_in_time(void **state)
+{
+    (void)state;
+    struct up_how how = {.client = 1, .is_alone = true};
+    struct probe *p = &probes[1];
+    open_paced_round(BY_H2);
+    ask(&probes[0]);
+    check();
+    fake_dial_succeed(fake_dial(0), true);
+    settle(fake_conn(0));
+    origin_pace_back(origin(0)->pace, PACE_TURN);
+    *p = (struct probe){.wait = {.on_ready = on_ready, .on_fault = on_wait_fault, .arg = p}};
+    p->is_waiting = true;
+    assert_null(pool_get(pool, &wheres[0], &how, &p->wait));
+    check();
+    assert_int_equal(p->wait.state, WAIT_UNDIALLED);
+    assert_true(p->wait.is_timed);
+    assert_int_equal(n_fake_dials, 0);
+    origin_pace_back(origin(0)->pace, PACE_BEGIN);
+    pool_replan(origin(0));
+    check();
+    assert_int_equal(p->wait.state, WAIT_DIALLED);
+    fake_dial_fail(fake_dial(0), FAULT_REFUSED); /* and its times are another's */
+    ask(&probes[2]);
+    assert_non_null(probes[2].request);
+    finish();
 }
 
 /* A connection that has come back is not for who comes while another waits for it. */
@@ -485,6 +556,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(random_schedules),
+        CASE(a_turn_is_not_lost),
+        CASE(alone_and_in_time),
         CASE(nobody_overtakes),
         CASE(each_its_own),
         CASE(the_first_one_leaves),
