@@ -3,7 +3,7 @@
 # Installs what the tests need, builds everything and runs all tests:
 #   sh tests/run.sh [--quick] [--soak] [--machines]
 #       --quick      no sanitizer builds, fuzzing, packages or benchmark
-#       --soak       the tests that run for long as well
+#       --soak       the tests that run for long as well, and fuzzing for longer
 #       --machines   as root: on a fresh Debian 12 the commands of the README and the package, and the
 #                    container image; see tests/machines/conftest.py
 # A step that fails does not end the run. The last line is "N passed, N failed, N skipped" over all
@@ -13,7 +13,7 @@ set -eu
 
 src=$(cd "$(dirname "$0")/.." && pwd -P)
 builds=${TLSFAN_BUILD_DIR:-$src/build}
-fuzz_seconds=20
+fuzz_seconds=10
 # shellcheck source=packaging/apt.sh
 . "$src/packaging/apt.sh"
 
@@ -23,7 +23,10 @@ machines=false
 for argument in "$@"; do
     case $argument in
         --quick) quick=true ;;
-        --soak) soak=true ;;
+        --soak)
+            soak=true
+            fuzz_seconds=60
+            ;;
         --machines) machines=true ;;
         *)
             echo "usage: sh tests/run.sh [--quick] [--soak] [--machines]" >&2
@@ -134,8 +137,10 @@ pytests()
     unset TLSFAN_BIN
 }
 
-# Most of a test's time is waiting: two files at a time.
-in_pairs="-n 2 --dist loadfile"
+# Most of a test's time is waiting: two for each core.
+cores=$(getconf _NPROCESSORS_ONLN)
+at_once=$((2 * cores))
+by_file="-n $at_once --dist loadfile"
 
 # The packages are made from the release build.
 packages()
@@ -148,7 +153,8 @@ packages()
 # ctests NAME SECONDS PRESET: the unit tests of one build.
 ctests()
 {
-    step "$1" "$2" ctest --test-dir "$builds/$3" --output-on-failure --no-tests=error
+    step "$1" "$2" ctest --test-dir "$builds/$3" --output-on-failure --no-tests=error \
+        -j "$at_once"
     closing=$(grep 'tests passed' "$log" | tail -n 1)
     total=$(printf '%s\n' "$closing" | sed -n 's/.* out of \([0-9]*\).*/\1/p')
     bad=$(printf '%s\n' "$closing" | sed -n 's/.* \([0-9]*\) tests* failed.*/\1/p')
@@ -156,13 +162,20 @@ ctests()
     count_suite "$((${total:-0} - ${bad:-0} - left_out))" "${bad:-0}" "$left_out"
 }
 
-# build PRESET: configures and builds; false where that failed, and then what needs it is not run.
+# Unit tests are of the builds whose unit tests are run: to link them takes longer than all else, in a
+# release build most of all.
+program_alone=-DTLSFAN_TESTS=OFF
+
+# build PRESET OPTION...: configures and builds; false where that failed, and then what needs it is
+# not run.
 build()
 {
+    preset=$1
+    shift
     # shellcheck disable=SC2016 # the inner shell's
-    one "build-$1" 600 sh -c \
-        'cd "$1" && cmake --preset "$2" -B "$3" && cmake --build "$3" -j "$4"' \
-        sh "$src" "$1" "$builds/$1" "$(getconf _NPROCESSORS_ONLN)"
+    one "build-$preset" 600 sh -c 'cd "$1" && to=$2 && jobs=$3 && shift 3 &&
+        cmake -B "$to" "$@" && cmake --build "$to" -j "$jobs"' \
+        sh "$src" "$builds/$preset" "$cores" --preset "$preset" "$@"
     [ "$status" -eq 0 ]
 }
 
@@ -240,13 +253,13 @@ sanitized_steps()
         ctests unit-asan 600 asan
         # shellcheck disable=SC2086 # words
         pytests asan 1800 "$builds/asan/tlsfan" "not load and not bench and not soak and $apart" \
-            $in_pairs
+            $by_file
     fi
-    if build tsan; then
+    if build tsan $program_alone; then
         export TSAN_OPTIONS=halt_on_error=0:exitcode=66:second_deadlock_stack=1
         # shellcheck disable=SC2086 # words
         pytests tsan 1500 "$builds/tsan/tlsfan" \
-            "concurrent and not load and not bench and not soak and $apart" $in_pairs
+            "concurrent and not load and not bench and not soak and $apart" $by_file
     fi
     unset TLSFAN_SANITIZED
     if build fuzz; then
@@ -287,7 +300,7 @@ one lint 60 "$src/tests/lint"
 if build dev; then
     ctests unit 600 dev
     # shellcheck disable=SC2086 # words
-    pytests integration 1800 "$builds/dev/tlsfan" "not load and not bench and not soak" $in_pairs
+    pytests integration 1800 "$builds/dev/tlsfan" "not load and not bench and not soak" $by_file
     pytests alone 600 "$builds/dev/tlsfan" "(load or bench) and not soak"
     if "$soak"; then
         pytests soak 7200 "$builds/dev/tlsfan" soak
@@ -299,7 +312,7 @@ if "$machines"; then
 fi
 if ! "$quick"; then
     sanitized_steps
-    if build release; then
+    if build release $program_alone; then
         packages
         one bench 180 "$src/tests/bench/quick" --tlsfan "$builds/release/tlsfan"
         one bench-h2 180 "$src/tests/bench/h2" --tlsfan "$builds/release/tlsfan"

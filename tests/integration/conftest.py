@@ -20,6 +20,11 @@ from testenv.terminal import Terminal
 
 
 PROTOCOLS = ("h1", "h2")
+# Where files run side by side these begin first, so that none of them is left over at the end.
+LONGEST = tuple("test_%s.py" % x for x in (
+    "12_faults", "34_linear", "36_memory", "51_run_intercept", "23_page", "58_capture_life", "54_capture_run",
+    "21_batch", "25_h2_hostile", "45_run_signals", "35_descriptors", "39_far", "40_expect", "38_retries",
+    "42_names", "68_old_origins", "69_politeness", "41_tls_again", "28_rolling", "26_h2_servers"))
 
 
 def pytest_generate_tests(metafunc):
@@ -29,13 +34,15 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("origin_protocol", PROTOCOLS if both else PROTOCOLS[:1], indirect=True, scope="session")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     for item in items:
         for mark in item.iter_markers("h1_only"):
             if len(mark.args) != 1 or not mark.args[0]:
                 raise pytest.UsageError("h1_only without a reason: " + item.nodeid)
     items[:] = [x for x in items if x.get_closest_marker("h1_only") is None or "callspec" not in vars(x)
                 or x.callspec.params.get("origin_protocol") != "h2"]
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda x: LONGEST.index(x.path.name) if x.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session")

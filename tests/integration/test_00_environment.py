@@ -24,6 +24,8 @@ from testenv.h2front import Frames, H2Front
 from testenv.scripted import answering, ok
 from testenv.wait import wait_until
 
+pytestmark = pytest.mark.unsanitized("the program is not there")
+
 
 def direct(ca, port, name="localhost"):
     c = Client(port)

@@ -14,6 +14,7 @@ SOURCES = ["tests/differential/codec.c", "proxy/http/chars.c", "proxy/http/field
            "proxy/http/h1_body.c", "proxy/http/h1_framing.c", "proxy/http/chunk_ext.c", "proxy/base/str.c",
            "proxy/base/mem.c", "proxy/base/fault.c"]
 WHOLE, BYTEWISE = 0, 1
+pytestmark = pytest.mark.unsanitized("it builds the codec by itself")
 OLDEST = 8  # of llhttp: Node 20
 
 Case = collections.namedtuple("Case", "line verdict kind data reason")

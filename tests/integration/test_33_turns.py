@@ -162,7 +162,7 @@ def check_one_wakes(pid, address):
 def test_a_unix_listener_wakes_one_worker(make_proxy, tmp_path):
     path = str(tmp_path / "s")
     p = make_proxy("workers = 8\n", listen=["unix:" + path], wait=False)
-    wait_until(lambda: os.path.exists(path), 10, "the socket")
+    p.wait_log("listening on unix:" + path)
     check_one_wakes(p.pid, path)
 
 
@@ -179,7 +179,7 @@ def test_all_workers_are_dealt_to(make_proxy, tmp_path):
     """The connections of a socket that is shared are spread: each of eight workers serves its share."""
     path = str(tmp_path / "s")
     p = make_proxy("workers = 8\n", listen=["unix:" + path], wait=False)
-    wait_until(lambda: os.path.exists(path), 10, "the socket")
+    p.wait_log("listening on unix:" + path)
 
     wait_until(lambda: len(wake_ups(p.pid)) == 8, 10, "the workers")
     before = wake_ups(p.pid)
@@ -193,7 +193,7 @@ def test_a_reload_keeps_who_has_connected(make_proxy, tmp_path):
     """To a shared socket that goes, and to one that stays; a new one is served as well."""
     paths = [str(tmp_path / ("s%d" % i)) for i in range(3)]
     p = make_proxy("workers = 4\n", listen=["unix:" + x for x in paths[:2]], wait=False)
-    wait_until(lambda: os.path.exists(paths[1]), 10, "the sockets")
+    p.wait_log("listening on unix:" + paths[1])  # their paths are there before that
     clients = [Client(x) for x in paths[:2] for _ in range(8)]
     p.base = p.base.replace(paths[0], paths[2])
     p.write("workers = 4\n")

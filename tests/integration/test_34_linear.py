@@ -94,41 +94,45 @@ def sections(n):
     return "client { }\n" * n
 
 
-@pytest.mark.parametrize("make", [rules, wrong_rules, same_rules, networks, names, connects, comments, sections])
-def test_reading_the_configuration_is_linear(tmp_path, make):
-    few, many = (read_cost(tmp_path, make(n)) for n in (1000, 4000))
-    assert many < 6 * few, (few, many)
+@pytest.fixture(scope="module")
+def read_cost(tmp_path_factory):
+    """read_cost(text, flags): instructions of -t, less those for a file that says nothing."""
+    tmp = tmp_path_factory.mktemp("read")
 
-
-def test_options_for_many_rules_are_linear(tmp_path):
-    def flags(n):
-        return [x for i in range(n) for x in ("-o", "rule[h%d.example].verify=off" % i)]
-
-    few, many = (read_cost(tmp_path, "", flags(n)) for n in (1000, 4000))
-    assert many < 6 * few, (few, many)
-
-
-def test_a_file_of_many_users_is_linear(tmp_path):
-    def cost(n):
-        users = tmp_path / "users"
-        users.write_text("".join("user%d:$2y$05$%s\n" % (i, "a" * 53) for i in range(n)))
-        return read_cost(tmp_path, 'client { auth_file = "%s" }\n' % users)
-
-    few, many = cost(5000), cost(20000)
-    assert many < 6 * few, (few, many)
-
-
-def read_cost(tmp_path, text, flags=()):
-    """Instructions of -t, less those for a file that says nothing."""
     def cost(more, given):
-        conf = tmp_path / "conf"
+        conf = tmp / "conf"
         conf.write_text('listen = {"127.0.0.1:0"}\nservice = off\n' + more)
         # A store of no certificates, or reading the system's would be most of it.
-        done = callgrind(tmp_path, [binary(), "-t", "-c", str(conf), "-o", "tls.ca_dir=%s" % tmp_path, *given],
+        done = callgrind(tmp, [binary(), "-t", "-c", str(conf), "-o", "tls.ca_dir=%s" % tmp, *given],
                          statuses=(0, 1))
         return int(re.search(r"refs:\s+([\d,]+)", done.stderr).group(1).replace(",", ""))
 
-    return cost(text, flags) - cost("", ())
+    nothing = cost("", ())
+    return lambda text, flags=(): cost(text, flags) - nothing
+
+
+@pytest.mark.parametrize("make", [rules, wrong_rules, same_rules, networks, names, connects, comments, sections])
+def test_reading_the_configuration_is_linear(read_cost, make):
+    few, many = (read_cost(make(n)) for n in (1000, 4000))
+    assert many < 6 * few, (few, many)
+
+
+def test_options_for_many_rules_are_linear(read_cost):
+    def flags(n):
+        return [x for i in range(n) for x in ("-o", "rule[h%d.example].verify=off" % i)]
+
+    few, many = (read_cost("", flags(n)) for n in (1000, 4000))
+    assert many < 6 * few, (few, many)
+
+
+def test_a_file_of_many_users_is_linear(read_cost, tmp_path):
+    def cost(n):
+        users = tmp_path / "users"
+        users.write_text("".join("user%d:$2y$05$%s\n" % (i, "a" * 53) for i in range(n)))
+        return read_cost('client { auth_file = "%s" }\n' % users)
+
+    few, many = cost(5000), cost(20000)
+    assert many < 6 * few, (few, many)
 
 
 def test_all_faults_are_counted_but_not_all_shown(tmp_path):

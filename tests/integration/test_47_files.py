@@ -127,7 +127,7 @@ def test_what_cannot_be_used_is_said_once(ca, serve, make_proxy, tmp_path):
             f.write(line)
 
     def told(text, count):
-        wait_until(lambda: p.log().count(text) >= count, SOON, "%r in the log: %s" % (text, p.log()[-2000:]))
+        wait_until(lambda: p.log().count(text) >= count, SOON, lambda: "%r in the log: %s" % (text, p.log()[-2000:]))
         assert p.log().count(text) == count, p.log()[-2000:]
 
     def status(user):

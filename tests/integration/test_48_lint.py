@@ -9,6 +9,7 @@ import pytest
 
 from testenv.proxy import ROOT
 
+pytestmark = pytest.mark.unsanitized("the program is not there")
 HEAD = "/* SPDX-License-Identifier: Apache-2.0 */\n"
 INCLUDE = '#include "%s"\n'
 

@@ -498,7 +498,7 @@ def test_ca_files_are_watched(tlsfan, make_proxy, own_ca, ca, server, tmp_path):
     assert trusts(cert) and not trusts(str(tmp_path / "next" / "ca.pem"))
     for name in ("ca.key", "ca.pem"):
         os.rename(str(tmp_path / "next" / name), os.path.join(os.path.dirname(cert), name))
-    wait_until(lambda: trusts(cert), 60, "the new CA to sign:\n" + p.log())
+    wait_until(lambda: trusts(cert), 60, lambda: "the new CA to sign:\n" + p.log())
     assert not any("PRIVATE" in text for text in (p.log(), tlsfan("-T", *options).stdout))
 
 

@@ -113,7 +113,7 @@ class Proxy:
         return wait_until(found, timeout, "%d access log lines" % count)
 
     def wait_log(self, text, timeout=5):
-        wait_until(lambda: text in self.log(), timeout, "%r in the log:\n%s" % (text, self.log()[-2000:]))
+        wait_until(lambda: text in self.log(), timeout, lambda: "%r in the log:\n%s" % (text, self.log()[-2000:]))
 
     def client(self, **kw):
         return Client(self.port, **kw)

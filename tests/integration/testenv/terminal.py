@@ -32,7 +32,7 @@ class Terminal:
         return self.seen
 
     def wait_seen(self, text):
-        wait_until(lambda: text in self.read(), 10, "%r on the terminal: %r" % (text, self.seen))
+        wait_until(lambda: text in self.read(), 10, lambda: "%r on the terminal: %r" % (text, self.seen))
 
     def stop_and_go_on(self):
         """Ctrl-Z, by which a shell says "stopped=" and does fg; then Ctrl-C, and it says "ended=" and ends."""
@@ -57,7 +57,7 @@ class Terminal:
         return self.status
 
     def wait(self, status):
-        wait_until(lambda: self.poll() is not None, 10, "the end of the session")
+        wait_until(lambda: self.poll() is not None, 10, lambda: "the end of the session: %r" % self.read())
         assert self.status == status, self.seen
 
     def close(self):
