@@ -389,7 +389,8 @@ def test_an_expired_answer_serves(failure, resolver, asking):
     assert time.monotonic() - begun < SOON
     if failure != "silent":
         assert get("new.test").error in ("dns_error", "dns_timeout")
-    assert metrics(get.p)["tlsfan_dns_stale_total"] == 23
+    wait_until(lambda: metrics(get.p)["tlsfan_dns_stale_total"] == 23, 5,
+               lambda: "23 stale answers: %s" % metrics(get.p)["tlsfan_dns_stale_total"])
     get.p.wait_log("(dns.stale)")
     if failure != "gone":
         return
