@@ -163,7 +163,8 @@ def test_verify_off_is_only_for_its_rule(target, serve):
     other = serve(answering(lambda r, c: ok()), kind="expired")
     assert c.get("http://origin.test/").text == "secret"
     refused(other, c.get(other.url()))
-    assert "verify" in p.log() and "origin.test" in p.log()
+    p.wait_log("verify")
+    p.wait_log("origin.test")
 
 
 def test_ca_of_a_rule(target, ca):

@@ -58,7 +58,7 @@ def test_secrets_are_those_of_the_origin(logging, version, protocol):
     assert len(keys(ours)) >= (3 if version == ssl.TLSVersion.TLSv1_2 else 15) or protocol == "h2"
     assert ("CLIENT_RANDOM" in labels(keys(ours))) == (version == ssl.TLSVersion.TLSv1_2)
     assert stat.S_IMODE(os.stat(ours).st_mode) == 0o600
-    assert "warning tls.keylog = %s" % ours in p.log()
+    p.wait_log("warning tls.keylog = %s" % ours)
     for line in keys(ours):
         assert line.split()[2] not in p.log()
 

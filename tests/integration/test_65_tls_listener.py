@@ -601,7 +601,7 @@ def test_forward(make_proxy, context, serve, ca):
         assert c.exchange("GET", "/a", "Origin: http://localhost:%d" % port, host="localhost:%d" % port).status == 403
     with Client(port) as c:
         assert c.exchange("GET", "/a", host="localhost").status == 400
-    assert "listening on tls:127.0.0.1:%d for https://origin.test:443/v2" % port in p.log()
+    p.wait_log("listening on tls:127.0.0.1:%d for https://origin.test:443/v2" % port)
 
 
 # ---- who does not keep to it

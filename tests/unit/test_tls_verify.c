@@ -17,6 +17,15 @@ static struct pair ca, leaf;
 static SSL_CTX *client_ctx, *server_ctx;
 static SSL *client, *server;
 
+/* A context of a client that trusts the CA. */
+static SSL_CTX *make_client_ctx(const struct tls_policy *p)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), ca.cert);
+    tls_verify_init_ctx(ctx, p);
+    return ctx;
+}
+
 static int begin(void **state)
 {
     (void)state;
@@ -25,10 +34,8 @@ static int begin(void **state)
     leaf = make_cert(
         &ca, &(struct cert_want){
                  .cn = "leaf", .san = "DNS:a.test,IP:127.0.0.1", .from = -DAY, .to = 10 * DAY});
-    client_ctx = SSL_CTX_new(TLS_client_method());
+    client_ctx = make_client_ctx(&(struct tls_policy){0});
     server_ctx = SSL_CTX_new(TLS_server_method());
-    X509_STORE_add_cert(SSL_CTX_get_cert_store(client_ctx), ca.cert);
-    tls_verify_init_ctx(client_ctx, &(struct tls_policy){0});
     SSL_CTX_use_certificate(server_ctx, leaf.cert);
     SSL_CTX_use_PrivateKey(server_ctx, leaf.key);
     client = SSL_new(client_ctx);
@@ -143,7 +150,8 @@ static bool is_taken_with(struct pin pin)
     struct pin pins[2] = {{{0}}, pin};
     struct tls_policy p = {.pins = {pins, 2}};
     SSL_free(client);
-    tls_verify_init_ctx(client_ctx, &p);
+    SSL_CTX_free(client_ctx);
+    client_ctx = make_client_ctx(&p);
     memset(pins, 0, sizeof(pins)); /* what it needs of them it has copied */
     client = SSL_new(client_ctx);
     assert_true(tls_verify_setup(client, STR("a.test"), false));
