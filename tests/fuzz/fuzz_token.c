@@ -18,7 +18,9 @@ static void must(bool holds)
 
 static void check_answer(unsigned status, struct str text, struct arena *arena)
 {
+    static const struct secret_store store;
     static const struct oauth_conf conf = {.name = "n",
+                                           .store = &store,
                                            .host = "h.test",
                                            .value = "hunter2",
                                            .encoded = STR_INIT("hunter2"),
