@@ -339,12 +339,12 @@ def recipes():
 
 # What stands before and behind a recipe in a program that asks for ARGV[1].
 AROUND = {
-    "requests": ("import requests, sys\nsession = requests.Session()\n",
+    "requests": ("import os, requests, sys\nsession = requests.Session()\n",
                  "answer = session.get(sys.argv[1])\nprint('%d %s' % (answer.status_code, answer.text))\n"),
-    "urllib3": ("import sys, urllib3\n",
+    "urllib3": ("import os, sys, urllib3\n",
                 "answer = http.request('GET', sys.argv[1])\n"
                 "print('%d %s' % (answer.status, answer.data.decode()))\n"),
-    "urllib2": ("import sys, urllib2\n",
+    "urllib2": ("import os, sys, urllib2\n",
                 "answer = urllib2.urlopen(sys.argv[1], timeout=20)\n"
                 "print('%d %s' % (answer.getcode(), answer.read()))\n"),
 }
@@ -352,20 +352,22 @@ AROUND = {
 
 @pytest.mark.parametrize("library", sorted(AROUND))
 def test_the_recipes_run(library, proxy, origin, tmp_path):
-    """https:// in the program, TLS by tlsfan alone: no tunnel."""
+    """https:// in the program, TLS by tlsfan alone: no tunnel. Without a proxy there is no request at all."""
     code = recipes()[library]
-    assert set(recipes()) == set(AROUND) and len(code.strip().splitlines()) <= 5
+    assert set(recipes()) == set(AROUND) and len(code.strip().splitlines()) <= 6
     python = python2() if library == "urllib2" else sys.executable
     if python is None:
         pytest.skip("no Python 2.7 here")
-    before, after = AROUND[library]
     script = tmp_path / "recipe.py"
-    script.write_text(before + code.replace(":3128", ":%d" % proxy.port) + after)
-    done = subprocess.run([python, str(script), "https://origin.test/" + library], capture_output=True, text=True,
-                          timeout=60, env=dict(clean_env(), http_proxy=proxy.url))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "200 /%s\n" % library, done.stdout
+    script.write_text(code.join(AROUND[library]))
+
+    def ask(**env):
+        return subprocess.run([python, str(script), "https://origin.test/" + library], capture_output=True, text=True,
+                              timeout=60, env=dict(clean_env(), no_proxy="origin.test", **env))
+    done = ask(http_proxy=proxy.url)
+    assert (done.stdout, done.returncode) == ("200 /%s\n" % library, 0), done.stderr
     request, = origin.requests
     assert (request.method, request.target) == ("GET", "/" + library)
-    line, = proxy.wait_access(lambda line: line["url"].endswith("//origin.test/" + library))
+    line = proxy.wait_access(lambda line: line["url"].endswith("//origin.test/" + library))[-1]
     assert (line["method"], line["status"]) == ("GET", 200) and line["tls"], line
+    assert "KeyError: 'http_proxy'" in ask().stderr
