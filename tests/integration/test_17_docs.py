@@ -334,7 +334,9 @@ def test_the_batch_examples_run(find, make_proxy, serve, tmp_path):
 def recipes():
     """{library: code} of the README's block for code whose URLs say https://."""
     block, = [block for block in blocks("python") if "class Plain" in block]
-    return dict(re.findall(r"(?ms)^# (\w+)[^\n]*\n(.*?)(?=^# |\Z)", block))
+    found = dict(re.findall(r"(?ms)^# (\w+)[^\n]*\n(.*?)(?=^# |\Z)", block))
+    assert set(found) == set(AROUND) and all(len(code.strip().splitlines()) <= 6 for code in found.values())
+    return {library: block.split("\n")[0] + "\n" + code for library, code in found.items()}
 
 
 # What stands before and behind a recipe in a program that asks for ARGV[1].
@@ -354,7 +356,6 @@ AROUND = {
 def test_the_recipes_run(library, proxy, origin, tmp_path):
     """https:// in the program, TLS by tlsfan alone: no tunnel. Without a proxy there is no request at all."""
     code = recipes()[library]
-    assert set(recipes()) == set(AROUND) and len(code.strip().splitlines()) <= 6
     python = python2() if library == "urllib2" else sys.executable
     if python is None:
         pytest.skip("no Python 2.7 here")
