@@ -91,10 +91,12 @@ static void PRINTF_LIKE(2, 3) fail(struct options *o, const char *fmt, ...)
     o->fault = xstrdup(text);
 }
 
-/* Takes over TEXT. */
-static void add_option(struct options *o, char *text)
+/* Takes over TEXT; FLAG is what faults name. */
+static void add_option(struct options *o, char *text, const char *flag)
 {
     o->texts = xrealloc(o->texts, (o->n_texts + 1) * sizeof(*o->texts));
+    o->flags = xrealloc(o->flags, (o->n_texts + 1) * sizeof(*o->flags));
+    o->flags[o->n_texts] = flag;
     o->texts[o->n_texts++] = text;
 }
 
@@ -103,7 +105,7 @@ static void options_add_forward(struct options *o, const char *text)
     const char *eq = strchr(text, '=');
     if (eq == NULL || eq == text || eq[1] == '\0')
         fail(o, "-f takes LISTENER=URL, not %s", text);
-    add_option(o, xasprintf("forward=%s", text));
+    add_option(o, xasprintf("forward=%s", text), "-f");
 }
 
 static void add_key(struct options *o, const char *text)
@@ -111,7 +113,7 @@ static void add_key(struct options *o, const char *text)
     const char *eq = strchr(text, '=');
     if (eq == NULL || eq == text)
         fail(o, "-o takes KEY=VALUE, not %s", text);
-    add_option(o, xstrdup(text));
+    add_option(o, xstrdup(text), "-o");
 }
 
 static void take_unknown(struct options *o, char **argv, bool is_missing)
@@ -160,7 +162,7 @@ static void options_take(struct options *o, int c, char **argv)
         o->source.file = optarg;
         break;
     case 'l':
-        add_option(o, xasprintf("listen=%s", optarg));
+        add_option(o, xasprintf("listen=%s", optarg), "-l");
         break;
     case 'f':
         options_add_forward(o, optarg);
@@ -169,7 +171,7 @@ static void options_take(struct options *o, int c, char **argv)
         add_key(o, optarg);
         break;
     case 's':
-        add_option(o, xasprintf("service=%s", optarg));
+        add_option(o, xasprintf("service=%s", optarg), "-s");
         break;
     case 'H':
         o->action = ACTION_HEALTH;
@@ -189,7 +191,7 @@ static void options_take(struct options *o, int c, char **argv)
         take_readahead(o, optarg);
         break;
     case 'w':
-        add_option(o, xasprintf("workers=%s", optarg));
+        add_option(o, xasprintf("workers=%s", optarg), "-w");
         break;
     case 't':
         o->action = o->action == ACTION_DUMP ? ACTION_DUMP : ACTION_TEST;
@@ -244,10 +246,11 @@ static void take_run(struct options *o, int argc, char **argv)
     if (o->action == ACTION_SERVE)
         o->action = ACTION_RUN;
     /* In front of all others: a list is replaced by its first option, and -l adds to it. */
-    o->texts = xrealloc(o->texts, (o->n_texts + 1) * sizeof(*o->texts));
-    memmove(o->texts + 1, o->texts, o->n_texts * sizeof(*o->texts));
+    add_option(o, NULL, NULL);
+    memmove(o->texts + 1, o->texts, (o->n_texts - 1) * sizeof(*o->texts));
+    memmove(o->flags + 1, o->flags, (o->n_texts - 1) * sizeof(*o->flags));
     o->texts[0] = xstrdup("listen=127.0.0.1:0");
-    o->n_texts++;
+    o->flags[0] = "run";
     optind++;
     take_options(o, argc, argv);
     o->command = argv + optind;
@@ -272,6 +275,7 @@ enum exit_status options_parse(struct options *o, int argc, char **argv)
         fail(o, "%s is no option and no command of tlsfan", argv[optind]);
     o->source.environment = environ;
     o->source.options = (const char **)o->texts;
+    o->source.flags = o->flags;
     o->source.n_options = o->n_texts;
     if (o->fault == NULL || is_final(o))
         return STATUS_OK;
@@ -283,6 +287,7 @@ void options_clear(struct options *o)
     for (unsigned i = 0; i < o->n_texts; i++)
         free(o->texts[i]);
     free(o->texts);
+    free(o->flags);
     free(o->fault);
     memset(o, 0, sizeof(*o));
 }
