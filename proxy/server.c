@@ -11,6 +11,7 @@
 #include "base/fds.h"
 #include "base/log_limit.h"
 #include "base/state.h"
+#include "conf/doubts.h"
 #include "net/tls_ctx.h"
 #include "net/tls_mint.h"
 #include "exchange/auth.h"
@@ -20,6 +21,7 @@
 #include "manager.h"
 #include "notice.h"
 #include "shared.h"
+#include "trial.h"
 #include "watcher.h"
 #include "worker.h"
 
@@ -120,6 +122,8 @@ static void install(struct server *s, struct conf *c, struct listen_set *places)
     watcher_set(&s->watcher, c);
     notice_places(&s->places, &old, c);
     notice_rules(c);
+    doubts_tell(c);
+    trial_bind(c);
     listen_drop(&old, &s->places);
     conf_unref(&old_conf);
 }
