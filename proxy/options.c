@@ -272,7 +272,8 @@ enum exit_status options_parse(struct options *o, int argc, char **argv)
     else if (o->action == ACTION_HEALTH && o->address == NULL && optind == argc - 1)
         o->address = argv[optind];
     else if (!is_final(o) && optind < argc)
-        fail(o, "%s is no option and no command of tlsfan", argv[optind]);
+        fail(o, "%s is no option and no command of tlsfan%s", argv[optind],
+             access(argv[optind], R_OK) == 0 ? ": a configuration file is named with -c" : "");
     o->source.environment = environ;
     o->source.options = (const char **)o->texts;
     o->source.flags = o->flags;

@@ -12,7 +12,7 @@
 
 #include "base/log.h"
 #include "conf/files.h"
-#include "conf/rule.h"
+#include "listen.h"
 
 static const char service_user[] = "tlsfan"; /* of packaging/systemd */
 
@@ -45,21 +45,6 @@ static int trial_directory(const char *path)
     return cause;
 }
 
-static const char *trial_advice(int cause)
-{
-    switch (cause) {
-    case EADDRNOTAVAIL:
-        return " (no interface of this machine has it)";
-    case EACCES:
-        return " (this user may not: ports below 1024 want CAP_NET_BIND_SERVICE, a unix: socket a "
-               "directory that can be written)";
-    case EAFNOSUPPORT:
-        return " (this machine has no IPv6)";
-    default:
-        return "";
-    }
-}
-
 static void trial_listener(const struct listener *l)
 {
     if (listener_is_captured(l->kind))
@@ -68,7 +53,7 @@ static void trial_listener(const struct listener *l)
     int cause = is_file ? trial_directory(l->addr.un.sun_path) : trial_address(&l->addr);
     if (cause != 0 && cause != EADDRINUSE)
         log_warning("%s: listener %s could not be opened here: %s%s", l->where, l->text,
-                    strerror(cause), trial_advice(cause));
+                    strerror(cause), listen_advice(cause));
 }
 
 static void trial_source(const struct addr *a)
@@ -77,7 +62,7 @@ static void trial_source(const struct addr *a)
     int cause = a->len == 0 ? 0 : trial_address(a);
     if (cause != 0)
         log_warning("upstream.bind = %s cannot be used: %s%s", addr_print_ip(a, ip),
-                    strerror(cause), trial_advice(cause));
+                    strerror(cause), listen_advice(cause));
 }
 
 void trial_bind(const struct conf *c)

@@ -78,6 +78,15 @@ def test_a_flag_is_blamed_at_start_too(tlsfan):
         place = "127.0.0.1:%d" % s.getsockname()[1]
         done = tlsfan("-l", place, "-s", "off")
     assert done.returncode == 3 and "(-l %s)" % place in done.stderr, done.stderr
+    assert "Address already in use" in done.stderr and "ss -ltnp" in done.stderr
+    done = tlsfan("-l", "192.0.2.1:1", "-s", "off", "-o", "client.allow=any")
+    assert done.returncode == 3 and "no interface of this machine has it" in done.stderr
+
+
+def test_a_file_without_its_flag(tlsfan, tmp_path):
+    (tmp_path / "t.conf").write_text("")
+    done = tlsfan(str(tmp_path / "t.conf"))
+    assert done.returncode == 2 and "a configuration file is named with -c" in done.stderr
 
 
 def test_unknown_variables_have_a_suggestion(ask):
