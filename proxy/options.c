@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "conf/suggest.h"
+
 enum { READAHEAD_PAGES = 16, READAHEAD_MAX = 1000 };
 
 /* The leading + stops at the first word that is no option, the : tells a missing argument from an
@@ -116,14 +118,28 @@ static void add_key(struct options *o, const char *text)
     add_option(o, xstrdup(text), "-o");
 }
 
+/* The long option that WRITTEN, "--confg=x", may mean; "" when none is near. */
+static const char *options_near(const char *written)
+{
+    struct str name = str_from_byte(str_from(written), 2);
+    name.len = str_find(name, '=');
+    for (const struct option *l = long_options; l->name != NULL; l++)
+        if (suggest_is_near(name, str_from(l->name)))
+            return l->name;
+    return "";
+}
+
 static void take_unknown(struct options *o, char **argv, bool is_missing)
 {
     /* getopt leaves no letter where the option was a long one. */
     char letter[3] = {'-', (char)optopt, '\0'};
     bool is_long = optopt == 0 || strncmp(argv[optind - 1], "--", 2) == 0;
     const char *name = is_long ? argv[optind - 1] : letter;
+    const char *near = is_long ? options_near(name) : "";
     if (is_missing)
         fail(o, "option %s needs an argument", name);
+    else if (near[0] != '\0' && !str_starts(str_from_byte(str_from(name), 2), str_from(near)))
+        fail(o, "option %s is not known: did you mean --%s?", name, near);
     else
         fail(o, "option %s is not known, ambiguous, or takes no argument", name);
 }

@@ -47,7 +47,9 @@ static bool takes_base(const struct key *k, const char *text)
 static void build_tell(struct build *b, const struct key *k, const struct value *v, const char *err)
 {
     bool is_listed = key_is_list(k) && k->type != KEY_EDITS && strchr(v->text, ',') != NULL;
-    char *reason = xasprintf("%s%s", err, is_listed ? "; a list is {\"ONE\", \"TWO\"}" : "");
+    const char *advice = v->where[0] == '-' ? "; give the flag once for each of a list"
+                                            : "; a list is {\"ONE\", \"TWO\"}";
+    char *reason = xasprintf("%s%s", err, is_listed ? advice : "");
     conf_key_fault(b->faults, v->where, k->name, reason);
     free(reason);
 }

@@ -73,6 +73,11 @@ static unsigned suggest_patience(struct str name)
     return least(SLIPS_MAX, (unsigned)(name.len / 3));
 }
 
+bool suggest_is_near(struct str written, struct str name)
+{
+    return suggest_distance(written, name) <= suggest_patience(written);
+}
+
 /* ---- the search */
 
 static struct str candidate_section(const struct candidate *c)

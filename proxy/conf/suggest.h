@@ -9,6 +9,9 @@
  * or "" where nothing is near. In DST of SUGGEST_MAX bytes; gives DST. */
 enum { SUGGEST_MAX = 200 };
 
+/* WRITTEN is NAME but for a slip or two. */
+bool suggest_is_near(struct str written, struct str name);
+
 /* For NAME in a file, in SECTION ("client"; "" is outside of all) of KEY_GLOBAL or in a section of
  * SCOPE. */
 const char *suggest_in_file(char *dst, enum key_scope scope, struct str section, struct str name);
