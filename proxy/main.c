@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "base/hash.h"
-#include "conf/doubts.h"
 #include "conf/files.h"
 #include "health.h"
 #include "make_ca.h"
@@ -63,9 +62,8 @@ static int test(const struct conf_source *source, bool dump)
         return STATUS_BAD_CONF;
     }
     notice_rules(c);
-    doubts_tell(c);
-    trial_bind(c);
-    trial_tell(c, source->is_run);
+    trial_tell(c);
+    trial_here(c, source->is_run);
     print_ok(dump ? stderr : stdout, source, c);
     if (dump) {
         char *text = conf_dump(c);

@@ -11,7 +11,6 @@
 #include "base/fds.h"
 #include "base/log_limit.h"
 #include "base/state.h"
-#include "conf/doubts.h"
 #include "net/tls_ctx.h"
 #include "net/tls_mint.h"
 #include "exchange/auth.h"
@@ -122,8 +121,7 @@ static void install(struct server *s, struct conf *c, struct listen_set *places)
     watcher_set(&s->watcher, c);
     notice_places(&s->places, &old, c);
     notice_rules(c);
-    doubts_tell(c);
-    trial_bind(c);
+    trial_tell(c);
     listen_drop(&old, &s->places);
     conf_unref(&old_conf);
 }

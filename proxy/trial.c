@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "conf/doubts.h"
 #include "conf/files.h"
 #include "listen.h"
 
@@ -65,8 +66,9 @@ static void trial_source(const struct addr *a)
                     strerror(cause), listen_advice(cause));
 }
 
-void trial_bind(const struct conf *c)
+void trial_tell(const struct conf *c)
 {
+    doubts_tell(c);
     trial_source(&c->upstream.bind4);
     trial_source(&c->upstream.bind6);
 }
@@ -116,7 +118,7 @@ static void trial_files(const struct conf *c)
     become_root(groups, n);
 }
 
-void trial_tell(const struct conf *c, bool is_run)
+void trial_here(const struct conf *c, bool is_run)
 {
     for (unsigned i = 0; i < c->n_listeners; i++)
         trial_listener(&c->listeners[i]);
