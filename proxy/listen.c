@@ -167,6 +167,24 @@ static bool open_place(struct place *p, const struct listen_set *old, unsigned n
     return true;
 }
 
+const char *listen_advice(int cause)
+{
+    switch (cause) {
+    case EADDRINUSE:
+        return " (is another tlsfan running?); ss -ltnp shows who has it";
+    case EADDRNOTAVAIL:
+        return " (no interface of this machine has it)";
+    case EACCES:
+        return " (a port below 1024 wants CAP_NET_BIND_SERVICE or a socket of the service manager, "
+               "a "
+               "unix: socket a directory that may be written)";
+    case EAFNOSUPPORT:
+        return " (this machine has no IPv6)";
+    default:
+        return "";
+    }
+}
+
 static char *listen_explain(const struct listener *l, int cause)
 {
     struct stat st;
@@ -180,9 +198,7 @@ static char *listen_explain(const struct listener *l, int cause)
                          fds_explain(why, sizeof(why), cause));
     bool is_file = addr_family(&l->addr) == AF_UNIX && lstat(l->addr.un.sun_path, &st) == 0 &&
                    !S_ISSOCK(st.st_mode);
-    const char *hint = is_file               ? " (there is a file that is no socket)"
-                       : cause == EADDRINUSE ? " (is another tlsfan running?)"
-                                             : "";
+    const char *hint = is_file ? " (there is a file that is no socket)" : listen_advice(cause);
     return xasprintf("cannot listen on %s (%s): %s%s", l->text, l->where, strerror(cause), hint);
 }
 

@@ -38,6 +38,9 @@ struct listen_set {
 MUST_CHECK bool listen_open(struct listen_set *s, const struct listen_set *old,
                             const struct conf *c, unsigned n_workers, char **why);
 
+/* What may be done about CAUSE, why no socket could be bound: " (...)", or "". A literal. */
+const char *listen_advice(int cause);
+
 /* True when S has the place of that id. */
 bool listen_has(const struct listen_set *s, unsigned id);
 

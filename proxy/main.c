@@ -6,11 +6,15 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "conf/files.h"
 #include "health.h"
 #include "make_ca.h"
+#include "notice.h"
 #include "options.h"
 #include "run.h"
 #include "server.h"
+#include "trial.h"
+#include "version.h"
 
 /* Whoever started us may have closed them; a connection must not become our stderr. */
 static void fill_standard_streams(void)
@@ -28,18 +32,39 @@ static int usage_fault(const struct options *o, enum exit_status status)
     return (int)status;
 }
 
+/* Which files it is about: the one that was named and those that it includes. */
+static void print_ok(FILE *out, const struct conf_source *source, const struct conf *c)
+{
+    const char *between = " with ";
+    fputs("configuration ok: ", out);
+    fputs(source->file == NULL ? "no file, but defaults, variables and flags" : source->file, out);
+    for (const struct conf_file *f = c->files; f != NULL; f = f->hh.next) {
+        if (f->text == NULL || strcmp(f->path, source->file) == 0)
+            continue;
+        fprintf(out, "%s%s", between, f->path);
+        between = ", ";
+    }
+    putc('\n', out);
+}
+
 /* -t and -T. What is said about it goes to stderr with -T, so that stdout reads back as a
- * configuration. */
+ * configuration. Warnings go there always, and are no faults. */
 static int test(const struct conf_source *source, bool dump)
 {
     struct conf_faults faults = {0};
+    char why[64];
+    if (!log_open(LOG_LEVEL_WARNING, "off", why, sizeof(why)))
+        return STATUS_NOT_STARTED;
     struct conf *c = server_load(source, &faults);
     if (c == NULL) {
         fputs(faults.text, stderr);
         free(faults.text);
         return STATUS_BAD_CONF;
     }
-    fputs("configuration ok\n", dump ? stderr : stdout);
+    notice_rules(c);
+    trial_tell(c);
+    trial_here(c, source->is_run);
+    print_ok(dump ? stderr : stdout, source, c);
     if (dump) {
         char *text = conf_dump(c);
         fputs(text, stdout);
@@ -78,7 +103,7 @@ static int act(const struct options *o)
     case ACTION_MAKE_CA:
         return (int)make_ca(o->address, o->command);
     case ACTION_VERSION:
-        puts("tlsfan " TLSFAN_VERSION);
+        version_print(stdout);
         return STATUS_OK;
     case ACTION_HELP:
         options_help(stdout);

@@ -19,6 +19,7 @@ static void notice_parent(const struct conf *c, const struct rule *r)
              r->index == 0 ? "origins are" : "these hosts are", p->shown);
 }
 
+/* What makes a handshake weaker than it is by default. */
 static void notice_strength(const struct rule *r)
 {
     if (tls_strength_is_lowered(&r->tls))
@@ -54,17 +55,6 @@ void notice_rules(const struct conf *c)
     }
 }
 
-/* Who sets it means to keep somebody out. */
-static void notice_client_ca(const struct listen_set *places, const struct conf *c)
-{
-    const char *ca = c->client.client_ca;
-    for (unsigned i = 0; i < places->n; i++)
-        if (places->v[i].tls)
-            return;
-    if (ca != NULL && ca[0] != '\0')
-        log_warning("client.client_ca = %s asks nobody for a certificate: no listener is tls:", ca);
-}
-
 /* What is new in PLACES, and what has gone from OLD. */
 void notice_places(const struct listen_set *places, const struct listen_set *old,
                    const struct conf *c)
@@ -86,7 +76,6 @@ void notice_places(const struct listen_set *places, const struct listen_set *old
                      addr_print(&p->addr, text), f->tls ? "https" : "http", f->host, f->port,
                      f->path);
     }
-    notice_client_ca(places, c);
     for (unsigned i = 0; i < old->n; i++) {
         if (!listen_has(places, old->v[i].id))
             log_info("no longer listening on %s", addr_print(&old->v[i].addr, text));

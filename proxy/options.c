@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "conf/suggest.h"
+
 enum { READAHEAD_PAGES = 16, READAHEAD_MAX = 1000 };
 
 /* The leading + stops at the first word that is no option, the : tells a missing argument from an
@@ -91,10 +93,12 @@ static void PRINTF_LIKE(2, 3) fail(struct options *o, const char *fmt, ...)
     o->fault = xstrdup(text);
 }
 
-/* Takes over TEXT. */
-static void add_option(struct options *o, char *text)
+/* Takes over TEXT; FLAG is what faults name. */
+static void add_option(struct options *o, char *text, const char *flag)
 {
     o->texts = xrealloc(o->texts, (o->n_texts + 1) * sizeof(*o->texts));
+    o->flags = xrealloc(o->flags, (o->n_texts + 1) * sizeof(*o->flags));
+    o->flags[o->n_texts] = flag;
     o->texts[o->n_texts++] = text;
 }
 
@@ -103,7 +107,7 @@ static void options_add_forward(struct options *o, const char *text)
     const char *eq = strchr(text, '=');
     if (eq == NULL || eq == text || eq[1] == '\0')
         fail(o, "-f takes LISTENER=URL, not %s", text);
-    add_option(o, xasprintf("forward=%s", text));
+    add_option(o, xasprintf("forward=%s", text), "-f");
 }
 
 static void add_key(struct options *o, const char *text)
@@ -111,7 +115,18 @@ static void add_key(struct options *o, const char *text)
     const char *eq = strchr(text, '=');
     if (eq == NULL || eq == text)
         fail(o, "-o takes KEY=VALUE, not %s", text);
-    add_option(o, xstrdup(text));
+    add_option(o, xstrdup(text), "-o");
+}
+
+/* The long option that WRITTEN, "--confg=x", may mean; "" when none is near. */
+static const char *options_near(const char *written)
+{
+    struct str name = str_from_byte(str_from(written), 2);
+    name.len = str_find(name, '=');
+    for (const struct option *l = long_options; l->name != NULL; l++)
+        if (suggest_is_near(name, str_from(l->name)))
+            return l->name;
+    return "";
 }
 
 static void take_unknown(struct options *o, char **argv, bool is_missing)
@@ -120,8 +135,11 @@ static void take_unknown(struct options *o, char **argv, bool is_missing)
     char letter[3] = {'-', (char)optopt, '\0'};
     bool is_long = optopt == 0 || strncmp(argv[optind - 1], "--", 2) == 0;
     const char *name = is_long ? argv[optind - 1] : letter;
+    const char *near = is_long ? options_near(name) : "";
     if (is_missing)
         fail(o, "option %s needs an argument", name);
+    else if (near[0] != '\0' && !str_starts(str_from_byte(str_from(name), 2), str_from(near)))
+        fail(o, "option %s is not known: did you mean --%s?", name, near);
     else
         fail(o, "option %s is not known, ambiguous, or takes no argument", name);
 }
@@ -160,7 +178,7 @@ static void options_take(struct options *o, int c, char **argv)
         o->source.file = optarg;
         break;
     case 'l':
-        add_option(o, xasprintf("listen=%s", optarg));
+        add_option(o, xasprintf("listen=%s", optarg), "-l");
         break;
     case 'f':
         options_add_forward(o, optarg);
@@ -169,7 +187,7 @@ static void options_take(struct options *o, int c, char **argv)
         add_key(o, optarg);
         break;
     case 's':
-        add_option(o, xasprintf("service=%s", optarg));
+        add_option(o, xasprintf("service=%s", optarg), "-s");
         break;
     case 'H':
         o->action = ACTION_HEALTH;
@@ -189,7 +207,7 @@ static void options_take(struct options *o, int c, char **argv)
         take_readahead(o, optarg);
         break;
     case 'w':
-        add_option(o, xasprintf("workers=%s", optarg));
+        add_option(o, xasprintf("workers=%s", optarg), "-w");
         break;
     case 't':
         o->action = o->action == ACTION_DUMP ? ACTION_DUMP : ACTION_TEST;
@@ -244,10 +262,11 @@ static void take_run(struct options *o, int argc, char **argv)
     if (o->action == ACTION_SERVE)
         o->action = ACTION_RUN;
     /* In front of all others: a list is replaced by its first option, and -l adds to it. */
-    o->texts = xrealloc(o->texts, (o->n_texts + 1) * sizeof(*o->texts));
-    memmove(o->texts + 1, o->texts, o->n_texts * sizeof(*o->texts));
+    add_option(o, NULL, NULL);
+    memmove(o->texts + 1, o->texts, (o->n_texts - 1) * sizeof(*o->texts));
+    memmove(o->flags + 1, o->flags, (o->n_texts - 1) * sizeof(*o->flags));
     o->texts[0] = xstrdup("listen=127.0.0.1:0");
-    o->n_texts++;
+    o->flags[0] = "run";
     optind++;
     take_options(o, argc, argv);
     o->command = argv + optind;
@@ -269,9 +288,11 @@ enum exit_status options_parse(struct options *o, int argc, char **argv)
     else if (o->action == ACTION_HEALTH && o->address == NULL && optind == argc - 1)
         o->address = argv[optind];
     else if (!is_final(o) && optind < argc)
-        fail(o, "%s is no option and no command of tlsfan", argv[optind]);
+        fail(o, "%s is no option and no command of tlsfan%s", argv[optind],
+             access(argv[optind], R_OK) == 0 ? ": a configuration file is named with -c" : "");
     o->source.environment = environ;
     o->source.options = (const char **)o->texts;
+    o->source.flags = o->flags;
     o->source.n_options = o->n_texts;
     if (o->fault == NULL || is_final(o))
         return STATUS_OK;
@@ -283,6 +304,7 @@ void options_clear(struct options *o)
     for (unsigned i = 0; i < o->n_texts; i++)
         free(o->texts[i]);
     free(o->texts);
+    free(o->flags);
     free(o->fault);
     memset(o, 0, sizeof(*o));
 }

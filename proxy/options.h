@@ -34,8 +34,9 @@ struct options {
     enum action action;
     struct conf_source source; /* points into argv and into `texts` */
     const char *address;       /* of --check-health, NULL: that of the configuration; or DIR */
-    char **command; /* of `run`, or the names of a CA: the rest of argv, NULL at its end */
-    char **texts;   /* heap: the texts of source.options */
+    char **command;     /* of `run`, or the names of a CA: the rest of argv, NULL at its end */
+    char **texts;       /* heap: the texts of source.options */
+    const char **flags; /* heap: source.flags */
     unsigned n_texts;
     char *fault; /* heap: one sentence, when the command line is wrong */
 };

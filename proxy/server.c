@@ -20,6 +20,7 @@
 #include "manager.h"
 #include "notice.h"
 #include "shared.h"
+#include "trial.h"
 #include "watcher.h"
 #include "worker.h"
 
@@ -120,6 +121,7 @@ static void install(struct server *s, struct conf *c, struct listen_set *places)
     watcher_set(&s->watcher, c);
     notice_places(&s->places, &old, c);
     notice_rules(c);
+    trial_tell(c);
     listen_drop(&old, &s->places);
     conf_unref(&old_conf);
 }

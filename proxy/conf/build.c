@@ -4,6 +4,8 @@
  * thought. */
 #include "conf/build.h"
 
+#include <stdlib.h>
+
 #include "conf/check.h"
 #include "conf/htpasswd.h"
 #include "conf/oauth.h"
@@ -41,6 +43,17 @@ static bool takes_base(const struct key *k, const char *text)
     return k->inherits && (text[0] == '\0' || (k->type == KEY_NUMBER && strcmp(text, "0") == 0));
 }
 
+/* A list in one text is what variables have, and other programs. */
+static void build_tell(struct build *b, const struct key *k, const struct value *v, const char *err)
+{
+    bool is_listed = key_is_list(k) && k->type != KEY_EDITS && strchr(v->text, ',') != NULL;
+    const char *advice = v->where[0] == '-' ? "; give the flag once for each of a list"
+                                            : "; a list is {\"ONE\", \"TWO\"}";
+    char *reason = xasprintf("%s%s", err, is_listed ? advice : "");
+    conf_key_fault(b->faults, v->where, k->name, reason);
+    free(reason);
+}
+
 /* Every value that is wrong is a fault of its own; the field keeps what it had. */
 static void set_written(struct build *b, const struct key *k, void *base, const struct setting *s)
 {
@@ -49,7 +62,7 @@ static void set_written(struct build *b, const struct key *k, void *base, const 
         if (takes_base(k, s->v[i].text))
             continue;
         if (!value_set(b->arena, k, base, str_from(s->v[i].text), err)) {
-            conf_key_fault(b->faults, s->v[i].where, k->name, err);
+            build_tell(b, k, &s->v[i], err);
         } else if (k->type == KEY_EDITS) {
             struct rule *r = base;
             r->edits[r->n_edits - 1].where = build_keep(b, s->v[i].where);
@@ -89,8 +102,10 @@ static void set_pattern(struct build *b, struct rule *r, const struct section *s
     bool ok = str_find(text, '/') == text.len && value_split(text, &host, &port) &&
               value_pattern(b->arena, host, &r->host, err) &&
               (port.len == 0 || value_port(port, &r->match_port, err));
+    bool is_url = str_find(text, '/') < text.len;
     if (!ok)
-        conf_fault(b->faults, section->where, "rule \"%s\": %s", section->title, err);
+        conf_fault(b->faults, section->where, "rule \"%s\": %s%s", section->title, err,
+                   is_url ? "; a rule is for hosts, without scheme and path" : "");
     r->pattern = build_keep(b, section->title);
     r->where = build_keep(b, section->where);
 }

@@ -36,6 +36,56 @@ static void check_open(const struct conf *c, const struct listener *l, struct co
                    l->text);
 }
 
+/* Both cannot be bound: the same address, or one of them is all addresses of the other's family. */
+static bool check_is_same(const struct addr *a, const struct addr *b)
+{
+    if (addr_equal(a, b))
+        return true;
+    return addr_family(a) != AF_UNIX && addr_family(a) == addr_family(b) &&
+           addr_port(a) == addr_port(b) && (addr_is_any(a) || addr_is_any(b));
+}
+
+static const char *listener_called(const struct listener *l)
+{
+    return l->kind == LISTENER_SERVICE   ? "the service listener"
+           : l->kind == LISTENER_FORWARD ? "the forward"
+                                         : "the proxy listener";
+}
+
+static const char *listener_key(const struct listener *l)
+{
+    return l->kind == LISTENER_SERVICE ? "service" : "listen";
+}
+
+/* Told of the one that somebody wrote. */
+static void tell_double(const struct listener *l, const struct listener *other,
+                        struct conf_faults *faults)
+{
+    static const char by_default[] = "default";
+    if (strcmp(l->where, by_default) == 0) {
+        const struct listener *swap = l;
+        l = other;
+        other = swap;
+    }
+    bool is_default = strcmp(other->where, by_default) == 0;
+    bool is_written_twice = addr_equal(&l->addr, &other->addr) &&
+                            (l->kind == LISTENER_SERVICE) == (other->kind == LISTENER_SERVICE);
+    const char *called = l->kind == LISTENER_SERVICE ? "service listener" : "listener";
+    if (is_default && addr_equal(&l->addr, &other->addr))
+        conf_fault(faults, l->where,
+                   "%s %s is also %s (its default): choose another port, or set %s", called,
+                   l->text, listener_called(other), listener_key(other));
+    else if (is_default)
+        conf_fault(faults, l->where,
+                   "%s %s takes the port of %s, too (%s, its default): choose another, or set %s",
+                   called, l->text, listener_called(other), other->text, listener_key(other));
+    else if (is_written_twice)
+        conf_fault(faults, l->where, "listener %s is written twice", l->text);
+    else
+        conf_fault(faults, l->where, "%s %s takes the port of %s %s (%s), too: choose another",
+                   called, l->text, listener_called(other), other->text, other->where);
+}
+
 static void check_double(const struct conf *c, unsigned at, struct conf_faults *faults)
 {
     const struct listener *l = &c->listeners[at];
@@ -43,10 +93,10 @@ static void check_double(const struct conf *c, unsigned at, struct conf_faults *
     if (is_captured || (addr_family(&l->addr) != AF_UNIX && addr_port(&l->addr) == 0))
         return;
     for (unsigned i = 0; i < at; i++) {
-        if (!addr_equal(&c->listeners[i].addr, &l->addr) ||
+        if (!check_is_same(&c->listeners[i].addr, &l->addr) ||
             listener_is_captured(c->listeners[i].kind))
             continue;
-        conf_fault(faults, l->where, "listener %s is written twice", l->text);
+        tell_double(l, &c->listeners[i], faults);
         return;
     }
 }

@@ -5,7 +5,8 @@
 
 #include "base/str.h"
 
-/* Faults found, one line each: "FILE:LINE: reason", "TLSFAN_X: reason" or "-o key: reason". */
+/* Faults found, one line each: "FILE:LINE: reason", "TLSFAN_X: reason" or "-o key: reason". The
+ * first 200 are kept, and all counted. */
 struct conf_faults {
     char *text; /* heap, terminated, or NULL; owned by the caller */
     unsigned n;
@@ -16,5 +17,9 @@ void conf_fault(struct conf_faults *f, const char *where, const char *fmt, ...) 
 
 /* The same as "KEY: reason", without KEY where an option or a variable names it; and only once. */
 void conf_key_fault(struct conf_faults *f, const char *where, const char *key, const char *reason);
+
+/* All were found: brings them into the order of lines, those of the file MAIN (NULL: none) before
+ * those of other files, of variables and of flags. */
+void conf_faults_end(struct conf_faults *f, const char *main);
 
 #endif

@@ -89,7 +89,7 @@ struct conf *conf_load(const struct conf_source *src, struct conf_faults *faults
         drop_listeners(&s);
     sources_add_environment(&s, src->environment, src->is_run, faults);
     for (unsigned i = 0; i < src->n_options; i++)
-        sources_add_option(&s, src->options[i], faults);
+        sources_add_option(&s, src->options[i], src->flags == NULL ? NULL : src->flags[i], faults);
     imply_all(&s, src->is_run);
 
     build_conf(c, &s, &src->run, faults);
@@ -98,6 +98,7 @@ struct conf *conf_load(const struct conf_source *src, struct conf_faults *faults
     if (src->check != NULL && !s.is_partial)
         (void)src->check(c, faults);
     settings_clear(&s);
+    conf_faults_end(faults, src->file);
     if (faults->n > before)
         conf_unref(&c);
     else

@@ -16,6 +16,7 @@ struct conf_source {
     char **environment; /* environ, or NULL */
     /* "KEY=VALUE" of -o, -l, -f, -w in order: listen=..., workers=..., forward=LISTENER=URL */
     const char **options;
+    const char **flags; /* NULL, or of each the flag that it was, "-l"; as sources_add_option() */
     unsigned n_options;
     /* `tlsfan run`: only the listeners of options are opened; loopback may come, and without -l no
      * credentials are asked; access log off and level warning unless set */

@@ -11,6 +11,7 @@
 
 #include "base/claim.h"
 #include "base/mem.h"
+#include "conf/suggest.h"
 #include "conf/text.h"
 
 enum { INCLUDE_DEPTH = 10 };
@@ -137,6 +138,37 @@ static int on_section(cfg_t *cfg, cfg_opt_t *opt)
     return 0;
 }
 
+/* What is to be written where the parser complains of REASON, which has a name at its end. */
+static const char *reader_advice(const char *reason)
+{
+    static const struct {
+        const char *begin, *advice;
+    } rows[] = {
+        {"missing parenthesis for function", ": write include(\"FILE\")"},
+        {"missing opening brace for section", ": write NAME { KEY = VALUE }, and before the { of a "
+                                              "rule, forward or oauth its title in quotes"},
+        {"missing title for section", ": write it in quotes before the {"},
+        {"missing equal sign after option", ": write KEY = VALUE"},
+        {"unexpected token", ": is there a \",\", a \"=\" or a quote missing before it?"},
+        {"premature end of file", ": a value or a \"}\" is missing"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if (strncmp(reason, rows[i].begin, strlen(rows[i].begin)) == 0)
+            return rows[i].advice;
+    return "";
+}
+
+/* Ours say "key"; and a section's name tells where it was looked for. */
+static void tell_unknown(const cfg_t *cfg, const char *where, struct str name)
+{
+    char hint[SUGGEST_MAX];
+    bool is_top = cfg == reading->top;
+    struct str section = is_top ? STR("") : str_from(cfg->name);
+    conf_fault(reading->faults, where, "unknown key \"%s%s%.*s\"%s", is_top ? "" : cfg->name,
+               is_top ? "" : ".", STR_ARG(name),
+               suggest_in_file(hint, scope_of(cfg), section, name));
+}
+
 PRINTF_LIKE(2, 0)
 static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
 {
@@ -145,15 +177,12 @@ static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
     char *where = where_of(cfg);
     char reason[400];
     vsnprintf(reason, sizeof(reason), fmt, ap);
-    /* Ours say "key"; and a section's name tells where it was looked for. */
     static const char unknown[] = "no such option '";
     if (strncmp(reason, unknown, sizeof(unknown) - 1) == 0) {
         size_t len = strlen(reason) - sizeof(unknown);
-        conf_fault(reading->faults, where, "unknown key \"%s%s%.*s\"",
-                   cfg == reading->top ? "" : cfg->name, cfg == reading->top ? "" : ".", (int)len,
-                   reason + sizeof(unknown) - 1);
+        tell_unknown(cfg, where, str_make(reason + sizeof(unknown) - 1, len));
     } else {
-        conf_fault(reading->faults, where, "%s", reason);
+        conf_fault(reading->faults, where, "%s%s", reason, reader_advice(reason));
     }
     free(where);
 }

@@ -61,6 +61,13 @@ static void secret_warn_of_readers(const char *path, const char *where)
                     path);
 }
 
+/* What a fault says of a secret that is not there begins after its name: " is empty", ": No such
+ * file or directory". */
+static const char *secret_gap(const char *why)
+{
+    return why[0] >= 'A' && why[0] <= 'Z' ? ": " : " ";
+}
+
 /* Reads PATH for C; NULL with *WHY. */
 static struct secret_bytes *secret_read(struct conf *c, const char *path, const char **why)
 {
@@ -95,7 +102,7 @@ static struct secret_bytes *secret_of_before(const struct secret_load *l, const 
     const struct secret_bytes *old = l->last == NULL ? NULL : secret_find(&l->last->secrets, key);
     if (old == NULL)
         return NULL;
-    log_warning("%s: {%s} %s: the last value stays in use", where, key, why);
+    log_warning("%s: {%s}%s%s: the last value stays in use", where, key, secret_gap(why), why);
     return secret_new(&l->conf->secrets, str_make(old->text, old->len));
 }
 
@@ -125,7 +132,7 @@ static bool secret_source(const struct secret_load *l, const struct secret_part 
     bool ok = secret_find(&l->conf->secrets, name) != NULL ||
               secret_fetch(l, p, name, where, &why) != NULL;
     if (!ok) {
-        char *reason = xasprintf("{%s} %s", name, why);
+        char *reason = xasprintf("{%s}%s%s", name, secret_gap(why), why);
         conf_key_fault(l->faults, where, key, reason);
         free(reason);
     }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "conf/suggest.h"
 
 /* A list in the environment is one text, split at commas; an empty one is the empty list. */
 static void add_elements(struct settings *s, struct setting *to, const struct key *k,
@@ -62,7 +63,8 @@ static void add_variable(struct settings *s, struct str name, const char *text)
         else
             setting_add(s, setting, k, value_at(text, where), FROM_ENVIRONMENT);
     } else if (!is_from_kubernetes(name)) {
-        log_warning("%s: unknown variable, ignored", where);
+        char hint[SUGGEST_MAX];
+        log_warning("%s: unknown variable, ignored%s", where, suggest_variable(hint, name));
     }
     free(where);
 }
@@ -121,29 +123,30 @@ static void split_name(struct str name, enum key_scope *scope, struct str *title
     }
 }
 
-/* KEY=VALUE where KEY may be in a rule or forward, which is made when it is new. */
-static void add_named(struct settings *s, struct str name, const char *text,
+/* NAME=TEXT where NAME may be that of a key in a rule or forward, which is made when it is new. */
+static void add_named(struct settings *s, struct str name, const char *text, const char *where,
                       struct conf_faults *faults)
 {
-    char *where = xasprintf("-o %.*s", STR_ARG(name));
     enum key_scope scope;
     struct str title, key_name;
     split_name(name, &scope, &title, &key_name);
     const struct key *k = key_find(scope, key_name);
     if (k == NULL) {
-        conf_fault(faults, where, "unknown key");
-    } else {
-        struct section *section = settings_section(s, scope, title, where, FROM_OPTION);
-        struct setting *setting = section_setting(section, k);
-        if (key_is_list(k) && *text == '\0')
-            setting_empty(setting, FROM_OPTION);
-        else
-            setting_add(s, setting, k, value_at(text, where), FROM_OPTION);
+        char hint[SUGGEST_MAX];
+        struct str before = str_make(name.p, name.len - key_name.len);
+        conf_fault(faults, where, "unknown key%s", suggest_option(hint, scope, before, key_name));
+        return;
     }
-    free(where);
+    struct section *section = settings_section(s, scope, title, where, FROM_OPTION);
+    struct setting *setting = section_setting(section, k);
+    if (key_is_list(k) && *text == '\0')
+        setting_empty(setting, FROM_OPTION);
+    else
+        setting_add(s, setting, k, value_at(text, where), FROM_OPTION);
 }
 
-void sources_add_option(struct settings *s, const char *option, struct conf_faults *faults)
+void sources_add_option(struct settings *s, const char *option, const char *flag,
+                        struct conf_faults *faults)
 {
     struct str o = str_from(option);
     size_t eq = str_find(o, '=');
@@ -152,12 +155,15 @@ void sources_add_option(struct settings *s, const char *option, struct conf_faul
         return;
     }
     struct str name = str_make(o.p, eq);
-    if (!str_eq(name, STR("forward"))) {
-        add_named(s, name, option + eq + 1, faults);
-        return;
-    }
-    char *where = xasprintf("-f %s", option + eq + 1);
-    if (!add_forward(s, str_from_byte(o, eq + 1), where, FROM_OPTION))
+    bool is_forward = str_eq(name, STR("forward"));
+    const char *own = flag == NULL && is_forward ? "-f" : flag;
+    /* A flag of its own has its value for a name. */
+    char *where = own == NULL || strcmp(own, "-o") == 0
+                      ? xasprintf("-o %.*s", (int)(is_forward ? o.len : eq), option)
+                      : xasprintf("%s %s", own, option + eq + 1);
+    if (!is_forward)
+        add_named(s, name, option + eq + 1, where, faults);
+    else if (!add_forward(s, str_from_byte(o, eq + 1), where, FROM_OPTION))
         conf_fault(faults, where, "write LISTENER=URL");
     free(where);
 }

@@ -11,7 +11,9 @@ void sources_add_environment(struct settings *s, char **environment, bool is_run
                              struct conf_faults *faults);
 
 /* Adds "KEY=VALUE", "rule[PATTERN].KEY=VALUE", "forward[LISTENER].KEY=VALUE" or
- * "forward=LISTENER=URL". */
-void sources_add_option(struct settings *s, const char *option, struct conf_faults *faults);
+ * "forward=LISTENER=URL". FLAG, "-l", is what faults name; NULL: -f for the last, else
+ * -o. */
+void sources_add_option(struct settings *s, const char *option, const char *flag,
+                        struct conf_faults *faults);
 
 #endif

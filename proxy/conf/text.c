@@ -174,6 +174,21 @@ static bool is_word_end(char c)
     return c == '\0' || strchr(" #\"'\t\n\r={}()+,*", c) != NULL;
 }
 
+/* What other programs take, and here would be a part of the word. */
+static void check_word(struct scan *s, struct str word)
+{
+    static const struct str quotes[] = {STR_INIT("\xe2\x80\x9c"), STR_INIT("\xe2\x80\x9d"),
+                                        STR_INIT("\xe2\x80\x9e"), STR_INIT("\xe2\x80\x98"),
+                                        STR_INIT("\xe2\x80\x99")};
+    if (word.p[word.len - 1] == ';')
+        text_fail(s, s->line, "nothing ends with \";\" here: leave it out");
+    else if (s->last == '=' && (str_eq(word, STR("[")) || str_eq(word, STR("[]"))))
+        text_fail(s, s->line, "a list is written with braces: {\"one\", \"two\"}");
+    for (size_t i = 0; i < sizeof(quotes) / sizeof(quotes[0]); i++)
+        if (str_starts(word, quotes[i]))
+            text_fail(s, s->line, "these quotes are a word processor's: write plain ones, \"");
+}
+
 /* One thing outside strings and comments. A word ends where the lexer ends it, so that the "//" of
  * an unquoted URL is no comment. */
 static void check_token(struct scan *s)
@@ -184,16 +199,17 @@ static void check_token(struct scan *s)
     else if (c == '}')
         close_brace(s);
     else if (c == '*')
-        text_fail(s, s->line, "* stands outside quotes: write \"*\"");
+        text_fail(s, s->line,
+                  "* stands outside quotes: put the whole text into them, as in \"*.example.com\"");
     else if (c == '+' && peek(s, 1) != '=')
         text_fail(s, s->line, "+ stands outside quotes");
     else if ((unsigned char)c < ' ' && c != '\n' && c != '\t' && c != '\r')
         text_fail(s, s->line, "there is a control byte");
     if (s->at >= s->t->len)
         return;
-    if (c != ' ' && c != '\t' && c != '\n' && c != '\r')
-        s->last = c;
     if (is_word_end(c)) {
+        if (c != ' ' && c != '\t' && c != '\n' && c != '\r')
+            s->last = c;
         step(s);
         return;
     }
@@ -201,6 +217,8 @@ static void check_token(struct scan *s)
     while (!is_word_end(peek(s, 0)))
         step(s);
     check_length(s, begin, s->line);
+    check_word(s, str_make(s->t->p + begin, s->at - begin));
+    s->last = c;
 }
 
 static void scan_text(struct scan *s)
@@ -233,7 +251,7 @@ static bool text_check(struct text *t, char *p, size_t len, const char *name,
     *t = (struct text){.p = p, .len = len};
     struct scan s = {.t = t, .name = name, .faults = faults, .line = 1, .ok = true};
     if (memchr(p, '\0', len) != NULL)
-        text_fail(&s, 1, "this is no text: there is a NUL byte");
+        text_fail(&s, 1, "this is no text: there is a NUL byte; save it as UTF-8");
     else if (len >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0)
         text_fail(&s, 1, "it begins with a byte order mark: save it as UTF-8 without one");
     else

@@ -30,6 +30,34 @@ static void strings_add(struct arena *arena, struct strings *list, const char *t
     list->v[list->n++] = text;
 }
 
+/* Says what to write where ADDR is an address or a port alone, or has a name in front. False: it is
+ * another thing. */
+static bool advise_listener(char *err, struct str text, struct str addr)
+{
+    uint16_t port;
+    char shown[160];
+    struct addr ip;
+    struct str prefix = str_make(text.p, text.len - addr.len); /* "tls:" */
+    if (prefix.len == 0 && addr_parse_ip(&ip, addr, 3128)) {
+        char whole[ADDR_TEXT];
+        (void)value_fail(err, "\"%s\" is no listener: its port is missing, write %s",
+                         str_escape(shown, sizeof(shown), text), addr_print(&ip, whole));
+        return true;
+    }
+    size_t colon = str_find(addr, ':');
+    struct str number = colon == addr.len ? addr : str_from_byte(addr, colon + 1);
+    if (!value_port(number, &port, NULL))
+        return false;
+    bool has_name = colon > 0 && colon < addr.len && addr.p[0] != '*';
+    (void)value_fail(
+        err,
+        "\"%s\" is no listener: %s, write %.*s127.0.0.1:%u, or %.*s0.0.0.0:%u for all addresses",
+        str_escape(shown, sizeof(shown), text),
+        has_name ? "a name is no address" : "its address is missing", STR_ARG(prefix), port,
+        STR_ARG(prefix), port);
+    return true;
+}
+
 bool value_set_listen(const struct assign *a, struct str text)
 {
     struct conf *c = OWNER(a->field, struct conf, listeners);
@@ -43,7 +71,8 @@ bool value_set_listen(const struct assign *a, struct str text)
         addr = str_from_byte(text, sizeof "transparent:" - 1);
     }
     if (!addr_parse(&l.addr, addr))
-        return net_fail_at(a->err, text,
+        return !advise_listener(a->err, text, addr) &&
+               net_fail_at(a->err, text,
                            "is no listener: write ADDR:PORT, [::1]:3128, unix:/path, "
                            "tls:ADDR:PORT or transparent:ADDR:PORT");
     if (l.tls && addr_family(&l.addr) == AF_UNIX)
@@ -67,7 +96,8 @@ bool value_set_service(const struct assign *a, struct str text)
     if (str_eq(text, STR("off")))
         return true;
     if (!addr_parse(&ip, text) || addr_family(&ip) == AF_UNIX)
-        return net_fail_at(a->err, text, "is no service listener: write ADDR:PORT or off");
+        return !advise_listener(a->err, text, text) &&
+               net_fail_at(a->err, text, "is no service listener: write ADDR:PORT or off");
     if (!value_set_listen(a, text))
         return false;
     c->listeners[c->n_listeners - 1].kind = LISTENER_SERVICE;

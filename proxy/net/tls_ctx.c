@@ -26,6 +26,7 @@
 #include "net/tls_pem.h"
 #include "net/tls_sessions.h"
 #include "net/tls_strength.h"
+#include "net/tls_system.h"
 #include "net/tls_verify.h"
 #include "net/tls_wire.h"
 
@@ -48,6 +49,7 @@ struct maker {
     struct conf_faults *faults;
     const struct rule *rule; /* at which faults are told */
     struct made *ctxs, *stores;
+    bool has_looked; /* whether the system's store is empty */
 };
 
 static const unsigned char alpn[] = "\x08http/1.1";
@@ -180,8 +182,15 @@ static bool add_system(struct maker *m, X509_STORE *store)
 {
     const char *path = getenv(X509_get_default_cert_file_env());
     conf_files_note(&m->conf->files, path == NULL ? X509_get_default_cert_file() : path);
-    return X509_STORE_set_default_paths(store) == 1 ||
-           fault(m, "ca_file", "the system's CAs cannot be used: %s", tls_pem_reason());
+    if (X509_STORE_set_default_paths(store) != 1)
+        return fault(m, "ca_file", "the system's CAs cannot be used: %s", tls_pem_reason());
+    const struct tls_policy *p = &m->rule->tls;
+    if (!m->has_looked && p->verify && !ctx_is_set(p->ca_extra)) {
+        m->has_looked = true;
+        tls_system_check(store);
+    }
+    ERR_clear_error();
+    return true;
 }
 
 /* Goes on after a fault: each key has its own. */

@@ -253,11 +253,16 @@ def stand_in(text, ca, tmp_path):
     return HELD.sub(lambda held: str(next(path for end, path in there if held.group().endswith(end))), text)
 
 
+# What an example is about, and addresses that are the reader's.
+MEANT = re.compile(r"has (security_level|verify) =|tls\.keylog = |upstream\.bind = |could not be opened here")
+
+
 def check_conf(tlsfan, ca, tmp_path, text):
     path = tmp_path / "example.conf"
     path.write_text(stand_in(text, ca, tmp_path))
     done = tlsfan("-t", "-c", str(path), env={"API_TOKEN": "t", "CRM_SECRET": "s"})
-    assert done.returncode == 0 and "warning" not in done.stderr, (text, done.stderr)
+    told = [x for x in done.stderr.splitlines() if "warning" in x and not MEANT.search(x)]
+    assert done.returncode == 0 and told == [], (text, done.stderr)
 
 
 def test_configurations_of_the_readme_are_good(tlsfan, ca, tmp_path):

@@ -74,6 +74,11 @@ def same_rules(n):
     return "".join('rule "h%d" { }\nrule "H%d" { }\n' % (i, i) for i in range(n))
 
 
+def covered_rules(n):
+    """Half of them, and it is warned of them."""
+    return "".join('rule "*.h%d.example" { }\nrule "a.b.h%d.example:80" { }\n' % (i, i) for i in range(n))
+
+
 def networks(n):
     return "client { allow = {%s} }\n" % ", ".join('"10.%d.%d.0/24"' % (i >> 8, i & 255) for i in range(n))
 
@@ -111,7 +116,8 @@ def read_cost(tmp_path_factory):
     return lambda text, flags=(): cost(text, flags) - nothing
 
 
-@pytest.mark.parametrize("make", [rules, wrong_rules, same_rules, networks, names, connects, comments, sections])
+@pytest.mark.parametrize("make", [rules, wrong_rules, same_rules, covered_rules,
+                                  networks, names, connects, comments, sections])
 def test_reading_the_configuration_is_linear(read_cost, make):
     few, many = (read_cost(make(n)) for n in (1000, 4000))
     assert many < 6 * few, (few, many)

@@ -577,7 +577,7 @@ def test_a_variable_and_the_dump(make_proxy, relay, origin):
     ("http://otto:S3cret%0a@p.test:1", "control byte"),
     ("http://:S3cret@p.test:1", "has no user"),
     ("http://otto:{env:NOT_THERE_S3cret}@p.test:1", "is not set"),
-    ("http://otto:{file:/no/such/file}@p.test:1", "{file:/no/such/file} No such file"),
+    ("http://otto:{file:/no/such/file}@p.test:1", "{file:/no/such/file}: No such file"),
 ])
 @pytest.mark.h1_only("nothing runs")
 def test_urls_that_are_refused(url, told):

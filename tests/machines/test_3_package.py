@@ -129,7 +129,8 @@ def test_it_installs_serves_upgrades_and_purges(machine, origin, tmp_path, capsy
     machine.run("apt-get", "install", "-y", "/srv/1.deb")
     installed = state(machine.root)
     assert machine.run("dpkg-query", "-W", "-f", "${Version} ${db:Status-Abbrev}", "tlsfan").split() == ["1", "ii"]
-    assert machine.run("sh", "-c", "tlsfan -t -c /etc/tlsfan/tlsfan.conf") == "configuration ok\n"
+    assert machine.run("sh", "-c", "tlsfan -t -c /etc/tlsfan/tlsfan.conf") == \
+        "configuration ok: /etc/tlsfan/tlsfan.conf\n"
     check_service(machine, origin, tmp_path / "log1")
 
     conf = machine.root + "/etc/tlsfan/tlsfan.conf"

@@ -56,6 +56,7 @@ static void write_file(const char *path, const char *text)
 struct input {
     const char *file; /* its text, NULL: none */
     const char *options[5];
+    const char *flags[5]; /* of the options; NULL: -o */
     const char *environment[5];
     bool is_run, capture;
 };
@@ -63,6 +64,7 @@ struct input {
 static struct conf *load(const struct input *in, struct conf_faults *faults)
 {
     struct conf_source src = {.options = (const char **)in->options,
+                              .flags = (const char **)in->flags,
                               .environment = (char **)in->environment,
                               .is_run = in->is_run,
                               .run.capture = in->capture};
@@ -191,21 +193,23 @@ static void later_sources_win(void **state)
 static void faults_have_lines(void **state)
 {
     (void)state;
-    BAD("^:2: unknown key \"client.alow\"\n", .file = "client {\nalow = {} }\nworkers = x");
+    BAD("^:2: unknown key \"client.alow\": did you mean allow?\n",
+        .file = "client {\nalow = {} }\nworkers = x");
     BAD("^:1: unknown key \"nothing\"\n", .file = "nothing = \"127.0.0.1:3129\"");
-    BAD("^:4: unknown key \"rule.http3\"\n", .file = "/* a\n */\nrule x {\nhttp3 = on }");
+    BAD("^:4: unknown key \"rule.http3\": did you mean http2?\n",
+        .file = "/* a\n */\nrule x {\nhttp3 = on }");
 }
 
 static void many_faults_at_once(void **state)
 {
     (void)state;
     BAD("^:1: workers: \"x\" is no number\n"
-        "^:9: via: \"maybe\" is neither on nor off\n"
+        "^:4: destination.ports: \"0\" is no port: 1 to 65535\n"
+        "^:5: destination.ports: \"x\" is no port: 1 to 65535\n"
         "^:6: client.max_head: \"64q\" is no size: its unit must be k, m or g\n"
         "^:7: client.header_timeout: \"30\" lacks a unit: ms, s, m or h\n"
         "^:8: dns.family: \"ipv5\" is none of any, ipv4, ipv6\n"
-        "^:4: destination.ports: \"0\" is no port: 1 to 65535\n"
-        "^:5: destination.ports: \"x\" is no port: 1 to 65535\n"
+        "^:9: via: \"maybe\" is neither on nor off\n"
         "^:10: min_version: \"2\" is none of 1.0, 1.1, 1.2, 1.3\n",
         .file = "workers = x\n\ndestination { ports = {80,\n 0,\n x} }\n"
                 "client { max_head = 64q\nheader_timeout = 30 }\n"
@@ -219,11 +223,12 @@ static void text_is_checked(void **state)
         .file = "via = on\nlog { access = \"/x/${TEST_CONF_UNSET}\" }");
     BAD("^:2: this { is not closed\n", .file = "via = on\nclient {\nlenient = on\n");
     BAD("^:1: this string is not closed\n", .file = "log { access = \"x\n}\n");
-    BAD("^:1: * stands outside quotes: write \"*\"\n", .file = "rule *.example.com { }");
+    BAD("^:1: * stands outside quotes: put the whole text into them, as in \"*.example.com\"\n",
+        .file = "rule *.example.com { }");
     BAD("^:2: this comment is not closed\n", .file = "\n/* x\n");
     BAD("^:1: } without a section or list that it closes\n", .file = "}\n");
-    BAD("^:2: missing equal sign after option 'via'\n", .file = "\nvia on");
-    BAD("^:1: premature end of file\n", .file = "via");
+    BAD("^:2: missing equal sign after option 'via': write KEY = VALUE\n", .file = "\nvia on");
+    BAD("^:1: premature end of file: a value or a \"}\" is missing\n", .file = "via");
     BAD("^:2: found duplicate title 'a'\n", .file = "rule a { }\nrule a { }");
     BAD("^:1: it begins with a byte order mark: save it as UTF-8 without one\n",
         .file = "\xef\xbb\xbfvia = on\n");
@@ -318,12 +323,15 @@ static void missing_file(void **state)
 static void option_faults_name_the_option(void **state)
 {
     (void)state;
-    BAD("-o tls.ca_fle: unknown key\n", .options = {"tls.ca_fle=/x"});
+    BAD("-o tls.ca_fle: unknown key: did you mean tls.ca_file?\n", .options = {"tls.ca_fle=/x"});
     BAD("-o: write KEY=VALUE, not \"via\"\n", .options = {"via"});
     BAD("-o via: \"x\" is neither on nor off\n", .options = {"via=x"});
-    BAD("-o rule[a].prot: unknown key\n", .options = {"rule[a].prot=1"});
+    BAD("-o rule[a].prot: unknown key: did you mean rule[a].port?\n",
+        .options = {"rule[a].prot=1"});
     BAD("TLSFAN_WORKERS: must be 1 to 1024\n", .environment = {"TLSFAN_WORKERS=0"});
     BAD("-f x: write LISTENER=URL\n", .options = {"forward=x"});
+    BAD("-o forward=x: write LISTENER=URL\n", .options = {"forward=x"}, .flags = {"-o"});
+    BAD("-w x: \"x\" is no number\n", .options = {"workers=x"}, .flags = {"-w"});
     BAD("-o listen: listener tls:127.0.0.1:1 has no certificate to show: set client.cert and "
         "client.key\n",
         .options = {"listen=tls:127.0.0.1:1"});
@@ -390,11 +398,11 @@ static void rule_faults(void **state)
 {
     (void)state;
     BAD("^:1: rule \"http://x/\": is not a name, \"*.suffix\" or \"*\", with \":port\" "
-        "optionally\n",
+        "optionally; a rule is for hosts, without scheme and path\n",
         .file = "rule \"http://x/\" {\n}");
     BAD("^:2: rule \"a:1\": ^:1 has the same pattern\n",
         .file = "rule \"A:1\" { }\nrule \"a:1\" { }");
-    BAD("^:2: request_header: {file:/nowhere} No such file or directory\n",
+    BAD("^:2: request_header: {file:/nowhere}: No such file or directory\n",
         .file = "rule a {\n request_header = {\"Authorization: Bearer {file:/nowhere}\"} }");
     BAD("^:2: request_header: a secret goes nowhere without TLS: upgrade is off in this rule\n",
         .file = "rule a { upgrade = off\n request_header = {\"X: {file:/nowhere}\"} }");
@@ -472,8 +480,18 @@ static void open_listeners_are_refused(void **state)
         .options = {"service=0.0.0.0:1"});
     BAD("-o service: \"unix:/tmp/x\" is no service listener: write ADDR:PORT or off\n",
         .options = {"service=unix:/tmp/x"});
-    BAD("-o service: listener 127.0.0.1:1 is written twice\n",
+    BAD("-o service: service listener 127.0.0.1:1 takes the port of the proxy listener "
+        "127.0.0.1:1 (-o listen), too: choose another\n",
         .options = {"listen=127.0.0.1:1", "service=127.0.0.1:1"});
+    BAD("-l 127.0.0.1:3129: listener 127.0.0.1:3129 is also the service listener (its default): "
+        "choose another port, or set service\n",
+        .options = {"listen=127.0.0.1:3129"}, .flags = {"-l"});
+    BAD("-s 127.0.0.1:3128: service listener 127.0.0.1:3128 is also the proxy listener (its "
+        "default): choose another port, or set listen\n",
+        .options = {"service=127.0.0.1:3128"}, .flags = {"-s"});
+    BAD("-o listen: listener 0.0.0.0:3129 takes the port of the service listener, too "
+        "(127.0.0.1:3129, its default): choose another, or set service\n",
+        .options = {"listen=0.0.0.0:3129", "client.allow=any"});
 }
 
 static void auth_file_opens_allow(void **state)

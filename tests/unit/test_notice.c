@@ -109,11 +109,6 @@ static void rules_and_listeners_are_told(void **state)
     assert_int_equal(told("127.0.0.1:1003"), 0); /* it was there before */
     assert_int_equal(told("no longer listening on 127.0.0.1:999"), 1);
     assert_int_equal(told("no longer"), 1);
-    c.client.client_ca = "/ca";
-    notice_places(&(struct listen_set){places, 1}, &(struct listen_set){places, 1}, &c);
-    assert_int_equal(told("client.client_ca"), 0);
-    notice_places(&(struct listen_set){places + 4, 1}, &(struct listen_set){places, 0}, &c);
-    assert_int_equal(told("client.client_ca = /ca asks nobody"), 1);
 }
 
 int main(void)

@@ -117,6 +117,8 @@ static void test_faults(void **state)
         const char *named; /* in the sentence */
     } rows[] = {
         {"--nonsense", STATUS_USAGE, "--nonsense"},
+        {"--confg x", STATUS_USAGE, "did you mean --config?"},
+        {"--wrokers=3", STATUS_USAGE, "did you mean --workers?"},
         {"-x", STATUS_USAGE, "-x"},
         {"-tx", STATUS_USAGE, "-x"},
         {"-c", STATUS_USAGE, "-c"},

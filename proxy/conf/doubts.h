@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a configuration says that can be read, and will not do what it seems to. */
+#ifndef TLSFAN_CONF_DOUBTS_H
+#define TLSFAN_CONF_DOUBTS_H
+
+#include "conf/conf.h"
+
+/* Logs a warning for each: a rule behind one that matches all of its hosts, what leads to a
+ * listener of this very process, what nothing uses, a proxy that nobody may use. In a time that is
+ * linear in the rules. */
+void doubts_tell(const struct conf *c);
+
+#endif
