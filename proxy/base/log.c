@@ -272,11 +272,6 @@ bool log_is_enabled(enum log_level level)
     return (int)level <= atomic_load_explicit(&level_now, memory_order_relaxed);
 }
 
-bool log_access_is_on(void)
-{
-    return log_access_traits() != 0;
-}
-
 unsigned log_access_traits(void)
 {
     return atomic_load_explicit(&access_traits, memory_order_relaxed);

@@ -37,7 +37,6 @@ struct log_buf {
     char *p; /* heap, owned */
     size_t len, cap;
 };
-bool log_access_is_on(void);
 /* What the sink of access lines is; 0 when it is off. */
 enum log_trait {
     LOG_IS_ON = 1,

@@ -84,9 +84,9 @@ static void test_file_and_reopen(void **state)
     struct stat st;
     (void)state;
     umask(022);
-    assert_false(log_access_is_on());
+    assert_int_equal(log_access_traits(), 0);
     assert_true(log_open(LOG_LEVEL_INFO, path, err, sizeof(err)));
-    assert_true(log_access_is_on());
+    assert_int_equal(log_access_traits(), LOG_IS_ON);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0640);
     put_line(&b, "one\n");
@@ -108,7 +108,7 @@ static void test_file_and_reopen(void **state)
     assert_file(path, "four\nfive\n");
     log_buf_clear(&b);
     log_close();
-    assert_false(log_access_is_on());
+    assert_int_equal(log_access_traits(), 0);
 }
 
 /* Makes FD the standard stream TARGET; gives a copy of what was there. */
