@@ -410,7 +410,7 @@ struct server *server_start(const struct conf_source *source, enum exit_status *
     struct conf_faults faults = {0};
     struct conf *c = server_load(source, &faults);
     if (c == NULL) {
-        fputs(faults.text, stderr);
+        log_plain(LOG_LEVEL_ERROR, faults.text);
         free(faults.text);
         *status = STATUS_BAD_CONF;
         return NULL;

@@ -23,6 +23,8 @@ CLOSES_CIRCLE = {
 TESTED_BY = {
     "proxy/net/tls_pem.c": "unit/test_tls_ca.c",
     "proxy/base/log_limit.c": "unit/test_log.c",
+    "proxy/base/log_loss.c": "unit/test_log.c",
+    "proxy/base/log_sink.c": "unit/test_log.c",
     "proxy/capture.c": "integration/test_54_capture_run.py",
     "proxy/capture_keeper.c": "integration/test_54_capture_run.py",
     "proxy/conf/build.c": "unit/test_conf.c",
@@ -38,6 +40,7 @@ TESTED_BY = {
     "proxy/conf/text.c": "unit/test_conf.c",
     "proxy/conf/tls_key.c": "unit/test_tls_ctx.c",
     "proxy/exchange/again.c": "unit/test_exchange.c",
+    "proxy/exchange/record_short.c": "unit/test_record.c",
     "proxy/exchange/polite.c": "integration/test_69_politeness.py",
     "proxy/exchange/route_edits.c": "unit/test_route.c",
     "proxy/exchange/route_target.c": "unit/test_route.c",

@@ -1,184 +1,74 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The two logs. Both end in sinks, and a sink is asked (poll(2), or a send that does not wait)
- * before it gets a piece that it takes whole: at most PIPE_BUF bytes, cut at a line end. O_NONBLOCK
- * is not set, because the descriptor of stderr is shared with whoever started the program. */
+/* The two logs, and what their lines look like where they end: at a terminal, in the journal,
+ * elsewhere. */
 #include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/log_loss.h"
+#include "base/log_sink.h"
 #include "base/loop.h"
 #include "base/mem.h"
 
 enum {
-    LINE_MAX_BYTES = 2048,     /* of the error log; longer ones are cut */
-    ACCESS_KEEP = 256 * 1024,  /* what a log_buf keeps allocated between two turns */
-    ACCESS_FIRST = 16 * 1024,  /* its first allocation */
-    SYSLOG_LINE_MAX = 8 * 1024 /* bytes of one datagram to syslog */
-};
-
-/* How a sink is asked whether it takes more. */
-enum sink_kind {
-    SINK_NEW,     /* not looked at yet */
-    SINK_OFF,     /* takes nothing, and nothing counts as dropped */
-    SINK_REGULAR, /* a file: always takes, or fails at once */
-    SINK_SOCKET,  /* a stream socket, as journald's */
-    SINK_POLLED,  /* pipe or terminal */
-    SINK_SYSLOG   /* datagrams to /dev/log, one a line */
-};
-
-struct sink {
-    enum sink_kind kind;
-    int fd;
-    bool torn; /* the last line was cut; the next one begins with a line feed */
+    LINE_MAX_BYTES = 2048,    /* of the error log; longer ones are cut */
+    ACCESS_KEEP = 256 * 1024, /* what a log_buf keeps allocated between two turns */
+    ACCESS_FIRST = 16 * 1024, /* its first allocation */
+    NAME_SHOWN = 256          /* bytes of a path in a line */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the five below */
 static struct sink error_sink = {.fd = STDERR_FILENO};
 static struct sink other_sink = {.kind = SINK_OFF, .fd = -1};
 static struct sink *access_sink = &other_sink; /* &error_sink when both go to stderr */
-static char *access_path;                      /* heap; NULL when the sink is no file */
-static bool access_is_owned;                   /* other_sink.fd is ours to close */
+static char *access_name;                      /* heap: as the configuration has it; NULL: none */
+static bool access_is_file;                    /* other_sink.fd is ours to close */
 
 static _Atomic int level_now = LOG_LEVEL_INFO;
-static _Atomic bool access_on;
+static _Atomic unsigned access_traits;
+static _Atomic unsigned error_traits; /* 0: stderr was not looked at yet */
+static _Atomic int terminal_fd = -1;  /* of access lines; borrowed */
 static _Atomic uint64_t dropped;
 
-static enum sink_kind kind_of(int fd)
+static bool wants_colours(void)
 {
-    struct stat st;
-    if (fstat(fd, &st) != 0)
-        return SINK_OFF;
-    if (S_ISREG(st.st_mode))
-        return SINK_REGULAR;
-    return S_ISSOCK(st.st_mode) ? SINK_SOCKET : SINK_POLLED;
+    const char *no = getenv("NO_COLOR");
+    const char *term = getenv("TERM");
+    return (no == NULL || no[0] == '\0') && term != NULL && strcmp(term, "dumb") != 0;
 }
 
-/* At most N bytes to S without waiting. Bytes written; <= 0 when it takes none. */
-static ssize_t sink_put(struct sink *s, const char *p, size_t n)
+/* Under the lock. */
+static unsigned sink_traits(struct sink *s)
 {
-    ssize_t done;
-    struct pollfd pfd = {.fd = s->fd, .events = POLLOUT};
-    do {
-        if (s->kind == SINK_SOCKET)
-            done = send(s->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
-        else if (s->kind == SINK_REGULAR || (poll(&pfd, 1, 0) == 1 && pfd.revents == POLLOUT))
-            done = write(s->fd, p, n);
-        else
-            return 0;
-    } while (done < 0 && errno == EINTR);
-    return done;
-}
-
-static unsigned count_lines(const char *p, size_t n)
-{
-    unsigned lines = 0;
-    for (size_t i = 0; i < n; i++)
-        lines += p[i] == '\n';
-    return lines;
-}
-
-/* The next piece of P: whole lines, unless the first one alone is too long. */
-static size_t cut_piece(const struct sink *s, const char *p, size_t n)
-{
-    if (s->kind == SINK_REGULAR || n <= PIPE_BUF)
-        return n;
-    const char *end = memrchr(p, '\n', PIPE_BUF);
-    return end == NULL ? (size_t)PIPE_BUF : (size_t)(end - p) + 1;
-}
-
-/* Whole lines to a descriptor; what it does not take is dropped and counted. */
-static void sink_write_fd(struct sink *s, const char *p, size_t n)
-{
-    if (s->torn && sink_put(s, "\n", 1) != 1) {
-        atomic_fetch_add(&dropped, count_lines(p, n));
-        return;
-    }
-    s->torn = false;
-    while (n > 0) {
-        ssize_t done = sink_put(s, p, cut_piece(s, p, n));
-        if (done <= 0) {
-            atomic_fetch_add(&dropped, count_lines(p, n));
-            return;
-        }
-        s->torn = p[done - 1] != '\n';
-        p += done;
-        n -= (size_t)done;
-    }
-}
-
-/* syslog(3) would wait for a daemon that is stuck, so the datagram is sent by hand. */
-static bool syslog_connect(struct sink *s)
-{
-    struct sockaddr_un to = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
-    if (s->fd >= 0)
-        return true;
-    s->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (s->fd < 0)
-        return false;
-    if (connect(s->fd, (struct sockaddr *)&to, sizeof(to)) == 0)
-        return true;
-    close(s->fd);
-    s->fd = -1;
-    return false;
-}
-
-static bool syslog_line(struct sink *s, const char *p, size_t n)
-{
-    char line[SYSLOG_LINE_MAX];
-    char when[32];
-    time_t now = time(NULL);
-    struct tm tm;
-    localtime_r(&now, &tm);
-    strftime(when, sizeof(when), "%b %e %H:%M:%S", &tm);
-    int len = snprintf(line, sizeof(line), "<%d>%s tlsfan[%d]: %.*s", LOG_DAEMON | LOG_INFO, when,
-                       (int)getpid(), (int)n, p);
-    size_t size = (size_t)len < sizeof(line) ? (size_t)len : sizeof(line) - 1;
-    /* Twice: the daemon may have been started anew since the last line. */
-    for (int i = 0; i < 2 && syslog_connect(s); i++) {
-        if (send(s->fd, line, size, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
-            return true;
-        if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EMSGSIZE)
-            return false;
-        close(s->fd);
-        s->fd = -1;
-    }
-    return false;
-}
-
-static void sink_write_syslog(struct sink *s, const char *p, size_t n)
-{
-    while (n > 0) {
-        const char *end = memchr(p, '\n', n);
-        size_t len = end == NULL ? n : (size_t)(end - p);
-        if (!syslog_line(s, p, len))
-            atomic_fetch_add(&dropped, 1);
-        size_t used = end == NULL ? len : len + 1;
-        p += used;
-        n -= used;
-    }
-}
-
-static void sink_write(struct sink *s, const char *p, size_t n)
-{
-    if (s->kind == SINK_NEW)
-        s->kind = kind_of(s->fd);
+    sink_look(s);
+    if (s->kind == SINK_OFF)
+        return 0;
+    if (s->is_journal)
+        return LOG_IS_ON | LOG_IS_JOURNAL | LOG_STAMPS;
     if (s->kind == SINK_SYSLOG)
-        sink_write_syslog(s, p, n);
-    else if (s->kind != SINK_OFF)
-        sink_write_fd(s, p, n);
+        return LOG_IS_ON | LOG_STAMPS;
+    if (s->kind == SINK_TERMINAL)
+        return LOG_IS_ON | LOG_IS_TERMINAL | (wants_colours() ? LOG_HAS_COLOURS : 0);
+    return LOG_IS_ON;
+}
+
+static unsigned log_error_traits(void)
+{
+    unsigned traits = atomic_load_explicit(&error_traits, memory_order_relaxed);
+    if (traits != 0)
+        return traits;
+    pthread_mutex_lock(&lock);
+    traits = sink_traits(&error_sink);
+    pthread_mutex_unlock(&lock);
+    atomic_store(&error_traits, traits);
+    return traits;
 }
 
 static int log_open_file(const char *path)
@@ -186,51 +76,69 @@ static int log_open_file(const char *path)
     return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
 }
 
-/* Makes FD the sink of access lines in the place of the one before. PATH is taken over. */
-static void set_access(struct sink *target, struct sink sink, char *path)
+/* Makes SINK the one of access lines in the place of the one before; kind SINK_NEW without a
+ * descriptor stands for that of the error log. NAME is taken over. */
+static void set_access(struct sink sink, char *name, bool is_file)
+{
+    log_loss_end();
+    pthread_mutex_lock(&lock);
+    struct sink old = other_sink;
+    bool old_is_file = access_is_file;
+    char *old_name = access_name;
+    bool is_shared = sink.kind == SINK_NEW && sink.fd < 0;
+    if (is_shared)
+        sink.kind = SINK_OFF;
+    other_sink = sink;
+    access_sink = is_shared ? &error_sink : &other_sink;
+    access_name = name;
+    access_is_file = is_file;
+    unsigned traits = sink_traits(access_sink);
+    atomic_store(&terminal_fd, (traits & LOG_IS_TERMINAL) != 0 ? access_sink->fd : -1);
+    atomic_store(&access_traits, traits);
+    pthread_mutex_unlock(&lock);
+    sink_close(&old, old_is_file);
+    free(old_name);
+}
+
+/* stderr may be another than it was. */
+static void look_again(void)
 {
     pthread_mutex_lock(&lock);
-    int old = access_is_owned || other_sink.kind == SINK_SYSLOG ? other_sink.fd : -1;
-    char *old_path = access_path;
-    other_sink = sink;
-    access_sink = target;
-    access_path = path;
-    access_is_owned = path != NULL;
+    bool is_torn = error_sink.is_torn;
+    sink_close(&error_sink, false);
+    error_sink = (struct sink){.fd = STDERR_FILENO, .is_torn = is_torn};
     pthread_mutex_unlock(&lock);
-    if (old >= 0)
-        close(old);
-    free(old_path);
+    atomic_store(&error_traits, 0);
 }
 
 bool log_open(enum log_level level, const char *access, char *err, size_t err_len)
 {
-    struct sink sink = {.kind = SINK_OFF, .fd = -1};
-    struct sink *target = &other_sink;
-    char *path = NULL;
-    if (strcmp(access, "stderr") == 0) {
-        target = &error_sink;
-    } else if (strcmp(access, "stdout") == 0) {
-        sink = (struct sink){.kind = SINK_NEW, .fd = STDOUT_FILENO};
+    struct sink sink = {.kind = SINK_NEW, .fd = -1};
+    bool is_file = false;
+    if (strcmp(access, "stdout") == 0) {
+        sink.fd = STDOUT_FILENO;
     } else if (strcmp(access, "syslog") == 0) {
         sink.kind = SINK_SYSLOG;
-    } else if (strcmp(access, "off") != 0) {
-        sink = (struct sink){.kind = SINK_NEW, .fd = log_open_file(access)};
+    } else if (strcmp(access, "off") == 0) {
+        sink.kind = SINK_OFF;
+    } else if (strcmp(access, "stderr") != 0) {
+        is_file = true;
+        sink.fd = log_open_file(access);
         if (sink.fd < 0) {
             snprintf(err, err_len, "%s", strerror(errno));
             return false;
         }
-        path = xstrdup(access);
     }
     atomic_store(&level_now, (int)level);
-    atomic_store(&access_on, strcmp(access, "off") != 0);
-    set_access(target, sink, path);
+    look_again();
+    set_access(sink, xstrdup(access), is_file);
     return true;
 }
 
 void log_reopen(void)
 {
     pthread_mutex_lock(&lock);
-    char *path = access_path == NULL ? NULL : xstrdup(access_path);
+    char *path = access_is_file ? xstrdup(access_name) : NULL;
     pthread_mutex_unlock(&lock);
     if (path == NULL)
         return;
@@ -240,46 +148,95 @@ void log_reopen(void)
         free(path);
         return;
     }
-    set_access(&other_sink, (struct sink){.kind = SINK_NEW, .fd = fd}, path);
+    set_access((struct sink){.kind = SINK_NEW, .fd = fd}, path, true);
 }
 
 void log_close(void)
 {
-    atomic_store(&access_on, false);
-    set_access(&other_sink, (struct sink){.kind = SINK_OFF, .fd = -1}, NULL);
+    set_access((struct sink){.kind = SINK_OFF, .fd = -1}, NULL, false);
 }
 
-/* "2026-01-31T12:00:00.123Z " to DST; gives the bytes written. */
-static size_t put_time(char *dst, size_t cap)
+/* "2026-01-31T12:00:00.123Z " to DST; at a terminal "12:00:00 ", by the clock on the wall there.
+ * Gives the bytes written. */
+static size_t put_time(char *dst, size_t cap, bool is_terminal)
 {
     int64_t now = loop_wall();
     time_t seconds = (time_t)(now / 1000000);
     struct tm tm;
+    if (is_terminal) {
+        localtime_r(&seconds, &tm);
+        return strftime(dst, cap, "%H:%M:%S ", &tm);
+    }
     gmtime_r(&seconds, &tm);
     size_t n = strftime(dst, cap, "%Y-%m-%dT%H:%M:%S", &tm);
     return n + (size_t)snprintf(dst + n, cap - n, ".%03dZ ", (int)(now / 1000 % 1000));
 }
 
-/* One message is one line, whatever it was made of. */
+/* How lines of a level begin. */
+static const struct {
+    const char *name, *coloured, *priority;
+} levels[] = {
+    [LOG_LEVEL_ERROR] = {"error ", "\033[31merror\033[m ", "<3>"},
+    [LOG_LEVEL_WARNING] = {"warning ", "\033[33mwarning\033[m ", "<4>"},
+    [LOG_LEVEL_INFO] = {"info ", "info ", "<6>"},
+    [LOG_LEVEL_DEBUG] = {"debug ", "debug ", "<7>"},
+};
+
+/* What stands before the text. */
+static size_t put_beginning(char *dst, size_t cap, enum log_level level)
+{
+    unsigned traits = log_error_traits();
+    size_t n = 0;
+    if ((traits & LOG_STAMPS) == 0)
+        n = put_time(dst, cap, (traits & LOG_IS_TERMINAL) != 0);
+    n += (size_t)snprintf(
+        dst + n, cap - n, "%s%s", (traits & LOG_IS_JOURNAL) != 0 ? levels[level].priority : "",
+        (traits & LOG_HAS_COLOURS) != 0 ? levels[level].coloured : levels[level].name);
+    return n;
+}
+
+/* Bytes of the character at P, of at most N, in UTF-8; 0: it is none, or one that commands. */
+static size_t character(const char *p, size_t n)
+{
+    unsigned char c = (unsigned char)p[0];
+    size_t len = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
+    if (len > n || c < 0x20 || c == 0x7f)
+        return 0;
+    for (size_t i = 1; i < len; i++) {
+        if (((unsigned char)p[i] & 0xc0) != 0x80)
+            return 0;
+    }
+    /* U+0080 to U+009F: some terminals take them for ESC and a letter. */
+    return c == 0xc2 && (unsigned char)p[1] < 0xa0 ? 0 : len;
+}
+
+/* One message is one line, whatever it was made of, and no terminal obeys it. */
 static void make_one_line(char *p, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        if ((unsigned char)p[i] < 0x20 || p[i] == 0x7f)
+    for (size_t i = 0; i < n;) {
+        size_t len = character(p + i, n - i);
+        if (len == 0)
             p[i] = '?';
+        i += len == 0 ? 1 : len;
     }
+}
+
+static void log_put(const char *p, size_t n)
+{
+    int why;
+    pthread_mutex_lock(&lock);
+    unsigned lost = sink_write(&error_sink, p, n, &why);
+    pthread_mutex_unlock(&lock);
+    atomic_fetch_add(&dropped, lost);
 }
 
 void log_vwrite(enum log_level level, const char *fmt, va_list args)
 {
-    static const char *const names[] = {"error ", "warning ", "info ", "debug "};
     char line[LINE_MAX_BYTES];
     if (!log_is_enabled(level))
         return;
     int cause = errno;
-    size_t n = put_time(line, sizeof(line));
-    size_t name = strlen(names[level]);
-    memcpy(line + n, names[level], name);
-    n += name;
+    size_t n = put_beginning(line, sizeof(line), level);
     size_t room = sizeof(line) - n - 1;
     errno = cause; /* for %m */
     int wanted = vsnprintf(line + n, room, fmt, args);
@@ -287,10 +244,19 @@ void log_vwrite(enum log_level level, const char *fmt, va_list args)
     make_one_line(line + n, text);
     n += text;
     line[n++] = '\n';
-    pthread_mutex_lock(&lock);
-    sink_write(&error_sink, line, n);
-    pthread_mutex_unlock(&lock);
+    log_put(line, n);
     errno = cause;
+}
+
+void log_plain(enum log_level level, const char *text)
+{
+    bool is_journal = (log_error_traits() & LOG_IS_JOURNAL) != 0;
+    struct str rest = str_from(text);
+    while (rest.len > 0) {
+        size_t n = str_find(rest, '\n');
+        fprintf(stderr, "%s%.*s\n", is_journal ? levels[level].priority : "", (int)n, rest.p);
+        rest = str_from_byte(rest, n + 1);
+    }
 }
 
 void log_write(enum log_level level, const char *fmt, ...)
@@ -306,9 +272,14 @@ bool log_is_enabled(enum log_level level)
     return (int)level <= atomic_load_explicit(&level_now, memory_order_relaxed);
 }
 
-bool log_access_is_on(void)
+unsigned log_access_traits(void)
 {
-    return atomic_load_explicit(&access_on, memory_order_relaxed);
+    return atomic_load_explicit(&access_traits, memory_order_relaxed);
+}
+
+unsigned log_access_columns(void)
+{
+    return sink_columns(atomic_load_explicit(&terminal_fd, memory_order_relaxed));
 }
 
 char *log_buf_room(struct log_buf *b, size_t n)
@@ -325,9 +296,16 @@ void log_buf_flush(struct log_buf *b)
 {
     if (b->len == 0)
         return;
+    int why = 0;
+    char name[NAME_SHOWN] = "";
     pthread_mutex_lock(&lock);
-    sink_write(access_sink, b->p, b->len);
+    unsigned lost = sink_write(access_sink, b->p, b->len, &why);
+    if (lost > 0)
+        snprintf(name, sizeof(name), "%s", access_name);
     pthread_mutex_unlock(&lock);
+    if (lost > 0)
+        atomic_fetch_add(&dropped, lost);
+    log_loss_note(name, lost, why);
     b->len = 0;
     if (b->cap > ACCESS_KEEP)
         log_buf_clear(b);

@@ -19,10 +19,14 @@ MUST_CHECK bool log_open(enum log_level level, const char *access, char *err, si
 void log_reopen(void);
 void log_close(void);
 
-/* "2026-01-31T12:00:00.123Z warning text\n" to stderr when LEVEL is enabled. */
+/* "2026-01-31T12:00:00.123Z warning text\n" to stderr when LEVEL is enabled; at a terminal
+ * "12:00:00 warning text\n", and for journald "<4>warning text\n". */
 void log_write(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void log_vwrite(enum log_level level, const char *fmt, va_list args) PRINTF_LIKE(2, 0);
 bool log_is_enabled(enum log_level level);
+/* TEXT, whole lines, to stderr, as it stands but for the priorities that journald wants. It waits
+ * until all is taken: before serving begins. */
+void log_plain(enum log_level level, const char *text);
 #define log_error(...)   log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__)
 #define log_info(...)    log_write(LOG_LEVEL_INFO, __VA_ARGS__)
@@ -33,7 +37,18 @@ struct log_buf {
     char *p; /* heap, owned */
     size_t len, cap;
 };
-bool log_access_is_on(void);
+/* What the sink of access lines is; 0 when it is off. */
+enum log_trait {
+    LOG_IS_ON = 1,
+    LOG_IS_TERMINAL = 2,
+    LOG_HAS_COLOURS = 4, /* a terminal, and neither NO_COLOR nor TERM=dumb */
+    LOG_IS_JOURNAL = 8,  /* lines begin with LOG_JOURNAL_INFO */
+    LOG_STAMPS = 16      /* it adds the time itself */
+};
+#define LOG_JOURNAL_INFO "<6>" /* the priority, as in sd-daemon(3) */
+unsigned log_access_traits(void);
+/* Of that terminal, as it is now; 0: not known. A system call. */
+unsigned log_access_columns(void);
 /* Room for N more bytes at the end of B, to be filled and counted by adding to B->len. */
 char *log_buf_room(struct log_buf *b, size_t n);
 /* Writes the whole lines that B holds and empties it. */

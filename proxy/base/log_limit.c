@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
+#include "base/log_loss.h"
 #include "base/loop.h"
 
 enum { LOOK_MS = 1000 }; /* between two looks at what is held back */
@@ -140,5 +141,6 @@ void log_limit_set_loop(struct loop *loop)
         deadline_close(&look);
     if (loop != NULL)
         deadline_init(&look, loop, log_limit_on_look, NULL);
+    log_loss_set_loop(loop);
     tell_due(true);
 }

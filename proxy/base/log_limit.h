@@ -33,7 +33,7 @@ void log_limit_write(struct log_limit *l, enum log_level level, const char *fmt,
     PRINTF_LIKE(3, 4);
 
 /* From now on LOOP, whose thread calls this, tells what was held back when its time is over. NULL,
- * before the loop goes: all of it is told now. */
+ * before the loop goes: all of it is told now. It is the loop of base/log_loss.h, too. */
 void log_limit_set_loop(struct loop *loop);
 
 #endif

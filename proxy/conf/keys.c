@@ -26,7 +26,11 @@ static const struct choice levels[] = {{"error", LOG_LEVEL_ERROR},
                                        {"info", LOG_LEVEL_INFO},
                                        {"debug", LOG_LEVEL_DEBUG},
                                        {NULL, 0}};
-static const struct choice formats[] = {{"json", true}, {"common", false}, {NULL, 0}};
+static const struct choice formats[] = {{"auto", LOG_FORMAT_AUTO},
+                                        {"json", LOG_FORMAT_JSON},
+                                        {"common", LOG_FORMAT_COMMON},
+                                        {"short", LOG_FORMAT_SHORT},
+                                        {NULL, 0}};
 static const struct choice auth_ways[] = {{"basic", false}, {"body", true}, {NULL, 0}};
 static const struct choice hosts_sent[] = {{"target", false}, {"client", true}, {NULL, 0}};
 
@@ -217,9 +221,10 @@ static const struct key global_keys[] = {
      .help = "error, warning, info, debug"},
     {"log.access", TEXT, IN_CONF(log.access), .def = "stderr",
      .help = "stderr, stdout, syslog, off or a file"},
-    {"log.format", .type = KEY_FLAG, IN_CONF(log.json), .def = "json", .choices = formats,
-     .help = "json or common"},
-    {"log.query", BOOL, IN_CONF(log.query), .def = "off", .help = "off: query strings are cut"},
+    {"log.format", .type = KEY_CHOICE, IN_CONF(log.format), .def = "auto", .choices = formats,
+     .help = "auto: short where access is a terminal, else json; json, common, short"},
+    {"log.query", BOOL, IN_CONF(log.query), .def = "off",
+     .help = "off: query strings are cut: \"?...\" stands for one"},
 };
 
 /* An empty default of a key that inherits stands for the value of the sections above. */

@@ -96,10 +96,14 @@ struct capture_conf {
     bool is_on; /* with that flag: there are no other listeners but the service's */
 };
 
+/* Of access lines. Auto: short where the sink is a terminal, else JSON. */
+enum log_format { LOG_FORMAT_AUTO, LOG_FORMAT_JSON, LOG_FORMAT_COMMON, LOG_FORMAT_SHORT };
+
 struct log_conf {
     enum log_level level;
     const char *access;
-    bool json, query;
+    enum log_format format;
+    bool query;
 };
 
 /* Where a text of the configuration was written, for faults that only its use shows. */

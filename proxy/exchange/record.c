@@ -3,8 +3,7 @@
  * path; `struct pen` keeps what it writes within the room that was asked for. */
 #include "exchange/record.h"
 
-#include <time.h>
-
+#include "exchange/record_impl.h"
 #include "exchange/stats.h"
 #include "exchange/trust.h"
 #include "http/traceparent.h"
@@ -14,59 +13,6 @@ enum {
     RECORD_FIXED = 1536, /* all but method, URL, sentence and user, escaped */
     URL_MAX = 8192       /* bytes of a path that are logged */
 };
-
-struct pen {
-    char *p;
-    char *end;
-    bool is_raw; /* what others wrote is kept as it is: who prints it escapes it */
-};
-
-static void pen_bytes(struct pen *w, const char *p, size_t n)
-{
-    if (n > (size_t)(w->end - w->p))
-        n = (size_t)(w->end - w->p);
-    if (n > 0)
-        memcpy(w->p, p, n);
-    w->p += n;
-}
-
-static void pen_text(struct pen *w, const char *z)
-{
-    pen_bytes(w, z, strlen(z));
-}
-
-static void pen_number(struct pen *w, uint64_t v)
-{
-    char digits[20];
-    pen_bytes(w, digits, str_put_u64(digits, v));
-}
-
-/* What others wrote: quotes, backslashes and what is not printable ASCII as \u00HH, good in JSON
- * and in common lines. */
-static void pen_escaped(struct pen *w, struct str s)
-{
-    static const char hex[] = "0123456789abcdef";
-    size_t from = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\')
-            continue;
-        char u[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
-        pen_bytes(w, s.p + from, i - from);
-        pen_bytes(w, u, sizeof u);
-        from = i + 1;
-    }
-    if (from < s.len)
-        pen_bytes(w, s.p + from, s.len - from);
-}
-
-static void pen_part(struct pen *w, struct str s)
-{
-    if (w->is_raw)
-        pen_bytes(w, s.p, s.len);
-    else
-        pen_escaped(w, s);
-}
 
 /* µs as milliseconds with three digits behind the point. */
 static void pen_ms(struct pen *w, const char *key, int64_t us)
@@ -95,9 +41,8 @@ static void pen_host(struct pen *w, const struct uri_host *host)
     }
 }
 
-/* The URL without userinfo (struct target keeps it apart) and, unless log.query, without
- * query. */
-static void pen_url(struct pen *w, const struct exchange *x)
+/* struct target keeps userinfo apart. */
+void record_url(struct pen *w, const struct exchange *x)
 {
     if (!x->has_target) {
         pen_text(w, "-");
@@ -118,28 +63,41 @@ static void pen_url(struct pen *w, const struct exchange *x)
         return;
     struct str path =
         x->rewrite.forward != NULL && x->rq.target.p != NULL ? x->rq.target : x->target.path;
-    if (!x->conf->log.query)
-        path.len = str_find(path, '?');
-    if (path.len > URL_MAX)
-        path.len = URL_MAX;
+    size_t query = x->conf->log.query ? path.len : str_find(path, '?');
+    bool is_cut = query < path.len;
+    path.len = query < URL_MAX ? query : URL_MAX;
     pen_part(w, path);
+    if (is_cut)
+        pen_text(w, "?...");
 }
 
-/* The wall clock of this second as FORMAT, made once a second. */
-static const char *record_time(time_t sec, bool json)
+/* SEC as CLOCK has it. */
+static void print_clock(char *dst, size_t cap, time_t sec, enum record_clock clock)
+{
+    struct tm tm;
+    if (clock == CLOCK_LOCAL)
+        localtime_r(&sec, &tm);
+    else
+        gmtime_r(&sec, &tm);
+    if (clock == CLOCK_ISO)
+        strftime(dst, cap, "%Y-%m-%dT%H:%M:%S", &tm);
+    else if (clock == CLOCK_COMMON)
+        strftime(dst, cap, "%d/%b/%Y:%H:%M:%S +0000", &tm);
+    else
+        strftime(dst, cap, "%H:%M:%S", &tm);
+}
+
+const char *record_time(time_t sec, enum record_clock clock)
 {
     static _Thread_local struct {
         time_t sec;
         char text[40];
-    } cache[2];
-    if (cache[json].sec != sec || cache[json].text[0] == '\0') {
-        struct tm tm;
-        gmtime_r(&sec, &tm);
-        cache[json].sec = sec;
-        strftime(cache[json].text, sizeof cache[json].text,
-                 json ? "%Y-%m-%dT%H:%M:%S" : "%d/%b/%Y:%H:%M:%S +0000", &tm);
+    } cache[RECORD_CLOCKS];
+    if (cache[clock].sec != sec || cache[clock].text[0] == '\0') {
+        cache[clock].sec = sec;
+        print_clock(cache[clock].text, sizeof cache[clock].text, sec, clock);
     }
-    return cache[json].text;
+    return cache[clock].text;
 }
 
 static void record_phases(struct pen *w, const struct exchange *x)
@@ -184,8 +142,7 @@ static void record_upstream(struct pen *w, const struct exchange *x)
     pen_number(w, x->retry.tries);
 }
 
-/* The sentence of X; empty when all went well. */
-static struct str record_details(const struct exchange *x)
+struct str record_details(const struct exchange *x)
 {
     if (x->fault == FAULT_NONE || x->sentence.len > 0)
         return x->fault == FAULT_NONE ? STR("") : x->sentence;
@@ -210,7 +167,7 @@ static void record_json(struct pen *w, const struct exchange *x, struct str user
     int64_t now = loop_wall();
     char id[16];
     pen_text(w, "{\"time\":\"");
-    pen_text(w, record_time((time_t)(now / 1000000), true));
+    pen_text(w, record_time((time_t)(now / 1000000), CLOCK_ISO));
     char frac[5] = {'.', (char)('0' + now / 100000 % 10), (char)('0' + now / 10000 % 10),
                     (char)('0' + now / 1000 % 10), 'Z'};
     pen_bytes(w, frac, 5);
@@ -221,7 +178,7 @@ static void record_json(struct pen *w, const struct exchange *x, struct str user
     pen_text(w, "\",\"method\":\"");
     pen_escaped(w, x->head.method.name);
     pen_text(w, "\",\"url\":\"");
-    pen_url(w, x);
+    record_url(w, x);
     pen_text(w, "\",\"status\":");
     pen_number(w, x->status);
     pen_text(w, ",\"bytes_in\":");
@@ -261,11 +218,11 @@ static void record_common(struct pen *w, const struct exchange *x, struct str us
     pen_text(w, " - ");
     pen_user(w, user);
     pen_text(w, " [");
-    pen_text(w, record_time((time_t)(loop_wall() / 1000000), false));
+    pen_text(w, record_time((time_t)(loop_wall() / 1000000), CLOCK_COMMON));
     pen_text(w, "] \"");
     pen_escaped(w, x->head.method.name);
     pen_text(w, " ");
-    pen_url(w, x);
+    record_url(w, x);
     pen_text(w, x->head.minor == 0 ? " HTTP/1.0\" " : " HTTP/1.1\" ");
     pen_number(w, x->status);
     pen_text(w, " ");
@@ -273,9 +230,19 @@ static void record_common(struct pen *w, const struct exchange *x, struct str us
     pen_text(w, "\n");
 }
 
+/* What "auto" means at the sink that there is now. */
+static enum log_format record_format(const struct exchange *x, unsigned traits)
+{
+    enum log_format f = x->conf->log.format;
+    if (f != LOG_FORMAT_AUTO)
+        return f;
+    return (traits & LOG_IS_TERMINAL) != 0 ? LOG_FORMAT_SHORT : LOG_FORMAT_JSON;
+}
+
 void record_write(struct exchange *x)
 {
-    if (x->recorded || !log_access_is_on())
+    unsigned traits = log_access_traits();
+    if (x->recorded || traits == 0)
         return;
     x->recorded = true;
     struct str user = trust_user(x);
@@ -287,10 +254,15 @@ void record_write(struct exchange *x)
     struct log_buf *b = &x->engine->log;
     char *start = log_buf_room(b, room);
     struct pen w = {start, start + room, false};
-    if (x->conf->log.json)
+    enum log_format format = record_format(x, traits);
+    if ((traits & LOG_IS_JOURNAL) != 0)
+        pen_text(&w, LOG_JOURNAL_INFO);
+    if (format == LOG_FORMAT_JSON)
         record_json(&w, x, user);
-    else
+    else if (format == LOG_FORMAT_COMMON)
         record_common(&w, x, user);
+    else
+        record_short(&w, x, user, traits);
     b->len += (size_t)(w.p - start);
 }
 
@@ -336,7 +308,7 @@ void record_keep(const struct exchange *x)
     r.client_len = keep_text(&p, str_from(x->from->peer_text), RECORD_CLIENT);
     r.method_len = keep_text(&p, x->head.method.name, RECORD_METHOD);
     struct pen w = {p, p + RECORD_URL, true};
-    pen_url(&w, x);
+    record_url(&w, x);
     r.url_len = (uint8_t)(w.p - p);
     ring_put(s->records, &r, (size_t)(w.p - (char *)&r));
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The finished exchange: as a line of the access log, json or common, and as a record that the
- * service thread reads from the worker's ring. Credentials are never in either, query strings only
- * with log.query. */
+/* The finished exchange: as a line of the access log, json, common or short, and as a record that
+ * the service thread reads from the worker's ring. Credentials are never in either, query strings
+ * only with log.query: "?..." stands for one. */
 #ifndef TLSFAN_EXCHANGE_RECORD_H
 #define TLSFAN_EXCHANGE_RECORD_H
 

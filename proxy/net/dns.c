@@ -31,8 +31,7 @@ static void find_ruled(struct dns *d)
  * was. */
 static bool take_channel(struct dns *d, struct dns_search *search)
 {
-    struct dns_channel *fresh =
-        dns_channel_new(d->loop, &d->channels, &d->conf->dns, search->n + 1);
+    struct dns_channel *fresh = dns_channel_new(d->loop, &d->channels, &d->conf->dns, search);
     if (fresh == NULL) {
         dns_search_clear(search);
         return false;

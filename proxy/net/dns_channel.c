@@ -16,7 +16,8 @@ enum {
     FIRST_TRY_MIN = 100,     /* ms */
     TIMEOUT_DEFAULT = 20000, /* ms */
     LOOK_PAUSE = 20,         /* ms between two looks at all that c-ares waits for */
-    ASKED_MAX = 1000         /* from one port */
+    ASKED_MAX = 1000,        /* from one port */
+    SERVERS_SHOWN = 128      /* bytes */
 };
 
 struct dns_channel {
@@ -24,6 +25,7 @@ struct dns_channel {
     struct loop *loop;
     ares_channel ares;     /* asks the servers */
     ares_channel files;    /* reads the file of hosts, at once */
+    char *servers;         /* heap: both ask these; for sentences, cut */
     struct list sockets;   /* struct dns_socket */
     struct deadline timer; /* of c-ares */
     unsigned requests;     /* that c-ares holds */
@@ -144,6 +146,7 @@ static void channel_free(void *object)
         free(s);
     }
     loop_unpost(&ch->check);
+    free(ch->servers);
     free(ch);
 }
 
@@ -178,13 +181,13 @@ bool dns_channel_is_worn(const struct dns_channel *ch)
     return ch->n_asked >= ASKED_MAX;
 }
 
-/* "ADDR,ADDR:PORT"; NULL without servers. Heap. */
-static char *server_list(const struct strings *servers)
+/* "ADDR,ADDR:PORT", with COMMA between them; NULL without servers. Heap. */
+static char *server_list(const struct strings *servers, const char *comma)
 {
     char *all = NULL;
     for (unsigned i = 0; i < servers->n; i++) {
         char *longer =
-            xasprintf("%s%s%s", all == NULL ? "" : all, all == NULL ? "" : ",", servers->v[i]);
+            xasprintf("%s%s%s", all == NULL ? "" : all, all == NULL ? "" : comma, servers->v[i]);
         free(all);
         all = longer;
     }
@@ -224,7 +227,7 @@ static int open_both(struct dns_channel *ch, const struct dns_conf *c, unsigned 
                         ARES_OPT_SOCK_STATE_CB | ARES_OPT_TRIES | ARES_OPT_TIMEOUTMS, "b");
     if (err != ARES_SUCCESS)
         return err;
-    char *servers = server_list(&c->servers);
+    char *servers = server_list(&c->servers, ",");
     if (servers != NULL)
         err = ares_set_servers_ports_csv(ch->ares, servers);
     free(servers);
@@ -241,19 +244,23 @@ static void library_init(void)
 }
 
 struct dns_channel *dns_channel_new(struct loop *l, struct list *channels, const struct dns_conf *c,
-                                    unsigned names)
+                                    const struct dns_search *search)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, library_init);
     struct dns_channel *ch = xcalloc(1, sizeof(*ch));
     ch->loop = l;
     list_init(&ch->sockets);
-    int err = open_both(ch, c, names);
+    int err = open_both(ch, c, search->n + 1);
     if (err != ARES_SUCCESS) {
         free(ch);
         errno = err == ARES_ENOMEM ? ENOMEM : EINVAL;
         return NULL;
     }
+    ch->servers = server_list(&c->servers, ", ");
+    /* Without any, this machine is asked. */
+    if (ch->servers == NULL)
+        ch->servers = xstrdup(search->servers == NULL ? "127.0.0.1" : search->servers);
     deadline_init(&ch->timer, l, channel_on_timer, ch);
     post_init(&ch->check, on_check, ch);
     list_push_back(channels, &ch->link);
@@ -306,6 +313,20 @@ static struct dns_record *record_of(const struct ares_addrinfo *info, int family
     return r;
 }
 
+struct dns_record *dns_channel_fault(const struct dns_channel *ch, enum fault_code code,
+                                     const char *reason, struct str host)
+{
+    char shown[SERVERS_SHOWN];
+    if (ch == NULL)
+        return dns_record_fault(code, reason, host);
+    bool is_cut = strlen(ch->servers) >= sizeof(shown);
+    str_escape(shown, sizeof(shown), str_from(ch->servers));
+    char *why = xasprintf("%s (asked: %s%s)", reason, shown, is_cut ? "..." : "");
+    struct dns_record *r = dns_record_fault(code, why, host);
+    free(why);
+    return r;
+}
+
 /* What a question without addresses says. */
 static struct dns_record *record_of_error(const struct dns_request *rq, int status)
 {
@@ -319,14 +340,14 @@ static struct dns_record *record_of_error(const struct dns_request *rq, int stat
     case ARES_ENOTFOUND:
         return dns_record_absent(name);
     case ARES_ETIMEOUT:
-        return dns_record_fault(FAULT_DNS_TIMEOUT, "no DNS server answered", name);
+        return dns_channel_fault(rq->channel, FAULT_DNS_TIMEOUT, "no DNS server answered", name);
     case ARES_ESERVFAIL:
     case ARES_EREFUSED:
     case ARES_ECONNREFUSED:
         /* c-ares gives the last for servers that answer with a failure, too. */
-        return dns_record_fault(FAULT_DNS, "no DNS server could answer", name);
+        return dns_channel_fault(rq->channel, FAULT_DNS, "no DNS server could answer", name);
     default:
-        return dns_record_fault(FAULT_DNS, ares_strerror(status), name);
+        return dns_channel_fault(rq->channel, FAULT_DNS, ares_strerror(status), name);
     }
 }
 

@@ -7,6 +7,7 @@
 #include "conf/conf.h"
 #include "base/loop.h"
 #include "net/dns_cache.h"
+#include "net/dns_search.h"
 
 /* A set of servers, as the configuration and resolv.conf name them, and the file of hosts. Owner:
  * whoever made it; after dns_channel_retire() itself. */
@@ -23,10 +24,10 @@ struct dns_question {
     struct post *later; /* posted when the answer has come, maybe inside dns_channel_ask() */
 };
 
-/* One of CHANNELS, a list, until it is closed. NAMES is how many a lookup may have to ask for one
- * after another within dns.timeout. NULL with errno. */
+/* One of CHANNELS, a list, until it is closed. SEARCH is what resolv.conf says: how many names a
+ * lookup may have to ask for one after another within dns.timeout. NULL with errno. */
 struct dns_channel *dns_channel_new(struct loop *l, struct list *channels, const struct dns_conf *c,
-                                    unsigned names);
+                                    const struct dns_search *search);
 /* CH takes no new question, and goes when the last one has ended. NULL is harmless. */
 void dns_channel_retire(struct dns_channel *ch);
 /* It is time for another one: c-ares asks from the same port while it waits for any answer, which
@@ -41,6 +42,10 @@ void dns_channels_close(struct list *channels);
 void dns_channel_ask(struct dns_channel *ch, struct dns_question *q, const char *name, int family);
 void dns_channel_ask_file(struct dns_channel *ch, struct dns_question *q, const char *name,
                           int family);
+/* The record of HOST for a fault of the servers: REASON, and which these are, where CH is not NULL.
+ */
+struct dns_record *dns_channel_fault(const struct dns_channel *ch, enum fault_code code,
+                                     const char *reason, struct str host);
 /* Nobody wants to know any more; what c-ares still does for Q only counts. */
 void dns_question_forget(struct dns_question *q);
 

@@ -223,8 +223,8 @@ static struct dns_record *worst(const struct lookup *k, unsigned f)
         if (k->candidates[i].is_file)
             continue;
         if (r == NULL)
-            return dns_record_fault(FAULT_DNS_TIMEOUT, "no DNS server answered within dns.timeout",
-                                    host);
+            return dns_channel_fault(k->dns->channel, FAULT_DNS_TIMEOUT,
+                                     "no DNS server answered within dns.timeout", host);
         if (found == NULL || r->outcome > found->outcome ||
             (r->outcome == found->outcome && str_eq(host, str_from(k->candidates[i].name))))
             found = r;

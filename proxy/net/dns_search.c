@@ -7,7 +7,7 @@
 
 #include "base/mem.h"
 
-enum { NDOTS = 1, NDOTS_MAX = 15 };
+enum { NDOTS = 1, NDOTS_MAX = 15, SERVERS_ENOUGH = 128 /* bytes */ };
 
 /* Takes a word off TEXT; false when there is none. */
 static bool next_word(struct str *text, struct str *word)
@@ -85,8 +85,21 @@ static bool is_key(struct str line, struct str key)
     return str_starts(line, key) && line.len > key.len && str_is_blank(line.p[key.len]);
 }
 
+static void add_server(struct dns_search *s, struct str text)
+{
+    struct str word;
+    char *before = s->servers;
+    if (!next_word(&text, &word) || (before != NULL && strlen(before) > SERVERS_ENOUGH))
+        return;
+    s->servers = xasprintf("%s%s%.*s", before == NULL ? "" : before, before == NULL ? "" : ", ",
+                           STR_ARG(word));
+    free(before);
+}
+
 static void read_line(struct dns_search *s, struct str line, bool has_list)
 {
+    if (is_key(line, STR("nameserver")))
+        add_server(s, str_from_byte(line, 10));
     if (is_key(line, STR("search")) && !has_list)
         set_domains(s, str_from_byte(line, 6), false);
     else if (is_key(line, STR("domain")) && !has_list)
@@ -116,6 +129,7 @@ void dns_search_read(struct dns_search *s, const struct dns_search_source *from)
 void dns_search_clear(struct dns_search *s)
 {
     drop_domains(s);
+    free(s->servers);
     *s = (struct dns_search){.n = 0};
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which names a written one may mean, in what order: the search list and ndots as glibc has them
- * (resolv.conf(5)). No I/O. */
+ * (resolv.conf(5)); and whom that file names as servers. No I/O. */
 #ifndef TLSFAN_NET_DNS_SEARCH_H
 #define TLSFAN_NET_DNS_SEARCH_H
 
@@ -17,7 +17,8 @@ struct dns_search {
     char *domains[DNS_DOMAINS_MAX]; /* heap, lower case, no dot at either end; "": the root */
     unsigned n;
     unsigned ndots;
-    bool no_tld; /* a name of one label is not asked alone */
+    bool no_tld;   /* a name of one label is not asked alone */
+    char *servers; /* for sentences: "192.0.2.1, 192.0.2.2"; cut; heap; NULL: none */
 };
 
 /* What it is read from. */
@@ -33,7 +34,7 @@ struct dns_search_source {
 void dns_search_read(struct dns_search *s, const struct dns_search_source *from);
 void dns_search_clear(struct dns_search *s);
 
-/* The same names in the same order. */
+/* The same names in the same order, whatever the servers. */
 bool dns_search_equal(const struct dns_search *a, const struct dns_search *b);
 
 /* Puts what HOST (lower case, DNS_NAME_MAX bytes at most and perhaps a dot behind them, which means

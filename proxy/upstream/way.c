@@ -200,13 +200,23 @@ static void way_append(struct fault *f, const char *what, const char *name)
     snprintf(f->text + len, sizeof(f->text) - len, " (%s %s)", what, name);
 }
 
+/* Whether the sentence is about an address, whoever has it. */
+static bool way_names_address(enum fault_code code)
+{
+    return code == FAULT_REFUSED || code == FAULT_UNROUTABLE || code == FAULT_CONNECT_TIMEOUT;
+}
+
 void way_fail_first(const struct way *w, struct fault *f)
 {
+    struct addr a;
+    struct str host = way_undotted(str_from(w->host));
     if (w->parent != NULL) {
         way_append(f, "the parent proxy", w->parent->shown);
         f->phrase = "Parent proxy cannot be reached";
     } else if (w->is_mapped) {
         way_append(f, "connect_to for", w->host);
+    } else if (way_names_address(f->code) && !addr_parse_ip(&a, host, 0)) {
+        way_append(f, "an address of", w->host);
     }
 }
 

@@ -42,7 +42,9 @@ def test_names(make_proxy):
     with p.client() as c:
         shape(c.get("http://nowhere.test/"), 502, "dns_error")
         shape(c.get("http://empty.test/"), 502, "dns_error")
-        shape(c.get("http://silent.test/"), 504, "dns_timeout")
+        r = c.get("http://silent.test/")
+        shape(r, 504, "dns_timeout")
+        assert "(asked: 127.0.0.1:%d)" % dns.port in r.text
         shape(raw(c, "CONNECT nowhere.test:443 HTTP/1.1\r\nHost: x\r\n\r\n"), 502, "dns_error")
     dns.stop()
 

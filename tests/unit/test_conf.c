@@ -129,7 +129,7 @@ static void defaults(void **state)
     assert_int_equal(c->rules[0].max_per_host, 256);
     assert_int_equal(c->rules[0].tls.min_version, 0x0303);
     assert_true(c->rules[0].tls.verify && c->rules[0].upgrade);
-    assert_true(c->log.json && !c->log.query && c->via);
+    assert_true(c->log.format == LOG_FORMAT_AUTO && !c->log.query && c->via);
     assert_false(c->client.allow_is_set);
     conf_unref(&c);
     assert_null(c);

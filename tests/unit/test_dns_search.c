@@ -104,6 +104,25 @@ static void test_equal(void **state)
     assert_false(are_equal("search x", "search x\noptions no-tld-query"));
 }
 
+static void check_servers(const char *file, const char *servers)
+{
+    struct dns_search s = {.n = 0};
+    dns_search_read(&s, &(struct dns_search_source){.file = str_from(file)});
+    if (servers == NULL)
+        assert_null(s.servers);
+    else
+        assert_string_equal(s.servers, servers);
+    dns_search_clear(&s);
+    assert_null(s.servers);
+}
+
+static void test_servers(void **state)
+{
+    (void)state;
+    check_servers("search nameserver\n#nameserver 192.0.2.9\nnameserver\nnameserver \n", NULL);
+    check_servers("nameserver 192.0.2.1\nsearch x\nnameserver\t::1 # the other", "192.0.2.1, ::1");
+}
+
 /* Neither a long list nor a long name is more than there is room for. */
 static void test_bounds(void **state)
 {
@@ -138,6 +157,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_servers),
         cmocka_unit_test(test_equal),
         cmocka_unit_test(test_bounds),
     };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* base/log.c: sinks, levels, and that a sink which takes nothing neither waits nor tears a line. */
+/* base/log.c: sinks, levels, what lines look like where they end, and that a sink which takes
+ * nothing neither waits nor tears a line. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,10 +11,13 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "base/log_limit.h"
+#include "base/log_loss.h"
 #include "base/loop.h"
 #include "base/mem.h"
 
@@ -80,9 +84,9 @@ static void test_file_and_reopen(void **state)
     struct stat st;
     (void)state;
     umask(022);
-    assert_false(log_access_is_on());
+    assert_int_equal(log_access_traits(), 0);
     assert_true(log_open(LOG_LEVEL_INFO, path, err, sizeof(err)));
-    assert_true(log_access_is_on());
+    assert_int_equal(log_access_traits(), LOG_IS_ON);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0640);
     put_line(&b, "one\n");
@@ -104,7 +108,7 @@ static void test_file_and_reopen(void **state)
     assert_file(path, "four\nfive\n");
     log_buf_clear(&b);
     log_close();
-    assert_false(log_access_is_on());
+    assert_int_equal(log_access_traits(), 0);
 }
 
 /* Makes FD the standard stream TARGET; gives a copy of what was there. */
@@ -208,6 +212,220 @@ static void test_torn_line_is_ended(void **state)
     free(big);
 }
 
+/* ---- what stderr is */
+
+/* What is said from here to streams_end() is kept, in the way of a stderr that is FDS[1]. */
+static int stream_saved;
+
+static void stream_begin(const int fds[2])
+{
+    stream_saved = replace_stream(STDERR_FILENO, fds[1]);
+    assert_true(log_open(LOG_LEVEL_DEBUG, "stderr", err, sizeof(err)));
+}
+
+static char *stream_end(int fd)
+{
+    size_t n;
+    restore_stream(STDERR_FILENO, stream_saved);
+    char *text = read_all(fd, &n);
+    assert_true(log_open(LOG_LEVEL_INFO, "off", err, sizeof(err)));
+    return text;
+}
+
+/* The variable names another stream, or this one. */
+static void set_journal(int fd, int off)
+{
+    struct stat st;
+    char text[64];
+    assert_int_equal(fstat(fd, &st), 0);
+    snprintf(text, sizeof(text), "%llu:%llu", (unsigned long long)st.st_dev,
+             (unsigned long long)st.st_ino + (unsigned)off);
+    setenv("JOURNAL_STREAM", text, 1);
+}
+
+static void say_all(void)
+{
+    struct log_buf b = {0};
+    log_write(LOG_LEVEL_DEBUG, "d");
+    log_info("i");
+    log_warning("w");
+    log_error("e");
+    log_plain(LOG_LEVEL_ERROR, "FILE:1: a \"b\nFILE:2: c\n");
+    if ((log_access_traits() & LOG_IS_JOURNAL) != 0)
+        put_line(&b, LOG_JOURNAL_INFO);
+    put_line(&b, "access\n");
+    log_buf_flush(&b);
+    log_buf_clear(&b);
+}
+
+static void test_journal(void **state)
+{
+    int fds[2];
+    (void)state;
+    for (int off = 0; off < 2; off++) {
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+        set_journal(fds[1], off);
+        stream_begin(fds);
+        assert_int_equal(log_access_traits(),
+                         off ? LOG_IS_ON : LOG_IS_ON | LOG_IS_JOURNAL | LOG_STAMPS);
+        say_all();
+        char *text = stream_end(fds[0]);
+        if (off == 0)
+            assert_string_equal(text, "<7>debug d\n<6>info i\n<4>warning w\n<3>error e\n"
+                                      "<3>FILE:1: a \"b\n<3>FILE:2: c\n<6>access\n");
+        else
+            assert_null(strstr(text, "<"));
+        free(text);
+    }
+    unsetenv("JOURNAL_STREAM");
+}
+
+/* Its other end is master[0]. */
+static void make_terminal(int master[2])
+{
+    struct termios raw;
+    master[0] = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK);
+    assert_true(master[0] >= 0 && grantpt(master[0]) == 0 && unlockpt(master[0]) == 0);
+    master[1] = open(ptsname(master[0]), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(master[1] >= 0);
+    assert_int_equal(tcgetattr(master[1], &raw), 0);
+    cfmakeraw(&raw);
+    assert_int_equal(tcsetattr(master[1], TCSANOW, &raw), 0);
+}
+
+static void test_terminal(void **state)
+{
+    int fds[2];
+    (void)state;
+    setenv("TERM", "xterm", 1);
+    unsetenv("NO_COLOR");
+    make_terminal(fds);
+    stream_begin(fds);
+    assert_int_equal(log_access_traits(), LOG_IS_ON | LOG_IS_TERMINAL | LOG_HAS_COLOURS);
+    log_warning("a\033[2Jb\x9b"
+                "2Jc\xc2\x9b"
+                "d\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xc3");
+    char *text = stream_end(fds[0]);
+    assert_true(text[2] == ':' && text[5] == ':');
+    assert_string_equal(text + 8, " \033[33mwarning\033[m a?[2Jb?2Jc??d\xc3\xa9\xe2\x82\xac"
+                                  "\xf0\x9f\x98\x80?\n");
+    free(text);
+}
+
+/* Nobody reads it: no line waits. */
+static void test_stuck_terminal(void **state)
+{
+    int fds[2];
+    uint64_t before = log_dropped();
+    struct log_buf b = {0};
+    (void)state;
+    make_terminal(fds);
+    stream_begin(fds);
+    for (int i = 0; i < 3000; i++) {
+        char line[120];
+        snprintf(line, sizeof(line), "%0100d\n", i);
+        put_line(&b, line);
+        if (i % 50 == 49)
+            log_buf_flush(&b);
+    }
+    assert_true(log_dropped() - before > 1000);
+    log_buf_clear(&b);
+    free(stream_end(fds[0]));
+}
+
+/* ---- lines that are lost */
+
+static unsigned lines_of(const char *text)
+{
+    unsigned n = 0;
+    for (; *text != '\0'; text++)
+        n += *text == '\n';
+    return n;
+}
+
+/* A disk that is full: said once, with the number at the end. */
+static void test_full_disk(void **state)
+{
+    int fds[2];
+    struct log_buf b = {0};
+    (void)state;
+    assert_int_equal(pipe(fds), 0);
+    stream_begin(fds);
+    assert_true(log_open(LOG_LEVEL_INFO, "/dev/full", err, sizeof(err)));
+    for (int i = 0; i < 10; i++) {
+        put_line(&b, "one\ntwo\n");
+        log_buf_flush(&b);
+    }
+    log_buf_clear(&b);
+    log_reopen();
+    char *text = stream_end(fds[0]);
+    char *second = strchr(text, '\n') + 1;
+    assert_non_null(strstr(text, " warning the access log /dev/full takes no lines, which are "
+                                 "dropped until it does: No space left on device\n"));
+    assert_string_equal(second + 24,
+                        " warning the access log /dev/full took no more: 20 lines were dropped "
+                        "within 1 s\n");
+    free(text);
+}
+
+static void on_after(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+/* A pipe that nobody reads for a while: the end is said when lines were taken for a time, though no
+ * further one comes. */
+static void test_pipe_is_read_again(void **state)
+{
+    int fds[2], access[2];
+    struct log_buf b = {0};
+    struct loop loop;
+    struct deadline after;
+    bool is_after = false;
+    char sink[65536];
+    (void)state;
+    assert_int_equal(pipe(fds), 0);
+    assert_int_equal(pipe2(access, O_NONBLOCK), 0);
+    assert_true(loop_init(&loop));
+    stream_begin(fds);
+    int saved = replace_stream(STDOUT_FILENO, access[1]);
+    assert_true(log_open(LOG_LEVEL_INFO, "stdout", err, sizeof(err)));
+    log_limit_set_loop(&loop);
+    uint64_t before = log_dropped();
+    for (int i = 0; i < 10000; i++) {
+        put_line(&b, "a line of some length\n");
+        log_buf_flush(&b);
+    }
+    unsigned lost = (unsigned)(log_dropped() - before);
+    while (read(access[0], sink, sizeof(sink)) > 0)
+        ;
+    put_line(&b, "taken\n");
+    log_buf_flush(&b);
+    log_buf_clear(&b);
+    /* As the one that tells, but begun later. */
+    deadline_init(&after, &loop, on_after, &is_after);
+    deadline_set(&after, 2 * LOG_LOSS_MS + 500);
+    while (!is_after)
+        loop_turn(&loop, true);
+    deadline_close(&after);
+    put_line(&b, "taken\n");
+    log_buf_flush(&b);
+    log_buf_clear(&b);
+    log_limit_set_loop(NULL);
+    restore_stream(STDOUT_FILENO, saved);
+    close(access[0]);
+    char *text = stream_end(fds[0]);
+    char expected[160];
+    snprintf(expected, sizeof(expected),
+             " warning the access log stdout takes lines again: %u lines were dropped within ",
+             lost);
+    assert_int_equal(lines_of(text), 2);
+    assert_non_null(strstr(text, "dropped until it does: its reader does not keep up\n"));
+    assert_non_null(strstr(text, expected));
+    free(text);
+    loop_clear(&loop);
+}
+
 /* ---- limits */
 
 static int limit_saved, limit_fd;
@@ -227,14 +445,6 @@ static char *limit_end(void)
     size_t n;
     restore_stream(STDERR_FILENO, limit_saved);
     return read_all(limit_fd, &n);
-}
-
-static unsigned lines_of(const char *text)
-{
-    unsigned n = 0;
-    for (; *text != '\0'; text++)
-        n += *text == '\n';
-    return n;
 }
 
 static void flood(struct log_limit *l, int from, int to)
@@ -342,6 +552,11 @@ int main(void)
         cmocka_unit_test(test_error_line),
         cmocka_unit_test(test_full_pipe_drops_whole_lines),
         cmocka_unit_test(test_torn_line_is_ended),
+        cmocka_unit_test(test_journal),
+        cmocka_unit_test(test_terminal),
+        cmocka_unit_test(test_stuck_terminal),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_pipe_is_read_again),
         cmocka_unit_test(test_limit_counts),
         cmocka_unit_test(test_limit_is_told_without_another_line),
         cmocka_unit_test(test_limit_of_threads),

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* exchange/record.c: the access line of an exchange, in both formats, and that nothing a peer wrote
+/* exchange/record.c: the access line of an exchange, in all formats, and that nothing a peer wrote
  * can end it early, break it or get out of it. */
 #include "exchange_fixture.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
 
 #include "exchange/record.h"
 #include "exchange/route.h"
@@ -78,8 +81,10 @@ static void without_query(void **state)
     static const char *const options[] = {"log.query=off", NULL};
     (void)state;
     rig_open(&rig, options);
-    check("GET http://h/a?token=secret HTTP/1.1\r\n", JSON("GET", "http://h/a"));
-    check("GET http://h?token=secret HTTP/1.1\r\n", JSON("GET", "http://h/"));
+    check("GET http://h/a?token=secret HTTP/1.1\r\n", JSON("GET", "http://h/a?..."));
+    check("GET http://h?token=secret HTTP/1.1\r\n", JSON("GET", "http://h/?..."));
+    check("GET /a?b HTTP/1.1\r\nHost: h\r\n", JSON("GET", "/a?..."));
+    check("GET http://h/a HTTP/1.1\r\n", JSON("GET", "http://h/a"));
     rig_close(&rig);
 }
 
@@ -191,12 +196,146 @@ static void long_parts(void **state)
     rig_close(&rig);
 }
 
+/* ---- for people */
+
+/* An exchange that is over: what of it is in its line. */
+struct told {
+    const char *head;
+    unsigned status;
+    int64_t us;
+    uint64_t bytes;
+    const char *peer; /* NULL: this machine */
+    const char *user, *why;
+};
+
+#define TOLD(h, s, us_, n, ...)                                            \
+    (struct told)                                                          \
+    {                                                                      \
+        .head = (h), .status = (s), .us = (us_), .bytes = (n), __VA_ARGS__ \
+    }
+
+static const char *short_line(const struct told *t)
+{
+    static struct probe p;
+    struct fault f;
+    probe_open(&p, &rig, t->head);
+    (void)!route_target(&p.x, &f);
+    if (t->peer != NULL) {
+        p.side.is_local = false;
+        snprintf(p.side.peer_text, sizeof(p.side.peer_text), "%s", t->peer);
+    }
+    p.side.user = str_from(t->user);
+    p.x.status = t->status;
+    p.x.t.end = p.x.t.begin + t->us;
+    p.x.bytes_out = t->bytes;
+    if (t->why != NULL) {
+        p.x.fault = FAULT_DNS;
+        p.x.sentence = str_from(t->why);
+    }
+    record_write(&p.x);
+    probe_close(&p, &rig);
+    return line();
+}
+
+/* Without the time, which is of LENGTH bytes. */
+static void check_short(size_t length, const char *expected, struct told t)
+{
+    const char *text = short_line(&t);
+    assert_true(strlen(text) > length);
+    assert_string_equal(text + length, expected);
+}
+
+/* In a file a line is a line, whole and without colours. */
+static void short_in_a_file(void **state)
+{
+    static const char *const options[] = {"log.format=short", "log.query=off", NULL};
+    enum { TIME = 25 };
+    (void)state;
+    setenv("TERM", "xterm", 1);
+    unsetenv("NO_COLOR");
+    rig_open(&rig, options);
+    const char *text = short_line(&(struct told){.head = "GET http://h/a HTTP/1.1\r\n"});
+    assert_true(text[10] == 'T' && text[19] == '.' && text[23] == 'Z' && text[24] == ' ');
+    check_short(TIME, "200   34 ms   513 B GET     http://h/a?...\n",
+                TOLD("GET http://h/a?secret HTTP/1.1\r\n", 200, 34400, 513));
+    check_short(TIME, "301  1.23 s  1.0 kB POST    http://h/ from 192.0.2.7 as al\\u001bce\n",
+                TOLD("POST http://h/ HTTP/1.1\r\n", 301, 1230000, 1000, .peer = "192.0.2.7",
+                     .user = "al\033ce"));
+    check_short(TIME, "  - 99.99 s 64.0 kB CONNECT h:443\n",
+                TOLD("CONNECT h:443 HTTP/1.1\r\n", 0, 99999000, 64000));
+    check_short(TIME, "200   100 s  999 kB PROPFIND http://h/\n",
+                TOLD("PROPFIND http://h/ HTTP/1.1\r\n", 200, 100000000, 999999));
+    check_short(TIME, "200 86400 s 18.4 EB GET     http://h/\n",
+                TOLD("GET http://h/ HTTP/1.1\r\n", 200, INT64_C(86400000000), UINT64_MAX));
+    check_short(TIME, "502    0 ms     0 B GET     http://h/ (dns_error: no \"h\")\n",
+                TOLD("GET http://h/ HTTP/1.1\r\n", 502, -5, 0, .why = "no \"h\""));
+    rig_close(&rig);
+}
+
+/* A pseudo terminal of COLUMNS; the access log goes to it. */
+static int open_terminal(unsigned short columns)
+{
+    char err[128];
+    struct winsize size = {.ws_row = 24, .ws_col = columns};
+    int fd = posix_openpt(O_RDWR | O_NOCTTY);
+    assert_true(fd >= 0 && grantpt(fd) == 0 && unlockpt(fd) == 0);
+    assert_int_equal(ioctl(fd, TIOCSWINSZ, &size), 0);
+    assert_true(log_open(LOG_LEVEL_ERROR, ptsname(fd), err, sizeof(err)));
+    return fd;
+}
+
+#define LONG_PATH "http://h.example/one/two/three/four/five/six/seven/eight/nine/ten/eleven.html"
+
+/* There it fits, but of what failed nothing is lost. */
+static void short_at_a_terminal(void **state)
+{
+    enum { TIME = 9 };
+    (void)state;
+    setenv("TERM", "dumb", 1);
+    rig_open(&rig, NULL);
+    int fd = open_terminal(80);
+    struct told good = TOLD("GET " LONG_PATH " HTTP/1.1\r\n", 200, 34000, 513);
+    struct told bad = TOLD("GET " LONG_PATH " HTTP/1.1\r\n", 502, 34000, 513, .why = "no \"h\"");
+    const char *text = short_line(&good);
+    assert_int_equal(strlen(text), 81);
+    assert_true(text[2] == ':' && text[5] == ':' && text[8] == ' ');
+    assert_string_equal(text + TIME, "200   34 ms   513 B GET     "
+                                     "http://h.example/one/two/th...n/eleven.html\n");
+    check_short(TIME, "502   34 ms   513 B GET     " LONG_PATH "\n         no \"h\"\n", bad);
+    close(fd);
+    fd = open_terminal(20);
+    assert_int_equal(strlen(short_line(&good)), 37 + 24 + 1);
+    close(fd);
+    fd = open_terminal(0);
+    check_short(TIME, "200   34 ms   513 B GET     " LONG_PATH "\n", good);
+    close(fd);
+    setenv("TERM", "xterm", 1);
+    fd = open_terminal(0);
+    bad.head = "GET http://h/ HTTP/1.1\r\n";
+    text = short_line(&bad);
+    assert_memory_equal(text, "\033[2m", 4);
+    assert_string_equal(text + 12, "\033[m \033[31m502\033[m   34 ms   513 B GET     http://h/\n"
+                                   "         \033[31mno \"h\"\033[m\n");
+    setenv("NO_COLOR", "1", 1);
+    close(fd);
+    fd = open_terminal(0);
+    assert_null(strchr(short_line(&bad), '\033'));
+    unsetenv("NO_COLOR");
+    close(fd);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(json),   cmocka_unit_test(without_query),
-        cmocka_unit_test(common), cmocka_unit_test(details_and_user),
-        cmocka_unit_test(trace),  cmocka_unit_test(long_parts),
+        cmocka_unit_test(json),
+        cmocka_unit_test(without_query),
+        cmocka_unit_test(common),
+        cmocka_unit_test(details_and_user),
+        cmocka_unit_test(trace),
+        cmocka_unit_test(long_parts),
+        cmocka_unit_test(short_in_a_file),
+        cmocka_unit_test(short_at_a_terminal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
