@@ -2,6 +2,7 @@
 /* Who performs a request by a connection to its origin: see performer.h. */
 #include "exchange/performer.h"
 
+#include "exchange/blind.h"
 #include "exchange/plain.h"
 #include "exchange/stats.h"
 #include "upstream/dial.h"
@@ -71,6 +72,7 @@ static void by_dial_on_end(void *arg, const struct dial_result *r)
     }
     x->status = 200;
     x->t.head = loop_now();
+    blind_tell(x);
     exchange_tunnel(x, NULL, r->stream, NULL);
 }
 
