@@ -152,7 +152,8 @@ char *run_end_warning(const struct run_end *end, const struct summary *s)
     char *text;
     char shown[END_NAME];
     size_t n;
-    if (s->requests > 0 || end->was_killed)
+    bool is_meant = s->to_host > 0 && s->tunnels + s->intercepted == 0;
+    if (s->requests > 0 || is_meant || end->was_killed)
         return NULL;
     FILE *f = run_end_open(&text, &n);
     fprintf(f, "%s ", str_escape(shown, sizeof(shown), str_from(end->command)));

@@ -110,10 +110,11 @@ static void summary_count_request(const struct exchange *x)
 
 void summary_count(struct exchange *x)
 {
-    bool is_connect = x->head.method.id == METHOD_CONNECT && x->from->kind != SOURCE_HOST;
     summary_end(x);
     pthread_mutex_lock(&lock);
-    if (is_connect)
+    if (x->from->kind == SOURCE_HOST)
+        sum.to_host++;
+    else if (x->head.method.id == METHOD_CONNECT)
         summary_count_connect(x);
     else if (summary_is_request(x))
         summary_count_request(x);

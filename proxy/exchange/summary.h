@@ -26,6 +26,7 @@ struct summary {
     uint64_t tunnels;     /* blind ones: CONNECT, or TLS that was on its way elsewhere */
     uint64_t unopened;    /* of these: they led nowhere */
     uint64_t intercepted; /* CONNECTs, and such TLS, that were to be read */
+    uint64_t to_host;     /* connections to this host's loopback, as the operator wrote */
     char where[128];      /* "host:443": of the first tunnel; escaped */
     bool has_more;        /* others led elsewhere */
 };

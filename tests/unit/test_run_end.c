@@ -125,6 +125,9 @@ static void nothing_came(void **state)
     end.is_captured = true;
     warning("report made no connection that tlsfan takes: those to ports of capture.http and "
             "capture.tunnel. Name further ports there if it uses others; UDP (QUIC) is not taken");
+    sum.to_host = 1;
+    assert_null(run_end_warning(&end, &sum));
+    sum.to_host = 0;
     end.was_killed = true;
     assert_null(run_end_warning(&end, &sum));
 }

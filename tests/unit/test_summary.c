@@ -189,7 +189,9 @@ static void tunnels(void **state)
     side.kind = SOURCE_HOST;
     connect_to("h", 200, FAULT_NONE, &engine);
     side.kind = SOURCE_PROXY;
-    assert_int_equal(summary_get().tunnels, 4);
+    s = summary_get();
+    assert_int_equal(s.tunnels, 4);
+    assert_int_equal(s.to_host, 1);
 }
 
 enum { THREADS = 4, ROUNDS = 2000 };
