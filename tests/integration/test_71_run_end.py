@@ -14,7 +14,7 @@ from testenv import SLOW
 from testenv.captured import Captured, Outside, why_not
 from testenv.client import Client
 from testenv.ports import free_port
-from testenv.proxy import binary, clean_env
+from testenv.proxy import REPORT, binary, clean_env
 from testenv.scripted import Server, answering, ok
 from testenv.wait import wait_until
 
@@ -84,6 +84,7 @@ def run(site):
         done = subprocess.run(line, env=clean_env({"no_proxy": "", **(env or {})}), stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, timeout=60 * SLOW)
         assert done.returncode == status, (done.stdout[-2000:], done.stderr[-4000:])
+        assert REPORT.search(done.stderr) is None, done.stderr[-6000:]
         return done
     return go
 
