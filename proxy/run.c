@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "capture.h"
+#include "run_end.h"
 #include "run_env.h"
 #include "server.h"
 
@@ -25,6 +26,8 @@ struct run {
     struct conf_source source; /* with the CA of --intercept, which we own */
     pid_t pid;                 /* 0: it has ended and was waited for */
     int status;                /* what tlsfan exits with */
+    bool has_begun;            /* there was a COMMAND */
+    struct run_end end;        /* what is said when it has ended */
     sigset_t early;            /* came before COMMAND could hear them, and wait to be read */
 };
 
@@ -120,6 +123,7 @@ static void on_command_change(struct run *r, int status)
     if (stop != 0)
         return;
     r->pid = 0;
+    r->end.was_killed = WIFSIGNALED(status);
     r->status = WIFSIGNALED(status) ? STATUS_SIGNAL + WTERMSIG(status) : WEXITSTATUS(status);
     server_quit(r->server);
 }
@@ -203,7 +207,26 @@ static bool run_start(struct run *r, const struct options *o)
         server_stop(r->server);
     else
         run_env_hide(r->env, c);
+    r->end.intercepts = conf_may_intercept(c);
     return r->env != NULL;
+}
+
+/* What COMMAND has seen of no_proxy: programs read one or the other. */
+static const char *run_no_proxy(void)
+{
+    const char *lower = getenv("no_proxy");
+    return lower != NULL && lower[0] != '\0' ? lower : getenv("NO_PROXY");
+}
+
+/* Once no worker counts any more. */
+static void run_tell(struct run *r, const struct options *o)
+{
+    struct summary s = summary_get();
+    r->end.command = o->command[0];
+    r->end.no_proxy = run_no_proxy();
+    r->end.is_captured = r->source.run.capture;
+    r->end.is_choosy = r->source.run.intercept != NULL && r->source.run.intercept[0] != '\0';
+    run_end_tell(&r->end, &s);
 }
 
 /* Starts COMMAND and waits for it. */
@@ -213,6 +236,7 @@ static void run_to_end(struct run *r, const struct capture_command *c)
     /* What has come since COMMAND began is told twice, which does no harm: it could do nothing
      * about it yet but what the system does. What came just before is not lost. */
     sigpending(&r->early);
+    r->has_begun = cause == 0;
     if (cause == 0)
         server_run(r->server, on_signal, r);
     else
@@ -228,9 +252,12 @@ int run_command(const struct options *o)
     /* Ignored, as some parents leave it, there would be no status to wait for. */
     signal(SIGCHLD, SIG_DFL);
     signals_take(true, &before);
+    summary_open();
     if (run_start(&r, o)) {
         run_to_end(&r, &(struct capture_command){o->command, run_env_list(r.env), &before, &limit});
         server_stop(r.server);
+        if (r.has_begun)
+            run_tell(&r, o);
     } else {
         r.status = STATUS_RUN_FAILED;
     }

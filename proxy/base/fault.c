@@ -55,6 +55,7 @@ void fault_vset(struct fault *f, enum fault_code code, const char *fmt, va_list 
     f->code = code;
     f->phrase = NULL;
     f->retry_after = 0;
+    f->is_plain = false;
     if (vsnprintf(f->text, sizeof(f->text), fmt, args) < 0)
         f->text[0] = '\0';
     /* The text becomes a field value: a control byte that slipped through must not end it. */

@@ -24,6 +24,8 @@ struct conf_run {
 struct conf {
     _Atomic unsigned refs;
     struct arena arena;  /* texts and lists, which only grow while the snapshot is made */
+    const char *file;    /* the one of -c, as it was named; NULL: none */
+    bool is_run;         /* `tlsfan run` */
     unsigned generation; /* 1 for the first snapshot, rising with each reload; part of pool keys */
     struct listener *listeners;
     unsigned n_listeners;

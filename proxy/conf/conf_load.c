@@ -79,6 +79,8 @@ struct conf *conf_load(const struct conf_source *src, struct conf_faults *faults
     struct conf *c = xcalloc(1, sizeof(*c));
     atomic_init(&c->refs, 1);
     settings_init(&s);
+    c->file = src->file == NULL ? NULL : arena_dup(&c->arena, str_from(src->file)).p;
+    c->is_run = src->is_run;
     if (src->running != NULL)
         conf_files_keep(&c->files, src->running->files);
     if (src->file != NULL)

@@ -14,6 +14,7 @@
 #include "exchange/redirect.h"
 #include "exchange/route.h"
 #include "exchange/stats.h"
+#include "exchange/summary.h"
 #include "exchange/timeout.h"
 #include "exchange/token.h"
 #include "exchange/trust.h"
@@ -45,6 +46,8 @@ static void exchange_end_as(struct exchange *x, enum exchange_state state)
     timeout_clear(&x->timeout);
     expect_end(x);
     rbody_drop(&x->rbody);
+    if (summary_is_open) /* also of what goes on as a tunnel: its answer is there */
+        summary_end(x);
     x->res = HALF_DONE;
     exchange_set_state(x, state);
 }
@@ -263,6 +266,8 @@ static void exchange_perform(struct exchange *x)
     if (x->wants_token && x->token == 0 && !token_begin(x))
         return;
     exchange_set_state(x, EXCHANGE_WAIT);
+    if (summary_is_open) /* never but in `tlsfan run` */
+        summary_begin(x);
     struct ustream *us = x->performer->start(x);
     if (us != NULL)
         exchange_launch(x, us);
@@ -447,6 +452,8 @@ void exchange_close(struct exchange *x, enum fault_code fault)
     if (x->t.end == 0)
         x->t.end = loop_now();
     stats_count(x);
+    if (summary_is_open)
+        summary_count(x);
     record_keep(x);
     record_write(x);
     exchange_set_state(x, EXCHANGE_CLOSED);

@@ -101,6 +101,7 @@ struct exchange {
     struct exchange_times t;
     uint64_t bytes_in, bytes_out;
     bool recorded;
+    bool is_summed; /* of summary.h: it is under way there */
 
     struct share share; /* of X itself, its heads and its reserve: exchange_count() */
     struct reap reap;

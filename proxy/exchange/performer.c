@@ -2,6 +2,8 @@
 /* Who performs a request by a connection to its origin: see performer.h. */
 #include "exchange/performer.h"
 
+#include "exchange/blind.h"
+#include "exchange/plain.h"
 #include "exchange/stats.h"
 #include "upstream/dial.h"
 
@@ -21,7 +23,9 @@ static void by_pool_on_fault(void *arg, const struct fault *f)
     struct exchange *x = arg;
     x->t.queued += x->wait.queued_us;
     exchange_note(x, &x->wait.failed);
-    exchange_fail(x, f);
+    struct fault told = *f;
+    plain_advise(x, &told);
+    exchange_fail(x, &told);
 }
 
 static struct ustream *by_pool_start(struct exchange *x)
@@ -68,6 +72,7 @@ static void by_dial_on_end(void *arg, const struct dial_result *r)
     }
     x->status = 200;
     x->t.head = loop_now();
+    blind_tell(x);
     exchange_tunnel(x, NULL, r->stream, NULL);
 }
 

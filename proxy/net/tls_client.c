@@ -135,11 +135,9 @@ static void client_protocol_fault(struct tls_client *c, unsigned long err)
     int reason = ERR_GET_LIB(err) == ERR_LIB_SSL ? ERR_GET_REASON(err) : 0;
     const char *alert = tls_wire_alert(err);
     if (c->t.state == TLS_WIRE_SHAKES && speaks_http(&c->t)) {
-        line_set_fault(l, FAULT_TLS_PROTOCOL,
-                       "%s speaks plain HTTP, not TLS; if that is right, allow it with "
-                       "upgrade = off in a rule for this host",
-                       c->where);
+        line_set_fault(l, FAULT_TLS_PROTOCOL, "%s speaks plain HTTP, not TLS", c->where);
         l->fault->phrase = "No TLS at %s, which speaks plain HTTP";
+        l->fault->is_plain = true;
     } else if (alert != NULL) {
         line_set_fault(l, FAULT_TLS_ALERT, "%s refused TLS with the alert \"%s\"%s", c->where,
                        alert, alert_hint(c->t.ssl, err));
@@ -168,6 +166,16 @@ static void client_judge(struct tls_client *c, int ssl_error, unsigned long err)
         c->refusal = tls_resume_judge(c->t.ssl, err, c->t.n_records);
 }
 
+/* Without a word: as servers of plain HTTP end what is no request to them. */
+static void client_cut_off(struct tls_client *c)
+{
+    struct line *l = c->t.wire.line;
+    bool is_silent = c->t.n_first == 0;
+    line_set_fault(l, FAULT_UP_CLOSED, "%s closed the connection during the TLS handshake%s",
+                   c->where, is_silent ? " without a byte" : "");
+    l->fault->is_plain = is_silent && l->fault->code == FAULT_UP_CLOSED;
+}
+
 static void client_failed(struct tls_wire *t, int ssl_error, unsigned long err)
 {
     struct tls_client *c = client_of(t);
@@ -180,8 +188,7 @@ static void client_failed(struct tls_wire *t, int ssl_error, unsigned long err)
     else if (ssl_error == SSL_ERROR_SSL && err != 0)
         client_protocol_fault(c, err);
     else if (t->state == TLS_WIRE_SHAKES)
-        line_set_fault(t->wire.line, FAULT_UP_CLOSED,
-                       "%s closed the connection during the TLS handshake", c->where);
+        client_cut_off(c);
 }
 
 /* ---- the role ---- */

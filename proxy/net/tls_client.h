@@ -23,8 +23,8 @@ struct tls_peer {
  * when it fails, with
  *     FAULT_TLS_CERTIFICATE  the check, the host, subject and issuer
  *     FAULT_TLS_ALERT        the peer refused, and its reason
- *     FAULT_TLS_PROTOCOL     anything else; of a port that speaks plain HTTP it says so
- *     FAULT_UP_CLOSED        the connection ended */
+ *     FAULT_TLS_PROTOCOL     anything else; of a port that speaks plain HTTP it says so (is_plain)
+ *     FAULT_UP_CLOSED        the connection ended; is_plain when it did without a byte */
 void tls_client_push(struct stream *s, const struct tls_peer *peer);
 
 /* Of the topmost wire; of a stream on which there is no TLS client, what such a stream is. */

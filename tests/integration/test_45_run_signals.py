@@ -71,7 +71,8 @@ class Recorder:
 
 
 def run_line(*command):
-    return [binary(), "run", "--", *command]
+    # At the level warning it says what a COMMAND that asks for nothing could have done.
+    return [binary(), "-o", "log.level=error", "run", "--", *command]
 
 
 def start(*command, prefix=(), **kw):
