@@ -134,9 +134,9 @@ def test_errors_by_type(make_proxy, serve, echo):
     assert {k: v for k, v in m.items() if k.startswith("tlsfan_errors_total") and v} == {
         'tlsfan_errors_total{type="%s"}' % word: 1 for word in expected}
     assert m['tlsfan_errors_total{type="proxy_loop_detected"}'] == 0
-    # Who has taken no connection gets no name, who shows a bad certificate does.
+    # Who cannot be found or may not be asked gets no name; who refuses or shows a bad certificate does.
     names = {o["origin"] for o in s["origins"]}
-    assert names == {"localhost:%d" % expired.port, "localhost:%d" % cut.port, "other"}
+    assert names == {"localhost:%d" % expired.port, "localhost:%d" % cut.port, "127.0.0.1:%d" % closed, "other"}
     assert m['tlsfan_origin_failed_total{origin="localhost:%d"}' % expired.port] == 1
     told = exchanges(p)["exchanges"]
     assert [x["error"] for x in told] == list(expected)
