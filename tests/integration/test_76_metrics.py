@@ -16,6 +16,7 @@ from testenv.dns import Dns
 from testenv.intercept import OwnCA
 from testenv.parents import Relay
 from testenv.ports import free_port
+from testenv.proxy import ROOT
 from testenv.scripted import answering, ok
 from testenv.wait import wait_until
 
@@ -249,6 +250,16 @@ def test_clients_over_the_limit(make_proxy):
     assert m["tlsfan_turned_away_clients_total"] == 1
     for c in clients:
         c.close()
+
+
+# --- documents
+
+@pytest.mark.h1_only("no origin is asked")
+def test_the_manual_has_every_metric(make_proxy):
+    told = set(re.findall(r"^# TYPE (\S+)", make_proxy(service=True).fetch("/metrics"), re.M))
+    with open(os.path.join(ROOT, "packaging", "tlsfan.8"), encoding="utf-8") as f:
+        written = set(re.findall(r"\b(?:tlsfan|process)_[a-z_]+\b", f.read()))
+    assert written == told
 
 
 # --- reloads
