@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # The container image: docker build -t tlsfan .
-# See "Container" in README.md for what to do with it, and tests/machines for how it is tested.
+# See "Container" in packaging/README.md for what to do with it, and tests/machines for how it is tested.
 
 FROM debian:bookworm-slim AS build
 WORKDIR /src

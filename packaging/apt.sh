@@ -43,7 +43,7 @@ as_root_or_tell()
 need_packages()
 {
     if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
-        echo "This is no Debian: what is missing has to be installed by hand, see README.md." >&2
+        echo "This is no Debian: what is missing has to be installed by hand, see tests/README.md." >&2
         return 0
     fi
     missing=$(missing_packages "$@" | tr '\n' ' ')

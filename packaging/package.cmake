@@ -23,7 +23,7 @@ configure_file(${packaging}/completions/tlsfan.bash.in ${packed}/tlsfan.bash @ON
 configure_file(${packaging}/completions/tlsfan.zsh.in ${packed}/tlsfan.zsh @ONLY)
 
 # ---- Files ----
-foreach(name tlsfan.8 tlsfan.conf.5 changelog)
+foreach(name tlsfan.8 tlsfan.conf.5 tlsfan-errors.7 changelog)
     add_custom_command(OUTPUT ${packed}/${name}.gz
         COMMAND ${GZIP} -9nc ${packaging}/${name} > ${packed}/${name}.gz
         DEPENDS ${packaging}/${name} VERBATIM)
@@ -37,6 +37,7 @@ endmacro()
 pack(${CMAKE_INSTALL_BINDIR} TARGETS tlsfan RUNTIME)
 pack(${CMAKE_INSTALL_MANDIR}/man8 FILES ${packed}/tlsfan.8.gz)
 pack(${CMAKE_INSTALL_MANDIR}/man5 FILES ${packed}/tlsfan.conf.5.gz)
+pack(${CMAKE_INSTALL_MANDIR}/man7 FILES ${packed}/tlsfan-errors.7.gz)
 pack(${CMAKE_INSTALL_DOCDIR} FILES ${packed}/changelog.gz ${packaging}/copyright)
 pack(${CMAKE_INSTALL_DOCDIR}/examples DIRECTORY ${packaging}/gateway ${packaging}/monitoring ${packaging}/nftables
     FILE_PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ WORLD_READ)
@@ -100,7 +101,8 @@ set(CPACK_RPM_USER_FILELIST "%config(noreplace) /etc/tlsfan/tlsfan.conf"
     "%attr(0644,root,root) /lib/systemd/system/tlsfan-service.socket")
 # Folders of other packages.
 set(CPACK_RPM_EXCLUDE_FROM_AUTO_FILELIST_ADDITION /etc/apparmor.d /etc/logrotate.d /lib
-    /lib/systemd /lib/systemd/system /usr/share/man /usr/share/man/man5 /usr/share/man/man8
+    /lib/systemd /lib/systemd/system /usr/share/man /usr/share/man/man5 /usr/share/man/man7
+    /usr/share/man/man8
     /usr/share/bash-completion /usr/share/bash-completion/completions /usr/share/zsh
     /usr/share/zsh/vendor-completions)
 # The files are finished: the same bytes go into both packages.

@@ -284,7 +284,7 @@ set -- $BUILD_PACKAGES nginx haproxy apache2 squid-openssl tinyproxy-bin openssl
     python3-openssl python3-selenium chromium chromium-driver prometheus valgrind file lintian rpm \
     cpio systemd apparmor logrotate bash-completion zsh strace iproute2 nftables gnutls-bin \
     iptables busybox-static \
-    bind9-dnsutils w3m lynx libwww-perl liblwp-protocol-https-perl python3-httplib2 python3-pip ruby
+    man-db mandoc bind9-dnsutils w3m lynx libwww-perl liblwp-protocol-https-perl python3-httplib2 python3-pip ruby
 if "$machines"; then
     set -- "$@" debootstrap buildah
 fi

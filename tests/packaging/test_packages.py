@@ -27,6 +27,7 @@ FILES = {
       for folder in ("gateway", "monitoring", "nftables") for name in os.listdir(os.path.join(ROOT, "packaging", folder))),
     *("%s/%s" % (EXAMPLES, name) for name in os.listdir(os.path.join(ROOT, "conf", "examples"))),
     "/usr/share/man/man5/tlsfan.conf.5.gz",
+    "/usr/share/man/man7/tlsfan-errors.7.gz",
     "/usr/share/man/man8/tlsfan.8.gz",
     "/usr/share/zsh/vendor-completions/_tlsfan",
 }
@@ -34,6 +35,7 @@ CONFIGURATION = {path for path in FILES if path.startswith("/etc/")}
 COMPRESSED = {
     "usr/share/man/man8/tlsfan.8.gz": "tlsfan.8",
     "usr/share/man/man5/tlsfan.conf.5.gz": "tlsfan.conf.5",
+    "usr/share/man/man7/tlsfan-errors.7.gz": "tlsfan-errors.7",
     "usr/share/doc/tlsfan/changelog.gz": "changelog",
 }
 
@@ -161,4 +163,5 @@ def test_an_install_without_packages_is_what_it_was(packages, tmp_path):
         for folder, _, names in os.walk(tmp_path)
         for name in names
     }
-    assert found == {"bin/tlsfan", "etc/tlsfan/tlsfan.conf", "share/man/man5/tlsfan.conf.5", "share/man/man8/tlsfan.8"}
+    assert found == {"bin/tlsfan", "etc/tlsfan/tlsfan.conf", "share/man/man5/tlsfan.conf.5",
+                     "share/man/man7/tlsfan-errors.7", "share/man/man8/tlsfan.8"}
