@@ -24,7 +24,8 @@ FILES = {
     "/usr/share/doc/tlsfan/changelog.gz",
     "/usr/share/doc/tlsfan/copyright",
     *("%s/%s/%s" % (EXAMPLES, folder, name)
-      for folder in ("gateway", "monitoring", "nftables") for name in os.listdir(os.path.join(ROOT, "packaging", folder))),
+      for folder in ("gateway", "monitoring", "nftables")
+      for name in os.listdir(os.path.join(ROOT, "packaging", folder))),
     *("%s/%s" % (EXAMPLES, name) for name in os.listdir(os.path.join(ROOT, "conf", "examples"))),
     "/usr/share/man/man5/tlsfan.conf.5.gz",
     "/usr/share/man/man7/tlsfan-errors.7.gz",
