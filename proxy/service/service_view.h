@@ -11,7 +11,7 @@ struct service_view {
     struct stats *const *stats; /* one a worker, the service's own too */
     unsigned n;
     unsigned workers;         /* that serve proxy clients */
-    unsigned max_connections; /* how many of these there may be */
+    unsigned max_connections; /* of proxy clients, at most */
     const struct service_reloads *reloads;
     const struct conf *conf;
     struct budget *budget;
