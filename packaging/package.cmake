@@ -39,7 +39,8 @@ pack(${CMAKE_INSTALL_MANDIR}/man8 FILES ${packed}/tlsfan.8.gz)
 pack(${CMAKE_INSTALL_MANDIR}/man5 FILES ${packed}/tlsfan.conf.5.gz)
 pack(${CMAKE_INSTALL_MANDIR}/man7 FILES ${packed}/tlsfan-errors.7.gz)
 pack(${CMAKE_INSTALL_DOCDIR} FILES ${packed}/changelog.gz ${packaging}/copyright)
-pack(${CMAKE_INSTALL_DOCDIR}/examples DIRECTORY ${packaging}/gateway ${packaging}/nftables
+pack(${CMAKE_INSTALL_DOCDIR}/examples
+    DIRECTORY ${packaging}/gateway ${packaging}/monitoring ${packaging}/nftables
     FILE_PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ WORLD_READ)
 pack(${CMAKE_INSTALL_DOCDIR} DIRECTORY ${PROJECT_SOURCE_DIR}/conf/examples)
 pack(${CMAKE_INSTALL_DATADIR}/bash-completion/completions

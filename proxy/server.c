@@ -51,6 +51,7 @@ struct server {
     unsigned n_made, n_drained;
     struct stats **stats; /* one a worker; the workers' */
     struct service_view view;
+    struct service_reloads reloads;
     struct forward_id id;
     struct budget budget;
     _Atomic unsigned connections;
@@ -150,8 +151,8 @@ static bool open_all(const struct server *s, const struct conf *c, struct listen
     return ok && logs_open(c);
 }
 
-/* RUNNING: see struct conf_source. */
-static void load_again(struct server *s, const struct conf *running)
+/* RUNNING: see struct conf_source. False when that failed, which is logged. */
+static bool load_again(struct server *s, const struct conf *running)
 {
     struct conf_faults faults = {0};
     struct listen_set next = {0};
@@ -162,17 +163,18 @@ static void load_again(struct server *s, const struct conf *running)
     struct conf *c = server_load(&source, &faults);
     if (c == NULL) {
         log_faults(&faults);
-        return;
+        return false;
     }
     if (!open_all(s, c, &next)) {
         log_error("the new configuration cannot be used: nothing was changed");
         listen_drop(&next, &s->places);
         conf_unref(&c);
-        return;
+        return false;
     }
     notice_at_start(c, s->conf);
     install(s, c, &next);
     log_info("configuration reloaded");
+    return true;
 }
 
 static void tell_serving(const struct server *s)
@@ -185,7 +187,10 @@ static void reload(struct server *s, const struct conf *running)
 {
     if (!s->source->is_run)
         manager_tell_reload();
-    load_again(s, running);
+    bool ok = load_again(s, running);
+    atomic_store(&s->reloads.failed, !ok);
+    if (ok)
+        atomic_store(&s->reloads.at, loop_wall());
     tell_serving(s);
 }
 
@@ -344,7 +349,10 @@ static bool make_workers(struct server *s, struct conf *c)
                                     .workers = c->workers,
                                     .budget = &s->budget,
                                     .since = loop_now(),
-                                    .since_wall = loop_wall()};
+                                    .since_wall = loop_wall(),
+                                    .max_connections = fds_clients(c->client.max_connections),
+                                    .reloads = &s->reloads};
+    atomic_store(&s->reloads.at, s->view.since_wall);
     s->workers = xcalloc(c->workers + 1, sizeof(*s->workers));
     s->env.workers = s->workers;
     s->env.n_workers = s->n_workers;

@@ -92,6 +92,7 @@ bool admit_client(struct clients *cs, int fd, const struct addr *peer,
     if (may_come && admit_take_place(cs, &f) && admit_take_descriptor(cs, fd, &f))
         return true;
     counter_add(&cs->engine->stats->turned_away, 1);
+    counter_add(&cs->engine->stats->over_limit, may_come);
     if (may_come)
         log_limited(LOG_LEVEL_WARNING, "a client was turned away: %s", f.text);
     else

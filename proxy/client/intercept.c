@@ -237,6 +237,7 @@ static void intercept_on_ready(void *arg)
 {
     struct client *c = arg;
     intercept_end(c);
+    stats_count_shaken(&c->cs->engine->stats->inside, tls_server_is_resumed(c->stream));
     client_shaken(c);
 }
 

@@ -134,6 +134,7 @@ static void secure_on_ready(void *arg)
     if (!c->secure->is_laid)
         return; /* it can be read */
     secure_end(c);
+    stats_count_shaken(&c->cs->engine->stats->listening, tls_server_is_resumed(c->stream));
     client_shaken(c);
 }
 

@@ -6,6 +6,8 @@
 #include "exchange/plain.h"
 #include "exchange/stats.h"
 #include "upstream/dial.h"
+#include "upstream/origin.h"
+#include "upstream/way.h"
 
 /* ---- the pool */
 
@@ -59,6 +61,33 @@ const struct performer performer_pool = {
 
 /* ---- CONNECT */
 
+/* Where the origin of X is counted. */
+static struct tally_place *by_dial_place(const struct exchange *x, const struct dial_result *r)
+{
+    const struct up_where *w = &x->where;
+    struct tally_place *places = x->engine->stats->tally.places;
+    if (r->stream != NULL || origin_is_written(w))
+        return &places[tally_register(w->host, w->port)];
+    if (dial_found(r) && way_is_direct(w))
+        return &places[tally_register_found(w->host, w->port)];
+    return &places[tally_find(w->host, w->port)];
+}
+
+static void by_dial_count(struct exchange *x, const struct dial_result *r)
+{
+    const struct parent *p = way_parent(&x->where);
+    x->facts.place = by_dial_place(x, r);
+    if (r->stream != NULL) {
+        counter_add(&x->facts.place->opened, 1);
+        counter_add(&x->facts.place->in_flight, 1);
+        counter_add(&x->facts.place->conns, 1);
+    }
+    if (p != NULL && dial_asked(r)) {
+        unsigned place = tally_register(str_from(p->host), p->port);
+        tally_count_parent(&x->engine->stats->tally.places[place], r->stream != NULL);
+    }
+}
+
 static void by_dial_on_end(void *arg, const struct dial_result *r)
 {
     struct exchange *x = arg;
@@ -66,6 +95,7 @@ static void by_dial_on_end(void *arg, const struct dial_result *r)
     x->t.dns = r->dns_us;
     x->t.connect = r->connect_us;
     x->facts.peer = r->peer;
+    by_dial_count(x, r);
     if (r->stream == NULL) {
         exchange_fail(x, r->fault);
         return;

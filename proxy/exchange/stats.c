@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "exchange/exchange.h"
+#include "exchange/performer.h"
 #include "exchange/record.h"
 
 enum { RECORDS = 512, SENTENCES = 64 };
@@ -53,15 +54,10 @@ static void observe_dial(struct stats *s, const struct exchange_times *t)
         observe(s, PHASE_TLS, t->tls);
 }
 
-/* Only what was sent upstream, or waited for it, has a place. */
 static void count_upstream(struct stats *s, const struct exchange *x)
 {
-    struct tally_place *place = x->facts.place;
-    counter_add(&place->requests, 1);
-    if (x->fault != FAULT_NONE)
-        counter_add(&place->failed, 1);
     if (x->facts.is_reused)
-        counter_add(&place->reused, 1);
+        counter_add(&x->facts.place->reused, 1);
     if (x->facts.protocol != NULL)
         counter_add(x->facts.is_shared ? &s->h2 : &s->h1, 1);
     if (!x->where.tls)
@@ -71,6 +67,28 @@ static void count_upstream(struct stats *s, const struct exchange *x)
     observe(s, PHASE_QUEUE, x->t.queued);
     if (x->t.sent != 0 && x->t.head >= x->t.sent)
         observe(s, PHASE_WAIT, x->t.head - x->t.sent);
+}
+
+/* A CONNECT: the tunnel is over, if there was one. */
+static void count_blind(const struct exchange *x)
+{
+    if (x->status != 200)
+        return;
+    counter_sub(&x->facts.place->in_flight, 1);
+    counter_sub(&x->facts.place->conns, 1);
+}
+
+/* Only what was sent upstream, or waited for it, has a place. */
+static void count_at_place(struct stats *s, const struct exchange *x)
+{
+    struct tally_place *place = x->facts.place;
+    counter_add(&place->requests, 1);
+    if (x->fault != FAULT_NONE)
+        counter_add(&place->failed, 1);
+    if (x->performer == &performer_dial)
+        count_blind(x);
+    else
+        count_upstream(s, x);
 }
 
 void stats_count(const struct exchange *x)
@@ -86,7 +104,7 @@ void stats_count(const struct exchange *x)
     if (x->retry.tries > 0)
         counter_add(&s->retries, x->retry.tries);
     if (x->facts.place != NULL)
-        count_upstream(s, x);
+        count_at_place(s, x);
     if ((t->dns | t->connect | t->tls) != 0)
         observe_dial(s, t);
 }
@@ -100,6 +118,27 @@ static void add_histogram(struct phase_sum *sum, const struct histogram *h)
         sum->count += n;
     }
     sum->sum += counter_get(&h->sum);
+}
+
+static void add_shaken(struct shaken_sum *sum, const struct tls_shaken *s)
+{
+    sum->whole += counter_get(&s->whole);
+    sum->resumed += counter_get(&s->resumed);
+}
+
+/* Of connections, whatever goes over them. */
+static void add_connections(struct stats_sum *sum, const struct stats *s)
+{
+    sum->upstream.whole += counter_get(&s->tally.shaken);
+    sum->upstream.resumed += counter_get(&s->tally.resumed);
+    add_shaken(&sum->inside, &s->inside);
+    add_shaken(&sum->listening, &s->listening);
+    sum->tunnels += counter_get(&s->tunnels);
+    sum->tunnels_open += counter_get(&s->tunnels_open);
+    sum->tunnel_in += counter_get(&s->tunnel_in);
+    sum->tunnel_out += counter_get(&s->tunnel_out);
+    sum->turned_away += counter_get(&s->turned_away);
+    sum->over_limit += counter_get(&s->over_limit);
 }
 
 void stats_add(struct stats_sum *sum, const struct stats *s)
@@ -125,11 +164,11 @@ void stats_add(struct stats_sum *sum, const struct stats *s)
     sum->plain += counter_get(&s->plain);
     sum->h1 += counter_get(&s->h1);
     sum->h2 += counter_get(&s->h2);
-    sum->tunnels += counter_get(&s->tunnels);
     sum->dns_stale += counter_get(&s->dns_stale);
     sum->paced += counter_get(&s->paced);
     sum->put_off += counter_get(&s->put_off);
-    sum->turned_away += counter_get(&s->turned_away);
+    sum->tokens += counter_get(&s->tokens);
+    sum->tokens_lost += counter_get(&s->tokens_lost);
     /* Of the clients whose CONNECT was intercepted. */
     sum->intercepted += counter_get(&s->intercepted);
     for (unsigned i = 0; i < TLS_FAILURES; i++) {
@@ -140,6 +179,7 @@ void stats_add(struct stats_sum *sum, const struct stats *s)
     sum->ahead_issued += counter_get(&s->ahead_issued);
     sum->ahead_used += counter_get(&s->ahead_used);
     sum->ahead_wasted += counter_get(&s->ahead_wasted);
+    add_connections(sum, s);
     for (unsigned i = 0; i < PHASE_COUNT; i++)
         add_histogram(&sum->phases[i], &s->phases[i]);
 }

@@ -34,23 +34,33 @@ struct histogram {
     struct counter sum;                  /* µs */
 };
 
+/* TLS handshakes with clients that have ended well. */
+struct tls_shaken {
+    struct counter whole, resumed;
+};
+
 struct stats {
     struct counter begun; /* exchanges; those that have ended are the sum of `classes` */
     struct counter classes[STATS_CLASSES];
     struct counter faults[FAULT_COUNT];
     struct counter bytes_in, bytes_out; /* from and to clients */
     struct counter retries;
-    struct counter unverified;             /* requests sent upstream under verify = off */
-    struct counter plain;                  /* and without TLS */
-    struct counter h1, h2;                 /* requests that got a connection, by what it speaks */
-    struct counter tunnels;                /* opened */
-    struct counter intercepted;            /* CONNECTs */
+    struct counter unverified;            /* requests sent upstream under verify = off */
+    struct counter plain;                 /* and without TLS */
+    struct counter h1, h2;                /* requests that got a connection, by what it speaks */
+    struct counter tunnels;               /* opened */
+    struct counter tunnels_open;          /* now */
+    struct counter tunnel_in, tunnel_out; /* bytes in them, from and to clients */
+    struct counter intercepted;           /* CONNECTs */
+    struct tls_shaken inside, listening;  /* handshakes with their clients, and of tls: listeners */
     struct counter unshaken[TLS_FAILURES]; /* of those: the client did not get through TLS */
     struct counter insecure[TLS_FAILURES]; /* clients of tls: listeners that did not either */
     struct counter paced;                  /* requests that waited for their time (rate, pauses) */
     struct counter put_off;                /* answers that were waited for, with retry_after */
     struct counter dns_stale;              /* expired answers that were used */
     struct counter turned_away;            /* connections of clients that got no place */
+    struct counter over_limit;             /* of these: there was none, or no descriptor */
+    struct counter tokens, tokens_lost;    /* access tokens fetched; asked for in vain */
     struct counter ahead_issued, ahead_used, ahead_wasted; /* requests made ahead */
     struct histogram phases[PHASE_COUNT];
     struct tally tally;
@@ -63,7 +73,11 @@ struct stats_sum {
     uint64_t in_flight, exchanges, failed;
     uint64_t classes[STATS_CLASSES];
     uint64_t faults[FAULT_COUNT];
-    uint64_t bytes_in, bytes_out, retries, unverified, plain, h1, h2, tunnels, turned_away;
+    uint64_t bytes_in, bytes_out, retries, unverified, plain, h1, h2, turned_away;
+    uint64_t tunnels, tunnels_open, tunnel_in, tunnel_out, over_limit, tokens, tokens_lost;
+    struct shaken_sum {
+        uint64_t whole, resumed;
+    } upstream, inside, listening;
     uint64_t intercepted, unshaken[TLS_FAILURES], insecure[TLS_FAILURES];
     uint64_t dns_stale, paced, put_off;
     uint64_t ahead_issued, ahead_used, ahead_wasted;
@@ -75,6 +89,12 @@ struct stats_sum {
 
 struct stats *stats_new(void);
 void stats_free(struct stats *s);
+
+/* A handshake with a client has ended well. */
+static inline void stats_count_shaken(struct tls_shaken *s, bool is_resumed)
+{
+    counter_add(is_resumed ? &s->resumed : &s->whole, 1);
+}
 
 /* X has ended: counts it. Once for each. */
 void stats_count(const struct exchange *x);

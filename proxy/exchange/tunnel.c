@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "exchange/stats.h"
 #include "net/stream_share.h"
 #include "net/tls_wire.h"
 #include "upstream/pool.h"
@@ -14,7 +15,8 @@ struct lane {
     struct tunnel *tunnel;
     struct stream *in;
     struct lane *other;
-    uint64_t *bytes;
+    uint64_t *bytes;        /* the exchange's */
+    struct counter *counts; /* the worker's: the same, of all tunnels */
     bool ended;
 };
 
@@ -54,6 +56,7 @@ void tunnel_close(struct tunnel *t)
     if (t == NULL || t->closed)
         return;
     t->closed = true;
+    counter_sub(&t->engine->stats->tunnels_open, 1);
     lane_close(&t->up);
     lane_close(&t->down);
     deadline_close(&t->idle);
@@ -76,6 +79,7 @@ static size_t on_data(void *arg, const char *p, size_t n)
     struct tunnel *t = lane->tunnel;
     struct stream *out = lane->other->in;
     *lane->bytes += n;
+    counter_add(lane->counts, n);
     deadline_set(&t->idle, t->timeout_ms);
     stream_put(out, p, n);
     if (stream_pending(out) > budget_bound(t->engine->budget, t->buffer))
@@ -139,10 +143,9 @@ struct tunnel *tunnel_open(struct engine *e, const struct tunnel_ends *ends, tun
 {
     struct tunnel *t = xcalloc(1, sizeof *t);
     t->engine = e;
-    t->up =
-        (struct lane){.tunnel = t, .in = ends->client, .other = &t->down, .bytes = ends->bytes_up};
-    t->down =
-        (struct lane){.tunnel = t, .in = ends->up, .other = &t->up, .bytes = ends->bytes_down};
+    t->up = (struct lane){t, ends->client, &t->down, ends->bytes_up, &e->stats->tunnel_in, false};
+    t->down = (struct lane){t, ends->up, &t->up, ends->bytes_down, &e->stats->tunnel_out, false};
+    counter_add(&e->stats->tunnels_open, 1);
     t->slot = ends->slot;
     t->timeout_ms = ends->timeout_ms;
     t->buffer = ends->buffer;

@@ -404,3 +404,8 @@ struct ssl_ctx_st *tls_ctx_ssl(const struct tls_ctx *ctx)
 {
     return ctx->ssl;
 }
+
+int64_t tls_ctx_expiry(const SSL_CTX *ssl)
+{
+    return tls_verify_expiry(SSL_CTX_get0_certificate(ssl));
+}

@@ -25,4 +25,7 @@ MUST_CHECK bool tls_ctx_make_all(struct conf *c, struct conf_faults *faults);
 /* Borrowed. */
 struct ssl_ctx_st *tls_ctx_ssl(const struct tls_ctx *ctx);
 
+/* When the certificate that SSL shows of itself expires, seconds since 1970; 0: it has none. */
+int64_t tls_ctx_expiry(const struct ssl_ctx_st *ssl);
+
 #endif

@@ -129,6 +129,11 @@ void tls_mint_unref(struct tls_mint *mint)
     free(mint);
 }
 
+int64_t tls_mint_expiry(const struct tls_mint *mint)
+{
+    return tls_ca_not_after(mint->ca);
+}
+
 SSL_CTX *tls_mint_ssl(const struct tls_mint *mint)
 {
     return mint->ssl;

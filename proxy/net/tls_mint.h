@@ -40,6 +40,9 @@ void tls_mint_unref(struct tls_mint *mint);
  * back. False with faults about the files. */
 MUST_CHECK bool tls_mint_make(struct conf *c, struct conf_faults *faults);
 
+/* When its CA expires, seconds since 1970. */
+int64_t tls_mint_expiry(const struct tls_mint *mint);
+
 /* The server's context: versions, tickets, ALPN for http/1.1 (RFC 7301). Borrowed. */
 struct ssl_ctx_st *tls_mint_ssl(const struct tls_mint *mint);
 

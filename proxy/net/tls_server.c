@@ -242,6 +242,12 @@ void tls_server_push(struct stream *s, const struct tls_server_want *want)
     stream_push(s, &v->t.wire);
 }
 
+bool tls_server_is_resumed(const struct stream *s)
+{
+    const struct tls_wire *t = tls_wire_of(s, &server_role);
+    return t != NULL && SSL_session_reused(t->ssl) == 1;
+}
+
 enum tls_failure tls_server_failure(const struct stream *s)
 {
     const struct tls_wire *t = tls_wire_of(s, &server_role);

@@ -62,7 +62,9 @@ void tls_server_demand_cert(struct ssl_ctx_st *ctx);
  *     FAULT_CLIENT_GONE   the connection ended */
 void tls_server_push(struct stream *s, const struct tls_server_want *want);
 
-/* Of S, whose topmost wire tls_server_push() has laid, after on_fault(). */
+/* Of S, whose topmost wire tls_server_push() has laid. After on_ready(): a session was resumed. */
+bool tls_server_is_resumed(const struct stream *s);
+/* After on_fault(). */
 enum tls_failure tls_server_failure(const struct stream *s);
 /* "trust", "alert"... */
 const char *tls_failure_name(enum tls_failure failure);

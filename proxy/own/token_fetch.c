@@ -6,6 +6,7 @@
 
 #include "base/log_limit.h"
 #include "exchange/exchange.h"
+#include "exchange/stats.h"
 #include "http/h1_parse.h"
 #include "own/token_read.h"
 
@@ -41,6 +42,8 @@ static void token_fetch_end(struct token_fetch *f, struct str token, int64_t lif
     f->is_over = true;
     list_remove(&f->link);
     deadline_close(&f->deadline);
+    struct stats *s = f->x.engine->stats;
+    counter_add(token.p == NULL ? &s->tokens_lost : &s->tokens, 1);
     if (token.p == NULL)
         log_limited(LOG_LEVEL_WARNING, "%s", fault->text);
     token_store_put(f->place, token, lifetime, fault);

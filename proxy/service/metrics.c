@@ -10,10 +10,15 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "net/tls_ctx.h"
 #include "net/tls_issuers.h"
+#include "net/tls_mint.h"
 #include "service/total.h"
 
-enum { LABEL_ROOM = 640 }; /* bytes: a host name and a port, all of it escaped */
+enum {
+    LABEL_ROOM = 640, /* bytes: a host name and a port, all of it escaped */
+    OWN_MAX = 100     /* client certificates that are told of */
+};
 
 /* One answer. */
 struct sheet {
@@ -123,6 +128,78 @@ static void print_process(const struct sheet *s)
     put_gauge(s, "process_max_fds", limit.rlim_cur, "How many of them there may be.");
 }
 
+/* ---- the configuration */
+
+static void print_reloads(const struct sheet *s)
+{
+    put_gauge(s, "tlsfan_config_last_reload_successful", !atomic_load(&s->v->reloads->failed),
+              "0 when the configuration was read again and not taken; 1 from the start on.");
+    put_family(s, "tlsfan_config_last_reload_success_timestamp_seconds", "gauge",
+               "When the configuration was read and taken last, since 1970.");
+    put_seconds(s, "tlsfan_config_last_reload_success_timestamp_seconds",
+                atomic_load(&s->v->reloads->at));
+}
+
+/* What of the configuration somebody who watches many machines should be told of. */
+static void print_rules(const struct sheet *s)
+{
+    unsigned unverified = 0;
+    unsigned plain = 0;
+    for (unsigned i = 0; i < s->v->conf->n_rules; i++) {
+        const struct rule *r = &s->v->conf->rules[i];
+        unverified += r->upgrade && !r->tls.verify;
+        plain += !r->upgrade;
+    }
+    put_family(s, "tlsfan_rules", "gauge", "Rules that take protection away.");
+    put_labelled(s, "tlsfan_rules", "kind", "verify_off", unverified);
+    put_labelled(s, "tlsfan_rules", "kind", "upgrade_off", plain);
+}
+
+static void put_own_expiry(const struct sheet *s, const char *use, const char *file, int64_t expiry)
+{
+    char escaped[LABEL_ROOM];
+    evbuffer_add_printf(
+        s->out, "tlsfan_certificate_expiry_timestamp_seconds{use=\"%s\",file=\"%s\"} %lld\n", use,
+        escape_label(escaped, sizeof escaped, file), (long long)expiry);
+}
+
+/* Files that rules name, each once. */
+static void put_client_certificates(const struct sheet *s)
+{
+    const char *seen[OWN_MAX];
+    unsigned n = 0;
+    for (unsigned i = 0; i < s->v->conf->n_rules && n < OWN_MAX; i++) {
+        const struct tls_policy *p = &s->v->conf->rules[i].tls;
+        unsigned same = 0;
+        while (same < n && strcmp(seen[same], p->client_cert) != 0)
+            same++;
+        if (p->client_cert[0] == '\0' || p->ctx == NULL || same < n)
+            continue;
+        seen[n++] = p->client_cert;
+        put_own_expiry(s, "client", p->client_cert, tls_ctx_expiry(tls_ctx_ssl(p->ctx)));
+    }
+}
+
+static void print_own_certificates(const struct sheet *s)
+{
+    const struct conf *c = s->v->conf;
+    put_family(s, "tlsfan_certificate_expiry_timestamp_seconds", "gauge",
+               "When a certificate of our own expires: of tls: listeners, for origins that ask for "
+               "one, and the CA that intercepts.");
+    if (c->client.tls != NULL)
+        put_own_expiry(s, "listener", c->client.cert, tls_ctx_expiry(c->client.tls));
+    put_client_certificates(s);
+    if (c->intercept.mint != NULL && c->intercept.ca_cert[0] != '\0')
+        put_own_expiry(s, "intercept", c->intercept.ca_cert, tls_mint_expiry(c->intercept.mint));
+}
+
+static void print_conf(const struct sheet *s)
+{
+    print_reloads(s);
+    print_rules(s);
+    print_own_certificates(s);
+}
+
 /* ---- exchanges */
 
 static void print_now(const struct sheet *s)
@@ -132,6 +209,8 @@ static void print_now(const struct sheet *s)
     put_gauge(s, "tlsfan_workers", s->v->workers, "Threads that serve clients.");
     put_gauge(s, "tlsfan_draining", s->v->draining, "1 from the signal to end on.");
     put_gauge(s, "tlsfan_client_connections", s->v->connections, "Open client connections.");
+    put_gauge(s, "tlsfan_client_connections_limit", s->v->max_connections,
+              "client.max_connections, or less where there are too few descriptors.");
     put_gauge(s, "tlsfan_exchanges_in_flight", s->t->sum.in_flight,
               "Requests that have begun and not ended.");
     put_gauge(s, "tlsfan_buffered_bytes", used > 0 ? (uint64_t)used : 0,
@@ -166,26 +245,65 @@ static void print_exchange_totals(const struct sheet *s)
     put_counter(s, "tlsfan_unverified_requests_total", sum->unverified,
                 "Requests under a rule with verify = off.");
     put_counter(s, "tlsfan_plain_requests_total", sum->plain, "Requests that went on without TLS.");
+}
+
+static void put_handshakes(const struct sheet *s, const char *name, const struct shaken_sum *n,
+                           const char *help)
+{
+    put_family(s, name, "counter", help);
+    put_labelled(s, name, "kind", "full", n->whole);
+    put_labelled(s, name, "kind", "resumed", n->resumed);
+}
+
+static void put_failures(const struct sheet *s, const char *name, const uint64_t *n, unsigned end,
+                         const char *help)
+{
+    put_family(s, name, "counter", help);
+    for (unsigned i = 0; i < end; i++)
+        put_labelled(s, name, "cause", tls_failure_name(i), n[i]);
+}
+
+/* Clients, tunnels, and TLS on all sides. */
+static void print_connection_totals(const struct sheet *s)
+{
+    const struct stats_sum *sum = &s->t->sum;
+    put_counter(s, "tlsfan_turned_away_clients_total", sum->turned_away,
+                "Connections refused as they came: client.allow, or too many.");
+    put_counter(s, "tlsfan_over_limit_clients_total", sum->over_limit,
+                "Of these: there were too many, or no descriptor was left.");
     put_counter(s, "tlsfan_tunnels_total", sum->tunnels, "Tunnels opened: CONNECT and Upgrade.");
+    put_gauge(s, "tlsfan_tunnels_open", sum->tunnels_open, "Of these: those that are open.");
+    put_counter(s, "tlsfan_tunnel_received_bytes_total", sum->tunnel_in,
+                "Bytes from clients in tunnels, as they pass.");
+    put_counter(s, "tlsfan_tunnel_sent_bytes_total", sum->tunnel_out,
+                "Bytes to clients in tunnels, as they pass.");
+    put_handshakes(s, "tlsfan_upstream_tls_handshakes_total", &sum->upstream,
+                   "TLS handshakes with origins that have ended well.");
+    put_handshakes(s, "tlsfan_listener_tls_handshakes_total", &sum->listening,
+                   "The same with clients of tls: listeners.");
+    put_handshakes(s, "tlsfan_intercept_tls_handshakes_total", &sum->inside,
+                   "The same with clients whose CONNECT was intercepted.");
+    put_failures(s, "tlsfan_listener_tls_failures_total", sum->insecure, TLS_FAILURES,
+                 "Clients of tls: listeners that did not get through the TLS handshake, and why.");
     put_counter(s, "tlsfan_intercepted_total", sum->intercepted,
                 "CONNECTs whose TLS was answered here.");
-    put_family(s, "tlsfan_intercept_failures_total", "counter",
-               "Of those: clients that did not get through the TLS handshake, and why.");
-    for (unsigned i = 0; i < TLS_FAILURE_UNKNOWN; i++) /* no certificate is asked for there */
-        put_labelled(s, "tlsfan_intercept_failures_total", "cause", tls_failure_name(i),
-                     sum->unshaken[i]);
-    put_family(s, "tlsfan_listener_tls_failures_total", "counter",
-               "Clients of tls: listeners that did not get through the TLS handshake, and why.");
-    for (unsigned i = 0; i < TLS_FAILURES; i++)
-        put_labelled(s, "tlsfan_listener_tls_failures_total", "cause", tls_failure_name(i),
-                     sum->insecure[i]);
+    /* No certificate is asked for there. */
+    put_failures(s, "tlsfan_intercept_failures_total", sum->unshaken, TLS_FAILURE_UNKNOWN,
+                 "Of those: clients that did not get through the TLS handshake, and why.");
+}
+
+/* What rules ask for, and what it lives on. */
+static void print_service_totals(const struct sheet *s)
+{
+    const struct stats_sum *sum = &s->t->sum;
     struct tls_issuers_counts issuers = tls_issuers_count();
     put_family(s, "tlsfan_intermediates_fetched_total", "counter",
                "Intermediate certificates asked for, by tls.fetch_intermediates.");
     put_labelled(s, "tlsfan_intermediates_fetched_total", "result", "ok", issuers.good);
     put_labelled(s, "tlsfan_intermediates_fetched_total", "result", "failed", issuers.bad);
-    put_counter(s, "tlsfan_turned_away_clients_total", sum->turned_away,
-                "Connections refused as they came: client.allow, or too many.");
+    put_family(s, "tlsfan_token_fetches_total", "counter", "Access tokens asked for, under oauth.");
+    put_labelled(s, "tlsfan_token_fetches_total", "result", "ok", sum->tokens);
+    put_labelled(s, "tlsfan_token_fetches_total", "result", "failed", sum->tokens_lost);
     put_counter(s, "tlsfan_rate_waits_total", sum->paced,
                 "Requests that waited for their time: rate, or a Retry-After of the origin.");
     put_counter(s, "tlsfan_retry_after_total", sum->put_off,
@@ -278,6 +396,8 @@ static void print_origins(const struct sheet *s)
                 "Of these, those that have failed.");
     put_origins(s, "tlsfan_origin_requests_in_flight", "gauge",
                 offsetof(struct tally_sum, in_flight), "Requests to an origin under way.");
+    put_origins(s, "tlsfan_origin_requests_waiting", "gauge", offsetof(struct tally_sum, waiting),
+                "Requests that wait for their turn: max_per_host, or rate.");
     put_origins(s, "tlsfan_origin_connections_opened_total", "counter",
                 offsetof(struct tally_sum, opened), "Connections made to an origin.");
     put_origins(s, "tlsfan_origin_connections_reused_total", "counter",
@@ -287,21 +407,6 @@ static void print_origins(const struct sheet *s)
     print_certificates(s);
 }
 
-/* What of the configuration somebody who watches many machines should be told of. */
-static void print_rules(const struct sheet *s)
-{
-    unsigned unverified = 0;
-    unsigned plain = 0;
-    for (unsigned i = 0; i < s->v->conf->n_rules; i++) {
-        const struct rule *r = &s->v->conf->rules[i];
-        unverified += r->upgrade && !r->tls.verify;
-        plain += !r->upgrade;
-    }
-    put_family(s, "tlsfan_rules", "gauge", "Rules that take protection away.");
-    put_labelled(s, "tlsfan_rules", "kind", "verify_off", unverified);
-    put_labelled(s, "tlsfan_rules", "kind", "upgrade_off", plain);
-}
-
 void metrics_print(struct evbuffer *out, const struct service_view *v)
 {
     struct total *t = total_new(v);
@@ -309,8 +414,10 @@ void metrics_print(struct evbuffer *out, const struct service_view *v)
     print_process(&s);
     print_now(&s);
     print_exchange_totals(&s);
+    print_connection_totals(&s);
+    print_service_totals(&s);
     print_phases(&s);
     print_origins(&s);
-    print_rules(&s);
+    print_conf(&s);
     free(t);
 }

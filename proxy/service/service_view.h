@@ -10,13 +10,21 @@ struct stats;
 struct service_view {
     struct stats *const *stats; /* one a worker, the service's own too */
     unsigned n;
-    unsigned workers; /* that serve proxy clients */
+    unsigned workers;         /* that serve proxy clients */
+    unsigned max_connections; /* of proxy clients, at most */
+    const struct service_reloads *reloads;
     const struct conf *conf;
     struct budget *budget;
     int64_t since;      /* loop_now() at start */
     int64_t since_wall; /* loop_wall() then */
     bool draining;
     unsigned connections; /* of proxy clients */
+};
+
+/* Written by the main thread. */
+struct service_reloads {
+    _Atomic bool failed; /* the last time that the configuration was read again */
+    _Atomic int64_t at;  /* loop_wall() when it was read and taken last, at start or again */
 };
 
 #endif

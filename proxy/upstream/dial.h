@@ -25,6 +25,26 @@ struct dial_result {
 };
 typedef void (*dial_fn)(void *arg, const struct dial_result *r);
 
+/* The far end of R has taken the connection, through the parent if there is one, though TLS may
+ * have failed then. */
+static inline bool dial_reached(const struct dial_result *r)
+{
+    return r->stream != NULL || r->fault->code == FAULT_TLS_CERTIFICATE ||
+           r->fault->code == FAULT_TLS_PROTOCOL || r->fault->code == FAULT_TLS_ALERT;
+}
+/* We have not given up before it was asked, nor the parent on the way to it. */
+static inline bool dial_asked(const struct dial_result *r)
+{
+    return r->stream != NULL ||
+           (r->fault->code != FAULT_DENIED && r->fault->code != FAULT_ADDRESS_DENIED &&
+            r->fault->code != FAULT_DESCRIPTORS);
+}
+/* It has not taken it, but there was an address to try, or one that may not be tried. */
+static inline bool dial_found(const struct dial_result *r)
+{
+    return r->peer.len > 0 || (r->name != NULL && r->fault->code == FAULT_ADDRESS_DENIED);
+}
+
 /* What it says of itself on the way, and how long it may take. */
 struct dial_offer {
     int64_t ms;                    /* of connect_timeout that are left; 0: all */

@@ -54,6 +54,32 @@ static void origin_note_parent(struct origin *o, const struct up_where *where)
         o->prefix[strlen(o->prefix) - 3] = '\0';
 }
 
+/* A client that asks all ports of a host that is written has named no more than the host. */
+bool origin_is_written(const struct up_where *where)
+{
+    const struct rule *r = where->rule;
+    const struct connect_to *to = conf_connect_to(where->conf, where->host, where->port);
+    bool is_usual = where->port == 443 || where->port == 80;
+    if (where->exempt)
+        return true;
+    if (r->host[0] != '*' && (is_usual || r->port != 0 || r->match_port != 0))
+        return true;
+    return to != NULL && to->host[0] != '\0' && (is_usual || to->port != 0);
+}
+
+/* Where it is counted, and the parent on the way to it, which the operator wrote as well. */
+static void origin_find_places(struct origin *o, struct tally_place *places,
+                               const struct up_where *where)
+{
+    const struct parent *p = way_parent(where);
+    o->is_direct = way_is_direct(where);
+    o->is_named = origin_is_written(where);
+    o->place = &places[o->is_named ? tally_register(where->host, where->port)
+                                   : tally_find(where->host, where->port)];
+    if (p != NULL)
+        o->parent_place = &places[tally_register(str_from(p->host), p->port)];
+}
+
 static struct origin *origin_new(struct origins *t, const struct up_where *where, const char *key,
                                  size_t len)
 {
@@ -69,9 +95,7 @@ static struct origin *origin_new(struct origins *t, const struct up_where *where
     post_init(&o->serve, t->serve, o);
     peers_init(&o->peers, t->on_gone, o);
     o->pool = t->pool;
-    unsigned place = tally_find(where->host, where->port);
-    o->place = &t->tally->places[place];
-    o->is_named = place != TALLY_OTHER;
+    origin_find_places(o, t->tally->places, where);
     o->limit = limit_get(where->host, where->port, where->tls);
     o->pace = origin_pace_new(where, t->loop, &o->serve);
     o->generation = where->conf->generation;
@@ -201,17 +225,46 @@ struct str origin_host(const struct origin *o)
     return str_make(o->key + sizeof(struct key_head), o->key_len - sizeof(struct key_head));
 }
 
-/* What is under way already moves to the new place. */
-void origin_reached(struct origins *t, struct origin *o)
+/* What is under way already moves to PLACE. */
+static void origin_move(struct origin *o, struct tally_place *place)
+{
+    counter_sub(&o->place->in_flight, o->slots);
+    counter_sub(&o->place->waiting, o->n_queued);
+    o->place = place;
+    counter_add(&o->place->in_flight, o->slots);
+    counter_add(&o->place->waiting, o->n_queued);
+}
+
+static uint16_t origin_port(const struct origin *o)
 {
     struct key_head head;
+    memcpy(&head, o->key, sizeof(head));
+    return head.port;
+}
+
+void origin_found(struct origins *t, struct origin *o)
+{
+    if (o->is_named || o->is_found || !o->is_direct)
+        return;
+    o->is_found = true;
+    origin_move(o, &t->tally->places[tally_register_found(origin_host(o), origin_port(o))]);
+}
+
+void origin_reached(struct origins *t, struct origin *o)
+{
     if (o->is_named)
         return;
-    memcpy(&head, o->key, sizeof(head));
-    counter_sub(&o->place->in_flight, o->slots);
-    o->place = &t->tally->places[tally_register(origin_host(o), head.port)];
-    counter_add(&o->place->in_flight, o->slots);
     o->is_named = true;
+    origin_move(o, &t->tally->places[tally_register(origin_host(o), origin_port(o))]);
+}
+
+void origin_count_queued(struct origin *o, int n)
+{
+    if (n > 0)
+        counter_add(&o->place->waiting, 1);
+    else
+        counter_sub(&o->place->waiting, 1);
+    o->n_queued += (unsigned)n;
 }
 
 void origin_connected(struct origins *t, struct origin *o, int64_t expiry)

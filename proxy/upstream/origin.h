@@ -46,8 +46,11 @@ struct origin {
     unsigned n_settling; /* connections that have yet to say so */
     struct tls_sessions sessions;
     struct peers peers;        /* where its connections lead */
-    struct tally_place *place; /* that of TALLY_OTHER until it was reached */
-    bool is_named;             /* has its own place, or has asked for one in vain */
+    struct tally_place *place; /* that of TALLY_OTHER until it has one of its own */
+    bool is_found, is_named;   /* has asked for one: since it was found, since it was reached */
+    bool is_direct;            /* it is what one connects to: neither connect_to nor a parent is */
+    struct tally_place *parent_place; /* of its parent; NULL: none */
+    unsigned n_queued;                /* waiters in `queue` */
     /* From the snapshot that it was made for. */
     unsigned generation;
     int64_t idle_timeout; /* µs, 0 = none */
@@ -91,11 +94,17 @@ static inline bool origin_is_waited_for(const struct origin *o)
     return !list_is_empty(&o->undialled) || !list_is_empty(&o->dialled);
 }
 
+/* WHERE has its name among those that are counted in any case: the operator wrote it, in a rule of
+ * that one host, in connect_to, or as `to` of a forward. */
+bool origin_is_written(const struct up_where *where);
+
 /* SERVE is what every origin's `serve` calls. The caller sets `pool` and `tally`. */
 void origins_init(struct origins *t, struct loop *l, void (*serve)(void *origin));
 void origins_clear(struct origins *t);
 /* Finds or makes the record for WHERE. */
 struct origin *origins_get(struct origins *t, const struct up_where *where);
+/* Waiters have come into O's queue (1), or left it (-1). */
+void origin_count_queued(struct origin *o, int n);
 /* To be called when something that used O has ended; O stays for 10 s at least, for a stream that
  * lingers may still put sessions there. */
 void origins_settle(struct origins *t, struct origin *o);
@@ -103,8 +112,10 @@ void origins_settle(struct origins *t, struct origin *o);
 /* Its name, as the key has it; lives as long as O. */
 struct str origin_host(const struct origin *o);
 
-/* O is there: it took a connection, though TLS may have failed then. From now on it is counted
+/* A connection to O was tried in vain, but its name led to an address. From now on it is counted
  * under its name, if there is room for another one. */
+void origin_found(struct origins *t, struct origin *o);
+/* O is there: it took a connection, though TLS may have failed then. The same, with more room. */
 void origin_reached(struct origins *t, struct origin *o);
 /* And a connection of O is ready, whose certificate expires at EXPIRY (seconds since 1970; 0: none
  * was seen). */

@@ -115,6 +115,7 @@ static void wait_unqueue(struct origin *o, struct pool_wait *wait)
 {
     wait->queued_us = loop_now() - wait->since;
     queue_remove(&o->queue, wait);
+    origin_count_queued(o, -1);
     if (queue_is_empty(&o->queue) || (o->pace != NULL && queue_is_ahead(&o->queue)))
         limit_leave(&o->seat);
     if (o->pace != NULL && queue_is_empty(&o->queue))
@@ -295,6 +296,7 @@ static void wait_queue(struct origin *o, struct pool_wait *wait)
     struct pool *p = o->pool;
     wait->was_timed = o->pace != NULL && origin_pace_is_closed(o->pace, PACE_TURN);
     queue_add(&o->queue, wait);
+    origin_count_queued(o, 1);
     pool_wait_set_state(wait, WAIT_QUEUED);
     deadline_init(&wait->deadline, p->loop, on_queue_timeout, wait);
     deadline_set(&wait->deadline, pool_wait_left(wait));

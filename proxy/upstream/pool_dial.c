@@ -49,11 +49,19 @@ unsigned pool_dial_room(struct origin *o)
     return room < UINT32_MAX ? (unsigned)room : UINT32_MAX;
 }
 
-/* What only an origin that is there can do. */
-static bool dial_reached(const struct dial_result *r)
+/* What R says of the origin, of its parent, and of sessions. */
+static void dial_count(struct origin *o, const struct dial_result *r)
 {
-    return r->stream != NULL || r->fault->code == FAULT_TLS_CERTIFICATE ||
-           r->fault->code == FAULT_TLS_PROTOCOL || r->fault->code == FAULT_TLS_ALERT;
+    struct origins *t = &o->pool->origins;
+    bool is_reached = dial_reached(r);
+    if (is_reached)
+        origin_reached(t, o);
+    else if (dial_found(r))
+        origin_found(t, o);
+    if (o->parent_place != NULL && dial_asked(r))
+        tally_count_parent(o->parent_place, is_reached);
+    if (r->stream != NULL && o->tls)
+        counter_add(tls_client_is_resumed(r->stream) ? &t->tally->resumed : &t->tally->shaken, 1);
 }
 
 /* What no other dial would find otherwise. */
@@ -248,8 +256,7 @@ static void pool_dial_finish(struct pool_dial *d, const struct dial_result *r)
     bool offers_h2 = d->offers_h2;
     struct pool_wait *wait = dial_end(d);
     pool_replan(o);
-    if (dial_reached(r))
-        origin_reached(&p->origins, o);
+    dial_count(o, r);
     if (r->stream == NULL && r->fault->code == FAULT_DESCRIPTORS && origin_is_waited_for(o)) {
         pool_room_starve(o);
         return;

@@ -85,6 +85,12 @@ const struct parent *way_asked(const struct up_where *where)
     return way_is_mapped(where, &m) || m.port != where->port ? NULL : way_parent(where);
 }
 
+bool way_is_direct(const struct up_where *where)
+{
+    struct mapped m = way_map(where);
+    return !way_is_mapped(where, &m) && m.port == where->port && way_parent(where) == NULL;
+}
+
 /* ---- the way */
 
 void way_init(struct way *w, const struct up_where *where)

@@ -31,6 +31,9 @@ const struct parent *way_parent(const struct up_where *where);
  * would replace Host. NULL: none. */
 const struct parent *way_asked(const struct up_where *where);
 
+/* WHERE's own host and port are connected to: neither connect_to nor a parent says otherwise. */
+bool way_is_direct(const struct up_where *where);
+
 /* What it holds of W is copied. */
 void way_init(struct way *w, const struct up_where *where);
 void way_clear(struct way *w);

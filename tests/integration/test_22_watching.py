@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """GET /metrics, /status and /exchanges: what real traffic leaves there; promtool and Prometheus read it, too."""
 import json
-import os
 import re
 import shutil
 import ssl
 import subprocess
 import threading
 import time
-import urllib.request
 
 import pytest
 
 from testenv import SLOW
 from testenv.client import Broken
 from testenv.ports import free_port
+from testenv.prometheus import PROGRAM, Prometheus
 from testenv.proxy import OPENER
 from testenv.scripted import answering, ok
 from testenv.wait import wait_until
@@ -134,9 +133,9 @@ def test_errors_by_type(make_proxy, serve, echo):
     assert {k: v for k, v in m.items() if k.startswith("tlsfan_errors_total") and v} == {
         'tlsfan_errors_total{type="%s"}' % word: 1 for word in expected}
     assert m['tlsfan_errors_total{type="proxy_loop_detected"}'] == 0
-    # Who has taken no connection gets no name, who shows a bad certificate does.
+    # Who cannot be found or may not be asked gets no name; who refuses or shows a bad certificate does.
     names = {o["origin"] for o in s["origins"]}
-    assert names == {"localhost:%d" % expired.port, "localhost:%d" % cut.port, "other"}
+    assert names == {"localhost:%d" % expired.port, "localhost:%d" % cut.port, "127.0.0.1:%d" % closed, "other"}
     assert m['tlsfan_origin_failed_total{origin="localhost:%d"}' % expired.port] == 1
     told = exchanges(p)["exchanges"]
     assert [x["error"] for x in told] == list(expected)
@@ -279,43 +278,19 @@ def test_read_while_it_is_written(make_proxy, echo):
     assert told + skipped + len(got["exchanges"]) + got["skipped"] == len(asked)
 
 
-PROMETHEUS = """
-global: {scrape_interval: 200ms, scrape_timeout: 200ms}
-scrape_configs:
-  - job_name: tlsfan
-    static_configs: [{targets: ["127.0.0.1:%d"]}]
-"""
-
-
 @pytest.fixture
 def prometheus(tmp):
     """prometheus(proxy): a server that scrapes it; gives query(text) -> the values."""
-    program, running = shutil.which("prometheus"), []
-    if program is None:
+    running = []
+    if PROGRAM is None:
         pytest.skip("no prometheus (Debian: prometheus)")
 
     def start(p):
-        directory, port = tmp / "prometheus", free_port()
-        directory.mkdir()
-        (directory / "conf.yml").write_text(PROMETHEUS % p.service_port)
-        with open(str(directory / "log"), "wb") as log:
-            running.append(subprocess.Popen(
-                [program, "--config.file", "conf.yml", "--storage.tsdb.path", "data",
-                 "--web.listen-address", "127.0.0.1:%d" % port],
-                cwd=str(directory), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"PATH": os.defpath}))
-
-        def query(text):
-            url = "http://127.0.0.1:%d/api/v1/query?query=%s" % (port, urllib.request.quote(text))
-            try:
-                with OPENER.open(url, timeout=10) as r:
-                    return [float(x["value"][1]) for x in json.load(r)["data"]["result"]]
-            except OSError:
-                return []
-        return query
+        running.append(Prometheus(tmp / "prometheus", p))
+        return running[-1].values
     yield start
-    for process in running:
-        process.kill()
-        process.wait()
+    for server in running:
+        server.stop()
 
 
 @pytest.mark.h1_only("a scraper reads what the other tests here read from both")

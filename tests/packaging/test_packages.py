@@ -24,7 +24,8 @@ FILES = {
     "/usr/share/doc/tlsfan/changelog.gz",
     "/usr/share/doc/tlsfan/copyright",
     *("%s/%s/%s" % (EXAMPLES, folder, name)
-      for folder in ("gateway", "nftables") for name in os.listdir(os.path.join(ROOT, "packaging", folder))),
+      for folder in ("gateway", "monitoring", "nftables")
+      for name in os.listdir(os.path.join(ROOT, "packaging", folder))),
     *("%s/%s" % (EXAMPLES, name) for name in os.listdir(os.path.join(ROOT, "conf", "examples"))),
     "/usr/share/man/man5/tlsfan.conf.5.gz",
     "/usr/share/man/man7/tlsfan-errors.7.gz",
@@ -108,7 +109,8 @@ def test_the_rpm_has_the_same_files(packages, root, tmp_path):
     listed = set(run("rpm", "-qpl", packages.rpm).split())
     folders = {path for path in listed if any(other.startswith(path + "/") for other in FILES)}
     assert listed - folders == FILES
-    own = {"/etc/tlsfan", "/usr/share/doc/tlsfan", EXAMPLES, EXAMPLES + "/gateway", EXAMPLES + "/nftables"}
+    own = {"/etc/tlsfan", "/usr/share/doc/tlsfan", EXAMPLES, EXAMPLES + "/gateway", EXAMPLES + "/monitoring",
+           EXAMPLES + "/nftables"}
     assert folders == own, "folders of other packages"
     archive = run("sh", "-c", 'rpm2cpio "$1" | cpio -t --quiet', "sh", packages.rpm)
     assert {path.lstrip(".") for path in archive.split()} - folders == FILES

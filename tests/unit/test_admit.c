@@ -33,6 +33,7 @@ static void too_many(void **state)
     assert_int_equal(rig.total, 0);
     fd = rig_connect(&rig);
     assert_non_null(rig_client(&rig));
+    assert_int_equal(counter_get(&rig.engine.stats->over_limit), 1);
     close(fd);
     rig_close(&rig);
 }
@@ -43,6 +44,7 @@ static void not_allowed(void **state)
     (void)state;
     rig_open(&rig, options);
     check_refused("HTTP/1.1 403 Client address is not allowed by the proxy");
+    assert_int_equal(counter_get(&rig.engine.stats->over_limit), 0);
     assert_null(rig_client(&rig));
     rig_close(&rig);
 }

@@ -270,8 +270,13 @@ static void it_is_counted(void **state)
 {
     (void)state;
     struct stats *all[] = {rig.engine.stats};
-    struct service_view w = {
-        .stats = all, .n = 1, .workers = 1, .conf = rig.conf, .budget = &rig.budget};
+    struct service_reloads reloads = {0};
+    struct service_view w = {.stats = all,
+                             .n = 1,
+                             .workers = 1,
+                             .conf = rig.conf,
+                             .budget = &rig.budget,
+                             .reloads = &reloads};
     struct evbuffer *out = evbuffer_new();
     struct stats_sum sum = {0};
     stats_add(&sum, rig.engine.stats);

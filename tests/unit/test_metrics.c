@@ -45,6 +45,22 @@ static void values(void **state)
     counter_add(&all_stats[0]->plain, 15);
     counter_add(&all_stats[0]->tunnels, 16);
     counter_add(&all_stats[0]->turned_away, 17);
+    counter_add(&all_stats[1]->over_limit, 20);
+    counter_add(&all_stats[0]->tunnels_open, 2);
+    counter_add(&all_stats[1]->tunnels_open, 3);
+    counter_add(&all_stats[0]->tunnel_in, 21);
+    counter_add(&all_stats[0]->tunnel_out, 22);
+    counter_add(&all_stats[0]->tally.shaken, 23);
+    counter_add(&all_stats[1]->tally.resumed, 24);
+    counter_add(&all_stats[0]->listening.whole, 25);
+    counter_add(&all_stats[0]->listening.resumed, 26);
+    counter_add(&all_stats[0]->inside.whole, 27);
+    counter_add(&all_stats[0]->inside.resumed, 28);
+    counter_add(&all_stats[0]->insecure[TLS_FAILURE_UNKNOWN], 29);
+    counter_add(&all_stats[0]->tokens, 30);
+    counter_add(&all_stats[0]->tokens_lost, 31);
+    reloads.failed = true;
+    reloads.at = INT64_C(1764096000123456);
     counter_add(&all_stats[0]->dns_stale, 19);
     counter_add(&all_stats[1]->intercepted, 18);
     counter_add(&all_stats[1]->unshaken[TLS_FAILURE_TRUST], 19);
@@ -71,6 +87,22 @@ static void values(void **state)
     has(text, "tlsfan_plain_requests_total 15");
     has(text, "tlsfan_tunnels_total 16");
     has(text, "tlsfan_turned_away_clients_total 17");
+    has(text, "tlsfan_over_limit_clients_total 20");
+    has(text, "tlsfan_client_connections_limit 10");
+    has(text, "tlsfan_tunnels_open 5");
+    has(text, "tlsfan_tunnel_received_bytes_total 21");
+    has(text, "tlsfan_tunnel_sent_bytes_total 22");
+    has(text, "tlsfan_upstream_tls_handshakes_total{kind=\"full\"} 23");
+    has(text, "tlsfan_upstream_tls_handshakes_total{kind=\"resumed\"} 24");
+    has(text, "tlsfan_listener_tls_handshakes_total{kind=\"full\"} 25");
+    has(text, "tlsfan_listener_tls_handshakes_total{kind=\"resumed\"} 26");
+    has(text, "tlsfan_intercept_tls_handshakes_total{kind=\"full\"} 27");
+    has(text, "tlsfan_intercept_tls_handshakes_total{kind=\"resumed\"} 28");
+    has(text, "tlsfan_listener_tls_failures_total{cause=\"unknown\"} 29");
+    has(text, "tlsfan_token_fetches_total{result=\"ok\"} 30");
+    has(text, "tlsfan_token_fetches_total{result=\"failed\"} 31");
+    has(text, "tlsfan_config_last_reload_successful 0");
+    has(text, "tlsfan_config_last_reload_success_timestamp_seconds 1764096000.123456");
     has(text, "tlsfan_dns_stale_total 19");
     has(text, "tlsfan_intercepted_total 18");
     has(text, "tlsfan_intercept_failures_total{cause=\"trust\"} 19");
@@ -84,6 +116,8 @@ static void values(void **state)
     has(text, "tlsfan_phase_duration_seconds_bucket{phase=\"tls\",le=\"+Inf\"} 7");
     has(text, "tlsfan_phase_duration_seconds_sum{phase=\"tls\"} 1.234567");
     has(text, "tlsfan_phase_duration_seconds_count{phase=\"tls\"} 7");
+    reloads.failed = false;
+    has(metrics(), "tlsfan_config_last_reload_successful 1");
     view_close();
 }
 
@@ -164,6 +198,11 @@ static void origins(void **state)
     snprintf(line, sizeof(line), "tlsfan_origin_connections_opened_total{origin=\"%s\"} 1",
              tally_name(place));
     has(text, line);
+    counter_add(&all_stats[1]->tally.places[place].waiting, 3);
+    snprintf(line, sizeof(line), "tlsfan_origin_requests_waiting{origin=\"%s\"} 3",
+             tally_name(place));
+    has(metrics(), line);
+    text = metrics();
     assert_null(strstr(text, "tlsfan_upstream_certificate_expiry_timestamp_seconds{"));
     tally_set_expiry(place, 1893456000);
     counter_add(&all_stats[1]->tally.places[TALLY_OTHER].requests, 9);

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "conf/parent.h"
 #include "upstream/origin.h"
 
 static struct fixture fix;
@@ -240,6 +241,93 @@ static void test_limit_threads(void **state)
     limit_put(limit);
 }
 
+/* Its own place, as "host:port"; NULL: it has none. */
+static const char *name_of(const struct origin *o)
+{
+    size_t place = (size_t)(o->place - tally.places);
+    return place == TALLY_OTHER ? NULL : tally_name((unsigned)place);
+}
+
+static struct origin *origin_of(struct up_where w)
+{
+    return origins_get(&origins, &w);
+}
+
+/* What the operator wrote has its name at once, but not all ports of a host that was written. */
+static void test_written_names(void **state)
+{
+    (void)state;
+    struct connect_to maps[] = {{.host = "map.test", .port = 8080, .to_host = "to.test"},
+                                {.host = "all.test", .to_host = "to.test"},
+                                {.host = "", .to_host = "everything.test"}};
+    struct rule rule = fix.rule;
+    struct up_where w = fixture_where(&fix, "rule.test", 443);
+    w.rule = &rule;
+    assert_null(name_of(origin_of(w)));
+    rule.index = 7;
+    rule.host = "rule.test";
+    assert_string_equal(name_of(origin_of(w)), "rule.test:443");
+    w.port = 444;
+    assert_null(name_of(origin_of(w)));
+    rule.index = 8;
+    rule.port = 444;
+    assert_string_equal(name_of(origin_of(w)), "rule.test:444");
+    rule.index = 9;
+    rule.port = 0;
+    rule.match_port = w.port = 445;
+    assert_string_equal(name_of(origin_of(w)), "rule.test:445");
+    w = fixture_where(&fix, "forward.test", 9);
+    w.exempt = true;
+    assert_string_equal(name_of(origin_of(w)), "forward.test:9");
+    fix.conf.connect_to = maps;
+    fix.conf.n_connect_to = 3;
+    assert_string_equal(name_of(origin_of(fixture_where(&fix, "map.test", 8080))), "map.test:8080");
+    assert_string_equal(name_of(origin_of(fixture_where(&fix, "all.test", 80))), "all.test:80");
+    assert_null(name_of(origin_of(fixture_where(&fix, "all.test", 81))));
+    assert_null(name_of(origin_of(fixture_where(&fix, "any.test", 443))));
+}
+
+/* One that was found has its name, what is under way and waits goes with it; not so where
+ * connect_to or a parent leads elsewhere: then it says nothing of the name. */
+static void test_found_names(void **state)
+{
+    (void)state;
+    struct connect_to any = {.host = "", .to_host = "everything.test"};
+    struct parent parent = {.host = "parent.test", .port = 3128, .shown = "parent.test:3128"};
+    struct origin *o = origin_of(fixture_where(&fix, "found.test", 81));
+    const struct tally_place *other = &tally.places[TALLY_OTHER];
+    o->slots = 2;
+    counter_add(&o->place->in_flight, 2);
+    origin_count_queued(o, 1);
+    origin_count_queued(o, 1);
+    origin_count_queued(o, -1);
+    assert_int_equal(counter_get(&other->waiting), 1);
+    origin_found(&origins, o);
+    origin_found(&origins, o);
+    assert_string_equal(name_of(o), "found.test:81");
+    assert_int_equal(counter_get(&o->place->in_flight), 2);
+    assert_int_equal(counter_get(&o->place->waiting), 1);
+    assert_int_equal(counter_get(&other->in_flight), 0);
+    assert_int_equal(counter_get(&other->waiting), 0);
+    o->slots = 0;
+    origin_count_queued(o, -1);
+    fix.rule.parent = &parent;
+    struct origin *through = origin_of(fixture_where(&fix, "through.test", 81));
+    origin_found(&origins, through);
+    assert_null(name_of(through));
+    assert_ptr_equal(through->parent_place, &tally.places[tally_find(STR("parent.test"), 3128)]);
+    assert_ptr_not_equal(through->parent_place, &tally.places[TALLY_OTHER]);
+    fix.rule.parent = NULL;
+    fix.conf.connect_to = &any;
+    fix.conf.n_connect_to = 1;
+    struct origin *mapped = origin_of(fixture_where(&fix, "mapped.test", 81));
+    origin_found(&origins, mapped);
+    assert_null(name_of(mapped));
+    origin_reached(&origins, mapped);
+    assert_string_equal(name_of(mapped), "mapped.test:81");
+    assert_null(mapped->parent_place);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +335,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_unused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_forgets_in_parts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_names_that_collide, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_written_names, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_found_names, set_up, tear_down),
         cmocka_unit_test(test_limit_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

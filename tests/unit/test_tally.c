@@ -14,6 +14,8 @@
 
 enum { THREADS = 3, TRIED = 700 };
 
+static unsigned n_found; /* names that found() has left */
+
 static void names(void **state)
 {
     (void)state;
@@ -38,6 +40,47 @@ static void names(void **state)
     assert_int_equal(tally_expiry(b), 0);
 }
 
+/* N names, a number between BEFORE and BEHIND, that were found. Gives how many got a place. */
+static unsigned find_many(const char *before, const char *behind, unsigned n)
+{
+    unsigned got = 0;
+    for (unsigned i = 0; i < n; i++) {
+        char host[64];
+        int len = snprintf(host, sizeof(host), "%s%u%s", before, i, behind);
+        got += tally_register_found(str_make(host, (size_t)len), 443) != TALLY_OTHER;
+    }
+    return got;
+}
+
+/* What was found and has not answered has few places, that of one domain fewer, until it has. */
+static void found(void **state)
+{
+    (void)state;
+    unsigned before = tally_names();
+    assert_int_equal(find_many("n", ".wild.test", 600), TALLY_ZONE);
+    assert_int_equal(find_many("a.b.n", ".wild.test", 600), 0);
+    assert_int_equal(find_many("10.0.0.", "", 200), TALLY_ZONE);
+    assert_int_equal(tally_register_found(STR("::7"), 443), TALLY_OTHER);
+    assert_int_equal(find_many("db", "", 3), 3); /* each is its own domain */
+    unsigned place = tally_find(STR("n0.wild.test"), 443);
+    assert_int_equal(tally_register_found(STR("n0.wild.test"), 443), place);
+    assert_int_equal(tally_register_found(STR("other.wild.test"), 443), TALLY_OTHER);
+    /* One has answered: another one may come. */
+    assert_int_equal(tally_register(STR("n0.wild.test"), 443), place);
+    assert_int_equal(tally_register(STR("n0.wild.test"), 443), place);
+    assert_int_equal(find_many("m", ".wild.test", 600), 1);
+    unsigned sure = tally_register(STR("sure.wild.test"), 443);
+    assert_int_equal(sure, tally_names() - 1);
+    for (unsigned i = 0; i < 30; i++) {
+        char domain[32];
+        snprintf(domain, sizeof(domain), ".wild%u.test", i);
+        find_many("n", domain, 30);
+    }
+    assert_int_equal(tally_names() - before, TALLY_FOUND + 2);
+    assert_int_equal(tally_register_found(STR("late.found"), 443), TALLY_OTHER);
+    n_found = tally_names() - before;
+}
+
 static void sums(void **state)
 {
     static struct tally one, other;
@@ -50,6 +93,7 @@ static void sums(void **state)
     counter_add(&p->opened, 4);
     counter_add(&p->in_flight, 3);
     counter_sub(&p->in_flight, 1);
+    counter_add(&p->waiting, 2);
     counter_add(&p->conns, 4);
     counter_add(&p->idle, 1);
     counter_add(&other.places[7].requests, 10);
@@ -62,6 +106,7 @@ static void sums(void **state)
                                  .reused = 3,
                                  .opened = 4,
                                  .in_flight = 2,
+                                 .waiting = 2,
                                  .idle = 2,
                                  .busy = 3};
     assert_memory_equal(&sum, &expected, sizeof(sum));
@@ -106,7 +151,7 @@ static void no_more_than_there_is_room(void **state)
         else
             assert_string_equal(tally_name(places[0][i]), name);
     }
-    assert_int_equal(others, TRIED - (TALLY_NAMES - 3));
+    assert_int_equal(others, TRIED - (TALLY_NAMES - 3 - n_found));
     assert_int_equal(tally_register(STR("a.test"), 443), 0);
     assert_int_equal(tally_register(STR("late.test"), 443), TALLY_OTHER);
 }
@@ -115,6 +160,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names),
+        cmocka_unit_test(found),
         cmocka_unit_test(sums),
         cmocka_unit_test(no_more_than_there_is_room),
     };

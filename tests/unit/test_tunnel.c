@@ -71,6 +71,7 @@ static int tear_down(void **state)
     (void)state;
     if (!over)
         tunnel_close(tunnel);
+    assert_int_equal(counter_get(&rig.engine.stats->tunnels_open), 0);
     close(client);
     close(origin);
     rig_close(&rig);
@@ -121,6 +122,9 @@ static void half_closes(void **state)
     expect(origin, "up");
     fixture_write(origin, "down");
     expect(client, "down");
+    assert_int_equal(counter_get(&rig.engine.stats->tunnels_open), 1);
+    assert_int_equal(counter_get(&rig.engine.stats->tunnel_in), 2);
+    assert_int_equal(counter_get(&rig.engine.stats->tunnel_out), 4);
     shutdown(client, SHUT_WR);
     assert_int_equal(drain(origin), 0);
     fixture_write(origin, "more");

@@ -81,8 +81,16 @@ static void which_parent(void **state)
     assert_null(to("a.test", MAPPED)->parent);
     rules[MAPPED].connect_host = "10.0.0.7";
     assert_ptr_equal(to("a.test", MAPPED)->parent, &parent);
+    assert_false(way_is_direct(&where));
     where.is_direct = true;
     assert_null(way_parent(&where));
+    assert_false(way_is_direct(&where)); /* connect_to */
+    to("a.test", BASE);
+    assert_false(way_is_direct(&where)); /* a parent */
+    to("port.test", NONE);
+    assert_false(way_is_direct(&where)); /* another port */
+    to("a.test", NONE);
+    assert_true(way_is_direct(&where));
 }
 
 static void what_is_asked(void **state)

@@ -29,11 +29,13 @@ struct fixture {
 };
 
 static char fixture_empty[] = "";
+static char fixture_any[] = "*";
 
 static inline void fixture_open(struct fixture *f)
 {
     memset(f, 0, sizeof(*f));
     assert_true(loop_init(&f->loop));
+    f->rule.host = fixture_any;
     f->rule.connect_host = fixture_empty;
     f->rule.sni = fixture_empty;
     f->rule.max_per_host = 256;

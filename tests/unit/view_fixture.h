@@ -11,6 +11,7 @@ static struct rig rig;
 static struct probe p;
 static struct stats *all_stats[2];
 static struct service_view view;
+static struct service_reloads reloads;
 
 static inline void view_open(const char *const *options)
 {
@@ -24,7 +25,9 @@ static inline void view_open(const char *const *options)
                                  .budget = &rig.budget,
                                  .since = loop_now(),
                                  .since_wall = loop_wall(),
-                                 .connections = 3};
+                                 .connections = 3,
+                                 .max_connections = 10,
+                                 .reloads = &reloads};
 }
 
 static inline void view_close(void)
