@@ -39,6 +39,7 @@ TESTED_BY = {
     "proxy/exchange/again.c": "unit/test_exchange.c",
     "proxy/exchange/polite.c": "integration/test_69_politeness.py",
     "proxy/exchange/route_edits.c": "unit/test_route.c",
+    "proxy/exchange/route_here.c": "unit/test_route.c",
     "proxy/exchange/route_target.c": "unit/test_route.c",
     "proxy/exchange/route_turned.c": "unit/test_route.c",
     "proxy/exchange/token.c": "integration/test_67_oauth.py",

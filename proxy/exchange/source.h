@@ -63,6 +63,7 @@ struct source_rules {
     bool is_proxy;         /* takes CONNECT; OPTIONS * is for tlsfan itself */
     bool asks_credentials; /* of each request */
     bool is_exempt;        /* the operator wrote where it leads: no policy, no tlsfan.localhost */
+    bool comes_here;       /* of this machine: may ask for the service listener and for forwards */
     bool is_patient;       /* its requests wait for each other: no queue_timeout */
     bool is_https;         /* its client speaks of https:// URLs: none is upgraded or rewritten */
     bool is_silent;        /* its client gets no answer of ours: a fault resets its connection */
