@@ -116,3 +116,12 @@ bool bound_service(struct addr *a)
     pthread_rwlock_unlock(&bound.lock);
     return found;
 }
+
+const char *bound_shown(const struct addr *a, char *dst)
+{
+    struct addr loopback = *a;
+    bool is_ip6 = addr_family(a) == AF_INET6;
+    if (addr_is_any(a) && addr_parse_ip(&loopback, is_ip6 ? STR("::1") : STR("127.0.0.1"), 0))
+        addr_set_port(&loopback, addr_port(a));
+    return addr_print(&loopback, dst);
+}

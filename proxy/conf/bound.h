@@ -26,6 +26,10 @@ bool bound_find(const struct addr *a, struct bound *b);
 /* Where the service listener is; false: there is none. */
 bool bound_service(struct addr *a);
 
+/* "127.0.0.1:3129", in DST of ADDR_TEXT bytes: how a client of this machine writes A, which may be
+ * 0.0.0.0 or ::. */
+const char *bound_shown(const struct addr *a, char *dst);
+
 /* It has guards of its own and asks no origin that a client names, so that nothing goes round
  * there: a client of this machine may be led to it. */
 static inline bool bound_is_open(const struct bound *b)

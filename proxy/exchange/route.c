@@ -11,6 +11,7 @@
 #include "exchange/performer.h"
 #include "exchange/route_impl.h"
 #include "exchange/trust.h"
+#include "exchange/welcome.h"
 #include "upstream/way.h"
 
 /* The first value; p NULL: there is none. */
@@ -154,10 +155,7 @@ bool route_absolute(struct exchange *x, const struct uri_host *host_field, struc
 {
     (void)host_field;
     if (x->target.form != TARGET_ABSOLUTE)
-        return route_refuse(f, FAULT_BAD_REQUEST,
-                            "this is a proxy: send the whole URL (GET http://host/path), or set "
-                            "http_proxy to this address; "
-                            "a listener for one origin is made with --forward");
+        return welcome_refuse(x, f);
     if (!route_is_spoken(&x->target, f))
         return false;
     route_url(x, &x->target.host, x->target.scheme == SCHEME_HTTPS);

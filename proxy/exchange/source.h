@@ -95,6 +95,7 @@ struct source_side {
     const struct forward *forward;      /* FORWARD; else NULL */
     const struct source_turned *turned; /* borrowed; NULL: nobody has turned the connection */
     struct uri_host fixed;              /* the one host that is spoken to; name.p NULL: any */
+    bool by_tls;                        /* it speaks TLS to a tls: listener */
     bool is_local;     /* loopback or unix:; of what was turned, this machine's too */
     struct str user;   /* who was let in before; empty: nobody. As long as the source */
     uint64_t id;       /* whose turn in a pool's queue, among those of: */

@@ -42,14 +42,21 @@ def with_forward(make_proxy, echo):
     return make
 
 
+def unix_client(path):
+    def opened():
+        try:
+            return Client(path)
+        except OSError:
+            return None
+    return wait_until(opened, 10, "the unix: listener")
+
+
 def connect(c, host):
     c.send("CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n" % (host, host))
     return c.response("CONNECT").status
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST.", "x.localhost", "[::ffff:127.0.0.1]"])
-def test_forms(with_forward, host):
-    p = with_forward()
+def check_forms(p, host):
     with p.client() as c:
         r = c.get("http://%s:%d/healthz" % (host, p.service_port))
         assert (r.status, r.body) == (200, b"ok\n")
@@ -65,6 +72,12 @@ def test_forms(with_forward, host):
         assert connect(c, "%s:%d" % (host, p.forward)) == 200
         c.send("POST /a HTTP/1.1\r\nHost: %s\r\nContent-Length: 3\r\n\r\nabc" % host)
         assert c.response().text == "/v2/a abc"
+
+
+def test_forms(with_forward):
+    p = with_forward()
+    for host in ("127.0.0.1", "localhost", "LOCALHOST.", "x.localhost", "[::ffff:127.0.0.1]"):
+        check_forms(p, host)
 
 
 def test_ipv6(make_proxy):
@@ -154,7 +167,7 @@ def test_who_is_not_led(with_forward, tmp):
 def test_unix_clients(with_forward, tmp):
     path = str(tmp / "own.sock")
     p = with_forward(listen=["127.0.0.1:PORT", "unix:" + path])
-    with Client(path) as c:
+    with unix_client(path) as c:
         assert c.get("http://localhost:%d/healthz" % p.service_port).body == b"ok\n"
         assert c.get("http://localhost:%d/x" % p.forward).text == "/v2/x "
 
@@ -229,6 +242,7 @@ def test_reload(with_forward):
             f.write(text.replace(":%d" % p.forward, ":%d" % new))
         p.signal(1)
         p.wait_log("configuration reloaded")
+        wait_until(lambda: not can_connect("127.0.0.1", p.forward) and can_connect("127.0.0.1", new), 10, "the reload")
         r = c.get(url % p.forward)
         assert r.status == 502 and r.error == "connection_refused"
         assert c.get(url % new).text == "/v2/x "
@@ -265,7 +279,7 @@ def test_internal(asked, ca, tmp, kind):
     path = str(tmp / "internal.sock")
     listen = {"unix": ["127.0.0.1:PORT", "unix:" + path], "tls": ["tls:127.0.0.1:PORT"]}.get(kind)
     p = asked('client { cert = "%s" key = "%s" }\n' % (leaf.cert, leaf.key), listen=listen)
-    with Client(path if kind == "unix" else p.port) as c:
+    with unix_client(path) if kind == "unix" else p.client() as c:
         if kind == "tls":
             c.start_tls(ca.client_context(), "localhost")
         if kind == "connect":
