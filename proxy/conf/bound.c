@@ -5,7 +5,6 @@
 
 #include <ifaddrs.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -19,7 +18,7 @@ static struct {
     unsigned n;
 } bound = {.lock = PTHREAD_RWLOCK_INITIALIZER};
 
-static _Atomic uint64_t bound_ports[PORTS / WORD];
+_Atomic uint64_t bound_ports[PORTS / WORD];
 
 static void bound_set_ports(const struct bound *v, unsigned n)
 {
@@ -46,12 +45,6 @@ void bound_set(const struct bound *v, unsigned n)
     pthread_rwlock_unlock(&bound.lock);
     bound_set_ports(v, n);
     free(before);
-}
-
-bool bound_has_port(uint16_t port)
-{
-    uint64_t word = atomic_load_explicit(&bound_ports[port / WORD], memory_order_relaxed);
-    return (word >> port % WORD & 1) != 0;
 }
 
 /* Interfaces change while we run, so they are asked each time; that is rare, because the port of a

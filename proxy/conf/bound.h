@@ -4,6 +4,8 @@
 #ifndef TLSFAN_CONF_BOUND_H
 #define TLSFAN_CONF_BOUND_H
 
+#include <stdatomic.h>
+
 #include "conf/listener.h"
 
 struct bound {
@@ -17,7 +19,12 @@ struct bound {
 void bound_set(const struct bound *v, unsigned n);
 
 /* False: no listener is on PORT. A quick look, before bound_find(). */
-bool bound_has_port(uint16_t port);
+extern _Atomic uint64_t bound_ports[1024];
+static inline bool bound_has_port(uint16_t port)
+{
+    uint64_t word = atomic_load_explicit(&bound_ports[port / 64], memory_order_relaxed);
+    return (word >> port % 64 & 1) != 0;
+}
 
 /* True when a connection to A, which is one reading of an address (addr_readings()), would come to
  * a listener: it is in B, which may be NULL. 0.0.0.0 and :: as a destination are loopback. */

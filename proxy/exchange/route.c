@@ -107,12 +107,10 @@ void route_want(struct exchange *x, const struct uri_host *host, uint16_t port, 
 
 void route_url(struct exchange *x, const struct uri_host *host, bool is_https)
 {
-    struct bound own;
-    if (route_is_here(x, host, is_https, &own) && own.tls >= is_https) {
-        route_here(x, host, is_https, &own);
-        return;
-    }
     uint16_t port = host->port;
+    uint16_t asked = port != 0 ? port : is_https ? 443 : 80;
+    if (bound_has_port(asked) && route_url_here(x, host, asked, is_https))
+        return;
     uint16_t tls_port = port == 0 || (port == 80 && !is_https) ? 443 : port;
     x->rule = route_rule(x, host, tls_port);
     bool tls = is_https || x->rule->upgrade;
@@ -253,7 +251,7 @@ static bool route_forward(struct exchange *x, const struct uri_host *host_field,
 static enum route route_connect(struct exchange *x, struct fault *f)
 {
     const struct uri_host *host = &x->target.host;
-    struct bound own;
+    enum route route;
     if (uri_is_internal_name(host->name) && (host->port != 80 || x->from->turned != NULL)) {
         route_refuse_internal(f);
         return ROUTE_REFUSE;
@@ -266,8 +264,8 @@ static enum route route_connect(struct exchange *x, struct fault *f)
                      "a CONNECT request has no body (RFC 9110 section 9.3.6)");
         return ROUTE_REFUSE;
     }
-    if (route_is_here(x, host, false, &own))
-        return route_connect_here(x, &own, f);
+    if (route_connect_here(x, &route, f))
+        return route;
     bool is_self = host->port == 80 && uri_is_own_name(host->name);
     bool is_plain = is_self || (host->port == 80 && route_rule(x, host, 443)->upgrade);
     if (!is_self && !policy_host(x->conf, host->name, is_plain ? 443 : host->port, !is_plain, f))
@@ -282,14 +280,6 @@ static enum route route_connect(struct exchange *x, struct fault *f)
     x->where.is_tunnel = true;
     x->performer = &performer_dial;
     return ROUTE_UPSTREAM;
-}
-
-void route_request_head(struct exchange *x)
-{
-    x->rq.method = x->head.method;
-    x->rq.fields = &x->head.fields;
-    x->rq.framing = x->body.framing;
-    x->rq.length = x->body.length;
 }
 
 /* A parent that reads the request would stop the upgrade (RFC 6455 §4.1), or write its own Host. */

@@ -79,12 +79,10 @@ static bool here_has(struct str ip, uint16_t port, struct bound *b)
     return addr_parse_ip(&a, ip, port) && bound_find(&a, b) && bound_is_open(b);
 }
 
-bool route_is_here(const struct exchange *x, const struct uri_host *host, bool is_https,
-                   struct bound *b)
+/* HOST is the service listener or a forward, at PORT, for the client of X: in B. */
+static bool here_find(const struct exchange *x, const struct uri_host *host, uint16_t port,
+                      struct bound *b)
 {
-    uint16_t port = host->port != 0 ? host->port : is_https ? HTTPS_PORT : HTTP_PORT;
-    if (!bound_has_port(port))
-        return false;
     const struct source_side *from = x->from;
     if (!source_rules[from->kind].comes_here || from->turned != NULL || !from->is_local)
         return false;
@@ -94,37 +92,43 @@ bool route_is_here(const struct exchange *x, const struct uri_host *host, bool i
            (here_has(STR("127.0.0.1"), port, b) || here_has(STR("::1"), port, b));
 }
 
-/* By B, with TLS or without, and through nothing that a rule or connect_to names. */
-static void here_want(struct exchange *x, const struct uri_host *host, const struct bound *b,
-                      bool tls)
+/* With TLS or without, and through nothing that a rule or connect_to names. */
+static void here_want(struct exchange *x, const struct uri_host *host, uint16_t port, bool tls)
 {
-    uint16_t port = addr_port(&b->addr);
     x->rule = route_rule(x, host, port);
     route_want(x, host, port, tls);
     x->where.rule_port = port;
     x->where.is_bound = x->where.is_direct = true;
 }
 
-void route_here(struct exchange *x, const struct uri_host *host, bool is_https,
-                const struct bound *b)
+bool route_url_here(struct exchange *x, const struct uri_host *host, uint16_t port, bool is_https)
 {
-    here_want(x, host, b, b->tls);
-    x->rewrite.is_upgraded = b->tls && !is_https;
-    uint16_t written = host->port == (is_https ? HTTPS_PORT : HTTP_PORT) ? 0 : host->port;
-    x->rq.host = uri_authority(&x->arena, host->name, written, 0);
+    struct bound b;
+    if (!here_find(x, host, port, &b) || (is_https && !b.tls))
+        return false;
+    here_want(x, host, port, b.tls);
+    x->rewrite.is_upgraded = b.tls && !is_https;
+    x->rq.host = uri_authority(&x->arena, host->name, port, is_https ? HTTPS_PORT : HTTP_PORT);
+    return true;
 }
 
-enum route route_connect_here(struct exchange *x, const struct bound *b, struct fault *f)
+bool route_connect_here(struct exchange *x, enum route *route, struct fault *f)
 {
     const struct uri_host *host = &x->target.host;
+    struct bound b;
+    if (!bound_has_port(host->port) || !here_find(x, host, host->port, &b))
+        return false;
+    *route = ROUTE_REFUSE;
     if (!policy_host(x->conf, host->name, host->port, false, f))
-        return ROUTE_REFUSE;
-    if (!b->tls)
-        return ROUTE_PLAIN;
-    here_want(x, host, b, false);
+        return true;
+    *route = ROUTE_PLAIN;
+    if (!b.tls)
+        return true;
+    here_want(x, host, host->port, false);
     x->where.is_tunnel = true;
     x->performer = &performer_dial;
-    return ROUTE_UPSTREAM;
+    *route = ROUTE_UPSTREAM;
+    return true;
 }
 
 void route_here_head(struct exchange *x)

@@ -32,7 +32,13 @@ MUST_CHECK bool route_absolute(struct exchange *x, const struct uri_host *host, 
 /* No web page makes the request, or one of http://SELF (of a listener with TLS, https://). */
 bool route_is_own_page(const struct exchange *x, struct str self);
 /* x->rq, but for target and Host. */
-void route_request_head(struct exchange *x);
+static inline void route_request_head(struct exchange *x)
+{
+    x->rq.method = x->head.method;
+    x->rq.fields = &x->head.fields;
+    x->rq.framing = x->body.framing;
+    x->rq.length = x->body.length;
+}
 
 /* ---- route_here.c: what is for tlsfan itself */
 /* By the names that tlsfan answers itself, whoever listens where; route_self() says how. */
@@ -41,14 +47,12 @@ enum route route_self(struct exchange *x, struct fault *f);
 /* F: tlsfan.internal was asked for by something else than http://; false, always. No DNS is asked
  * for that name. */
 bool route_refuse_internal(struct fault *f);
-/* HOST, as X may write it, is the service listener or a forward of this process: in B. */
-bool route_is_here(const struct exchange *x, const struct uri_host *host, bool is_https,
-                   struct bound *b);
-/* Leads X there, as route_url(). */
-void route_here(struct exchange *x, const struct uri_host *host, bool is_https,
-                const struct bound *b);
-/* And its CONNECT: to a listener that speaks plain HTTP it is read as such, as to host:80. */
-enum route route_connect_here(struct exchange *x, const struct bound *b, struct fault *f);
+/* As route_url(), where HOST and PORT, which has a listener (bound_has_port()), are the service
+ * listener or a forward of this process, as the client of X may write it. False: they are not. */
+bool route_url_here(struct exchange *x, const struct uri_host *host, uint16_t port, bool is_https);
+/* The same of a CONNECT; to a listener that speaks plain HTTP it is read as such, as to host:80.
+ * *ROUTE is as of route_request(). */
+bool route_connect_here(struct exchange *x, enum route *route, struct fault *f);
 /* That the client of X, who has shown its credentials here, need not show others there. */
 void route_here_head(struct exchange *x);
 

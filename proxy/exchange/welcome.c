@@ -84,12 +84,12 @@ static struct str welcome_watch(struct exchange *x)
     struct addr a;
     if (welcome_live(x, url))
         return arena_printf(&x->arena,
-                            "<p>The live page shows requests as they happen: "
+                            "<p>Requests as they happen are on the live page: "
                             "<a href=\"%s\">%s</a></p>\n",
                             url, url);
     if (bound_service(&a))
         return arena_printf(&x->arena,
-                            "<p>The live page, which shows requests as they happen, is "
+                            "<p>Requests as they happen are on the live page, at "
                             "port %u of its service listener.</p>\n",
                             addr_port(&a));
     return STR("<p>There is no live page: <code>-s 127.0.0.1:3129</code> opens one.</p>\n");
@@ -106,9 +106,9 @@ struct str welcome_page(struct exchange *x)
         "<meta name=\"color-scheme\" content=\"light dark\">\n"
         "<title>tlsfan: this is a proxy</title>\n</head>\n<body>\n"
         "<h1>This is tlsfan, a proxy</h1>\n"
-        "<p>It works: but it is for programs, and has no page at this address. They send their "
-        "<code>http://</code> URLs here; tlsfan makes every request as a verified TLS request, "
-        "many at once.</p>\n"
+        "<p>It works. It is for programs, and has no pages of its own at this address: they send "
+        "their <code>http://</code> URLs here, and tlsfan makes every request as a verified TLS "
+        "request, many at once.</p>\n"
         "<h2>Point a program at it</h2>\n"
         "<pre>export http_proxy=%s://%.*s\ncurl http://example.com/</pre>\n"
         "<p>Leave the program its <code>http://</code> URLs. <code>https://</code> URLs pass "
