@@ -353,6 +353,6 @@ def test_the_readme_in_its_order(with_forward, echo, tmp_path, no_proxy):
             script.write_text(text)
             assert len(run(sys.executable, str(script)).splitlines()) == 100
     python = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).read().decode())"
-    for tool in (["curl", "-sS", "--fail"], [sys.executable, "-c", python]):
+    for tool in (["curl", "-sS", "--fail"], ["curl", "-sS", "--fail", "-p"], [sys.executable, "-c", python]):
         assert json.loads(run(*tool, "http://127.0.0.1:%d/status" % p.service_port))["version"]
         assert run(*tool, "http://localhost:%d/x" % p.forward).strip() == "/v2/x"
