@@ -99,25 +99,43 @@ is_question()
     return 1
 }
 
-# Says how to use what starts now. With listeners of the caller's own, the log names them.
+# Says how to use what has started. With listeners of the caller's own, the log names them.
 say_how()
 {
-    where=127.0.0.1:3128
-    [ -z "${TLSFAN_LISTEN:-}${TLSFAN_FORWARD:-}" ] || where=
+    proxy=127.0.0.1:3128
+    live=127.0.0.1:3129
+    [ -z "${TLSFAN_LISTEN:-}${TLSFAN_FORWARD:-}" ] || proxy=''
+    [ -z "${TLSFAN_SERVICE:-}" ] || live=''
     for argument in "$@"; do
         case $argument in
-            -l* | --listen* | -f* | --forward* | -c* | --config* | listen=*) where= ;;
+            -c* | --config*) proxy='' live='' ;;
+            -l* | --listen* | -f* | --forward* | listen=*) proxy='' ;;
+            -s* | --service* | service=*) live='' ;;
         esac
     done
-    if [ -n "$where" ]; then
-        say "tlsfan starts on $where. To use it, in another terminal:"
+    if [ -n "$proxy" ]; then
+        say "tlsfan is on $proxy. To use it, in another terminal:"
     else
-        where=ADDRESS:PORT
-        say "tlsfan starts; the log names its addresses. To use it, in another terminal:"
+        proxy=ADDRESS:PORT
+        say "tlsfan is up; the log names its addresses. To use it, in another terminal:"
     fi
-    say "    export http_proxy=http://$where"
+    say "    export http_proxy=http://$proxy"
     say "    curl http://example.com/        (an http:// URL: tlsfan makes it verified https)"
+    [ -z "$live" ] || say "live page: http://$live/"
     say "To stop it: Ctrl-C here, or kill $$"
+}
+
+# Waits until the program, which has become this process, listens: its threads begin after that.
+# Ends without a word when it ends.
+say_how_when_up()
+{
+    while [ -d "/proc/$$" ]; do
+        if cat "/proc/$$/task/"*/comm 2>/dev/null | grep -qx service; then
+            say_how "$@"
+            return
+        fi
+        sleep 0.1
+    done
 }
 
 # As root: becomes the user who called sudo, else nobody. Stays root where the system does not let
@@ -149,5 +167,6 @@ fi
 if is_run_mode "$@" || is_question "$@"; then
     exec "$bin" "$@"
 fi
-say_how "$@"
+# A grandchild: the program has no child that it does not know.
+(say_how_when_up "$@" </dev/null >/dev/null &)
 exec_unprivileged "$@"

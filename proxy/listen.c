@@ -15,7 +15,7 @@
 #include "capture.h"
 #include "manager.h"
 #include "base/fds.h"
-#include "conf/policy.h"
+#include "conf/bound.h"
 #include "net/outgoing.h"
 #include "net/sock.h"
 
@@ -241,16 +241,16 @@ int listen_take(struct listen_set *s, unsigned i, unsigned worker)
 /* Listeners in the namespace of COMMAND are at addresses that mean something else here. */
 void listen_set_own(const struct listen_set *s)
 {
-    struct addr *own = xcalloc(s->n + 1, sizeof(*own));
+    struct bound *own = xcalloc(s->n + 1, sizeof(*own));
     unsigned n = 0;
     bool is_turned = false;
     for (unsigned i = 0; i < s->n; i++) {
         const struct place *p = &s->v[i];
         is_turned = is_turned || p->kind == LISTENER_TRANSPARENT;
         if (addr_family(&p->addr) != AF_UNIX && !listener_is_captured(p->kind))
-            own[n++] = p->addr;
+            own[n++] = (struct bound){p->addr, p->kind, p->tls};
     }
-    policy_set_own(own, n);
+    bound_set(own, n);
     outgoing_watch(is_turned);
     free(own);
 }

@@ -48,7 +48,7 @@ bool listen_has(const struct listen_set *s, unsigned id);
 int listen_take(struct listen_set *s, unsigned i, unsigned worker);
 
 /* Tells the rules against loops of S, instead of another set: nothing is sent to where it would
- * come back (policy_set_own()), and what is turned back is known (net/outgoing.h). */
+ * come back (conf/bound.h), and what is turned back is known (net/outgoing.h). */
 void listen_set_own(const struct listen_set *s);
 
 /* Empties S: closes what was not taken and removes socket files, but for the places that KEEP has

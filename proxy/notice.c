@@ -3,6 +3,7 @@
 #include "notice.h"
 
 #include "base/fds.h"
+#include "conf/bound.h"
 #include "conf/keys.h"
 #include "conf/parent.h"
 #include "conf/rule.h"
@@ -64,7 +65,8 @@ void notice_places(const struct listen_set *places, const struct listen_set *old
         const struct place *p = &places->v[i];
         const struct forward *f = c->listeners[i].forward;
         if (p->fds != NULL && p->kind == LISTENER_SERVICE)
-            log_info("the service listener is http://%s/", addr_print(&p->addr, text));
+            log_info("live page: http://%s/ (the service listener%s)", bound_shown(&p->addr, text),
+                     addr_is_any(&p->addr) ? ", at all addresses" : "");
         else if (p->fds != NULL && p->kind == LISTENER_TRANSPARENT)
             log_info("listening on %s for connections that are turned here%s",
                      addr_print(&p->addr, text),

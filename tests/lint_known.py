@@ -43,6 +43,7 @@ TESTED_BY = {
     "proxy/exchange/record_short.c": "unit/test_record.c",
     "proxy/exchange/polite.c": "integration/test_69_politeness.py",
     "proxy/exchange/route_edits.c": "unit/test_route.c",
+    "proxy/exchange/route_here.c": "unit/test_route.c",
     "proxy/exchange/route_target.c": "unit/test_route.c",
     "proxy/exchange/route_turned.c": "unit/test_route.c",
     "proxy/exchange/token.c": "integration/test_67_oauth.py",

@@ -30,6 +30,7 @@ static const struct fault_info infos[FAULT_COUNT] = {
     [FAULT_CREDENTIALS] = {407, "http_request_denied", "Proxy Authentication Required"},
     [FAULT_UNAUTHORIZED] = {401, "http_request_denied", "Unauthorized"},
     [FAULT_BAD_REQUEST] = {400, "http_request_error", "Bad Request"},
+    [FAULT_NO_URL] = {400, "http_request_error", "Bad Request"},
     [FAULT_NOT_FOUND] = {404, "http_request_error", "Not Found"},
     [FAULT_METHOD] = {405, "http_request_error", "Method Not Allowed"},
     [FAULT_NOT_GET] = {405, "http_request_error", "Method Not Allowed"},

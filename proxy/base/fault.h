@@ -33,6 +33,7 @@ enum fault_code {
     FAULT_CREDENTIALS,     /* 407 http_request_denied */
     FAULT_UNAUTHORIZED,    /* 401 http_request_denied: of the service listener */
     FAULT_BAD_REQUEST,     /* 400 http_request_error */
+    FAULT_NO_URL,          /* 400 http_request_error: a path, where a proxy wants the whole URL */
     FAULT_NOT_FOUND,       /* 404 http_request_error */
     FAULT_METHOD,          /* 405 http_request_error */
     FAULT_NOT_GET,         /* 405 http_request_error: of the pages of the service listener */

@@ -419,7 +419,7 @@ static void client_of_forward(struct source_side *who, const struct client_liste
 void client_open(struct clients *cs, int fd, const struct addr *peer,
                  const struct client_listener *l)
 {
-    struct source_side who = {.kind = SOURCE_PROXY, .peer = *peer};
+    struct source_side who = {.kind = SOURCE_PROXY, .peer = *peer, .by_tls = l->tls};
     if (!admit_client(cs, fd, peer, l))
         return;
     if (l->kind == LISTENER_FORWARD)

@@ -4,7 +4,6 @@
  * around a rule; what allows looks at the address itself, so that none leads through. */
 #include "conf/policy.h"
 
-#include <ifaddrs.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -171,68 +170,6 @@ bool policy_full_host(const struct conf *c, struct str host, struct str full, st
     return false;
 }
 
-/* What we listen on; set at start and reload, read at each dial. */
-static struct {
-    pthread_rwlock_t lock;
-    struct addr *v;
-    unsigned n;
-} own = {.lock = PTHREAD_RWLOCK_INITIALIZER};
-
-void policy_set_own(const struct addr *listeners, unsigned n)
-{
-    struct addr *copy = xcalloc(n + 1, sizeof(*copy));
-    for (unsigned i = 0; i < n; i++)
-        copy[i] = addr_plain(&listeners[i]);
-    pthread_rwlock_wrlock(&own.lock);
-    struct addr *before = own.v;
-    own.v = copy;
-    own.n = n;
-    pthread_rwlock_unlock(&own.lock);
-    free(before);
-}
-
-/* Interfaces change while we run, so they are asked each time; that is rare, because the port of a
- * listener on all addresses has matched before. */
-static bool is_on_this_machine(const struct addr *a)
-{
-    if (addr_is_loopback(a) || addr_is_any(a))
-        return true;
-    struct ifaddrs *list = NULL;
-    if (getifaddrs(&list) != 0)
-        return true;
-    bool found = false;
-    for (struct ifaddrs *i = list; i != NULL && !found; i = i->ifa_next) {
-        if (i->ifa_addr == NULL)
-            continue;
-        int family = i->ifa_addr->sa_family;
-        if (family != AF_INET && family != AF_INET6)
-            continue;
-        struct addr mine;
-        addr_from_sockaddr(&mine, i->ifa_addr,
-                           family == AF_INET ? sizeof(mine.in4) : sizeof(mine.in6));
-        found = addr_same_ip(&mine, a);
-    }
-    freeifaddrs(list);
-    return found;
-}
-
-/* A is one reading of an address. */
-static bool is_own(const struct addr *a)
-{
-    bool found = false, has_any = false;
-    pthread_rwlock_rdlock(&own.lock);
-    for (unsigned i = 0; i < own.n && !found; i++) {
-        const struct addr *l = &own.v[i];
-        if (addr_family(l) == AF_UNIX || addr_port(l) != addr_port(a))
-            continue;
-        has_any = has_any || addr_is_any(l);
-        /* 0.0.0.0 as a destination is this machine's loopback. */
-        found = addr_same_ip(l, a) || (addr_is_any(a) && addr_is_loopback(l));
-    }
-    pthread_rwlock_unlock(&own.lock);
-    return found || (has_any && is_on_this_machine(a));
-}
-
 /* What is not for all the world (the registries of special addresses, RFC 6890). */
 static struct netset not_public;
 static pthread_once_t not_public_once = PTHREAD_ONCE_INIT;
@@ -256,6 +193,32 @@ static bool is_public(const struct addr *a)
     return !netset_touches(&not_public, a);
 }
 
+static bool policy_refuse_bound(const struct addr *a, const struct bound *b, struct fault *f)
+{
+    char shown[ADDR_TEXT];
+    fault_set(f, FAULT_ADDRESS_DENIED, "%s is a listener of this proxy%s", addr_print(a, shown),
+              bound_is_open(b) ? ": who is on its machine may ask it through the proxy by its "
+                                 "address, with http://, but not in a batch"
+                               : "");
+    f->phrase = "Address of %s is this proxy itself";
+    return false;
+}
+
+/* A is a reading of an address, IS_ITSELF the first one. */
+static bool policy_bound(const struct addr *a, bool is_itself, struct policy_who who,
+                         struct fault *f)
+{
+    struct bound b;
+    char shown[ADDR_TEXT];
+    if (bound_find(a, &b))
+        return (who.is_bound && bound_is_open(&b)) || policy_refuse_bound(a, &b, f);
+    if (!who.is_bound || !is_itself)
+        return true;
+    fault_set(f, FAULT_ADDRESS_DENIED, "%s is no listener of this proxy any more",
+              addr_print(a, shown));
+    return false;
+}
+
 bool policy_address(const struct conf *c, const struct addr *a, struct policy_who who,
                     struct fault *f)
 {
@@ -264,12 +227,8 @@ bool policy_address(const struct conf *c, const struct addr *a, struct policy_wh
     bool is_machine = false;
     char shown[ADDR_TEXT];
     for (unsigned i = 0; i < n; i++) {
-        if (is_own(&readings[i])) {
-            fault_set(f, FAULT_ADDRESS_DENIED, "%s is a listener of this proxy",
-                      addr_print(a, shown));
-            f->phrase = "Address of %s is this proxy itself";
+        if (!policy_bound(&readings[i], i == 0, who, f))
             return false;
-        }
         is_machine = is_machine || addr_is_loopback(&readings[i]) || addr_is_any(&readings[i]);
     }
     if (who.exempt || netset_has(&c->destination.allow, a))

@@ -5,6 +5,7 @@
 #define TLSFAN_CONF_POLICY_H
 
 #include "base/fault.h"
+#include "conf/bound.h"
 #include "conf/conf.h"
 #include "conf/htpasswd.h"
 
@@ -57,19 +58,15 @@ MUST_CHECK bool policy_full_host(const struct conf *c, struct str host, struct s
                                  struct fault *f);
 
 /* Destination by resolved address: deny, allow, loopback for clients that are not local, own
- * listeners. EXEMPT: the operator wrote this address (connect_to, to): deny does not hold, own
- * listeners still do. False with FAULT_ADDRESS_DENIED. */
+ * listeners (conf/bound.h). EXEMPT: the operator wrote this address (connect_to, to): deny does not
+ * hold, own listeners still do. False with FAULT_ADDRESS_DENIED. */
 struct policy_who {
     bool is_local; /* the client is on loopback or unix: */
     bool exempt;
     bool is_public; /* a stranger has chosen it: public addresses alone, and those of allow */
+    bool is_bound;  /* it is for an own listener that is open (bound_is_open()), and none else */
 };
 MUST_CHECK bool policy_address(const struct conf *c, const struct addr *a, struct policy_who who,
                                struct fault *f);
-
-/* The addresses tlsfan listens on, for the own-listener rule. Replaces the set; any thread; a
- * listener on 0.0.0.0 or :: stands for every local address (an address is local when one can bind
- * to it). */
-void policy_set_own(const struct addr *listeners, unsigned n);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "exchange/phrase.h"
+#include "exchange/welcome.h"
 #include "http/h1_write.h"
 
 /* Starts an answer of tlsfan's own; its fields go to the arena. */
@@ -76,10 +77,14 @@ static bool answer_extra(const struct fault *f, struct str *name, struct str *va
 }
 
 /* The fields that go with a fault; what they need of memory comes from ARENA. */
-static void answer_fields(struct arena *arena, struct fields *fields, const struct fault *f)
+static void answer_fields(struct arena *arena, struct fields *fields, const struct fault *f,
+                          bool is_page)
 {
     struct str name = {NULL, 0}, value;
-    fields_put(fields, STR("Content-Type"), STR("text/plain"));
+    fields_put(fields, STR("Content-Type"),
+               is_page ? STR("text/html; charset=utf-8") : STR("text/plain"));
+    if (is_page)
+        fields_put(fields, STR("Content-Security-Policy"), str_from(welcome_policy));
     fields_put(fields, STR("X-Content-Type-Options"), STR("nosniff"));
     fields_put(fields, STR("Proxy-Status"),
                arena_printf(arena, "tlsfan; error=%s; details=\"%s\"", fault_info(f->code)->type,
@@ -106,8 +111,9 @@ void answer_fault(struct exchange *x, const struct fault *f)
         return;
     }
     head.reason = phrase_make(phrase, f, answer_host(x));
-    answer_fields(&x->arena, &head.fields, f);
-    answer_tell(x, &head, arena_printf(&x->arena, "%s\n", f->text));
+    bool is_page = welcome_is_page(x, f);
+    answer_fields(&x->arena, &head.fields, f, is_page);
+    answer_tell(x, &head, is_page ? welcome_page(x) : arena_printf(&x->arena, "%s\n", f->text));
 }
 
 void answer_options(struct exchange *x)
@@ -150,7 +156,7 @@ size_t answer_raw(char *dst, const struct fault *f, bool is_head)
     char memory[ANSWER_RAW], phrase[PHRASE_MAX];
     arena_init(&arena, memory, sizeof(memory));
     fields_init(&fields, &arena, NULL, 0);
-    answer_fields(&arena, &fields, f);
+    answer_fields(&arena, &fields, f, false);
     struct str reason = phrase_make(phrase, f, str_make(NULL, 0));
     size_t n = h1_write_response(dst, (unsigned)info->status, reason, &fields, &out);
     arena_clear(&arena);

@@ -109,10 +109,12 @@ void exchange_fail(struct exchange *x, const struct fault *f)
 {
     if (f->code == FAULT_LIMIT && polite_give(x))
         return;
+    struct fault told = *f;
     exchange_leave(x);
-    exchange_blame(x, f);
+    route_explain(x, &told);
+    exchange_blame(x, &told);
     exchange_done(x);
-    answer_fault(x, f);
+    answer_fault(x, &told);
 }
 
 /* ---- what the upstream tells */

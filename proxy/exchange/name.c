@@ -50,7 +50,8 @@ bool name_matters(const struct exchange *x)
 {
     struct uri_host host;
     struct addr literal;
-    if (!find_host(x, &host) || host.is_ip || host.is_rooted || uri_is_loopback_name(host.name))
+    if (!find_host(x, &host) || host.is_ip || host.is_rooted || uri_is_loopback_name(host.name) ||
+        uri_is_internal_name(host.name))
         return false;
     const struct dns_search *s = dns_ruled_search(x->engine->dns);
     if (s == NULL || addr_parse_ip(&literal, host.name, 0) ||

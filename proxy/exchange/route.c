@@ -11,6 +11,7 @@
 #include "exchange/performer.h"
 #include "exchange/route_impl.h"
 #include "exchange/trust.h"
+#include "exchange/welcome.h"
 #include "upstream/way.h"
 
 /* The first value; p NULL: there is none. */
@@ -56,8 +57,7 @@ static bool route_forward_host(struct exchange *x, const struct uri_host *host, 
     return false;
 }
 
-/* No web page makes the request, or one of http://SELF (of a listener with TLS, https://). */
-static bool route_is_own_page(const struct exchange *x, struct str self)
+bool route_is_own_page(const struct exchange *x, struct str self)
 {
     const struct forward *fwd = x->from->forward;
     return policy_page(route_field(x, FIELD_ORIGIN), route_field(x, FIELD_SEC_FETCH_SITE), self,
@@ -97,7 +97,7 @@ void route_want(struct exchange *x, const struct uri_host *host, uint16_t port, 
     x->where.port = port;
     x->where.tls = tls;
     x->where.is_local = x->from->is_local;
-    x->where.is_tunnel = x->where.is_direct = false;
+    x->where.is_tunnel = x->where.is_direct = x->where.is_bound = false;
     x->how.is_patient = source_rules[x->from->kind].is_patient;
     x->how.client = x->from->id;
     x->how.number = x->id;
@@ -108,6 +108,9 @@ void route_want(struct exchange *x, const struct uri_host *host, uint16_t port, 
 void route_url(struct exchange *x, const struct uri_host *host, bool is_https)
 {
     uint16_t port = host->port;
+    uint16_t asked = port != 0 ? port : is_https ? 443 : 80;
+    if (bound_has_port(asked) && route_url_here(x, host, asked, is_https))
+        return;
     uint16_t tls_port = port == 0 || (port == 80 && !is_https) ? 443 : port;
     x->rule = route_rule(x, host, tls_port);
     bool tls = is_https || x->rule->upgrade;
@@ -150,10 +153,7 @@ bool route_absolute(struct exchange *x, const struct uri_host *host_field, struc
 {
     (void)host_field;
     if (x->target.form != TARGET_ABSOLUTE)
-        return route_refuse(f, FAULT_BAD_REQUEST,
-                            "this is a proxy: send the whole URL (GET http://host/path), or set "
-                            "http_proxy to this address; "
-                            "a listener for one origin is made with --forward");
+        return welcome_refuse(x, f);
     if (!route_is_spoken(&x->target, f))
         return false;
     route_url(x, &x->target.host, x->target.scheme == SCHEME_HTTPS);
@@ -251,6 +251,11 @@ static bool route_forward(struct exchange *x, const struct uri_host *host_field,
 static enum route route_connect(struct exchange *x, struct fault *f)
 {
     const struct uri_host *host = &x->target.host;
+    enum route route;
+    if (uri_is_internal_name(host->name) && (host->port != 80 || x->from->turned != NULL)) {
+        route_refuse_internal(f);
+        return ROUTE_REFUSE;
+    }
     if (x->from->turned != NULL)
         return route_turned_connect(x, f);
     /* Two readers could disagree on whether it is a body or the first bytes of the tunnel. */
@@ -259,6 +264,8 @@ static enum route route_connect(struct exchange *x, struct fault *f)
                      "a CONNECT request has no body (RFC 9110 section 9.3.6)");
         return ROUTE_REFUSE;
     }
+    if (route_connect_here(x, &route, f))
+        return route;
     bool is_self = host->port == 80 && uri_is_own_name(host->name);
     bool is_plain = is_self || (host->port == 80 && route_rule(x, host, 443)->upgrade);
     if (!is_self && !policy_host(x->conf, host->name, is_plain ? 443 : host->port, !is_plain, f))
@@ -275,47 +282,6 @@ static enum route route_connect(struct exchange *x, struct fault *f)
     return ROUTE_UPSTREAM;
 }
 
-static void route_request_head(struct exchange *x)
-{
-    x->rq.method = x->head.method;
-    x->rq.fields = &x->head.fields;
-    x->rq.framing = x->body.framing;
-    x->rq.length = x->body.length;
-}
-
-/* http://tlsfan.localhost/ is tlsfan itself. */
-static bool route_is_self(const struct exchange *x)
-{
-    const struct uri_host *host = &x->from->fixed;
-    if (source_rules[x->from->kind].is_exempt || source_rules[x->from->kind].is_https)
-        return false;
-    if (host->name.p == NULL) {
-        host = &x->target.host;
-        if (x->target.form != TARGET_ABSOLUTE || x->target.scheme != SCHEME_HTTP ||
-            (host->port != 0 && host->port != 80))
-            return false;
-    }
-    return uri_is_own_name(host->name);
-}
-
-static enum route route_self(struct exchange *x, struct fault *f)
-{
-    struct str path = str_make(x->target.path.p, str_find(x->target.path, '?'));
-    if (!str_eq(path, STR("/batch")) || x->engine->batch == NULL)
-        route_refuse(f, FAULT_NOT_FOUND, "there is nothing but /batch at http://tlsfan.localhost/");
-    else if (x->head.method.id != METHOD_POST)
-        route_refuse(f, FAULT_NOT_POST, "a batch call is a POST");
-    else if (!route_is_own_page(x, STR("tlsfan.localhost")))
-        /* A browser that uses this proxy must not be led here by a page. */
-        route_refuse(f, FAULT_DENIED, "a web page of another origin may not make a batch call");
-    else {
-        x->performer = x->engine->batch;
-        route_request_head(x);
-        return ROUTE_UPSTREAM;
-    }
-    return ROUTE_REFUSE;
-}
-
 /* A parent that reads the request would stop the upgrade (RFC 6455 §4.1), or write its own Host. */
 static bool route_needs_tunnel(const struct exchange *x, const struct forward_info *info)
 {
@@ -327,11 +293,14 @@ static bool route_needs_tunnel(const struct exchange *x, const struct forward_in
 static void route_head(struct exchange *x)
 {
     struct forward_info info;
-    forward_request(&x->head, x->engine->id, x->conf->via, &info);
+    /* A forward of ours would take its own name in Via for a loop; it adds one itself. */
+    forward_request(&x->head, x->engine->id, x->conf->via && !x->where.is_bound, &info);
     if (x->rewrite.is_upgraded || x->rewrite.forward != NULL)
         rewrite_request(&x->head.fields, &x->rewrite);
     if (x->rule->n_edits > 0)
         route_edits(x);
+    if (x->where.is_bound)
+        route_here_head(x);
     route_request_head(x);
     x->rq.te_trailers = info.te_trailers;
     x->rq.is_upgrade = info.is_websocket;
@@ -355,9 +324,13 @@ static bool route_own(struct exchange *x, const struct uri_host *host_field, str
 }
 
 const struct source_rules source_rules[SOURCE_KINDS] = {
-    [SOURCE_PROXY] = {.destination = route_absolute, .is_proxy = true, .asks_credentials = true},
+    [SOURCE_PROXY] = {.destination = route_absolute,
+                      .is_proxy = true,
+                      .asks_credentials = true,
+                      .comes_here = true},
     [SOURCE_FORWARD] = {.destination = route_forward, .is_exempt = true},
-    [SOURCE_INSIDE] = {.destination = route_inside}, /* credentials came with its CONNECT */
+    /* Credentials came with its CONNECT. */
+    [SOURCE_INSIDE] = {.destination = route_inside, .comes_here = true},
     /* the same; its client speaks of https:// */
     [SOURCE_INTERCEPTED] = {.destination = route_intercepted, .is_https = true},
     [SOURCE_BATCH] = {.destination = route_absolute,
@@ -456,6 +429,7 @@ enum route route_request(struct exchange *x, struct fault *f)
         return ROUTE_REFUSE;
     }
     route_head(x);
-    x->performer = x->rule->readahead == 0 ? &performer_pool : route_ahead(x);
+    bool is_plain = x->rule->readahead == 0 || x->where.is_bound;
+    x->performer = is_plain ? &performer_pool : route_ahead(x);
     return ROUTE_UPSTREAM;
 }

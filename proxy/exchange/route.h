@@ -25,6 +25,10 @@ enum route route_request(struct exchange *x, struct fault *f);
  * F. */
 MUST_CHECK bool route_target(struct exchange *x, struct fault *f);
 
+/* F is why X fails. Where the service listener should have been asked, and there is none, it says
+ * so, too. */
+void route_explain(const struct exchange *x, struct fault *f);
+
 /* What a rule adds or takes out does not come in by the trailers of X. To be called when its rule
  * is known, and when they are. */
 void route_trailers(struct exchange *x);

@@ -3,6 +3,7 @@
 #ifndef TLSFAN_EXCHANGE_ROUTE_IMPL_H
 #define TLSFAN_EXCHANGE_ROUTE_IMPL_H
 
+#include "conf/bound.h"
 #include "exchange/route.h"
 
 /* Sets F to TEXT; false, always. */
@@ -27,6 +28,33 @@ void route_url(struct exchange *x, const struct uri_host *host, bool is_https);
 struct str route_path(const struct exchange *x);
 /* source_rules.destination of what names its host by its target. */
 MUST_CHECK bool route_absolute(struct exchange *x, const struct uri_host *host, struct fault *f);
+
+/* No web page makes the request, or one of http://SELF (of a listener with TLS, https://). */
+bool route_is_own_page(const struct exchange *x, struct str self);
+/* x->rq, but for target and Host. */
+static inline void route_request_head(struct exchange *x)
+{
+    x->rq.method = x->head.method;
+    x->rq.fields = &x->head.fields;
+    x->rq.framing = x->body.framing;
+    x->rq.length = x->body.length;
+}
+
+/* ---- route_here.c: what is for tlsfan itself */
+/* By the names that tlsfan answers itself, whoever listens where; route_self() says how. */
+bool route_is_self(const struct exchange *x);
+enum route route_self(struct exchange *x, struct fault *f);
+/* F: tlsfan.internal was asked for by something else than http://; false, always. No DNS is asked
+ * for that name. */
+bool route_refuse_internal(struct fault *f);
+/* As route_url(), where HOST and PORT, which has a listener (bound_has_port()), are the service
+ * listener or a forward of this process, as the client of X may write it. False: they are not. */
+bool route_url_here(struct exchange *x, const struct uri_host *host, uint16_t port, bool is_https);
+/* The same of a CONNECT; to a listener that speaks plain HTTP it is read as such, as to host:80.
+ * *ROUTE is as of route_request(). */
+bool route_connect_here(struct exchange *x, enum route *route, struct fault *f);
+/* That the client of X, who has shown its credentials here, need not show others there. */
+void route_here_head(struct exchange *x);
 
 /* ---- route_edits.c */
 /* The rule's request_header. What is secret in it goes over verified TLS alone, to the host and the

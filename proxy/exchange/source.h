@@ -63,6 +63,7 @@ struct source_rules {
     bool is_proxy;         /* takes CONNECT; OPTIONS * is for tlsfan itself */
     bool asks_credentials; /* of each request */
     bool is_exempt;        /* the operator wrote where it leads: no policy, no tlsfan.localhost */
+    bool comes_here;       /* of this machine: may ask for the service listener and for forwards */
     bool is_patient;       /* its requests wait for each other: no queue_timeout */
     bool is_https;         /* its client speaks of https:// URLs: none is upgraded or rewritten */
     bool is_silent;        /* its client gets no answer of ours: a fault resets its connection */
@@ -94,6 +95,7 @@ struct source_side {
     const struct forward *forward;      /* FORWARD; else NULL */
     const struct source_turned *turned; /* borrowed; NULL: nobody has turned the connection */
     struct uri_host fixed;              /* the one host that is spoken to; name.p NULL: any */
+    bool by_tls;                        /* it speaks TLS to a tls: listener */
     bool is_local;     /* loopback or unix:; of what was turned, this machine's too */
     struct str user;   /* who was let in before; empty: nobody. As long as the source */
     uint64_t id;       /* whose turn in a pool's queue, among those of: */

@@ -18,16 +18,36 @@ struct options {
     size_t n, cap;
 };
 
+/* Without random bytes there is none: a time can be guessed. */
+static void put_pass(struct forward_id *id, const uint32_t *r)
+{
+    snprintf(id->pass, sizeof(id->pass), "tlsfan %08x%08x%08x%08x", (unsigned)r[0], (unsigned)r[1],
+             (unsigned)r[2], (unsigned)r[3]);
+}
+
 void forward_id_init(struct forward_id *id)
 {
-    uint32_t r = 0;
-    if (getrandom(&r, sizeof(r), 0) != (ssize_t)sizeof(r)) {
-        struct timespec now;
+    uint32_t r[5] = {0};
+    struct timespec now;
+    id->pass[0] = '\0';
+    if (getrandom(r, sizeof(r), 0) == (ssize_t)sizeof(r)) {
+        put_pass(id, &r[1]);
+    } else {
         clock_gettime(CLOCK_REALTIME, &now);
-        r = (uint32_t)now.tv_nsec ^ ((uint32_t)getpid() << 16);
+        r[0] = (uint32_t)now.tv_nsec ^ ((uint32_t)getpid() << 16);
     }
-    snprintf(id->via, sizeof(id->via), "1.1 tlsfan-%08x", (unsigned)r);
+    snprintf(id->via, sizeof(id->via), "1.1 tlsfan-%08x", (unsigned)r[0]);
     id->received = str_from(id->via + 4);
+}
+
+bool forward_is_pass(const struct forward_id *id, struct str value)
+{
+    unsigned differ = 0;
+    if (id->pass[0] == '\0' || value.len != strlen(id->pass))
+        return false;
+    for (size_t i = 0; i < value.len; i++)
+        differ |= (unsigned char)(value.p[i] ^ id->pass[i]);
+    return differ == 0;
 }
 
 /* received-by of one element of Via: "1.1 NAME (comment)". */

@@ -19,8 +19,13 @@ struct forward_info {
 struct forward_id {
     char via[40];        /* "1.1 tlsfan-ab12cd34" */
     struct str received; /* "tlsfan-ab12cd34" inside via */
+    /* Proxy-Authorization of what this process asks of itself for a client that it has
+     * authenticated; nobody else can know it. Sent to own listeners alone. "": there is none. */
+    char pass[48];
 };
 void forward_id_init(struct forward_id *id);
+/* VALUE is the `pass` of ID; takes as long whether it nearly is or not. */
+bool forward_is_pass(const struct forward_id *id, struct str value);
 
 /* True when the client's connection may stay after this request: Connection, else
  * Proxy-Connection, else its version (RFC 9112 §9.3). */

@@ -378,9 +378,14 @@ bool uri_is_loopback_name(struct str name)
     return str_ieq(name, STR("localhost")) || str_iends(name, STR(".localhost"));
 }
 
+bool uri_is_internal_name(struct str name)
+{
+    return str_eq(name, STR("tlsfan.internal"));
+}
+
 bool uri_is_own_name(struct str name)
 {
-    return str_eq(name, STR("tlsfan.localhost"));
+    return uri_is_internal_name(name) || str_eq(name, STR("tlsfan.localhost"));
 }
 
 /* The depth is the least that any reading gives: "%2f" and "\" separate for "..", but only "/"

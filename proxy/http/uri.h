@@ -64,7 +64,10 @@ struct str uri_authority(struct arena *arena, struct str host, uint16_t port,
 bool uri_ends_in_number(struct str name);
 /* "localhost" and what ends in ".localhost" (RFC 6761 §6.3), in any case. */
 bool uri_is_loopback_name(struct str name);
-/* "tlsfan.localhost", in lower case: a proxy listener answers that itself. */
+/* "tlsfan.internal", in lower case: a proxy listener answers that itself, and nobody is asked where
+ * it is. Unlike a name below localhost, no list of hosts that go past the proxy has it. */
+bool uri_is_internal_name(struct str name);
+/* That, or "tlsfan.localhost", which is answered so by http:// and on port 80 alone. */
 bool uri_is_own_name(struct str name);
 
 /* True when PATH (up to its query) would climb above its root in the eyes of some server: "%2e" is

@@ -155,7 +155,8 @@ static bool has_parent(const struct conf *c, struct str name)
 /* No server is asked for NAME when it is connected to, so none has to know it. */
 static bool is_led_elsewhere(const struct conf *c, struct str name)
 {
-    return is_led_by_map(c, name) || has_rule(c, name) || has_parent(c, name);
+    return uri_is_internal_name(name) || is_led_by_map(c, name) || has_rule(c, name) ||
+           has_parent(c, name);
 }
 
 enum name_verdict name_rule_judge(const struct conf *c, const struct dns_asked *q,

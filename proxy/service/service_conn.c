@@ -224,18 +224,31 @@ static bool start_auth(struct service_conn *c, struct str credentials, struct fa
     return true;
 }
 
+/* What a proxy listener has led here comes with our own pass: its client has shown credentials
+ * there. */
+static enum policy_auth check_credentials(const struct service_conn *c, struct str *credentials,
+                                          struct fault *f)
+{
+    const struct engine *e = c->all->engine;
+    struct str proxy = service_conn_field(c, "Proxy-Authorization");
+    if (forward_is_pass(e->id, proxy))
+        return POLICY_AUTH_OK;
+    *credentials = service_conn_field(c, "Authorization");
+    if (credentials->len == 0)
+        *credentials = proxy;
+    return guard_client(e->use->conf, &c->from.peer, *credentials, f);
+}
+
 static bool check_client(struct service_conn *c, struct fault *f)
 {
-    struct str credentials = service_conn_field(c, "Authorization");
-    if (credentials.len == 0)
-        credentials = service_conn_field(c, "Proxy-Authorization");
+    struct str credentials;
     if (c->page->is_open)
         return true;
     if (c->page->is_batch && c->all->is_ending) {
         fault_say(f, FAULT_LIMIT, "tlsfan is ending; try again");
         return false;
     }
-    switch (guard_client(c->all->engine->use->conf, &c->from.peer, credentials, f)) {
+    switch (check_credentials(c, &credentials, f)) {
     case POLICY_AUTH_OK:
         if (c->page->is_batch)
             batch_call_open(c);

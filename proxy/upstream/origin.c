@@ -32,7 +32,8 @@ static void put_key(char *key, const struct up_where *where)
         .rule = where->rule->index,
         .port = where->port,
         .flags = (uint8_t)(where->tls | where->is_local << 1 | where->exempt << 2 |
-                           where->is_rooted << 3 | where->is_tunnel << 4 | where->is_direct << 5),
+                           where->is_rooted << 3 | where->is_tunnel << 4 | where->is_direct << 5 |
+                           where->is_bound << 6),
     };
     memcpy(key, &head, sizeof(head));
     if (where->host.len > 0)

@@ -21,6 +21,7 @@ struct up_where {
     bool exempt;    /* `to` of a forward listener: an address that the operator wrote */
     bool is_tunnel; /* without TLS: what goes over it is for nobody on the way to read */
     bool is_direct; /* through no parent, whatever the rule says: loopback of this host */
+    bool is_bound;  /* an own listener that is open (conf/bound.h), whatever connect_to says */
 };
 
 /* What it wishes for one try. */

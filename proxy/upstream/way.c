@@ -22,7 +22,7 @@ static struct mapped way_map(const struct up_where *where)
 {
     struct mapped m = {where->host, where->port};
     const struct rule *rule = where->rule;
-    if (where->is_public)
+    if (where->is_public || where->is_bound)
         return m;
     if (rule->connect_host[0] != '\0') {
         m.target = str_from(rule->connect_host);
@@ -108,6 +108,7 @@ void way_init(struct way *w, const struct up_where *where)
     w->is_asked = way_asked(where) != NULL;
     w->who.is_local = where->is_local;
     w->who.is_public = where->is_public;
+    w->who.is_bound = where->is_bound;
     w->who.exempt = where->exempt || w->is_mapped;
 }
 

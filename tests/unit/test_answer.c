@@ -35,6 +35,7 @@ static const struct {
     {FAULT_UNAUTHORIZED, "401 Unauthorized", "http_request_denied",
      "WWW-Authenticate: Basic realm=\"tlsfan\", charset=\"UTF-8\"\r\n"},
     {FAULT_BAD_REQUEST, "400 Bad Request", "http_request_error", ""},
+    {FAULT_NO_URL, "400 Bad Request", "http_request_error", ""},
     {FAULT_METHOD, "405 Method Not Allowed", "http_request_error",
      "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH\r\n"},
     {FAULT_NOT_FOUND, "404 Not Found", "http_request_error", ""},

@@ -325,6 +325,20 @@ static void test_no_allocation(void **state)
     arena_clear(&arena);
 }
 
+static void test_pass(void **state)
+{
+    (void)state;
+    struct forward_id other, none = {.pass = ""};
+    forward_id_init(&other);
+    assert_int_equal(strlen(id.pass), strlen("tlsfan ") + 32);
+    assert_string_not_equal(id.pass, other.pass);
+    assert_true(forward_is_pass(&id, str_from(id.pass)));
+    assert_false(forward_is_pass(&id, str_from(other.pass)));
+    assert_false(forward_is_pass(&id, str_make(id.pass, strlen(id.pass) - 1)));
+    assert_false(forward_is_pass(&id, STR("")));
+    assert_false(forward_is_pass(&none, STR("")));
+}
+
 int main(void)
 {
     forward_id_init(&id);
@@ -332,7 +346,7 @@ int main(void)
         cmocka_unit_test(test_request),       cmocka_unit_test(test_response),
         cmocka_unit_test(test_via),           cmocka_unit_test(test_loop),
         cmocka_unit_test(test_max_forwards),  cmocka_unit_test(test_many_options),
-        cmocka_unit_test(test_no_allocation),
+        cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_pass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "conf/conf_load.h"
+#include "conf/policy.h"
 #include "loopback_fixture.h"
 
 static int passed = -1; /* what the manager has passed */

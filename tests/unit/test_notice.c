@@ -102,7 +102,7 @@ static void rules_and_listeners_are_told(void **state)
     notice_places(&(struct listen_set){places, 6}, &(struct listen_set){gone, 2}, &c);
     assert_int_equal(told(" listening on tls:127.0.0.1:1000\n"), 1);
     assert_int_equal(told(" listening on 127.0.0.1:1001 for https://o.test:443/v2"), 1);
-    assert_int_equal(told("the service listener is http://127.0.0.1:1002/"), 1);
+    assert_int_equal(told("live page: http://127.0.0.1:1002/ (the service listener)\n"), 1);
     assert_int_equal(
         told("listening on 127.0.0.1:1004 for connections that are turned here by REDIRECT"), 1);
     assert_int_equal(told("listening on 127.0.0.1:1005 for connections that are turned here\n"), 1);

@@ -173,7 +173,7 @@ static void addresses(void **state)
         {"ff02::1", false, false, true},
         {"fd00:ec2::254", false, false, true},
     };
-    policy_set_own(NULL, 0);
+    bound_set(NULL, 0);
     struct conf *c = load(NULL);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct addr a = at(cases[i].ip, 443);
@@ -266,12 +266,19 @@ static bool is_refused(const struct conf *c, const char *ip, uint16_t port)
     return !policy_address(c, &a, (struct policy_who){.is_local = true, .exempt = true}, &f);
 }
 
+static bool may_be_led(const struct conf *c, const char *ip, uint16_t port)
+{
+    struct fault f;
+    struct addr a = at(ip, port);
+    return policy_address(c, &a, (struct policy_who){.is_local = true, .is_bound = true}, &f);
+}
+
 static void own_listeners(void **state)
 {
     (void)state;
     struct conf *c = load(NULL);
-    struct addr own[] = {at("127.0.0.1", 3128), at("::1", 3129)};
-    policy_set_own(own, 2);
+    struct bound own[] = {{.addr = at("127.0.0.1", 3128)}, {.addr = at("::1", 3129)}};
+    bound_set(own, 2);
     assert_true(is_refused(c, "127.0.0.1", 3128));
     assert_true(is_refused(c, "::ffff:127.0.0.1", 3128));
     assert_true(is_refused(c, "64:ff9b::127.0.0.1", 3128));
@@ -280,13 +287,25 @@ static void own_listeners(void **state)
     assert_true(is_refused(c, "::1", 3129));
     assert_false(is_refused(c, "127.0.0.1", 3129));
     assert_false(is_refused(c, "127.0.0.2", 3128));
-    own[0] = at("0.0.0.0", 4000);
-    policy_set_own(own, 1);
+    /* Who is led to one on purpose gets to those that are open, and nowhere else. */
+    assert_false(may_be_led(c, "127.0.0.1", 3128));
+    assert_false(may_be_led(c, "127.0.0.1", 3130));
+    assert_false(may_be_led(c, "192.0.2.1", 443));
+    own[0].kind = LISTENER_FORWARD;
+    bound_set(own, 2);
+    assert_true(is_refused(c, "127.0.0.1", 3128));
+    assert_true(may_be_led(c, "127.0.0.1", 3128));
+    assert_true(may_be_led(c, "::ffff:127.0.0.1", 3128));
+    assert_false(may_be_led(c, "64:ff9b::127.0.0.1", 3128));
+    assert_false(may_be_led(c, "::1", 3129));
+    own[0].kind = LISTENER_PROXY;
+    own[0].addr = at("0.0.0.0", 4000);
+    bound_set(own, 1);
     assert_true(is_refused(c, "127.7.7.7", 4000));
     assert_false(is_refused(c, "127.0.0.1", 3128));
     assert_false(is_refused(c, "192.0.2.1", 4000));
-    own[0] = at("::", 4000);
-    policy_set_own(own, 1);
+    own[0].addr = at("::", 4000);
+    bound_set(own, 1);
     assert_true(is_refused(c, "::1", 4000));
     assert_true(is_refused(c, "127.0.0.1", 4000));
     struct ifaddrs *list = NULL;
@@ -300,7 +319,7 @@ static void own_listeners(void **state)
         assert_true(is_refused(c, addr_print_ip(&a, ip), 4000));
     }
     freeifaddrs(list);
-    policy_set_own(NULL, 0);
+    bound_set(NULL, 0);
     conf_unref(&c);
 }
 

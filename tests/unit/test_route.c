@@ -2,6 +2,7 @@
 /* exchange/route.c: a request head, and where it goes or why it is refused. */
 #include "exchange_fixture.h"
 
+#include "conf/bound.h"
 #include "exchange/performer.h"
 #include "exchange/route.h"
 
@@ -71,8 +72,7 @@ static const struct route_case {
      FAULT_BAD_REQUEST, "Max-Forwards"},
     {PROXY, "GET http://a.test/ HTTP/1.1\r\nHost: b\r\nMax-Forwards: 0\r\n", ROUTE_UPSTREAM,
      FAULT_NONE, "tls a.test:443 / a.test"},
-    {PROXY, "GET /x HTTP/1.1\r\nHost: a.test\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST,
-     "this is a proxy"},
+    {PROXY, "GET /x HTTP/1.1\r\nHost: a.test\r\n", ROUTE_REFUSE, FAULT_NO_URL, "this is a proxy"},
     {PROXY, "GET http://a.test/ HTTP/1.1\r\n", ROUTE_REFUSE, FAULT_BAD_REQUEST, "Host"},
     {PROXY, "GET http://a.test/ HTTP/1.1\r\nHost: a\r\nHost: a\r\n", ROUTE_REFUSE,
      FAULT_BAD_REQUEST, "more than one Host"},
@@ -367,6 +367,100 @@ static void turned_here(void **state)
     rig_close(&rig);
 }
 
+/* Own listeners, and the names that tlsfan answers itself. */
+static void own_listeners(void **state)
+{
+    static const char *const with_rules[] = {
+        "rule[localhost:3129].port=99", "rule[localhost:3129].connect_to=192.0.2.1:1",
+        "upstream.proxy=http://parent.test:3128", "destination.deny_hosts=127.0.0.2", NULL};
+    static const struct route_case wants[] = {
+        {PROXY, "GET http://127.0.0.1:3129/x HTTP/1.1\r\nHost: h\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+         "- 127.0.0.1:3129 /x 127.0.0.1:3129"},
+        {PROXY, "GET http://LocalHost:3129/x HTTP/1.1\r\nHost: h\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+         "- localhost:3129 /x localhost:3129"},
+        {PROXY, "GET http://a.localhost.:3129/ HTTP/1.1\r\nHost: h\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+         "- a.localhost.:3129 / a.localhost:3129"},
+        {PROXY, "GET http://[::ffff:127.0.0.1]:3129/ HTTP/1.1\r\nHost: h\r\n", ROUTE_UPSTREAM,
+         FAULT_NONE, "- ::ffff:127.0.0.1:3129 / [::ffff:127.0.0.1]:3129"},
+        {PROXY, "GET http://localhost/ HTTP/1.1\r\nHost: h\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+         "- localhost:80 / localhost"},
+        {PROXY, "GET http://[::1]:9001/ HTTP/1.1\r\nHost: h\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+         "tls ::1:9001 / [::1]:9001"},
+        {PROXY, "GET https://localhost:9001/ HTTP/1.1\r\nHost: h\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+         "tls localhost:9001 / localhost:9001"},
+        /* It speaks no TLS, and the address is refused when it is dialled. */
+        {PROXY, "GET https://127.0.0.1:3129/ HTTP/1.1\r\nHost: h\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+         "tls 127.0.0.1:3129 / 127.0.0.1:3129"},
+        {PROXY, "GET http://127.0.0.3:3128/ HTTP/1.1\r\nHost: h\r\n", ROUTE_UPSTREAM, FAULT_NONE,
+         "tls 127.0.0.3:3128 / 127.0.0.3:3128"},
+        {PROXY, "GET http://127.0.0.2:9002/ HTTP/1.1\r\nHost: h\r\n", ROUTE_REFUSE, FAULT_DENIED,
+         "deny_hosts"},
+        {PROXY, "CONNECT localhost:3129 HTTP/1.1\r\nHost: h\r\n", ROUTE_PLAIN, FAULT_NONE, ""},
+        {PROXY, "CONNECT 127.0.0.2:9002 HTTP/1.1\r\nHost: h\r\n", ROUTE_REFUSE, FAULT_DENIED,
+         "deny_hosts"},
+        {PROXY, "CONNECT [::1]:9001 HTTP/1.1\r\nHost: h\r\n", ROUTE_UPSTREAM, FAULT_NONE, NULL},
+        {SOURCE_BATCH, "GET http://localhost:3129/ HTTP/1.1\r\nHost: h\r\n", ROUTE_UPSTREAM,
+         FAULT_NONE, "tls localhost:99 / localhost:3129"},
+        {PROXY, "GET http://tlsfan.internal/ HTTP/1.1\r\nHost: h\r\n", ROUTE_REFUSE,
+         FAULT_NOT_FOUND, "nothing but /batch at http://tlsfan.internal/"},
+        {PROXY, "GET http://tlsfan.localhost/ HTTP/1.1\r\nHost: h\r\n", ROUTE_REFUSE,
+         FAULT_NOT_FOUND, "nothing but /batch at http://tlsfan.localhost/"},
+        {PROXY, "GET https://TLSfan.internal./batch HTTP/1.1\r\nHost: h\r\n", ROUTE_REFUSE,
+         FAULT_NOT_FOUND, "with http:// and without a port"},
+        {PROXY, "GET http://tlsfan.internal:81/batch HTTP/1.1\r\nHost: h\r\n", ROUTE_REFUSE,
+         FAULT_NOT_FOUND, "with http:// and without a port"},
+        {PROXY, "CONNECT tlsfan.internal:80 HTTP/1.1\r\nHost: h\r\n", ROUTE_PLAIN, FAULT_NONE, ""},
+        {PROXY, "CONNECT tlsfan.internal:443 HTTP/1.1\r\nHost: h\r\n", ROUTE_REFUSE,
+         FAULT_NOT_FOUND, "with http://"},
+        {TRANSP, "GET /x HTTP/1.1\r\nHost: tlsfan.internal\r\n", ROUTE_REFUSE, FAULT_NOT_FOUND,
+         "nothing but /batch"},
+        {TURNED, "CONNECT tlsfan.internal:443 HTTP/1.1\r\nHost: h\r\n", ROUTE_REFUSE,
+         FAULT_NOT_FOUND, ""},
+    };
+    static const struct source_turned to = {.to = {.name = STR_INIT("to.test"), .port = 80}};
+    struct bound v[] = {{.kind = LISTENER_SERVICE},
+                        {.kind = LISTENER_FORWARD, .tls = true},
+                        {.kind = LISTENER_PROXY},
+                        {.kind = LISTENER_FORWARD},
+                        {.kind = LISTENER_SERVICE}};
+    static const char *const where[] = {"127.0.0.1:3129", "[::1]:9001", "127.0.0.3:3128",
+                                        "127.0.0.2:9002", "127.0.0.1:80"};
+    (void)state;
+    for (int i = 0; i < 5; i++)
+        assert_true(addr_parse(&v[i].addr, str_from(where[i])));
+    bound_set(v, 5);
+    rig_open(&rig, with_rules);
+    for (size_t i = 0; i < sizeof(wants) / sizeof(wants[0]); i++) {
+        turned = source_rules[wants[i].kind].is_silent || wants[i].kind == TRANSP ? &to : NULL;
+        check(&wants[i]);
+    }
+    turned = NULL;
+    rig_close(&rig);
+    bound_set(NULL, 0);
+}
+
+/* An own listener is asked without our name in Via, and by nobody of another machine. */
+static void who_is_led_here(void **state)
+{
+    static struct probe p;
+    struct bound b = {.kind = LISTENER_FORWARD};
+    struct fault f;
+    (void)state;
+    assert_true(addr_parse(&b.addr, STR("127.0.0.1:9001")));
+    bound_set(&b, 1);
+    rig_open(&rig, NULL);
+    for (int i = 0; i < 2; i++) {
+        probe_open(&p, &rig, "GET http://127.0.0.1:9001/ HTTP/1.1\r\nHost: h\r\n");
+        p.side.is_local = i == 0;
+        assert_int_equal(route_request(&p.x, &f), ROUTE_UPSTREAM);
+        assert_int_equal(p.x.where.is_bound, i == 0);
+        assert_int_equal(fields_has(&p.x.head.fields, FIELD_VIA), i == 1);
+        probe_close(&p, &rig);
+    }
+    rig_close(&rig);
+    bound_set(NULL, 0);
+}
+
 /* What the rule's secrets go with: the Authorization that goes up. */
 static void secrets(void **state)
 {
@@ -505,8 +599,10 @@ static void credentials(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(targets),      cmocka_unit_test(secrets), cmocka_unit_test(turned_here),
-        cmocka_unit_test(who_may_come), cmocka_unit_test(loops),   cmocka_unit_test(credentials),
+        cmocka_unit_test(targets),       cmocka_unit_test(secrets),
+        cmocka_unit_test(turned_here),   cmocka_unit_test(who_may_come),
+        cmocka_unit_test(loops),         cmocka_unit_test(credentials),
+        cmocka_unit_test(own_listeners), cmocka_unit_test(who_is_led_here),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -169,16 +169,16 @@ static void what_may_be_asked(void **state)
     way_clear(&way);
     way_init(&way, &where);
     assert_false(way_may(&way, &f));
-    struct addr own;
-    assert_true(addr_parse(&own, STR("127.0.0.1:443")));
-    policy_set_own(&own, 1);
+    struct bound own = {.kind = LISTENER_PROXY};
+    assert_true(addr_parse(&own.addr, STR("127.0.0.1:443")));
+    bound_set(&own, 1);
     assert_false(way_may(to("localhost", BASE), &f));
     rules[MAPPED].connect_host = "127.0.0.1";
     rules[MAPPED].connect_port = 443;
     assert_false(way_may(to("a.test", MAPPED), &f));
     rules[MAPPED].connect_port = 99;
     rules[MAPPED].connect_host = "10.0.0.7";
-    policy_set_own(&own, 0);
+    bound_set(&own, 0);
     /* The search list is for names that are looked up here. */
     assert_true(way_may_be(to("a", BASE), STR("a.corp.test"), &f));
 }
