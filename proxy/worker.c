@@ -218,10 +218,13 @@ static void engine_init(struct worker *w, struct conf *c)
     e->id = w->env->id;
     e->budget = w->env->budget;
     e->stats = w->env->stats[w->index] = stats_new();
+    e->stats->engine = e;
     e->next_id = (uint64_t)(w->index + 1) << 48;
     engine_set_conf(e, conf_ref(c));
     sweep_init(&e->sweep, &w->loop);
     list_init(&e->token_fetches);
+    list_init(&e->running);
+    list_init(&e->tunnels);
     e->fetch_token = token_fetch_start;
     token_store_join();
 }

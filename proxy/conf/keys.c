@@ -219,6 +219,8 @@ static const struct key global_keys[] = {
      .help = "stderr, stdout, syslog, off or a file"},
     {"log.format", .type = KEY_FLAG, IN_CONF(log.json), .def = "json", .choices = formats,
      .help = "json or common"},
+    {"log.fields", BOOL, IN_CONF(log.fields), .def = "off",
+     .help = "on: the page shows values of fields, credentials never; off: names and sizes"},
     {"log.query", BOOL, IN_CONF(log.query), .def = "off", .help = "off: query strings are cut"},
 };
 

@@ -100,6 +100,7 @@ struct log_conf {
     enum log_level level;
     const char *access;
     bool json, query;
+    bool fields; /* values of fields are shown on the live page, but credentials */
 };
 
 /* Where a text of the configuration was written, for faults that only its use shows. */

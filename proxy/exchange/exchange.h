@@ -18,6 +18,7 @@
 #include "exchange/engine.h"
 #include "exchange/request_body.h"
 #include "exchange/retry.h"
+#include "exchange/seen.h"
 #include "exchange/source.h"
 #include "exchange/state.h"
 #include "http/rewrite.h"
@@ -101,6 +102,7 @@ struct exchange {
     struct exchange_times t;
     uint64_t bytes_in, bytes_out;
     bool recorded;
+    struct seen seen;
 
     struct share share; /* of X itself, its heads and its reserve: exchange_count() */
     struct reap reap;

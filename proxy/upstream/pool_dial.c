@@ -345,3 +345,25 @@ void pool_dial_cancel(struct pool_dial *d)
         issuer_cancel(d->issuer);
     (void)dial_end(d);
 }
+
+/* ---- for who watches */
+
+static const char *wait_doing(const struct pool_wait *wait)
+{
+    if (wait->is_timed || (wait->state == WAIT_QUEUED && wait->was_timed))
+        return "waits for its time (rate, or a pause that the origin asked for)";
+    if (wait->state == WAIT_QUEUED)
+        return "waits for others to this host (max_per_host)";
+    return wait->is_hungry ? "waits for a descriptor (RLIMIT_NOFILE)" : "waits for a connection";
+}
+
+void pool_progress(const struct pool_wait *wait, struct up_progress *p)
+{
+    const struct pool_dial *d = wait->dial;
+    memset(p, 0, sizeof(*p));
+    p->step = d == NULL ? UP_STEP_QUEUE : UP_STEP_TLS;
+    p->doing = d == NULL ? wait_doing(wait) : "fetches the certificate of an issuer";
+    if (d != NULL && d->token != NULL)
+        dial_progress(d->token, p);
+    p->queued_us = wait->queued_us;
+}
