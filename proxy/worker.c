@@ -83,6 +83,7 @@ static const struct accept_user worker_accepts = {worker_accepted, worker_give_u
 
 static void set_service(struct worker *w, const struct worker_update *u)
 {
+    service_set_proxy(w->service, &u->proxy);
     if (u->n > 0 && u->places[0].fd < 0)
         return; /* it stays */
     if (!service_listen(w->service, u->n > 0 ? u->places[0].fd : -1))

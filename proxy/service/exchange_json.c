@@ -165,7 +165,7 @@ static json_t *field_of(const struct seen_field *f)
 }
 
 /* Takes a section off SECTIONS; null where there is none. */
-static json_t *section_of(struct str *sections)
+static json_t *section_json(struct str *sections)
 {
     unsigned n, more;
     struct seen_field f;
@@ -182,8 +182,8 @@ static json_t *section_of(struct str *sections)
 
 static void set_heads(json_t *x, struct str sections)
 {
-    json_object_set_new(x, "request", section_of(&sections));
-    json_object_set_new(x, "response", section_of(&sections));
+    json_object_set_new(x, "request", section_json(&sections));
+    json_object_set_new(x, "response", section_json(&sections));
 }
 
 /* ---- ended */

@@ -17,7 +17,8 @@ struct service_view {
     int64_t since;      /* loop_now() at start */
     int64_t since_wall; /* loop_wall() then */
     bool draining;
-    unsigned connections;               /* of proxy clients */
+    char proxy[ADDR_TEXT]; /* the first proxy listener, as it is bound; "": none over TCP */
+    unsigned connections;  /* of proxy clients */
     const struct watch_worker *watched; /* what they have under way, one for each of `stats`; NULL:
                                            nobody has asked */
 };

@@ -9,6 +9,7 @@
 #include "base/loop.h"
 #include "service/json_out.h"
 #include "service/total.h"
+#include "upstream/tally_cert.h"
 
 static json_t *errors_of(const struct total *t)
 {
@@ -46,6 +47,19 @@ static json_t *date_of(int64_t t)
     return json_string(text);
 }
 
+/* What the origin of place I has shown last, or null. */
+static json_t *certificate_of(int i)
+{
+    struct tally_cert cert;
+    if (i == TALLY_OTHER || !tally_cert_get((unsigned)i, &cert))
+        return json_null();
+    json_t *certificate = json_object();
+    set_word(certificate, "subject", cert.subject);
+    set_word(certificate, "issuer", cert.issuer);
+    json_object_set_new(certificate, "expires", date_of(tally_expiry((unsigned)i)));
+    return certificate;
+}
+
 static json_t *origins_of(const struct total *t)
 {
     json_t *origins = json_array();
@@ -62,6 +76,7 @@ static json_t *origins_of(const struct total *t)
         status_set_number(origin, "reused", p->reused);
         json_object_set_new(origin, "certificate_expires",
                             date_of(i == TALLY_OTHER ? 0 : tally_expiry((unsigned)i)));
+        json_object_set_new(origin, "certificate", certificate_of(i));
         json_array_append_new(origins, origin);
     }
     return origins;
@@ -75,6 +90,8 @@ void status_print(struct evbuffer *out, const struct service_view *v)
     set_word(root, "version", TLSFAN_VERSION);
     json_object_set_new(root, "uptime", json_real((double)((loop_now() - v->since) / 1000) / 1000));
     json_object_set_new(root, "draining", json_boolean(v->draining));
+    set_word(root, "proxy", v->proxy);
+    set_word(root, "fields", v->conf->log.fields ? "values" : "names");
     status_set_number(root, "workers", v->workers);
     status_set_number(root, "clients", v->connections);
     status_set_number(root, "in_flight", sum->in_flight);

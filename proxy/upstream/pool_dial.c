@@ -9,6 +9,7 @@
 #include "net/tls_wire.h"
 #include "upstream/issuer.h"
 #include "upstream/pool_impl.h"
+#include "upstream/tally_cert.h"
 #include "upstream/up_h1.h"
 #include "upstream/up_h2.h"
 
@@ -259,6 +260,7 @@ static void pool_dial_finish(struct pool_dial *d, const struct dial_result *r)
         return;
     }
     origin_connected(&p->origins, o, tls_client_expiry(r->stream));
+    tally_cert_note((unsigned)(o->place - p->origins.tally->places), r->stream);
     struct pool_conn *c = make_conn(o, r);
     if (offers_h2)
         o->speaks = c->is_shared ? ORIGIN_SPEAKS_H2 : ORIGIN_SPEAKS_H1;
