@@ -255,6 +255,16 @@ void listen_set_own(const struct listen_set *s)
     free(own);
 }
 
+struct addr listen_proxy(const struct listen_set *s)
+{
+    for (unsigned i = 0; i < s->n; i++) {
+        const struct place *p = &s->v[i];
+        if (p->kind == LISTENER_PROXY && !p->tls && addr_family(&p->addr) != AF_UNIX)
+            return p->addr;
+    }
+    return (struct addr){.len = 0};
+}
+
 /* Only while the name still leads to our socket: another process may have replaced it. */
 static void remove_file(const struct place *p)
 {

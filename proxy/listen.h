@@ -47,6 +47,9 @@ bool listen_has(const struct listen_set *s, unsigned id);
 /* The socket of that worker for place I, now the caller's; -1 when the worker has had it before. */
 int listen_take(struct listen_set *s, unsigned i, unsigned worker);
 
+/* Where the first proxy listener is that plain HTTP over TCP is spoken to; len 0: there is none. */
+struct addr listen_proxy(const struct listen_set *s);
+
 /* Tells the rules against loops of S, instead of another set: nothing is sent to where it would
  * come back (conf/bound.h), and what is turned back is known (net/outgoing.h). */
 void listen_set_own(const struct listen_set *s);

@@ -92,6 +92,7 @@ static struct worker_update *make_update(struct server *s, unsigned worker)
     struct worker_update *u = xcalloc(1, sizeof(*u) + places->n * sizeof(u->places[0]));
     bool is_service = worker == s->n_workers;
     u->conf = conf_ref(s->conf);
+    u->proxy = listen_proxy(places);
     for (unsigned i = 0; i < places->n; i++) {
         if ((places->v[i].kind == LISTENER_SERVICE) != is_service || places->v[i].is_shared)
             continue;
@@ -452,11 +453,8 @@ const struct conf *server_conf(const struct server *s)
 
 uint16_t server_port(const struct server *s)
 {
-    for (unsigned i = 0; i < s->places.n; i++) {
-        if (s->places.v[i].kind == LISTENER_PROXY)
-            return addr_port(&s->places.v[i].addr);
-    }
-    return 0;
+    struct addr a = listen_proxy(&s->places);
+    return a.len == 0 ? 0 : addr_port(&a);
 }
 
 static void stop_workers(struct server *s)

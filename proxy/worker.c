@@ -83,6 +83,7 @@ static const struct accept_user worker_accepts = {worker_accepted, worker_give_u
 
 static void set_service(struct worker *w, const struct worker_update *u)
 {
+    service_set_proxy(w->service, &u->proxy);
     if (u->n > 0 && u->places[0].fd < 0)
         return; /* it stays */
     if (!service_listen(w->service, u->n > 0 ? u->places[0].fd : -1))
@@ -218,10 +219,13 @@ static void engine_init(struct worker *w, struct conf *c)
     e->id = w->env->id;
     e->budget = w->env->budget;
     e->stats = w->env->stats[w->index] = stats_new();
+    e->stats->engine = e;
     e->next_id = (uint64_t)(w->index + 1) << 48;
     engine_set_conf(e, conf_ref(c));
     sweep_init(&e->sweep, &w->loop);
     list_init(&e->token_fetches);
+    list_init(&e->running);
+    list_init(&e->tunnels);
     e->fetch_token = token_fetch_start;
     token_store_join();
 }

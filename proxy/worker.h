@@ -28,6 +28,7 @@ struct worker_env {
 struct worker_update {
     struct worker *worker; /* set by worker_update() */
     struct conf *conf;     /* a reference */
+    struct addr proxy;     /* of the first proxy listener over TCP; len 0: none */
     unsigned n;
     struct accept_place places[];
 };

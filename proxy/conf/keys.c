@@ -223,6 +223,8 @@ static const struct key global_keys[] = {
      .help = "stderr, stdout, syslog, off or a file"},
     {"log.format", .type = KEY_CHOICE, IN_CONF(log.format), .def = "auto", .choices = formats,
      .help = "auto: short where access is a terminal, else json; json, common, short"},
+    {"log.fields", BOOL, IN_CONF(log.fields), .def = "off",
+     .help = "on: the page shows values of fields, credentials never"},
     {"log.query", BOOL, IN_CONF(log.query), .def = "off",
      .help = "off: query strings are cut: \"?...\" stands for one"},
 };

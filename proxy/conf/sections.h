@@ -104,6 +104,7 @@ struct log_conf {
     const char *access;
     enum log_format format;
     bool query;
+    bool fields; /* values of fields are shown on the live page, but credentials */
 };
 
 /* Where a text of the configuration was written, for faults that only its use shows. */

@@ -38,6 +38,9 @@ struct engine {
     /* Fetches an access token, and puts it into the store of exchange/token_store.h. */
     void (*fetch_token)(struct engine *e, const struct token_job *job);
     struct list token_fetches; /* under way: of own/token_fetch.c */
+    struct list running;       /* struct exchange: begun and not ended, as they began; */
+    struct list tunnels;       /* of these, those that are tunnels by now */
+    unsigned credit;           /* of how many more the fields are noted for who watches: seen.h */
     uint64_t next_id;          /* request id: the worker in the top 16 bits */
     unsigned open_exchanges;   /* begun and not yet freed */
     bool draining;             /* answers carry Connection: close */

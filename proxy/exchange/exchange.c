@@ -70,6 +70,8 @@ void exchange_tunnel(struct exchange *x, struct h1_head *head, struct stream *up
 {
     struct engine *e = x->engine;
     counter_add(&e->stats->tunnels, 1);
+    list_remove(&x->seen.link);
+    list_push_back(&e->tunnels, &x->seen.link);
     exchange_end_as(x, EXCHANGE_TUNNEL);
     struct stream *client = x->source->on_tunnel(x, head);
     if (client == NULL || x->state != EXCHANGE_TUNNEL) {
@@ -133,6 +135,8 @@ void exchange_pass_head(struct exchange *x, struct h1_head *head, const struct h
 {
     x->t.head = loop_now();
     x->status = head->status;
+    if (x->engine->credit > 0 || head->status >= 400)
+        seen_note_answer(x, &head->fields);
     redirect_watch(x, head);
     if (x->looks_ahead)
         x->performer->on_head(x, head);
@@ -156,6 +160,7 @@ void exchange_pass_head(struct exchange *x, struct h1_head *head, const struct h
 static void exchange_on_head(void *arg, struct h1_head *head, const struct h1_body *body)
 {
     struct exchange *x = arg;
+    x->facts.seat.stream = x->us->facts.seat.stream; /* HTTP/2 gives it as the request leaves */
     if (head->status < 401 || (!again_is_misdirected(x, head) && !token_again(x, head->status) &&
                                !polite_take(x, head, body)))
         exchange_pass_head(x, head, body);
@@ -165,6 +170,7 @@ void exchange_pass_body(void *arg, const char *p, size_t n)
 {
     struct exchange *x = arg;
     exchange_arm(x);
+    x->seen.body += n;
     x->source->on_body(x, p, n);
 }
 
@@ -349,6 +355,8 @@ void exchange_init(struct exchange *x, struct engine *e, const struct source_ops
     rbody_init(&x->rbody, e->budget, x->conf->client.buffer);
     x->id = ++e->next_id;
     x->t.begin = loop_now();
+    x->seen.position = ++from->asked;
+    list_push_back(&e->running, &x->seen.link);
     e->open_exchanges++;
     counter_add(&e->stats->begun, 1);
     exchange_init_timeout(x);
@@ -453,6 +461,7 @@ void exchange_close(struct exchange *x, enum fault_code fault)
         x->fault = fault;
     if (x->t.end == 0)
         x->t.end = loop_now();
+    list_remove(&x->seen.link);
     stats_count(x);
     if (summary_is_open)
         summary_count(x);

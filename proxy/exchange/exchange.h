@@ -18,6 +18,7 @@
 #include "exchange/engine.h"
 #include "exchange/request_body.h"
 #include "exchange/retry.h"
+#include "exchange/seen.h"
 #include "exchange/source.h"
 #include "exchange/state.h"
 #include "http/rewrite.h"
@@ -100,8 +101,8 @@ struct exchange {
     struct str sentence; /* of that fault, in the arena; empty: none was told */
     struct exchange_times t;
     uint64_t bytes_in, bytes_out;
-    bool recorded;
-    bool is_summed; /* of summary.h: it is under way there */
+    bool recorded, is_summed; /* the latter is of summary.h: it is under way there */
+    struct seen seen;
 
     struct share share; /* of X itself, its heads and its reserve: exchange_count() */
     struct reap reap;

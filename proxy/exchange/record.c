@@ -285,30 +285,93 @@ static uint64_t keep_sentence(struct ring *sentences, struct str text)
     return ring_put(sentences, &s, text.len + 1) + 1;
 }
 
-void record_keep(const struct exchange *x)
+static uint16_t record_place(const struct exchange *x)
 {
-    const struct stats *s = x->engine->stats;
+    const struct tally_place *place = x->facts.place;
+    return place == NULL ? TALLY_PLACES : (uint16_t)(place - x->engine->stats->tally.places);
+}
+
+static uint8_t keep_parent(char **p, const struct exchange *x)
+{
+    const struct parent *parent = way_parent(&x->where);
+    return keep_text(p, str_from(parent == NULL ? NULL : parent->shown), RECORD_PARENT);
+}
+
+size_t record_make(struct record *r, const struct exchange *x)
+{
     const struct addr *peer = &x->facts.peer;
-    struct record r;
-    char *p = r.text;
-    r.t = x->t;
-    r.id = x->id;
-    r.bytes_in = x->bytes_in;
-    r.bytes_out = x->bytes_out;
-    r.sentence = keep_sentence(s->sentences, x->sentence);
-    r.protocol = x->facts.protocol;
-    r.tls = x->facts.tls_version;
-    memcpy(&r.peer, &peer->in6, sizeof r.peer);
-    r.peer_len = peer->len <= sizeof r.peer ? (uint8_t)peer->len : 0;
-    r.fault = (uint8_t)x->fault;
-    r.is_reused = x->facts.is_reused;
-    r.is_ahead = x->is_ahead;
-    r.status = (uint16_t)x->status;
-    r.retries = (uint16_t)x->retry.tries;
-    r.client_len = keep_text(&p, str_from(x->from->peer_text), RECORD_CLIENT);
-    r.method_len = keep_text(&p, x->head.method.name, RECORD_METHOD);
+    char *p = r->text;
+    r->t = x->t;
+    r->id = x->id;
+    r->bytes_in = x->bytes_in;
+    r->bytes_out = x->bytes_out;
+    r->body = x->seen.body;
+    r->sentence = r->heads = 0;
+    r->source = x->from->id;
+    r->position = x->seen.position;
+    r->seat = x->facts.seat;
+    r->protocol = x->facts.protocol;
+    r->tls = x->facts.tls_version;
+    memcpy(&r->peer, &peer->in6, sizeof r->peer);
+    r->peer_len = peer->len <= sizeof r->peer ? (uint8_t)peer->len : 0;
+    r->fault = (uint8_t)x->fault;
+    r->is_reused = x->facts.is_reused;
+    r->is_ahead = x->is_ahead;
+    r->minor = (uint8_t)x->head.minor;
+    r->status = (uint16_t)x->status;
+    r->retries = (uint16_t)x->retry.tries;
+    r->place = record_place(x);
+    r->client_len = keep_text(&p, str_from(x->from->peer_text), RECORD_CLIENT);
+    r->method_len = keep_text(&p, x->head.method.name, RECORD_METHOD);
     struct pen w = {p, p + RECORD_URL, true};
     record_url(&w, x);
-    r.url_len = (uint8_t)(w.p - p);
-    ring_put(s->records, &r, (size_t)(w.p - (char *)&r));
+    r->url_len = (uint8_t)(w.p - p);
+    r->parent_len = 0;
+    if (peer->len != 0 && x->rule != NULL && x->rule->parent != NULL)
+        r->parent_len = keep_parent(&w.p, x);
+    return (size_t)(w.p - (char *)r);
+}
+
+/* Whom it failed for: what tlsfan itself answers or breaks off is kept apart from what others do,
+ * so that neither takes the other's place. */
+static struct ring *record_failures(const struct exchange *x)
+{
+    struct stats *s = x->engine->stats;
+    if (x->fault == FAULT_NONE)
+        return x->status >= 400 ? s->refusals : NULL;
+    return x->fault == FAULT_CLIENT_GONE || x->fault == FAULT_CREDENTIALS ? s->refusals
+                                                                          : s->failures;
+}
+
+/* R, of X, with its heads, to where they are kept. Its place on the stack is not for every request.
+ */
+__attribute__((noinline)) static void record_keep_heads(struct record *r, const struct exchange *x,
+                                                        struct ring *failures)
+{
+    struct failure f;
+    struct engine *e = x->engine;
+    size_t n = seen_write_both(&f.heads, x);
+    if (e->credit > 0) {
+        e->credit--;
+        r->heads = ring_put(e->stats->heads, &f.heads, n) + 1;
+    }
+    if (failures == NULL)
+        return;
+    memcpy(&f.r, r, sizeof f.r);
+    struct str sentence = record_details(x);
+    memcpy(f.s.text, sentence.p, sentence.len);
+    f.s.text[sentence.len] = '\0';
+    ring_put(failures, &f, offsetof(struct failure, heads) + n);
+}
+
+void record_keep(const struct exchange *x)
+{
+    struct stats *s = x->engine->stats;
+    struct ring *failures = record_failures(x);
+    struct record r;
+    size_t n = record_make(&r, x);
+    r.sentence = keep_sentence(s->sentences, x->sentence);
+    if (failures != NULL || x->engine->credit > 0)
+        record_keep_heads(&r, x, failures);
+    ring_put(s->records, &r, n);
 }

@@ -10,7 +10,8 @@
 enum {
     RECORD_CLIENT = 45, /* bytes of each text in a record; what is longer is cut */
     RECORD_METHOD = 16,
-    RECORD_URL = 160
+    RECORD_URL = 160,
+    RECORD_PARENT = 64
 };
 
 /* As much of an exchange as is shown of it. Texts stand one behind the other, as peers wrote them.
@@ -19,17 +20,24 @@ struct record {
     struct exchange_times t;
     uint64_t id;
     uint64_t bytes_in, bytes_out;
+    uint64_t body;              /* bytes of the answer's body */
     uint64_t sentence;          /* its number in the ring of sentences and 1; 0: none */
+    uint64_t heads;             /* the same in the ring of heads */
+    uint64_t source;            /* source_side.id */
+    uint32_t position;          /* on that connection, from 1 */
+    struct up_seat seat;        /* upstream; number 0: none */
     const char *protocol, *tls; /* static; NULL: it did not get that far */
     struct sockaddr_in6 peer;   /* or a sockaddr_in: the origin's */
     uint8_t peer_len;           /* 0: none */
     uint8_t fault;              /* enum fault_code */
     bool is_reused;
-    bool is_ahead;                           /* fetched ahead */
-    uint8_t client_len, method_len, url_len; /* bytes */
+    bool is_ahead;                                       /* fetched ahead */
+    uint8_t minor;                                       /* of the client's HTTP/1 */
+    uint8_t client_len, method_len, url_len, parent_len; /* bytes */
     uint16_t status;
     uint16_t retries;
-    char text[RECORD_CLIENT + RECORD_METHOD + RECORD_URL];
+    uint16_t place; /* of the origin in the tally; TALLY_PLACES: none */
+    char text[RECORD_CLIENT + RECORD_METHOD + RECORD_URL + RECORD_PARENT];
 };
 
 /* Why one failed: printable ASCII, terminated. */
@@ -37,6 +45,16 @@ struct sentence {
     char text[sizeof((struct fault){0}.text)];
 };
 
+/* One that failed, which is kept apart. */
+struct failure {
+    struct record r;
+    struct sentence s;
+    struct seen_heads heads;
+};
+
+/* Makes R of X, which may be under way; gives how many bytes of it are used. `sentence` and `heads`
+ * are 0. */
+size_t record_make(struct record *r, const struct exchange *x);
 /* Puts the record of X into the rings of the engine's stats. */
 void record_keep(const struct exchange *x);
 

@@ -101,6 +101,7 @@ struct source_side {
     uint64_t id;       /* whose turn in a pool's queue, among those of: */
     uint64_t person;   /* who `peer` and `user` are: trust_person() */
     unsigned admitted; /* by client.allow of this generation of the configuration */
+    unsigned asked;    /* exchanges that have begun */
 };
 
 #endif

@@ -8,7 +8,7 @@
 #include "exchange/performer.h"
 #include "exchange/record.h"
 
-enum { RECORDS = 512, SENTENCES = 64 };
+enum { RECORDS = 512, SENTENCES = 64, HEADS = 128 };
 
 const int64_t stats_bounds[STATS_BOUNDS] = {1000,    2500,    5000,     10000,    25000,
                                             50000,   100000,  250000,   500000,   1000000,
@@ -22,6 +22,9 @@ struct stats *stats_new(void)
     struct stats *s = xcalloc(1, sizeof *s);
     s->records = ring_new(RECORDS, sizeof(struct record));
     s->sentences = ring_new(SENTENCES, sizeof(struct sentence));
+    s->heads = ring_new(HEADS, sizeof(struct seen_heads));
+    s->failures = ring_new(STATS_FAILURES, sizeof(struct failure));
+    s->refusals = ring_new(STATS_FAILURES, sizeof(struct failure));
     return s;
 }
 
@@ -29,6 +32,9 @@ void stats_free(struct stats *s)
 {
     ring_free(s->records);
     ring_free(s->sentences);
+    ring_free(s->heads);
+    ring_free(s->failures);
+    ring_free(s->refusals);
     free(s);
 }
 

@@ -22,8 +22,9 @@ enum phase {
 };
 
 enum {
-    STATS_BOUNDS = 15, /* of a histogram's buckets */
-    STATS_CLASSES = 6  /* 1xx to 5xx; [0]: no answer */
+    STATS_BOUNDS = 15,   /* of a histogram's buckets */
+    STATS_CLASSES = 6,   /* 1xx to 5xx; [0]: no answer */
+    STATS_FAILURES = 100 /* that are kept of each kind */
 };
 
 /* Upper bounds of the buckets, µs. */
@@ -66,6 +67,10 @@ struct stats {
     struct tally tally;
     struct ring *records;   /* struct record of record.h */
     struct ring *sentences; /* struct sentence of record.h: of those that failed */
+    struct ring *heads;     /* of seen.h: of some that were watched */
+    struct ring *failures;  /* struct failure of record.h: of those that tlsfan ended, */
+    struct ring *refusals;  /* and of those that origins refused, or that clients left */
+    struct engine *engine;  /* whose worker counts; borrowed, NULL: nobody's */
 };
 
 /* The sums of several workers, as plain numbers. */

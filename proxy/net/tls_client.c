@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "net/tls_asked.h"
+#include "net/tls_verdict.h"
 #include "net/tls_verify.h"
 #include "net/tls_wire.h"
 
@@ -365,4 +366,12 @@ int64_t tls_client_expiry(const struct stream *s)
 {
     const struct tls_client *c = client_on(s);
     return c == NULL ? 0 : tls_verify_expiry(SSL_get0_peer_certificate(c->t.ssl));
+}
+
+void tls_client_names(const struct stream *s, char *subject, char *issuer, size_t cap)
+{
+    const struct tls_client *c = client_on(s);
+    X509 *cert = c == NULL ? NULL : SSL_get0_peer_certificate(c->t.ssl);
+    tls_verdict_print(cert == NULL ? NULL : X509_get_subject_name(cert), subject, cap);
+    tls_verdict_print(cert == NULL ? NULL : X509_get_issuer_name(cert), issuer, cap);
 }

@@ -49,5 +49,7 @@ struct x509_st *tls_client_lacking(const struct stream *s);
 /* notAfter of the peer's certificate, seconds since 1970. 0 for a plain stream, and where it cannot
  * be read. */
 int64_t tls_client_expiry(const struct stream *s);
+/* Whose that certificate is and who has issued it, as in sentences; both "" where there is none. */
+void tls_client_names(const struct stream *s, char *subject, char *issuer, size_t cap);
 
 #endif

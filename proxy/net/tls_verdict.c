@@ -19,7 +19,7 @@ enum {
     LIMITED_NAMES = 256 /* that are held against constraints to find which one failed */
 };
 
-static void print_name(const X509_NAME *name, char *dst, size_t cap)
+void tls_verdict_print(const X509_NAME *name, char *dst, size_t cap)
 {
     char *p = NULL;
     BIO *bio = BIO_new(BIO_s_mem());
@@ -249,7 +249,7 @@ static void print_mismatch(X509 *leaf, bool is_ip, struct str host, char *dst, s
 static void print_ca(X509 *ca, bool excludes, const char *what, char *dst, size_t cap)
 {
     char by[NAME_TEXT];
-    print_name(X509_get_subject_name(ca), by, sizeof(by));
+    tls_verdict_print(X509_get_subject_name(ca), by, sizeof(by));
     snprintf(dst, cap, "the CA %s of its chain %s %s", by,
              excludes ? "excludes" : "does not permit", what);
 }
@@ -381,8 +381,8 @@ void tls_verdict_fault(struct fault *f, const struct tls_verdict *v)
     char issuer[NAME_TEXT];
     X509 *cert = sk_X509_value(v->chain, v->depth); /* NULL where there is no chain */
     const char *phrase = print_verdict(v, cert, verdict, sizeof(verdict));
-    print_name(cert == NULL ? NULL : X509_get_subject_name(cert), subject, sizeof(subject));
-    print_name(cert == NULL ? NULL : X509_get_issuer_name(cert), issuer, sizeof(issuer));
+    tls_verdict_print(cert == NULL ? NULL : X509_get_subject_name(cert), subject, sizeof(subject));
+    tls_verdict_print(cert == NULL ? NULL : X509_get_issuer_name(cert), issuer, sizeof(issuer));
     str_escape(host, sizeof(host), v->host);
     fault_set(f, FAULT_TLS_CERTIFICATE,
               "the certificate %s %s does not verify: %s; subject %s, issuer %s",

@@ -25,4 +25,7 @@ struct tls_verdict {
  * (notAfter 2024-01-01); subject CN=..., issuer CN=...", or "of an issuer of HOST". */
 void tls_verdict_fault(struct fault *f, const struct tls_verdict *v);
 
+/* NAME (NULL: "") as in those sentences: "CN=...,O=..." the other way round (RFC 2253), escaped. */
+void tls_verdict_print(const X509_NAME *name, char *dst, size_t cap);
+
 #endif

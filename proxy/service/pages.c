@@ -6,41 +6,52 @@
 #include "service/page.h"
 #include "service/status.h"
 
-static unsigned print_health(struct evbuffer *out, const struct service_view *v, struct str after)
+static unsigned print_health(struct evbuffer *out, const struct service_view *v,
+                             const struct page_query *q)
 {
     (void)v;
-    (void)after;
+    (void)q;
     evbuffer_add(out, "ok\n", 3);
     return 200;
 }
 
 /* Who balances load sends nothing here any more, while what is under way is finished. */
-static unsigned print_ready(struct evbuffer *out, const struct service_view *v, struct str after)
+static unsigned print_ready(struct evbuffer *out, const struct service_view *v,
+                            const struct page_query *q)
 {
     if (!v->draining)
-        return print_health(out, v, after);
+        return print_health(out, v, q);
     evbuffer_add(out, "draining\n", 9);
     return 503;
 }
 
-static unsigned print_metrics(struct evbuffer *out, const struct service_view *v, struct str after)
+static unsigned print_metrics(struct evbuffer *out, const struct service_view *v,
+                              const struct page_query *q)
 {
-    (void)after;
+    (void)q;
     metrics_print(out, v);
     return 200;
 }
 
-static unsigned print_status(struct evbuffer *out, const struct service_view *v, struct str after)
+static unsigned print_status(struct evbuffer *out, const struct service_view *v,
+                             const struct page_query *q)
 {
-    (void)after;
+    (void)q;
     status_print(out, v);
     return 200;
 }
 
 static unsigned print_exchanges_page(struct evbuffer *out, const struct service_view *v,
-                                     struct str after)
+                                     const struct page_query *q)
 {
-    exchanges_print(out, v, after);
+    exchanges_print(out, v, q);
+    return 200;
+}
+
+static unsigned print_failures_page(struct evbuffer *out, const struct service_view *v,
+                                    const struct page_query *q)
+{
+    failures_print(out, v, q);
     return 200;
 }
 
@@ -54,7 +65,11 @@ static const struct page pages[] = {
     {.path = STR_INIT("/readyz"), .type = "text/plain", .is_open = true, .print = print_ready},
     {.path = STR_INIT("/metrics"), .type = "text/plain; version=0.0.4", .print = print_metrics},
     {.path = STR_INIT("/status"), .type = "application/json", .print = print_status},
-    {.path = STR_INIT("/exchanges"), .type = "application/json", .print = print_exchanges_page},
+    {.path = STR_INIT("/exchanges"),
+     .type = "application/json",
+     .is_live = true,
+     .print = print_exchanges_page},
+    {.path = STR_INIT("/failures"), .type = "application/json", .print = print_failures_page},
     {.path = STR_INIT("/"),
      .type = "text/html; charset=utf-8",
      .policy = page_policy,
@@ -73,10 +88,10 @@ const struct page *page_find(struct str path)
 }
 
 unsigned page_print(const struct page *p, struct evbuffer *out, const struct service_view *v,
-                    struct str after)
+                    const struct page_query *q)
 {
     if (p->text == NULL)
-        return p->print(out, v, after);
+        return p->print(out, v, q);
     evbuffer_add_reference(out, p->text->p, p->text->len, NULL, NULL);
     return 200;
 }

@@ -92,6 +92,13 @@ bool service_listen(struct service *s, int fd)
     return true;
 }
 
+void service_set_proxy(struct service *s, const struct addr *addr)
+{
+    s->conns.view.proxy[0] = '\0';
+    if (addr->len > 0)
+        addr_print(addr, s->conns.view.proxy);
+}
+
 void service_drain(struct service *s)
 {
     s->conns.is_ending = true;

@@ -19,6 +19,9 @@ struct service *service_new(struct engine *e, const struct service_view *v,
  * with errno. */
 MUST_CHECK bool service_listen(struct service *s, int fd);
 
+/* The first proxy listener is at ADDR; len 0: there is none. */
+void service_set_proxy(struct service *s, const struct addr *addr);
+
 /* From now on there are no new batch calls; all else goes on, health checks above all. */
 void service_drain(struct service *s);
 

@@ -106,14 +106,28 @@ static struct service_view *view_now(struct service_conns *all)
     all->view.conf = all->engine->use->conf;
     all->view.draining = all->engine->draining;
     all->view.connections = atomic_load(all->connections);
+    all->view.watched = watch_workers(all->watch);
     return &all->view;
+}
+
+static struct page_query query_of(const evhtp_request_t *rq)
+{
+    evhtp_query_t *all = rq->uri->query;
+    uint64_t limit;
+    struct page_query q = {.limit = -1};
+    if (all == NULL)
+        return q;
+    q.after = str_from(evhtp_kv_find(all, "after"));
+    if (str_to_u64(str_from(evhtp_kv_find(all, "limit")), &limit))
+        q.limit = limit < EXCHANGES_MOST ? (int64_t)limit : EXCHANGES_MOST;
+    return q;
 }
 
 static void answer_page(struct service_conn *c)
 {
     evhtp_request_t *rq = c->rq;
-    const char *after = rq->uri->query == NULL ? NULL : evhtp_kv_find(rq->uri->query, "after");
-    unsigned status = page_print(c->page, rq->buffer_out, view_now(c->all), str_from(after));
+    struct page_query q = query_of(rq);
+    unsigned status = page_print(c->page, rq->buffer_out, view_now(c->all), &q);
     answer_field(rq, "Content-Type", c->page->type);
     answer_field(rq, "Cache-Control", "no-store");
     answer_field(rq, "X-Content-Type-Options", "nosniff");
@@ -138,6 +152,13 @@ static void service_conn_listen_on(struct service_conn *c)
     bufferevent_trigger(bev, EV_WRITE, 0); /* in case all was written meanwhile */
 }
 
+static void service_conn_on_watched(void *arg)
+{
+    struct service_conn *c = arg;
+    c->has_watched = true;
+    loop_post(c->all->engine->loop, &c->later);
+}
+
 /* The request is whole and may be answered. libevhtp is paused: it would not go on with what is
  * behind a request that it has read already, unless it is resumed. */
 static void service_conn_answer(struct service_conn *c)
@@ -145,6 +166,10 @@ static void service_conn_answer(struct service_conn *c)
     if (c->page->is_batch) {
         batch_call_end(c);
         service_conn_listen_on(c);
+        return;
+    }
+    if (c->page->is_live && !c->has_watched) {
+        watch_ask(c->all->watch, &c->watching, service_conn_on_watched, c);
         return;
     }
     answer_page(c);
@@ -311,6 +336,7 @@ static evhtp_res on_request_fini(evhtp_request_t *rq, void *arg)
     c->rq = NULL;
     c->page = NULL;
     c->is_whole = false;
+    c->has_watched = false;
     service_conn_set_state(c, SERVICE_CONN_IDLE);
     deadline_set(&c->deadline, service_conn_limits(c)->idle_timeout);
     if (evbuffer_get_length(c->in) > 0)
@@ -337,6 +363,7 @@ static void service_conn_close(struct service_conn *c)
     if (c->auth != NULL)
         event_del(&c->gone);
     auth_cancel(c->auth);
+    watch_leave(&c->watching);
     deadline_close(&c->deadline);
     loop_unpost(&c->later);
     admission_leave(c);
@@ -393,6 +420,7 @@ void service_conns_init(struct service_conns *all, struct engine *e, const struc
     all->engine = e;
     all->view = *v;
     all->next_id = e->next_id;
+    all->watch = watch_new(e->loop, v);
     admission_init(&all->admission);
 }
 
@@ -456,4 +484,6 @@ void service_conns_close(struct service_conns *all)
     while ((it = list_first(&all->admission.members)) != NULL ||
            (it = list_first(&all->admission.guests)) != NULL)
         evhtp_connection_free(container_of(it, struct service_conn, link)->conn);
+    watch_close(all->watch);
+    all->watch = NULL;
 }

@@ -15,6 +15,7 @@
 
 #include "exchange/auth.h"
 #include "service/pages.h"
+#include "service/watch.h"
 
 enum service_conn_state {
     SERVICE_CONN_IDLE,   /* waits for a request */
@@ -35,6 +36,7 @@ struct service_conns {
     struct engine *engine;
     struct service_view view; /* conf, draining, connections: as of the last request */
     const _Atomic unsigned *connections;
+    struct watch *watch; /* owned */
     struct admission admission;
     unsigned busy;    /* in BODY or ANSWER */
     bool is_ending;   /* no new batch calls */
@@ -58,6 +60,8 @@ struct service_conn {
     struct auth_job *auth;          /* credentials are being hashed */
     struct event gone;              /* while `auth` is set: the client has left */
     struct ustream *batch;          /* the batch call being made */
+    struct watch_wait watching;     /* while workers are asked for a live page */
+    bool has_watched;               /* they have been, for this request */
     struct post later;              /* what may not be done inside libevhtp's callbacks */
     bool is_guest;                  /* admitted for health checks alone */
     bool is_last;                   /* what comes behind the request is not read any more */

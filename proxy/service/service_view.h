@@ -6,6 +6,7 @@
 #include "conf/conf.h"
 
 struct stats;
+struct watch_worker;
 
 struct service_view {
     struct stats *const *stats; /* one a worker, the service's own too */
@@ -18,7 +19,10 @@ struct service_view {
     int64_t since;      /* loop_now() at start */
     int64_t since_wall; /* loop_wall() then */
     bool draining;
-    unsigned connections; /* of proxy clients */
+    char proxy[ADDR_TEXT]; /* the first proxy listener, as it is bound; "": none over TCP */
+    unsigned connections;  /* of proxy clients */
+    const struct watch_worker *watched; /* what they have under way, one for each of `stats`; NULL:
+                                           nobody has asked */
 };
 
 /* Written by the main thread. */

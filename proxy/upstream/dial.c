@@ -9,64 +9,15 @@
  *     RESOLVE -> RACE -> ASK -> TLS -> over     ASK, TLS -> RACE when the peer closes inside them;
  *                                               TLS also when it does not like the session
  */
-#include "upstream/dial.h"
-
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/magic.h"
 #include "base/state.h"
 #include "net/tls_issuers.h"
-#include "upstream/ask.h"
+#include "upstream/dial_impl.h"
 #include "upstream/outage.h"
-#include "upstream/race.h"
-#include "upstream/way.h"
 
 enum { RESOLUTION_DELAY = 50 }; /* ms that A waits for AAAA, RFC 8305 section 3 */
-
-/* All but the last are steps, in this order; a step ends in dial_step_done() or dial_finish(). */
-enum dial_state {
-    DIAL_RESOLVE, /* no address is known, or IPv4 ones wait for the others */
-    DIAL_RACE,    /* to a socket that is connected */
-    DIAL_ASK,     /* waits for the parent's answer to CONNECT */
-    DIAL_TLS,     /* waits for the handshake */
-    DIAL_OVER     /* waits for the reaper */
-};
-
-/* One of the two queries. */
-struct dial_query {
-    struct dial *dial;
-    struct dns_query *token; /* NULL when answered or not asked */
-};
-
-/* Owner: whoever holds the token. Closed by dial_cancel() or when it is over. */
-struct dial {
-    struct loop *loop;
-    struct dns *dns;
-    enum dial_state state;
-    struct conf *conf; /* a reference */
-    struct dial_offer offer;
-    dial_fn fn;
-    void *arg;
-    struct way way;
-    bool tls;
-    bool is_literal;              /* an address is connected to: no name was looked up */
-    bool fresh;                   /* a session was offered in vain: none is any more */
-    bool is_refused;              /* the parent may not be asked for this */
-    struct dial_query queries[2]; /* IPv6 is [0] */
-    struct race race;
-    int fd;                /* that the race has given, until `stream` has it; -1 */
-    struct stream *stream; /* owned; asked of the parent, or in its handshake */
-    struct ask ask;
-    char target[WAY_TEXT];                /* of `ask` */
-    struct x509_st *lacking;              /* a reference; see struct dial_result */
-    struct deadline total;                /* connect_timeout */
-    struct deadline late;                 /* the end of the resolution delay */
-    struct post begin;                    /* a literal address needs no query */
-    int64_t started, resolved, connected; /* µs, 0 = not yet */
-    struct reap reap;
-    struct magic magic;
-};
 
 static void dial_step_begin(struct dial *d, enum dial_state step);
 static void dial_step_done(struct dial *d);
@@ -118,11 +69,6 @@ void dial_cancel(struct dial *d)
     deadline_close(&d->late);
     loop_unpost(&d->begin);
     loop_reap(d->loop, &d->reap, dial_free, d);
-}
-
-static int64_t dial_between(int64_t from, int64_t to)
-{
-    return from == 0 || to < from ? 0 : to - from;
 }
 
 /* Tells what came of it: STREAM, or NULL and F. */

@@ -60,5 +60,7 @@ struct dial_offer {
 struct dial *dial_start(struct dns *dns, const struct up_where *where,
                         const struct dial_offer *offer, dial_fn fn, void *arg);
 void dial_cancel(struct dial *d);
+/* How far it has come: P but `queued_us`. */
+void dial_progress(const struct dial *d, struct up_progress *p);
 
 #endif

@@ -82,6 +82,9 @@ void pool_cancel(struct pool_wait *wait);
 /* Ends the slot of a connection that was taken; NULL: it had none. */
 void pool_release_slot(void *slot);
 
+/* How far WAIT, which waits, has come. */
+void pool_progress(const struct pool_wait *wait, struct up_progress *p);
+
 /* How many connections are idle / in use, for tests. */
 void pool_count(const struct pool *p, unsigned *idle, unsigned *busy);
 

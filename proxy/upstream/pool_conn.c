@@ -231,6 +231,7 @@ void pool_conn_init(struct pool_conn *c, const struct pool_made *made)
     c->stream = made->stream;
     c->id = made->id;
     c->facts = made->facts;
+    c->facts.seat.number = ++c->pool->n_made;
     c->room = 1;
     c->born = loop_now();
     list_init(&c->link);

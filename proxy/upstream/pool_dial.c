@@ -9,6 +9,7 @@
 #include "net/tls_wire.h"
 #include "upstream/issuer.h"
 #include "upstream/pool_impl.h"
+#include "upstream/tally_cert.h"
 #include "upstream/up_h1.h"
 #include "upstream/up_h2.h"
 
@@ -266,6 +267,7 @@ static void pool_dial_finish(struct pool_dial *d, const struct dial_result *r)
         return;
     }
     origin_connected(&p->origins, o, tls_client_expiry(r->stream));
+    tally_cert_note((unsigned)(o->place - p->origins.tally->places), r->stream);
     struct pool_conn *c = make_conn(o, r);
     if (offers_h2)
         o->speaks = c->is_shared ? ORIGIN_SPEAKS_H2 : ORIGIN_SPEAKS_H1;
@@ -351,4 +353,26 @@ void pool_dial_cancel(struct pool_dial *d)
     if (d->issuer != NULL)
         issuer_cancel(d->issuer);
     (void)dial_end(d);
+}
+
+/* ---- for who watches */
+
+static const char *wait_doing(const struct pool_wait *wait)
+{
+    if (wait->is_timed || (wait->state == WAIT_QUEUED && wait->was_timed))
+        return "waits for its time (rate, or a pause that the origin asked for)";
+    if (wait->state == WAIT_QUEUED)
+        return "waits for others to this host (max_per_host)";
+    return wait->is_hungry ? "waits for a descriptor (RLIMIT_NOFILE)" : "waits for a connection";
+}
+
+void pool_progress(const struct pool_wait *wait, struct up_progress *p)
+{
+    const struct pool_dial *d = wait->dial;
+    memset(p, 0, sizeof(*p));
+    p->step = d == NULL ? UP_STEP_QUEUE : UP_STEP_TLS;
+    p->doing = d == NULL ? wait_doing(wait) : "fetches the certificate of an issuer";
+    if (d != NULL && d->token != NULL)
+        dial_progress(d->token, p);
+    p->queued_us = wait->queued_us;
 }

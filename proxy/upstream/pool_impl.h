@@ -19,6 +19,7 @@ struct pool {
     struct list idle;       /* struct pool_conn by_age, longest idle first */
     struct deadline expiry; /* of the front of `idle`, or sooner */
     unsigned n_idle, n_busy;
+    unsigned n_made;        /* connections, ever: the number of the next one and -1 */
     struct room_cell *cell; /* what other pools may know; the next three: pool_room.c */
     struct list starved;    /* struct origin: who waits for a connection lacks a descriptor */
     struct post feed;

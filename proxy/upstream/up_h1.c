@@ -246,6 +246,7 @@ static struct ustream *up_h1_conn_open(struct pool_conn *conn)
 {
     struct up_h1 *c = container_of(conn, struct up_h1, conn);
     struct up_facts *facts = &conn->facts;
+    facts->seat.position = conn->n_begun;
     c->us.facts = *facts;
     c->us.is_silent = &conn->origin->is_silent;
     facts->is_reused = true;

@@ -400,6 +400,7 @@ static struct ustream *up_h2_conn_open(struct pool_conn *conn)
     struct up_h2 *c = up_h2_of(conn);
     struct up_h2_stream *s = up_h2_stream_new(c);
     struct up_facts *facts = &conn->facts;
+    facts->seat.position = conn->n_begun;
     s->us.facts = *facts;
     s->us.is_silent = &conn->origin->is_silent;
     facts->is_reused = true;

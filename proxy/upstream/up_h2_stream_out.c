@@ -65,6 +65,7 @@ void up_h2_stream_op_start(struct ustream *us, const struct up_request *rq, stru
     bool is_bare = end && body.len == 0;
     up_h2_stream_set_state(s, UP_H2_ACTIVE);
     s->id = nghttp2_submit_request(s->c->session, NULL, nv, n, is_bare ? NULL : &provider, s);
+    s->us.facts.seat.stream = s->id > 0 ? (uint32_t)s->id : 0;
     arena_clear(&arena);
     if (s->id < 0) {
         /* Its numbers are used up: that is told later, and another connection serves. */

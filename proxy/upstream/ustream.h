@@ -71,6 +71,13 @@ struct ustream_ops {
     struct stream *(*take)(struct ustream *us, void **slot);
 };
 
+/* Which request on which connection. */
+struct up_seat {
+    uint32_t number;   /* of the connection, among those of the worker's pool, from 1; 0: none */
+    uint32_t position; /* on it, from 1 */
+    uint32_t stream;   /* HTTP/2: its id, once it is known; 0: it is not */
+};
+
 /* Facts for the log. Valid while the ustream is ours. */
 struct up_facts {
     struct addr peer;
@@ -80,6 +87,7 @@ struct up_facts {
     bool is_shared;                     /* and may carry others at the same time: HTTP/2 */
     int64_t dns_us, connect_us, tls_us; /* of making it; 0 when reused */
     struct tally_place *place;          /* where the origin's requests are counted; NULL: nowhere */
+    struct up_seat seat;
 };
 
 struct ustream {

@@ -38,4 +38,12 @@ struct up_how {
     int64_t queue_by;   /* µs: waits until then for a slot, even if patient; 0: queue_timeout */
 };
 
+/* How far the making of a connection has come. */
+struct up_progress {
+    enum up_step { UP_STEP_QUEUE, UP_STEP_DNS, UP_STEP_CONNECT, UP_STEP_TLS } step; /* it is in */
+    const char *doing;                     /* what is waited for, in a few words; static */
+    int64_t queued_us, dns_us, connect_us; /* that steps before have taken */
+    struct addr peer;                      /* being tried; len 0: none yet */
+};
+
 #endif

@@ -16,7 +16,7 @@ from testenv.ports import free_port
 from testenv.scripted import answering, ok
 from testenv.wait import can_connect, wait_until
 
-PATHS = ["/", "/page.css", "/page.js", "/status", "/exchanges", "/metrics", "/healthz", "/readyz"]
+PATHS = ["/", "/page.css", "/page.js", "/status", "/exchanges", "/failures", "/metrics", "/healthz", "/readyz"]
 
 
 @pytest.fixture(scope="module")
@@ -444,7 +444,7 @@ def mutations(count, seed=4):
         b"POST /batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 19\r\n"
         b"Expect: 100-continue\r\n\r\nhttp://127.0.0.1:1/",
         b"POST /batch HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\n",
-        b"GET /exchanges?after=1.2.3 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic YTpi\r\n\r\n",
+        b"GET /exchanges?after=1.2.3&limit=2 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic YTpi\r\n\r\n",
     ]
     tokens = [
         b"\r\n",

@@ -61,6 +61,8 @@ static inline void rig_open(struct rig *r, const char *const *options)
     e->pool = pool_new(&r->f.loop, r->f.dns, &r->id, &r->budget, &e->stats->tally);
     engine_set_conf(e, conf_ref(r->conf));
     sweep_init(&e->sweep, &r->f.loop);
+    list_init(&e->running);
+    list_init(&e->tunnels);
     clients_init(&r->clients, e, &r->total, 100);
     r->origin = fixture_listen(&r->port);
 }

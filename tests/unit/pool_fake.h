@@ -73,6 +73,13 @@ void dial_cancel(struct dial *d)
     free(d);
 }
 
+void dial_progress(const struct dial *d, struct up_progress *p)
+{
+    (void)d;
+    p->step = UP_STEP_CONNECT;
+    p->doing = "connects";
+}
+
 static inline void fake_dial_end(struct dial *d, const struct dial_result *r)
 {
     dial_fn fn = d->fn;

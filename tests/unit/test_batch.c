@@ -3,6 +3,7 @@
 #include "rig_fixture.h"
 
 #include "own/batch.h"
+#include "service/exchanges.h"
 #include "service/status.h"
 #include "service/metrics.h"
 #include "exchange/stats.h"
@@ -284,7 +285,8 @@ static void it_is_counted(void **state)
     assert_int_equal(sum.in_flight, 0);
     status_print(out, &w);
     metrics_print(out, &w);
-    exchanges_print(out, &w, STR(""));
+    struct page_query q = {.limit = -1};
+    exchanges_print(out, &w, &q);
     evbuffer_add(out, "", 1);
     const char *text = (const char *)evbuffer_pullup(out, -1);
     assert_non_null(strstr(text, "\"in_flight\":0"));

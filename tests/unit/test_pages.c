@@ -4,16 +4,17 @@
 
 #include "service/pages.h"
 
-static const char *const paths[] = {"/healthz",   "/readyz", "/metrics",  "/status",
-                                    "/exchanges", "/",       "/page.css", "/page.js"};
+static const char *const paths[] = {"/healthz",  "/readyz", "/metrics",  "/status", "/exchanges",
+                                    "/failures", "/",       "/page.css", "/page.js"};
 enum { N_PATHS = sizeof(paths) / sizeof(paths[0]) };
 
 static const char *print(const char *path, unsigned status)
 {
     const struct page *found = page_find(str_from(path));
     struct evbuffer *out = evbuffer_new();
+    struct page_query q = {.limit = -1};
     assert_non_null(found);
-    assert_int_equal(page_print(found, out, &view, STR("")), status);
+    assert_int_equal(page_print(found, out, &view, &q), status);
     return view_text(out);
 }
 
