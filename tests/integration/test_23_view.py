@@ -309,7 +309,7 @@ def test_details_of_what_runs_go_on_when_it_has_ended(page):
     assert "waits for the head of the answer" in text(page, "#running .details")
     tell(page, "told.running = []; told.exchanges.push(exchange(1, 1e12, 2500));")
     rows(page, 1)
-    assert "2500 ms" in text(page, "#rows .details") and not page.execute_script(RUNNING)
+    assert "2.50 s" in text(page, "#rows .details") and not page.execute_script(RUNNING)
 
 
 def test_the_list_of_what_runs_does_not_jump(page):

@@ -134,8 +134,8 @@ function fieldRow(f, hasValues) {
 
 const NOT_KEPT = "Not kept: fields are kept for failures, and for others while the page is open and not too many come.";
 
-function fields(title, told) {
-  if (!told) return part(title, element("p", "soft", NOT_KEPT));
+function fields(title, told, whyNone) {
+  if (!told) return part(title, element("p", "soft", whyNone));
   const hasValues = told.fields.some((f) => f.value !== undefined);
   const table = element("table", "fields");
   const body = element("tbody");
@@ -145,12 +145,18 @@ function fields(title, told) {
   return part(title, told.fields.length > 0 ? table : element("p", "soft", "None."), more);
 }
 
+function bothFields(x) {
+  if (!x.request && !x.response) return [part("Fields", element("p", "soft", NOT_KEPT))];
+  return [fields("Request fields", x.request, "No request was sent."),
+    fields("Answer fields", x.response, "No answer came.")];
+}
+
 // The details of X. CERTIFICATE: of its origin, or null. What is under way has no fields yet.
 export function detailsOf(x, certificate) {
   const box = element("div");
   const columns = element("div", "columns");
   columns.append(phases(x), connection(x), certificateOf(x, certificate));
-  if (x.doing === undefined) columns.append(fields("Request fields", x.request), fields("Answer fields", x.response));
+  if (x.doing === undefined) columns.append(...bothFields(x));
   box.append(overview(x), columns);
   box.dataset.certificate = idOf(certificate);
   return box;

@@ -24,10 +24,11 @@ export function say(e, text) {
   if (e.textContent !== String(text)) e.textContent = text;
 }
 
-// "4.2 ms", "871 ms", "12.3 s", "4 min 10 s"
+// "4.2 ms", "871 ms", "1.25 s", "12.3 s", "4 min 10 s"
 export function ms(value) {
-  if (value < 100) return value.toFixed(1) + " ms";
-  if (value < 9999.5) return value.toFixed(0) + " ms";
+  if (value < 99.95) return value.toFixed(1) + " ms";
+  if (value < 999.5) return value.toFixed(0) + " ms";
+  if (value < 9995) return (value / 1000).toFixed(2) + " s";
   if (value < 119950) return (value / 1000).toFixed(1) + " s";
   const seconds = Math.round(value / 1000);
   if (seconds < 7200) return Math.floor(seconds / 60) + " min " + (seconds % 60) + " s";

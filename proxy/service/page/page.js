@@ -122,7 +122,7 @@ function drawRunning() {
   running.show(some);
   const all = store.running.length + store.runningMore;
   say($("under-way"), all === 0 ? "none" : some.length < all ? some.length + " of " + all : String(all));
-  say($("oldest"), oldest > 0 ? "the oldest for " + seconds(oldest) : "");
+  say($("oldest"), oldest > 0 ? ", the oldest for " + seconds(oldest) : "");
 }
 
 // Details that were open go on where the exchange has gone.
@@ -228,16 +228,17 @@ const silent = new Set(); // paths that did not answer
 
 async function ask(path, use) {
   const name = path.split("?")[0];
+  let got = null;
   try {
     const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
-    if (!answer.ok) throw new Error("status " + answer.status);
-    use(await answer.json());
-    silent.delete(name);
-  } catch (e) {
-    silent.add(name);
+    if (answer.ok) got = await answer.json();
+  } catch (e) { // nobody listens, or what came is no answer
   }
+  if (got) silent.delete(name);
+  else silent.add(name);
   say($("state"), silent.size ? "tlsfan does not answer; trying again." : "");
-  return !silent.has(name);
+  if (got) use(got);
+  return got !== null;
 }
 
 // While paused nothing is taken: the rings hold it, and tell how much that is.
@@ -301,7 +302,8 @@ function poll(every, once) {
   let timer = null;
   const again = async () => {
     timer = null;
-    wait = (await once()) ? every : Math.min(2 * wait, SLOWEST_MS);
+    const isAnswered = await once().catch((e) => (console.error(e), false)); // an answer that cannot be shown
+    wait = isAnswered ? every : Math.min(2 * wait, SLOWEST_MS);
     timer = setTimeout(again, document.hidden ? Math.max(wait, HIDDEN_MS) : wait);
   };
   document.addEventListener("visibilitychange", () => {

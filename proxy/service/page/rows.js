@@ -59,10 +59,18 @@ function cell(name, text) {
   return set(element("span", name, text), { role: "gridcell" });
 }
 
+// Where there is little room, the host is cut before the path is.
+function urlCell(x) {
+  const [, host, path] = /^([^/?]*)(.*)$/s.exec(shortUrl(x));
+  const url = set(cell("url"), { "aria-label": shortUrl(x) });
+  url.append(element("span", "host", host), element("span", "path", path));
+  return url;
+}
+
 function makeRow(x, texts) {
   const row = element("div", MARKS[kindOf(x)]);
   row.classList.toggle("ahead", x.readahead === true);
-  row.append(...COLUMNS.map((c) => cell(c.name, texts[c.name] ?? c.text(x))));
+  row.append(...COLUMNS.map((c) => (c.name === "url" ? urlCell(x) : cell(c.name, texts[c.name] ?? c.text(x)))));
   const time = cell("time");
   time.append(bar(x));
   row.append(time);

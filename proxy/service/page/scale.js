@@ -10,6 +10,7 @@ const HOUR = 60 * MINUTE;
 const AGES = [1, 2, 5, 10, 20, 30].flatMap((n) => [n * SECOND, n * MINUTE, n * HOUR]).sort((a, b) => a - b);
 
 const LABEL = 74; // px between two labels
+const END = 52; // that the label at the end takes
 const FOLD_LABEL = 44; // px that the length of a fold takes
 const TICKS = 6; // about
 
@@ -34,14 +35,16 @@ function labels(axis, width) {
   const step = roundStep(visible / Math.min(TICKS, Math.max(1, width / (2 * LABEL))));
   const found = [];
   let free = 0; // px from where on there is room
-  const put = (t, text) => {
-    const x = place(axis, t);
-    found.push([x, x * width >= free && (1 - x) * width > LABEL ? text : ""]);
-    if (found[found.length - 1][1]) free = x * width + LABEL;
+  const put = (t, end, text) => {
+    const x = place(axis, t) * width;
+    const hasRoom = x >= free && x + LABEL <= Math.min(end, width - END);
+    found.push([x / width, hasRoom ? text : ""]);
+    if (hasRoom) free = x + LABEL;
   };
   for (const [from, to] of all) {
-    put(from, clock(from, true));
-    for (let n = 1; from + n * step < to; n++) put(from + n * step, "+" + short(n * step));
+    const end = place(axis, to) * width;
+    put(from, end, clock(from, true));
+    for (let n = 1; from + n * step < to; n++) put(from + n * step, end, "+" + short(n * step));
   }
   return found;
 }
