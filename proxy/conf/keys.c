@@ -220,7 +220,7 @@ static const struct key global_keys[] = {
     {"log.format", .type = KEY_FLAG, IN_CONF(log.json), .def = "json", .choices = formats,
      .help = "json or common"},
     {"log.fields", BOOL, IN_CONF(log.fields), .def = "off",
-     .help = "on: the page shows values of fields, credentials never; off: names and sizes"},
+     .help = "on: the page shows values of fields, credentials never"},
     {"log.query", BOOL, IN_CONF(log.query), .def = "off", .help = "off: query strings are cut"},
 };
 

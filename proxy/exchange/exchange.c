@@ -154,7 +154,7 @@ void exchange_pass_head(struct exchange *x, struct h1_head *head, const struct h
 static void exchange_on_head(void *arg, struct h1_head *head, const struct h1_body *body)
 {
     struct exchange *x = arg;
-    x->facts.seat.stream = x->us->facts.seat.stream;
+    x->facts.seat.stream = x->us->facts.seat.stream; /* HTTP/2 gives it as the request leaves */
     if (head->status < 401 || (!again_is_misdirected(x, head) && !token_again(x, head->status) &&
                                !polite_take(x, head, body)))
         exchange_pass_head(x, head, body);

@@ -31,8 +31,8 @@ struct record {
     uint8_t peer_len;           /* 0: none */
     uint8_t fault;              /* enum fault_code */
     bool is_reused;
-    bool is_ahead; /* fetched ahead */
-    uint8_t minor; /* of the client's HTTP/1 */
+    bool is_ahead;                                       /* fetched ahead */
+    uint8_t minor;                                       /* of the client's HTTP/1 */
     uint8_t client_len, method_len, url_len, parent_len; /* bytes */
     uint16_t status;
     uint16_t retries;

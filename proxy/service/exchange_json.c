@@ -188,7 +188,7 @@ static void set_heads(json_t *x, struct str sections)
 
 /* ---- ended */
 
-static const char *kind_of(const struct record *r)
+static const char *exchange_kind(const struct record *r)
 {
     if (r->fault == FAULT_NONE)
         return r->status >= 400 ? "origin" : "";
@@ -200,7 +200,7 @@ static json_t *exchange_ended(const struct record *r, int64_t wall, const char *
 {
     json_t *x = exchange_begin(r, wall);
     set_ms(x, "end", (r->t.end > r->t.begin ? r->t.end : r->t.begin) + wall);
-    set_word(x, "kind", kind_of(r));
+    set_word(x, "kind", exchange_kind(r));
     set_word(x, "sentence", sentence);
     set_heads(x, str_make(heads->bytes, heads->len));
     return x;

@@ -308,7 +308,7 @@ def test_nothing_but_the_origin_sees_it(one, serve, secret, ca, tmp_path, style)
                 }.get(r.target, lambda: ok("x"))()
     server = serve(answering(answer))
     path, access = secret(), str(tmp_path / "access")
-    conf = (to(server, "origin.test") + 'log { level = debug access = "%s" format = %s query = on }\n' % (access, style)
+    conf = (to(server, "origin.test") + 'log { level = debug access = "%s" format = %s query = on fields = on }\n' % (access, style)
             + rule(path) + rule(path, "down.test", 'connect_to = "127.0.0.1:%d"' % free_port())
             + 'rule "*.env.test" { request_header = {"X-Api-Key: {env:U_SECRET}"} connect_to = "127.0.0.1:%d" '
               'sni = "origin.test" readahead = 2 }\n' % server.port)
@@ -328,7 +328,7 @@ def test_nothing_but_the_origin_sees_it(one, serve, secret, ca, tmp_path, style)
     assert any(SECRET in v for r in server.requests for _, v in r.fields)
     assert any(r.all("X-Api-Key") == [SECRET] for r in server.requests)
     told += [p.batch("http://origin.test/7\nhttp://down.test/8\n", accept) for accept in ("", "application/x-ndjson")]
-    told += [p.fetch(page) for page in ("/status", "/metrics", "/exchanges", "/", "/healthz", "/readyz")]
+    told += [p.fetch(page) for page in ("/status", "/metrics", "/exchanges", "/failures", "/", "/healthz", "/readyz")]
     p.signal(signal.SIGHUP)
     p.wait_log("configuration reloaded")
     told += dump(p.conf_path, env)

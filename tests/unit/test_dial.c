@@ -252,6 +252,31 @@ static void test_cancel(void **state)
     }
 }
 
+/* Steps follow each other, and what they took is told when they are over. */
+static void test_progress(void **state)
+{
+    struct result r = {0};
+    struct up_progress p = {0};
+    struct up_where where = fixture_where(&fix, "four.test", port);
+    unsigned seen = 0;
+    (void)state;
+    struct dial *d = dial_start(fix.dns, &where, NULL, on_dialled, &r);
+    dial_progress(d, &p);
+    assert_int_equal(p.step, UP_STEP_DNS);
+    assert_int_equal(p.dns_us, 0);
+    assert_int_equal(p.peer.len, 0);
+    for (int64_t end = loop_now() + 10000000; !r.done && loop_now() < end;) {
+        enum up_step before = p.step;
+        dial_progress(d, &p);
+        assert_true(p.step >= before);
+        assert_int_equal(p.dns_us > 0, p.step > UP_STEP_DNS);
+        seen |= 1u << p.step;
+        loop_turn(&fix.loop, false);
+    }
+    assert_int_equal(seen, 1u << UP_STEP_DNS | 1u << UP_STEP_CONNECT);
+    expect_stream(r, AF_INET);
+}
+
 static void test_tls_cut(void **state)
 {
     (void)state;
@@ -283,8 +308,13 @@ static void test_tls_cut(void **state)
     close(fd);
     memset(&r, 0, sizeof(r));
     fix.conf.upstream.connect_timeout = 50;
-    dial_start(fix.dns, &where, NULL, on_dialled, &r);
+    struct up_progress p;
+    struct dial *d = dial_start(fix.dns, &where, NULL, on_dialled, &r);
     fd = fixture_accept(&fix, listener);
+    for (dial_progress(d, &p); p.step != UP_STEP_TLS && !r.done; dial_progress(d, &p))
+        loop_turn(&fix.loop, false);
+    assert_false(r.done);
+    assert_true(p.connect_us > 0 && addr_port(&p.peer) == port);
     fixture_until(&fix, &r.done);
     assert_int_equal(r.fault.code, FAULT_CONNECT_TIMEOUT);
     assert_non_null(strstr(r.fault.text, "TLS"));
@@ -305,6 +335,7 @@ int main(void)
         cmocka_unit_test(outages_of_many),
         cmocka_unit_test_setup_teardown(test_policy, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_cancel, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_progress, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tls_cut, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

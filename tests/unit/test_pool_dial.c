@@ -112,6 +112,31 @@ static void a_settling_one(void **state)
     assert_int_equal(pool_dial_room(&origin), 0);
 }
 
+/* What one who waits is told to wait for. */
+static void how_far_it_is(void **state)
+{
+    struct up_progress p;
+    struct pool_wait w = {.state = WAIT_QUEUED, .queued_us = 5};
+    (void)state;
+    pool_progress(&w, &p);
+    assert_int_equal(p.step, UP_STEP_QUEUE);
+    assert_int_equal(p.queued_us, 5);
+    assert_non_null(strstr(p.doing, "max_per_host"));
+    w.was_timed = true;
+    pool_progress(&w, &p);
+    assert_non_null(strstr(p.doing, "rate"));
+    w = (struct pool_wait){.state = WAIT_UNDIALLED};
+    pool_progress(&w, &p);
+    assert_non_null(strstr(p.doing, "connection"));
+    w.is_hungry = true;
+    pool_progress(&w, &p);
+    assert_non_null(strstr(p.doing, "descriptor"));
+    w = (struct pool_wait){.state = WAIT_DIALLED, .dial = &dials[0]};
+    pool_progress(&w, &p);
+    assert_int_equal(p.step, UP_STEP_TLS);
+    assert_non_null(strstr(p.doing, "issuer"));
+}
+
 #define CASE(f) cmocka_unit_test_setup(f, begin)
 
 int main(void)
@@ -119,7 +144,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(who_may_share),   CASE(all_wait_for_the_first),
         CASE(so_many_streams), CASE(or_as_many_as_are_carried),
-        CASE(a_settling_one),
+        CASE(a_settling_one),  CASE(how_far_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
