@@ -40,8 +40,10 @@ export class Grid {
 
   // ---- where things are, in px from the top of the body
 
-  rowHeight() {
-    return parseFloat(getComputedStyle(this.root).getPropertyValue("--row"));
+  // Asked for once a picture: each time the browser would lay out all anew.
+  look() {
+    this.rowHeight = parseFloat(getComputedStyle(this.root).getPropertyValue("--row"));
+    this.height = this.root.clientHeight - this.head.offsetHeight;
   }
 
   openIndex() {
@@ -50,30 +52,27 @@ export class Grid {
 
   offset(i) {
     const open = this.openIndex();
-    return i * this.rowHeight() + (open >= 0 && i > open ? this.detailsHeight : 0);
+    return i * this.rowHeight + (open >= 0 && i > open ? this.detailsHeight : 0);
   }
 
   indexAt(y) {
-    const h = this.rowHeight();
-    const below = (this.openIndex() + 1) * h;
-    if (this.openIndex() < 0 || y < below) return Math.floor(y / h);
-    return y < below + this.detailsHeight ? this.openIndex() : Math.floor((y - this.detailsHeight) / h);
-  }
-
-  height() {
-    return this.root.clientHeight - this.head.offsetHeight;
+    const open = this.openIndex();
+    const below = (open + 1) * this.rowHeight;
+    if (open < 0 || y < below) return Math.floor(y / this.rowHeight);
+    return y < below + this.detailsHeight ? open : Math.floor((y - this.detailsHeight) / this.rowHeight);
   }
 
   // The rows that can be seen: from FIRST to before END.
   inView() {
     const n = this.items.length;
     const first = Math.min(Math.max(this.indexAt(this.root.scrollTop), 0), Math.max(n - 1, 0));
-    return { first, end: Math.min(this.indexAt(this.root.scrollTop + this.height() - 1) + 1, n) };
+    return { first, end: Math.min(this.indexAt(this.root.scrollTop + this.height - 1) + 1, n) };
   }
 
   // ---- drawing
 
   show(items) {
+    this.look();
     const isAtEnd = this.root.scrollTop + this.root.clientHeight >= this.root.scrollHeight - NEAR_END;
     const follow = this.follows && isAtEnd && this.open === null;
     const top = this.items[this.inView().first];
@@ -88,6 +87,7 @@ export class Grid {
   }
 
   paint() {
+    this.look();
     const view = this.inView();
     const from = Math.max(view.first - EXTRA, 0);
     const to = Math.min(view.end + EXTRA, this.items.length);
@@ -168,9 +168,9 @@ export class Grid {
 
   reveal(i) {
     const top = this.offset(i);
-    const bottom = top + this.rowHeight() + (this.openIndex() === i ? this.detailsHeight : 0);
+    const bottom = top + this.rowHeight + (this.openIndex() === i ? this.detailsHeight : 0);
     const y = this.root.scrollTop;
-    if (bottom > y + this.height()) this.root.scrollTop = Math.min(bottom - this.height(), top);
+    if (bottom > y + this.height) this.root.scrollTop = Math.min(bottom - this.height, top);
     else if (top < y) this.root.scrollTop = top;
     this.paint();
   }
@@ -183,7 +183,7 @@ export class Grid {
 
   move(how) {
     const view = this.inView();
-    const page = Math.max(Math.floor(this.height() / this.rowHeight()) - 1, 1);
+    const page = Math.max(Math.floor(this.height / this.rowHeight) - 1, 1);
     const at = this.index.get(this.active) ?? (how === "ArrowUp" ? view.end : view.first - 1);
     const i = Math.min(Math.max(MOVES[how](at, page), 0), this.items.length - 1);
     this.pick(this.items[i].key, this.open !== null);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The live page: asks tlsfan what runs, what has ended and what has failed, and shows what is wanted of it.
 
-import { $, count, element, say, seconds, set } from "./format.js";
+import { $, count, element, ms, say, seconds, set } from "./format.js";
 import { axisOf } from "./axis.js";
 import { drawAges, drawScale, dragToZoom, longestAge } from "./scale.js";
 import { COLUMNS, drawAge, drawBar, finishedRow, grown, kindOf, runningRow, spanOf } from "./rows.js";
@@ -75,7 +75,7 @@ function drawAll() {
 
 function drawFailed() {
   const words = wanted();
-  drawFailures(store.failures.filter((x) => matches(x, words)), certificateOf);
+  drawFailures(store.failures.filter((x) => matches(x, words)), store.failures.length, certificateOf);
 }
 
 // A certificate may be known only after the details were opened.
@@ -122,7 +122,7 @@ function drawRunning() {
   running.show(some);
   const all = store.running.length + store.runningMore;
   say($("under-way"), all === 0 ? "none" : some.length < all ? some.length + " of " + all : String(all));
-  say($("oldest"), oldest > 0 ? ", the oldest for " + seconds(oldest) : "");
+  say($("oldest"), oldest > 0 ? ", the oldest for " + ms(oldest) : "");
 }
 
 // Details that were open go on where the exchange has gone.
@@ -224,19 +224,25 @@ function clearAll() {
 
 // ---- asking
 
-const silent = new Set(); // paths that did not answer
+const silent = new Map(); // paths that did not answer as they should, and what they did
+
+// What came of a question: [answer, why there is none].
+async function fetched(path) {
+  try {
+    const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
+    if (answer.ok) return [await answer.json(), ""];
+    return [null, "tlsfan answers " + answer.status + " to this page: reload it."];
+  } catch (e) { // nobody listens, or what came is no answer
+    return [null, "tlsfan does not answer; trying again."];
+  }
+}
 
 async function ask(path, use) {
   const name = path.split("?")[0];
-  let got = null;
-  try {
-    const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
-    if (answer.ok) got = await answer.json();
-  } catch (e) { // nobody listens, or what came is no answer
-  }
+  const [got, why] = await fetched(path);
   if (got) silent.delete(name);
-  else silent.add(name);
-  say($("state"), silent.size ? "tlsfan does not answer; trying again." : "");
+  else silent.set(name, why);
+  say($("state"), silent.size ? [...silent.values()][0] : "");
   if (got) use(got);
   return got !== null;
 }

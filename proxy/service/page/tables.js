@@ -13,8 +13,9 @@ let opened = null; // key of the one whose details are shown
 
 function failureRow(x, toggle) {
   const row = element("tr", MARKS[kindOf(x)]);
-  const time = set(element("button", "", when(x.start + x.ms.total)),
-    { type: "button", title: "Details", "aria-expanded": opened === x.key });
+  const at = when(x.start + x.ms.total);
+  const time = set(element("button", "", at), { type: "button", title: "Details",
+    "aria-label": at + " " + x.host + ": details", "aria-expanded": opened === x.key });
   const cell = element("td");
   time.addEventListener("click", () => toggle(x));
   cell.append(time);
@@ -32,14 +33,15 @@ function failureDetails(x, certificate) {
   return row;
 }
 
-// FAILURES: the latest first. CERTIFICATE_OF: gives that of an exchange's origin, or null.
-export function drawFailures(failures, certificateOf) {
+// FAILURES: of ALL that are kept, those that are wanted; the latest first. CERTIFICATE_OF: gives that of the origin of
+// an exchange, or null.
+export function drawFailures(failures, all, certificateOf) {
   const body = $("failures");
   if (body.querySelector("button:active")) return; // a press ends where it began
   const focused = body.contains(document.activeElement) ? document.activeElement.closest("tr").dataset.key : null;
   const toggle = (x) => {
     opened = opened === x.key ? null : x.key;
-    drawFailures(failures, certificateOf);
+    drawFailures(failures, all, certificateOf);
   };
   body.replaceChildren();
   for (const x of failures) {
@@ -50,6 +52,7 @@ export function drawFailures(failures, certificateOf) {
     if (x.key === focused) row.querySelector("button").focus({ preventScroll: true });
   }
   $("no-failures").hidden = failures.length > 0;
+  say($("no-failures"), all > 0 ? "None of " + all + " matches." : "None.");
   $("failures-table").hidden = failures.length === 0;
 }
 
