@@ -357,7 +357,11 @@ def test_it_fits(make_proxy, serve, page, width, scheme):
     rows(chrome, 6)
     all_of(chrome, FAILURES, 1)
     press(chrome, "#rows .body > :last-child")
+    press(chrome, "#failures button")
     assert chrome.execute_script("return document.documentElement.scrollWidth") <= width
+    inner = chrome.execute_script(
+        "const e = document.querySelector('#failures-table'); return [e.scrollWidth, e.clientWidth]")
+    assert inner[0] <= inner[1], inner
     ground = chrome.execute_script("return getComputedStyle(document.body).backgroundColor")
     dark = sum(int(c) for c in ground[4:-1].split(",")) < 200
     assert dark == (scheme == "dark"), ground
