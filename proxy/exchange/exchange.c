@@ -130,7 +130,8 @@ void exchange_pass_head(struct exchange *x, struct h1_head *head, const struct h
 {
     x->t.head = loop_now();
     x->status = head->status;
-    seen_note_answer(x, head->status, &head->fields);
+    if (x->engine->credit > 0 || head->status >= 400)
+        seen_note_answer(x, &head->fields);
     redirect_watch(x, head);
     if (x->looks_ahead)
         x->performer->on_head(x, head);

@@ -319,10 +319,15 @@ static uint16_t record_place(const struct exchange *x)
     return place == NULL ? TALLY_PLACES : (uint16_t)(place - x->engine->stats->tally.places);
 }
 
+static uint8_t keep_parent(char **p, const struct exchange *x)
+{
+    const struct parent *parent = way_parent(&x->where);
+    return keep_text(p, str_from(parent == NULL ? NULL : parent->shown), RECORD_PARENT);
+}
+
 size_t record_make(struct record *r, const struct exchange *x)
 {
     const struct addr *peer = &x->facts.peer;
-    const struct parent *parent = peer->len != 0 ? way_parent(&x->where) : NULL;
     char *p = r->text;
     r->t = x->t;
     r->id = x->id;
@@ -349,7 +354,9 @@ size_t record_make(struct record *r, const struct exchange *x)
     struct pen w = {p, p + RECORD_URL, true};
     pen_url(&w, x);
     r->url_len = (uint8_t)(w.p - p);
-    r->parent_len = keep_text(&w.p, str_from(parent == NULL ? NULL : parent->shown), RECORD_PARENT);
+    r->parent_len = 0;
+    if (peer->len != 0 && x->rule != NULL && x->rule->parent != NULL)
+        r->parent_len = keep_parent(&w.p, x);
     return (size_t)(w.p - (char *)r);
 }
 
@@ -364,8 +371,10 @@ static struct ring *record_failures(const struct exchange *x)
                                                                           : s->failures;
 }
 
-/* R, of X, with its heads, to where they are kept. */
-static void record_keep_heads(struct record *r, const struct exchange *x, struct ring *failures)
+/* R, of X, with its heads, to where they are kept. Its place on the stack is not for every request.
+ */
+__attribute__((noinline)) static void record_keep_heads(struct record *r, const struct exchange *x,
+                                                        struct ring *failures)
 {
     struct failure f;
     struct engine *e = x->engine;

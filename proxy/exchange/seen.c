@@ -183,10 +183,8 @@ size_t seen_write(char *dst, const struct fields *f, const struct seen_how *how)
     return n;
 }
 
-void seen_note_answer(struct exchange *x, unsigned status, const struct fields *f)
+__attribute__((noinline)) void seen_note_answer(struct exchange *x, const struct fields *f)
 {
-    if (x->engine->credit == 0 && status < 400)
-        return;
     char section[SEEN_SECTION];
     struct seen_how how = {x->conf, NULL};
     x->seen.answer = arena_dup(&x->arena, str_make(section, seen_write(section, f, &how)));

@@ -41,9 +41,8 @@ struct seen_how {
 /* Writes the section of F to DST (SEEN_SECTION bytes); gives its size. */
 size_t seen_write(char *dst, const struct fields *f, const struct seen_how *how);
 
-/* The answer of X has the head fields F, which came from its origin: notes them if they may be
- * shown. */
-void seen_note_answer(struct exchange *x, unsigned status, const struct fields *f);
+/* The answer of X, which may be shown, has the head fields F, as they came from its origin. */
+void seen_note_answer(struct exchange *x, const struct fields *f);
 /* Both sections of X, that of the request first; the second may be missing. */
 struct seen_heads {
     uint16_t len;
@@ -57,7 +56,7 @@ size_t seen_write_both(struct seen_heads *h, const struct exchange *x);
 /* One field. Slices point into the section. */
 struct seen_field {
     struct str name, value; /* value.p NULL: it is not there */
-    int64_t size;           /* bytes of the whole value; -1: nobody is told */
+    int64_t size;           /* bytes of the whole value; -1: a rule has put it in */
     bool is_hidden;         /* it may be a credential */
     bool is_cut;            /* the value is longer */
 };

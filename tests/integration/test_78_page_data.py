@@ -127,7 +127,8 @@ def test_failures_survive_a_flood(one, serve):
     got = get(p, "/failures")
     first, second = got["failures"]
     assert first["kind"] == "tlsfan" and first["host"] == "localhost" and first["error"] == "connection_refused"
-    assert "refused" in first["sentence"] and first["end"] == pytest.approx(first["start"] + first["ms"]["total"], abs=0.01)
+    assert "refused" in first["sentence"]
+    assert first["end"] == pytest.approx(first["start"] + first["ms"]["total"], abs=0.01)
     assert second["kind"] == "origin" and second["status"] == 503 and second["error"] == ""
     # What was not watched has its fields all the same.
     assert "Host" in [f["name"] for f in first["request"]["fields"]] and first["response"] is None
@@ -201,10 +202,11 @@ def test_connections_and_certificate(one, serve, protocol):
     assert "CN=" in shown["issuer"] or "O=" in shown["issuer"]
 
 
-SECRETS = ("Authorization: Bearer hide-me-1", "Cookie: a=hide-me-2", "X-Api-Key: hide-me-3", "Proxy-Authorization: hide-me-4",
-           "X-Custom: Basic hide-me-5", "X-Session: hide-me-6", "Referer: http://u:hide-me-7@h/?q=hide-me-8")
-ANSWERED = ("Set-Cookie: b=hide-me-9", "WWW-Authenticate: Negotiate hide-me-10", "Location: http://hide-me-11@h/x?c=hide-me-12",
-            "X-Plain: <b>\xe9\"")
+SECRETS = ("Authorization: Bearer hide-me-1", "Cookie: a=hide-me-2", "X-Api-Key: hide-me-3",
+           "Proxy-Authorization: hide-me-4", "X-Custom: Basic hide-me-5", "X-Session: hide-me-6",
+           "Referer: http://u:hide-me-7@h/?q=hide-me-8")
+ANSWERED = ("Set-Cookie: b=hide-me-9", "WWW-Authenticate: Negotiate hide-me-10",
+            "Location: http://hide-me-11@h/x?c=hide-me-12", "X-Plain: <b>\xe9\"")
 
 
 @pytest.mark.parametrize("values", [False, True])
@@ -212,24 +214,25 @@ def test_fields_without_credentials(one, serve, tmp_path, values):
     server = serve(answering(lambda r, c: ok("x", *ANSWERED, status="404 No" if r.target == "/404" else "200 OK")))
     (tmp_path / "secret").write_text("hide-me-13\n")
     (tmp_path / "secret").chmod(0o600)
-    c, p = one('log { access = off fields = %s }\nrule "localhost:%d" { request_header = {"X-Put: {file:%s}", '
-               '"X-Fixed: hide-me-14"} }\n' % ("on" if values else "off", server.port, tmp_path / "secret"), service=True)
+    c, p = one('log { access = off fields = %s }\n'
+               'rule "localhost:%d" { request_header = {"X-Put: {file:%s}", "X-Fixed: hide-me-14"} }\n'
+               % ("on" if values else "off", server.port, tmp_path / "secret"), service=True)
     get(p, "/exchanges")  # somebody watches
     for path in ("/", "/404"):
         c.get(server.url(path), "Accept: text/plain", *SECRETS)
     c.get("http://localhost:%d/" % free_port(), *SECRETS)
     got = ended(p, 3)
-    everything = [p.fetch(path) for path in ("/exchanges", "/exchanges?limit=9", "/failures", "/status", "/metrics", "/")]
-    assert not any("hide-me" in text for text in everything)
+    for path in ("/exchanges", "/exchanges?limit=9", "/failures", "/status", "/metrics", "/"):
+        assert "hide-me" not in p.fetch(path)
     assert server.requests[0].all("X-Put") == ["hide-me-13"]
     for x in got[:2] + get(p, "/failures")["failures"][-1:]:
         fields = {f["name"].title(): f for f in x["request"]["fields"]}
-        assert fields["Authorization"]["size"] == len("Bearer hide-me-1") and fields["Cookie"]["size"] == len("a=hide-me-2")
-        assert fields["X-Put"]["size"] == -1 if "X-Put" in fields else x["upstream"] != server.port
+        assert (fields["Authorization"]["size"], fields["Cookie"]["size"]) == (16, 11)
         assert ("hidden" in fields["Authorization"]) == values and "value" not in fields["Authorization"]
     x = got[0]
     sent = {f["name"].title(): f for f in x["request"]["fields"]}
     came = {f["name"].title(): f for f in x["response"]["fields"]}
+    assert sent["X-Put"]["size"] == -1 and sent["X-Fixed"]["size"] == -1
     assert sent["Accept"]["size"] == 10 and sent["Accept"].get("value") == ("text/plain" if values else None)
     assert set(ANSWERED[i].split(":")[0].title() for i in range(3)) <= set(came)
     if values:
