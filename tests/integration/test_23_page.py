@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The live page in real Chromium: bars for real traffic, what runs, failures, details, pause, its policy."""
 import signal
+import subprocess
 import threading
 
 import pytest
@@ -372,6 +373,18 @@ def test_the_curl_line_works(make_proxy, page):
     proxy = make_proxy(service=True)
     chrome = page(proxy)
     wait_text(chrome, "#curl", "curl -x http://127.0.0.1:%d http://" % proxy.port)
+
+
+def test_who_must_log_in_gets_the_whole_page(make_proxy, page, chromium, tmp):
+    """Its modules and its questions carry the credentials, also where the address holds them."""
+    users = tmp / "page-users"
+    hashed = subprocess.run(["openssl", "passwd", "-6", "wonder"], capture_output=True, text=True, check=True).stdout
+    users.write_text("alice:" + hashed)
+    proxy = make_proxy('client { auth_file = "%s" }' % users, service=True)
+    chromium.get(proxy.service_url.replace("http://", "http://alice:wonder@") + "/")
+    wait_text(chromium, "#version", ".")
+    wait_text(chromium, "#curl", str(proxy.port))
+    assert text(chromium, "#state") == ""
 
 
 @pytest.fixture

@@ -224,12 +224,14 @@ function clearAll() {
 
 // ---- asking
 
+// Without the user and password that the address of the page may hold: with them nothing can be asked for.
+const HERE = location.origin + location.pathname;
 const silent = new Map(); // paths that did not answer as they should, and what they did
 
 // What came of a question: [answer, why there is none].
 async function fetched(path) {
   try {
-    const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
+    const answer = await fetch(HERE + path, { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
     if (answer.ok) return [await answer.json(), ""];
     return [null, "tlsfan answers " + answer.status + " to this page: reload it."];
   } catch (e) { // nobody listens, or what came is no answer

@@ -69,7 +69,7 @@ TOLD = """(() => {
       failures: told.failures.slice(after(query, 'after'))}),
   };
   window.fetch = async (path) => {
-    const [name, query] = path.split('?');
+    const [name, query] = path.split('/').pop().split('?');
     return {ok: true, json: async () => JSON.parse(JSON.stringify(answers[name](query)))};
   };
 })()"""
