@@ -445,7 +445,7 @@ def mutations(count, seed=4):
         b"POST /batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 19\r\n"
         b"Expect: 100-continue\r\n\r\nhttp://127.0.0.1:1/",
         b"POST /batch HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\n",
-        b"GET /exchanges?after=1.2.3 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic YTpi\r\n\r\n",
+        b"GET /exchanges?after=1.2.3&limit=2 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic YTpi\r\n\r\n",
     ]
     tokens = [
         b"\r\n",
