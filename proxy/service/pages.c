@@ -60,6 +60,8 @@ static const char page_policy[] =
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+static const char javascript[] = "text/javascript; charset=utf-8";
+
 static const struct page pages[] = {
     {.path = STR_INIT("/healthz"), .type = "text/plain", .is_open = true, .print = print_health},
     {.path = STR_INIT("/readyz"), .type = "text/plain", .is_open = true, .print = print_ready},
@@ -75,7 +77,17 @@ static const struct page pages[] = {
      .policy = page_policy,
      .text = &page_html},
     {.path = STR_INIT("/page.css"), .type = "text/css; charset=utf-8", .text = &page_css},
-    {.path = STR_INIT("/page.js"), .type = "text/javascript; charset=utf-8", .text = &page_js},
+    {.path = STR_INIT("/page.js"), .type = javascript, .text = &page_js},
+    {.path = STR_INIT("/axis.js"), .type = javascript, .text = &axis_js},
+    {.path = STR_INIT("/details.js"), .type = javascript, .text = &details_js},
+    {.path = STR_INIT("/figures.js"), .type = javascript, .text = &figures_js},
+    {.path = STR_INIT("/format.js"), .type = javascript, .text = &format_js},
+    {.path = STR_INIT("/grid.js"), .type = javascript, .text = &grid_js},
+    {.path = STR_INIT("/har.js"), .type = javascript, .text = &har_js},
+    {.path = STR_INIT("/rows.js"), .type = javascript, .text = &rows_js},
+    {.path = STR_INIT("/scale.js"), .type = javascript, .text = &scale_js},
+    {.path = STR_INIT("/store.js"), .type = javascript, .text = &store_js},
+    {.path = STR_INIT("/tables.js"), .type = javascript, .text = &tables_js},
     {.path = STR_INIT("/batch"), .is_batch = true},
 };
 

@@ -16,7 +16,8 @@ from testenv.ports import free_port
 from testenv.scripted import answering, ok
 from testenv.wait import can_connect, wait_until
 
-PATHS = ["/", "/page.css", "/page.js", "/status", "/exchanges", "/failures", "/metrics", "/healthz", "/readyz"]
+PATHS = ["/", "/page.css", "/page.js", "/axis.js", "/status", "/exchanges", "/failures", "/metrics", "/healthz",
+         "/readyz"]
 
 
 @pytest.fixture(scope="module")

@@ -1,95 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The live page in real Chromium: bars for real traffic, filter, sentences of faults, HAR, its policy."""
-import json
-import os
-import shutil
+"""The live page in real Chromium: bars for real traffic, what runs, failures, details, pause, its policy."""
 import signal
+import subprocess
 import threading
 
 import pytest
 
 from testenv import SLOW
+from testenv.browser import (RUNNING, all_of, chromium, judge, look_at, press, rows, text, type_filter, wait_text)
 from testenv.client import Client
 from testenv.h2server import each
 from testenv.scripted import answering, ok
 from testenv.wait import wait_until
 
 pytest.importorskip("selenium")
-from selenium import webdriver  # noqa: E402
-from selenium.webdriver.chrome.options import Options  # noqa: E402
-from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 
+__all__ = ["chromium"]
 pytestmark = pytest.mark.unsanitized("drives Chromium; what it asks for, other tests ask for too")
-
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--no-proxy-server",
-    "--window-size=1280,900",
-]
-
-# The rows that are shown, with what a person sees of them.
-ROWS = """return [...document.querySelectorAll('#rows li:not([hidden])')].map((row) => {
-  const bar = row.querySelector('.span').getBoundingClientRect();
-  const parts = [...row.querySelectorAll('i')];
-  return {host: row.dataset.host, start: +row.dataset.start, end: +row.dataset.end, left: bar.left, right: bar.right,
-          phases: Object.fromEntries(parts.map((i) => [i.dataset.phase, +i.dataset.ms])),
-          colours: parts.map((i) => [i.dataset.phase, getComputedStyle(i).backgroundColor])};
-});"""
 
 # The table of origins, an object a row.
 ORIGINS = """const body = document.querySelector('#origins');
 const heads = [...body.parentNode.querySelectorAll('th')].map((e) => e.textContent);
 return [...body.rows].map((row) => Object.fromEntries([...row.cells].map((e, i) => [heads[i], e.textContent])));"""
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp):
-    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if browser is None or driver is None:
-        pytest.skip("no chromium and chromedriver")
-    options = Options()
-    options.binary_location = browser
-    for flag in [*FLAGS, "--user-data-dir=%s" % (tmp / "chromium")]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    options.add_experimental_option("prefs", {"download.default_directory": str(tmp)})
-    chrome = webdriver.Chrome(service=Service(driver), options=options)
-    chrome.set_script_timeout(20)
-    yield chrome
-    chrome.quit()
+FAILURES = "return [...document.querySelectorAll('#failures tr')].map((row) => row.textContent)"
+ONCE = pytest.mark.h1_only("how the page shows exchanges that it has got, whatever their origin spoke")
 
 
 @pytest.fixture
-def page(chromium, make_proxy):
+def page(chromium):
     """page(proxy): the page of that proxy, open; its console is judged at the end."""
 
     def load(proxy):
+        look_at(chromium)
         chromium.get(proxy.service_url + "/")
         return chromium
 
     chromium.get_log("browser")
     yield load
-    bad = [entry for entry in chromium.get_log("browser") if entry["level"] != "INFO"]
-    chromium.get("about:blank")
-    assert not bad, bad
-
-
-def rows(chrome, count, timeout=10):
-    """Waits until that many rows are shown."""
-    return wait_until(
-        lambda: (lambda found: found if len(found) >= count else None)(chrome.execute_script(ROWS)),
-        timeout * SLOW,
-        "%d rows" % count,
-    )
+    judge(chromium)
 
 
 def overlaps(spans, low, high, slack):
@@ -98,98 +47,55 @@ def overlaps(spans, low, high, slack):
     return sum(b[low] < a[high] - slack for a, b in zip(ordered, ordered[1:]))
 
 
-def serial(proxy, urls):
-    with Client(proxy.port) as client:
+def serial(proxy, urls, status=200):
+    with Client(proxy.port, timeout=30) as client:
         for url in urls:
-            assert client.get(url).status == 200
+            assert client.get(url).status == status
 
 
 def parallel(proxy, urls):
-    with Client(proxy.port) as client:
+    with Client(proxy.port, timeout=30) as client:
         for url in urls:
             client.request("GET", url)
         for _ in urls:
             assert client.response().status == 200
 
 
-# exchange(n, at, took): one as /exchanges tells it, that began at AT ms and was refused.
-EXCHANGE = """const exchange = (n, at, took, host = 'a.test') => ({id: String(n), start: at, client: '', method: 'GET',
-  host, url: 'http://' + host + '/' + n, status: 502, error: 'dns_error', sentence: host + ' is unknown, ' + n,
-  protocol: '', tls: '', upstream: '', reused: false, retries: 0, bytes_in: 0, bytes_out: 0,
-  ms: {wait: took, total: took}});
-"""
-
-ONCE = pytest.mark.h1_only("how the page shows exchanges that it has got, whatever their origin spoke")
-
-
 def slow_origin(serve, seconds):
     return serve(answering(lambda r, c: (c.server.stopping.wait(seconds), ok(r.target))[1]))
 
+
+def holding(serve, event, **kw):
+    """An origin that answers when the event is set."""
+    return serve(answering(lambda r, c: (event.wait(60 * SLOW), ok())[1]), **kw)
+
+
+def refusing(status):
+    return answering(lambda r, c: b"HTTP/1.1 %d No\r\nContent-Length: 2\r\n\r\nno" % status)
+
+
+# ---- the picture
 
 def test_serial_and_parallel_look_different(make_proxy, serve, page):
     origin = slow_origin(serve, 0.02)
     proxy = make_proxy(service=True)
     chrome = page(proxy)
-    serial(proxy, [origin.url("/serial/%d" % n) for n in range(100)])
-    one_by_one = rows(chrome, 100)
+    serial(proxy, [origin.url("/serial/%d" % n) for n in range(20)])
+    one_by_one = rows(chrome, 20)
     assert overlaps(one_by_one, "start", "end", 0.5) == 0
     assert overlaps(one_by_one, "left", "right", 2.5) == 0
     assert all(r["phases"].get("wait", 0) > 15 for r in one_by_one)
-    assert "tls" in one_by_one[0]["phases"] and "tls" not in one_by_one[50]["phases"]
-    chrome.find_element(By.ID, "clear").click()
-    rows_gone = wait_until(lambda: chrome.execute_script(ROWS) == [], 5, "no rows")
-    assert rows_gone
+    assert "tls" in one_by_one[0]["phases"] and "tls" not in one_by_one[10]["phases"]
+    press(chrome, "#clear")
+    wait_until(lambda: not chrome.find_elements(By.CSS_SELECTOR, "#rows .body > *"), 5, "no rows")
     slow = slow_origin(serve, 0.5)
-    parallel(proxy, [slow.url("/parallel/%d" % n) for n in range(100)])
-    at_once = rows(chrome, 100)
-    assert overlaps(at_once, "start", "end", 0) == 99 and overlaps(at_once, "left", "right", 0) == 99
+    parallel(proxy, [slow.url("/parallel/%d" % n) for n in range(20)])
+    at_once = rows(chrome, 20)
+    assert overlaps(at_once, "start", "end", 0) == 19 and overlaps(at_once, "left", "right", 0) == 19
     assert max(r["start"] for r in at_once) < min(r["end"] for r in at_once)
     colours = dict(pair for r in at_once + one_by_one for pair in r["colours"])
     assert len(set(colours.values())) == len(colours) >= 4, colours
-
-
-@ONCE
-def test_filter_by_host(make_proxy, serve, page):
-    origin = serve(answering(lambda r, c: ok()))
-    proxy = make_proxy('rule "*" { connect_to = "127.0.0.1:%d" sni = "localhost" }' % origin.port, service=True)
-    chrome = page(proxy)
-    serial(proxy, ["http://one.test/a", "http://two.test/b", "http://one.test/c"])
-    rows(chrome, 3)
-    box = chrome.find_element(By.ID, "filter")
-    box.send_keys("one")
-    assert [
-        r["host"]
-        for r in wait_until(lambda: (lambda f: f if len(f) == 2 else None)(chrome.execute_script(ROWS)), 5, "2 rows")
-    ] == ["one.test"] * 2
-    box.clear()
-    chrome.execute_script("arguments[0].value = ''; arguments[0].dispatchEvent(new Event('input'))", box)
-    rows(chrome, 3)
-    button = wait_until(
-        lambda: [b for b in chrome.find_elements(By.CSS_SELECTOR, "#origins button") if b.text == "two.test:443"],
-        10,
-        "the origin",
-    )
-    chrome.execute_script("arguments[0].click()", button[0])
-    assert [r["host"] for r in chrome.execute_script(ROWS)] == ["two.test"]
-
-
-def test_a_certificate_fault_shows_its_sentence(make_proxy, serve, page):
-    origin = serve(answering(lambda r, c: ok()), kind="expired")
-    proxy = make_proxy(service=True)
-    chrome = page(proxy)
-    with Client(proxy.port) as client:
-        answer = client.get(origin.url("/secret?token=abc", host="localhost"))
-    assert answer.status == 502
-    shown = wait_until(
-        lambda: [
-            e.text for e in chrome.find_elements(By.CSS_SELECTOR, "#errors tr") if "tls_certificate_error" in e.text
-        ],
-        10 * SLOW,
-        "the error",
-    )
-    assert answer.text.strip() in shown[0] and "expired" in shown[0]
-    chrome.execute_script("document.querySelector('#rows li').click()")
-    assert answer.text.strip() in chrome.find_element(By.ID, "details").text
+    assert "20 exchanges" in text(chrome, "#benefit") and "(20 at once)" in text(chrome, "#benefit")
 
 
 @pytest.mark.h1_only("it asks an origin of either protocol")
@@ -198,8 +104,147 @@ def test_it_tells_h1_from_h2(make_proxy, serve, serve_h2, page):
     proxy = make_proxy(service=True)
     chrome = page(proxy)
     serial(proxy, [new.url("/a"), new.url("/b"), old.url("/c")])
-    rows(chrome, 3)
-    assert [e.text for e in chrome.find_elements(By.CSS_SELECTOR, "#rows .protocol")] == ["h2", "h2", "h1"]
+    assert [r["protocol"] for r in rows(chrome, 3)] == ["h2", "h2", "h1"]
+
+
+def test_what_was_before_the_page_is_shown(make_proxy, serve, page):
+    """As far as the rings hold it: more than one answer brings."""
+    origin = serve(answering(lambda r, c: ok()))
+    proxy = make_proxy("workers = 2", service=True)
+    urls = [origin.url("/%d" % n) for n in range(300)]
+    threads = [threading.Thread(target=parallel, args=(proxy, urls)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    chrome = page(proxy)
+    wait_until(lambda: int(text(chrome, "#benefit").split(" ")[0] or 0) >= 512, 10 * SLOW, "all that is held")
+
+
+# ---- what runs
+
+def test_what_hangs_is_shown_with_its_phase_and_grows(make_proxy, serve, page):
+    held = threading.Event()
+    origin = holding(serve, held)
+    proxy = make_proxy(service=True)
+    chrome = page(proxy)
+    with Client(proxy.port, timeout=60) as client:
+        client.request("GET", origin.url("/hangs"))
+        found, = all_of(chrome, RUNNING, 1)
+        wait_until(lambda: chrome.execute_script(RUNNING)[0]["phase"] == "wait", 10 * SLOW, "the phase")
+        assert found["url"].endswith("/hangs") and text(chrome, "#under-way") == "1"
+        width = lambda: chrome.execute_script(RUNNING)[0]["width"]
+        before = width()
+        wait_until(lambda: width() > before + 20, 10 * SLOW, "the bar to grow")
+        press(chrome, "#running .body > [role=row]")
+        assert "/hangs" in text(chrome, "#running .details") and "127.0.0.1" in text(chrome, "#running .details")
+        held.set()
+        assert client.response().status == 200
+    assert rows(chrome, 1)[0]["url"].endswith("/hangs")
+    wait_until(lambda: text(chrome, "#under-way") == "none", 10 * SLOW, "the other list to be empty")
+
+
+# ---- failures
+
+@ONCE
+def test_failures_stay(make_proxy, serve, page):
+    """600 successes push them out of the rings; the page that is opened then has them."""
+    broken, good = (serve(answering(lambda r, c: ok()), kind=kind) for kind in ("expired", "good"))
+    bad = serve(refusing(404))
+    proxy = make_proxy("workers = 1", service=True)
+    with Client(proxy.port) as client:
+        answer = client.get(broken.url("/secret?token=abc"))
+        assert answer.status == 502 and client.get(bad.url("/lost")).status == 404
+    for _ in range(4):
+        parallel(proxy, [good.url("/%d" % n) for n in range(150)])
+    chrome = page(proxy)
+    found = all_of(chrome, FAILURES, 2)
+    assert "404" in found[0] and "/lost" in found[0]
+    assert answer.text.strip() in found[1] and "tls_certificate_error" in found[1] and "localhost" in found[1]
+    assert "abc" not in chrome.page_source
+    assert not [r for r in rows(chrome, 1) if r["mark"]]
+
+
+def test_failures_are_marked_and_filtered(make_proxy, serve, page):
+    broken, good = (serve(answering(lambda r, c: ok()), kind=kind) for kind in ("expired", "good"))
+    bad = serve(refusing(503))
+    proxy = make_proxy(service=True)
+    chrome = page(proxy)
+    serial(proxy, [good.url("/fine")])
+    serial(proxy, [broken.url("/expired")], 502)
+    serial(proxy, [bad.url("/busy")], 503)
+    found = rows(chrome, 3)
+    assert [r["mark"] for r in found] == ["", "failed", "refused"]
+    wait_until(lambda: chrome.title.startswith("(1 failed)"), 10 * SLOW, "the title")
+    press(chrome, "#failed-only")
+    assert [r["status"] for r in rows(chrome, 2)] == ["502", "503"]
+    press(chrome, "#failed-only")
+    for wanted, end in (("expired", "/expired"), ("503", "/busy"), ("tls_certificate", "/expired"), ("fine", "/fine")):
+        type_filter(chrome, wanted)
+        assert [r["url"][-len(end):] for r in rows(chrome, 1)] == [end]
+
+
+# ---- details
+
+def details(chrome):
+    """The details of the first row: texts of its parts, by their heads."""
+    press(chrome, "#rows .body > [role=row]")
+    return wait_until(lambda: chrome.execute_script(
+        """const e = document.querySelector('#rows .details');
+        return e && {all: e.textContent, right: e.getBoundingClientRect().right,
+          below: e.previousSibling.getBoundingClientRect().bottom <= e.getBoundingClientRect().top + 1,
+          ...Object.fromEntries([...e.querySelectorAll('.part')].map((part) => [part.querySelector('h3').textContent,
+            [...part.querySelectorAll('tbody tr, dd')].map((x) =>
+              [...(x.cells || [x])].map((c) => c.textContent.trim()))]))}"""),
+        5, "details")
+
+
+def sent(client, origin):
+    return client.exchange("GET", origin.url("/path?token=hush"), "Authorization: Bearer hush", "Cookie: a=hush",
+                           "X-Api-Key: hush", "Accept: text/plain")
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_details_under_the_row(make_proxy, serve, page, protocol, width):
+    origin = serve(answering(lambda r, c: ok("hello")))
+    proxy = make_proxy("log { access = off }", service=True)
+    chrome = page(proxy)
+    look_at(chrome, width, 800)
+    wait_text(chrome, "#version", ".")
+    with Client(proxy.port) as client:
+        sent(client, origin)
+    rows(chrome, 1)
+    wait_text(chrome, "#origins", "localhost")
+    found = details(chrome)
+    assert found["below"] and found["right"] <= width
+    assert [name for name, *_ in found["Phases"]][-2:] in (["wait", "transfer"], ["send", "wait"])
+    assert all(ms.endswith(" ms") for _, ms, _ in found["Phases"]) and "TLS" in [row[0] for row in found["Phases"]]
+    widths = "return [...document.querySelectorAll('.details .track i')].map((e) => e.offsetWidth)"
+    assert all(w > 1 for w in chrome.execute_script(widths))
+    flat = " ".join(cell for row in found["Connection"] for cell in row)
+    assert "127.0.0.1:%d, %s, TLSv1.3" % (origin.port, protocol) in flat and "request 1 on it" in flat and "new" in flat
+    assert ("stream 1" in flat) == (protocol == "h2")
+    certificate = [row[0] for row in found["Certificate"]]
+    assert certificate[0].startswith("CN=") and certificate[1].startswith("CN=") and certificate[2][:2] == "20"
+    fields = {name.lower(): size for name, size in found["Request fields"]}
+    assert (fields["authorization"], fields["accept"]) == ("11 B", "10 B"), fields
+    assert "content-length" in [name.lower() for name, _ in found["Answer fields"]]
+    assert "hush" not in chrome.page_source and "text/plain" not in found["all"]
+    assert chrome.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_values_where_the_operator_wants_them(make_proxy, serve, page):
+    origin = serve(answering(lambda r, c: ok("hello")))
+    proxy = make_proxy("log { access = off fields = on }", service=True)
+    chrome = page(proxy)
+    wait_text(chrome, "#version", ".")
+    with Client(proxy.port) as client:
+        sent(client, origin)
+    rows(chrome, 1)
+    found = details(chrome)
+    told = {row[0].lower(): row[2] for row in found["Request fields"]}
+    assert told["accept"] == "text/plain" and {told[n] for n in ("authorization", "cookie", "x-api-key")} == {"hidden"}
+    assert "hush" not in chrome.page_source
 
 
 def test_no_credentials_and_no_query(make_proxy, serve, page):
@@ -207,7 +252,7 @@ def test_no_credentials_and_no_query(make_proxy, serve, page):
     proxy = make_proxy("log { access = off query = off }", service=True)
     chrome = page(proxy)
     with Client(proxy.port) as client:
-        client.exchange("GET", origin.url("/path?token=hush"), "Authorization: Bearer hush", "Cookie: a=hush")
+        sent(client, origin)
     rows(chrome, 1)
     assert "/path" in chrome.page_source and "hush" not in chrome.page_source
 
@@ -218,9 +263,46 @@ def test_markup_from_peers_is_text(make_proxy, page):
     with Client(proxy.port) as client:
         client.send(b"GET http://no.such.invalid/<img/src=x/onerror=alert(1)> HTTP/1.1\r\nHost: x\r\n\r\n")
         client.response()
-    rows(chrome, 1)
-    assert not chrome.find_elements(By.CSS_SELECTOR, "#rows img, #errors img, #details img")
+    assert "<img/src=x" in rows(chrome, 1)[0]["url"]
+    press(chrome, "#rows .body > [role=row]")
+    assert not chrome.find_elements(By.CSS_SELECTOR, "main img")
 
+
+# ---- pause
+
+@ONCE
+def test_pause_loses_nothing(make_proxy, serve, page):
+    """More than one sample would hold."""
+    origin = serve(answering(lambda r, c: ok()))
+    proxy = make_proxy("workers = 1", service=True)
+    chrome = page(proxy)
+    serial(proxy, [origin.url("/before")])
+    rows(chrome, 1)
+    press(chrome, "#pause")
+    parallel(proxy, [origin.url("/%d" % n) for n in range(300)])
+    wait_text(chrome, "#waiting", "300 wait")
+    assert len(rows(chrome, 1)) == 1 and "lost" not in text(chrome, "#waiting")
+    press(chrome, "#pause")
+    wait_text(chrome, "#benefit", "301 exchanges")
+    assert text(chrome, "#shown") == "" and text(chrome, "#waiting") == ""
+
+
+@ONCE
+def test_pause_says_what_the_rings_have_lost(make_proxy, serve, page):
+    origin = serve(answering(lambda r, c: ok()))
+    proxy = make_proxy("workers = 1", service=True)
+    chrome = page(proxy)
+    serial(proxy, [origin.url("/before")])
+    rows(chrome, 1)
+    press(chrome, "#pause")
+    for _ in range(4):
+        parallel(proxy, [origin.url("/%d" % n) for n in range(150)])
+    wait_text(chrome, "#waiting", "512 wait, 88 are lost")
+    press(chrome, "#pause")
+    wait_text(chrome, "#shown", "showing 513 of 601 exchanges")
+
+
+# ---- origins
 
 @ONCE
 def test_focus_stays_on_an_origin(make_proxy, serve, page):
@@ -235,119 +317,9 @@ def test_focus_stays_on_an_origin(make_proxy, serve, page):
     assert chrome.execute_script("return document.activeElement === %s" % first)
 
 
-def test_it_says_when_origins_are_left_out(make_proxy, page):
-    chrome = page(make_proxy(service=True))
-    draw = """const origin = (name, requests) => ({origin: name, requests, failed: 0, in_flight: 0, idle: 0, busy: 0,
-        opened: 0, reused: 0, certificate_expires: null});
-      const some = [...Array(arguments[0]).keys()].map((n) => origin('h' + n + '.test:443', 1000 - n));
-      drawOrigins(some.concat([origin('other', 1)]));
-      return [[...document.querySelector('#origins').rows].map((r) => r.cells[0].textContent),
-              document.querySelector('#more-origins').textContent];"""
-    names, note = chrome.execute_script(draw, 500)
-    assert len(names) == 101 and names[0] == "h0.test:443" and names[-1] == "other"
-    assert note == "showing the 100 busiest of 500 origins"
-    assert chrome.execute_script(draw, 100)[1] == ""
-
-
-def test_no_rate_is_taken_across_a_restart(make_proxy, page):
-    """After a look at the old process, the new one has run for longer than the old one had."""
-    chrome = page(make_proxy(service=True))
-    rates = chrome.execute_script(
-        """const status = (uptime, exchanges) => ({version: '', draining: false, in_flight: 0, clients: 0, uptime,
-          exchanges, failed: exchanges, bytes_out: exchanges, errors: {}, origins: []});
-        const rate = () => document.querySelector('#rate').textContent;
-        const look = (s) => { last.at -= 9000; drawStatus(s); return rate(); };
-        last = null;
-        drawStatus(status(1, 900));
-        return [look(status(10.5, 1800)), look(status(19.5, 1800)), (last.s.uptime = 1, look(status(8, 3)))];"""
-    )
-    assert float(rates[0]) == pytest.approx(100, abs=2) and float(rates[1]) == 0 and float(rates[2]) >= 0, rates
-
-
-def test_a_quick_one_at_the_end_is_visible(make_proxy, page):
-    chrome = page(make_proxy(service=True))
-    seen = chrome.execute_script(
-        EXCHANGE
-        + """add([exchange(1, 1e12, 60000), exchange(2, 1e12 + 59999.9, 0.1)]);
-        const time = document.querySelector('#rows li:last-child .time');
-        const bar = time.firstChild.getBoundingClientRect();
-        return Math.min(bar.right, time.getBoundingClientRect().right) - bar.left;"""
-    )
-    assert seen > 1.9
-
-
-def test_the_latest_sentence_of_an_error_is_shown(make_proxy, page):
-    chrome = page(make_proxy(service=True))
-    lines = chrome.execute_script(
-        EXCHANGE
-        + """add([0, 1, 2, 3, 4, 5, 0].map((host, n) => exchange(n, 1e12 + n, 1, 'h' + host + '.test')));
-        return [...document.querySelectorAll('#errors div')].map((line) => line.textContent);"""
-    )
-    assert lines == ["h%d.test is unknown, %d" % pair for pair in ((2, 2), (3, 3), (4, 4), (5, 5), (0, 6))]
-
-
-@ONCE
-def test_many_exchanges_are_sampled(make_proxy, serve, page):
-    """2,000 as fast as they go: rows stay bounded, and the page says that it shows not all."""
-    origin = serve(answering(lambda r, c: ok()))
-    proxy = make_proxy(service=True)
-    chrome = page(proxy)
-    threads = [
-        threading.Thread(target=serial, args=(proxy, [origin.url("/%d" % n) for n in range(500)])) for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    wait_until(lambda: "of 2000 exchanges" in chrome.find_element(By.ID, "shown").text, 20 * SLOW, "all to be counted")
-    assert len(chrome.find_elements(By.CSS_SELECTOR, "#rows li")) <= 500
-
-
-@ONCE
-def test_rows_are_bounded_and_slow_ones_are_seen(make_proxy, serve, page):
-    """What was under way for long arrives last, and is shown though 500 others began later."""
-    origin = serve(answering(lambda r, c: ok()))
-    held = threading.Event()
-    slow = serve(answering(lambda r, c: (held.wait(60 * SLOW), ok())[1]))
-    proxy = make_proxy(service=True)
-    chrome = page(proxy)
-    with Client(proxy.port, timeout=60) as waiting:
-        waiting.request("GET", slow.url("/slow"))
-        slow.wait_requests(1)
-        for sent in (150, 300, 450, 600):
-            serial(proxy, [origin.url("/%d" % n) for n in range(150)])
-            rows(chrome, min(sent, 500))
-        shown = chrome.find_element(By.ID, "shown")
-        wait_until(lambda: shown.text == "showing 500 of 600 exchanges", 5 * SLOW, "the bound")
-        assert len(chrome.find_elements(By.CSS_SELECTOR, "#rows li")) == 500
-        held.set()
-        assert waiting.response().status == 200
-        wait_until(lambda: shown.text == "showing 500 of 601 exchanges", 5 * SLOW, "the slow one to arrive")
-        urls = [e.text for e in chrome.find_elements(By.CSS_SELECTOR, "#rows .url")]
-        assert len(urls) == 500 and urls[0].endswith("/slow")
-
-
-@ONCE
-def test_pause_holds_what_is_shown(make_proxy, serve, page):
-    origin = serve(answering(lambda r, c: ok()))
-    proxy = make_proxy(service=True)
-    chrome = page(proxy)
-    serial(proxy, [origin.url("/a")])
-    rows(chrome, 1)
-    button = chrome.find_element(By.ID, "pause")
-    button.click()
-    serial(proxy, [origin.url("/b")])
-    # The status is not paused: when it tells of the second, exchanges had several turns.
-    told = lambda: [o["requests"] for o in chrome.execute_script(ORIGINS)]
-    wait_until(lambda: told() == ["2"], 10 * SLOW, "the status")
-    assert len(chrome.execute_script(ROWS)) == 1 and button.get_attribute("aria-pressed") == "true"
-    button.click()
-    rows(chrome, 2)
-
-
 def test_origins_tell_what_is_under_way_and_which_certificate_ends(make_proxy, serve, page):
     held = threading.Event()
-    origin = serve(answering(lambda r, c: (held.wait(60 * SLOW), ok())[1]), kind="ending_soon")
+    origin = holding(serve, held, kind="ending_soon")
     lasting = serve(answering(lambda r, c: ok()))
     proxy = make_proxy(service=True)
     chrome = page(proxy)
@@ -371,23 +343,7 @@ def test_origins_tell_what_is_under_way_and_which_certificate_ends(make_proxy, s
     assert cells(lasting)["certificate ends"][:2] == "20" and "soon" not in cells(lasting)["certificate ends"]
 
 
-def test_har(make_proxy, serve, page, tmp):
-    origin = serve(answering(lambda r, c: ok()))
-    proxy = make_proxy(service=True)
-    chrome = page(proxy)
-    serial(proxy, [origin.url("/a"), origin.url("/b")])
-    rows(chrome, 2)
-    path = str(tmp / "tlsfan.har")
-    chrome.find_element(By.ID, "har").click()
-    wait_until(lambda: os.path.exists(path), 10 * SLOW, "the download")
-    with open(path) as f:
-        log = json.load(f)["log"]
-    assert log["version"] == "1.2" and log["creator"]["name"] == "tlsfan"
-    assert [e["request"]["url"].rsplit("/", 1)[1] for e in log["entries"]] == ["a", "b"]
-    first, second = (e["timings"] for e in log["entries"])
-    assert first["ssl"] > 0 and first["connect"] >= first["ssl"] and second["ssl"] == second["connect"] == -1
-    assert all(e["time"] >= e["timings"]["wait"] > 0 and e["response"]["status"] == 200 for e in log["entries"])
-
+# ---- the page itself
 
 @ONCE
 @pytest.mark.parametrize("width", [1280, 400])
@@ -396,62 +352,79 @@ def test_it_fits(make_proxy, serve, page, width, scheme):
     origin = serve(answering(lambda r, c: ok()))
     proxy = make_proxy(service=True)
     chrome = page(proxy)
-    chrome.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    )
-    chrome.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    )
-    try:
-        parallel(proxy, [origin.url("/%s" % ("x" * 150))] * 5)
-        rows(chrome, 5)
-        assert chrome.execute_script("return document.documentElement.scrollWidth") <= width
-        ground = chrome.execute_script("return getComputedStyle(document.body).backgroundColor")
-        dark = sum(int(c) for c in ground[4:-1].split(",")) < 200
-        assert dark == (scheme == "dark"), ground
-    finally:
-        chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-        chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    look_at(chrome, width, 900, scheme)
+    parallel(proxy, [origin.url("/%s" % ("x" * 150))] * 5)
+    serial(proxy, ["http://%s.invalid/" % ("y" * 60)], 502)
+    rows(chrome, 6)
+    all_of(chrome, FAILURES, 1)
+    press(chrome, "#rows .body > :last-child")
+    press(chrome, "#failures button")
+    assert chrome.execute_script("return document.documentElement.scrollWidth") <= width
+    inner = chrome.execute_script(
+        "const e = document.querySelector('#failures-table'); return [e.scrollWidth, e.clientWidth]")
+    assert inner[0] <= inner[1], inner
+    ground = chrome.execute_script("return getComputedStyle(document.body).backgroundColor")
+    dark = sum(int(c) for c in ground[4:-1].split(",")) < 200
+    assert dark == (scheme == "dark"), ground
 
 
-def test_it_says_when_the_server_is_gone(make_proxy, chromium):
+def test_the_curl_line_works(make_proxy, page):
+    """The address is that of the listener, whatever its port."""
     proxy = make_proxy(service=True)
+    chrome = page(proxy)
+    wait_text(chrome, "#curl", "curl -x http://127.0.0.1:%d http://" % proxy.port)
+
+
+def test_who_must_log_in_gets_the_whole_page(make_proxy, page, chromium, tmp):
+    """Its modules and its questions carry the credentials, also where the address holds them."""
+    users = tmp / "page-users"
+    hashed = subprocess.run(["openssl", "passwd", "-6", "wonder"], capture_output=True, text=True, check=True).stdout
+    users.write_text("alice:" + hashed)
+    proxy = make_proxy('client { auth_file = "%s" }' % users, service=True)
+    chromium.get(proxy.service_url.replace("http://", "http://alice:wonder@") + "/")
+    wait_text(chromium, "#version", ".")
+    wait_text(chromium, "#curl", str(proxy.port))
+    assert text(chromium, "#state") == ""
+
+
+@pytest.fixture
+def watched(make_proxy, chromium):
+    """A proxy, its page, and what the page says of the proxy being there."""
+    proxy = make_proxy(service=True)
+    look_at(chromium)
     chromium.get(proxy.service_url + "/")
-    wait_until(lambda: chromium.find_element(By.ID, "version").text != "", 10 * SLOW, "the status")
-    proxy.stop()
-    wait_until(lambda: "does not answer" in chromium.find_element(By.ID, "state").text, 10 * SLOW, "the notice")
-    proxy.start()
-    wait_until(lambda: chromium.find_element(By.ID, "state").text == "", 20 * SLOW, "the notice to go")
+    wait_text(chromium, "#version", ".")
+    yield proxy, chromium
     chromium.get("about:blank")
     chromium.get_log("browser")
 
 
-def notice(chrome):
-    return chrome.find_element(By.ID, "state").text
+def notice_goes(chrome):
+    wait_until(lambda: text(chrome, "#state") == "", 20 * SLOW, "the notice to go")
 
 
-def test_it_says_when_the_server_hangs(make_proxy, chromium):
-    proxy = make_proxy(service=True)
-    chromium.get(proxy.service_url + "/")
-    wait_until(lambda: chromium.find_element(By.ID, "version").text != "", 10 * SLOW, "the status")
+def test_it_says_when_the_server_is_gone(watched):
+    proxy, chrome = watched
+    proxy.stop()
+    wait_text(chrome, "#state", "does not answer")
+    proxy.start()
+    notice_goes(chrome)
+
+
+def test_it_says_when_the_server_hangs(watched):
+    proxy, chrome = watched
     proxy.signal(signal.SIGSTOP)
     try:
-        wait_until(lambda: "does not answer" in notice(chromium), 15, "the notice")
+        wait_text(chrome, "#state", "does not answer", 15)
     finally:
         proxy.signal(signal.SIGCONT)
-    wait_until(lambda: notice(chromium) == "", 20 * SLOW, "the notice to go")
-    chromium.get("about:blank")
-    chromium.get_log("browser")
+    notice_goes(chrome)
 
 
-def test_the_notice_goes_while_paused(make_proxy, chromium):
-    proxy = make_proxy(service=True)
-    chromium.get(proxy.service_url + "/")
-    wait_until(lambda: chromium.find_element(By.ID, "version").text != "", 10 * SLOW, "the status")
+def test_the_notice_goes_while_paused(watched):
+    proxy, chrome = watched
     proxy.stop()
-    wait_until(lambda: "does not answer" in notice(chromium), 10 * SLOW, "the notice")
-    chromium.find_element(By.ID, "pause").click()
+    wait_text(chrome, "#state", "does not answer")
+    press(chrome, "#pause")
     proxy.start()
-    wait_until(lambda: notice(chromium) == "", 20 * SLOW, "the notice to go")
-    chromium.get("about:blank")
-    chromium.get_log("browser")
+    notice_goes(chrome)

@@ -4,8 +4,10 @@
 
 #include "service/pages.h"
 
-static const char *const paths[] = {"/healthz",  "/readyz", "/metrics",  "/status", "/exchanges",
-                                    "/failures", "/",       "/page.css", "/page.js"};
+static const char *const paths[] = {
+    "/healthz",  "/readyz",  "/metrics",    "/status",     "/exchanges", "/failures", "/",
+    "/page.css", "/axis.js", "/details.js", "/figures.js", "/format.js", "/grid.js",  "/har.js",
+    "/page.js",  "/rows.js", "/scale.js",   "/store.js",   "/tables.js"};
 enum { N_PATHS = sizeof(paths) / sizeof(paths[0]) };
 
 static const char *print(const char *path, unsigned status)
