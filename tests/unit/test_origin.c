@@ -180,7 +180,7 @@ static void work(void *arg)
     struct worker *w = arg;
     bool again = true;
     while (again && w->left > 0) {
-        again = limit_take(w->limit, MAX);
+        again = limit_take_turn(&w->seat, w->limit, MAX);
         if (again) {
             unsigned n = limit_in_use(w->limit);
             if (n > highest)
