@@ -57,25 +57,9 @@ bool welcome_refuse(const struct exchange *x, struct fault *f)
     return false;
 }
 
-/* A media type of Accept is text/html. */
-static bool welcome_reads_html(const struct fields *fields)
-{
-    struct str item;
-    for (unsigned i = 0; i < fields->n; i++) {
-        struct str rest = fields->v[i].value;
-        if (fields->v[i].name.p == NULL || !str_ieq(fields->v[i].name, STR("Accept")))
-            continue;
-        while (str_next_item(&rest, &item)) {
-            if (str_ieq(str_trim(str_make(item.p, str_find(item, ';'))), STR("text/html")))
-                return true;
-        }
-    }
-    return false;
-}
-
 bool welcome_is_page(const struct exchange *x, const struct fault *f)
 {
-    return f->code == FAULT_NO_URL && welcome_reads_html(&x->head.fields);
+    return f->code == FAULT_NO_URL && fields_accept(&x->head.fields, STR("text/html"));
 }
 
 static struct str welcome_watch(struct exchange *x)

@@ -157,6 +157,26 @@ enum field_id field_lookup(struct str name)
     return FIELD_OTHER;
 }
 
+struct str media_type(struct str value)
+{
+    return str_trim(str_make(value.p, str_find(value, ';')));
+}
+
+bool fields_accept(const struct fields *f, struct str type)
+{
+    struct str item;
+    for (unsigned i = 0; i < f->n; i++) {
+        struct str rest = f->v[i].value;
+        if (f->v[i].name.p == NULL || !str_ieq(f->v[i].name, STR("Accept")))
+            continue;
+        while (str_next_item(&rest, &item)) {
+            if (str_ieq(media_type(item), type))
+                return true;
+        }
+    }
+    return false;
+}
+
 static const struct method known_methods[] = {
     {STR_INIT("GET"), METHOD_GET, true, true},
     {STR_INIT("POST"), METHOD_POST, false, false},

@@ -96,6 +96,11 @@ void fields_copy(struct arena *arena, struct fields *dst, const struct fields *s
 /* The first field of ID gets VALUE, further ones go; when there was none NAME is added. */
 void fields_set(struct fields *f, enum field_id id, struct str name, struct str value);
 
+/* The type of a Content-Type or of an item of Accept, without its parameters (RFC 9110 §8.3.1). */
+struct str media_type(struct str value);
+/* TYPE is an item of Accept, in any case and with any weight (RFC 9110 §12.5.1). */
+bool fields_accept(const struct fields *f, struct str type);
+
 enum field_id field_lookup(struct str name);
 
 /* Methods whose meaning matters to us (RFC 9110 §9; safe and idempotent: the IANA registry). */

@@ -187,26 +187,10 @@ static void batch_end(struct ustream *us, struct str last, const struct fields *
 
 /* ---- the head of the request */
 
-static struct str media_type(struct str value)
-{
-    return str_trim(str_make(value.p, str_find(value, ';')));
-}
-
 static bool wants_ndjson(const struct fields *fields)
 {
-    struct str item;
-    for (unsigned i = 0; i < fields->n; i++) {
-        struct str rest = fields->v[i].value;
-        if (fields->v[i].name.p == NULL || !str_ieq(fields->v[i].name, STR("Accept")))
-            continue;
-        while (str_next_item(&rest, &item)) {
-            struct str type = media_type(item);
-            if (str_ieq(type, STR("application/x-ndjson")) ||
-                str_ieq(type, STR("application/ndjson")))
-                return true;
-        }
-    }
-    return false;
+    return fields_accept(fields, STR("application/x-ndjson")) ||
+           fields_accept(fields, STR("application/ndjson"));
 }
 
 static bool is_encoded(const struct fields *fields)

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """The files for compose and Kubernetes in packaging/: good by their schemas, by each other and by the program."""
-import copy
 import glob
 import json
 import os
@@ -15,6 +14,7 @@ import pytest
 import yaml
 
 from testenv import SLOW
+from testenv.altered import altered
 from testenv.intercept import OwnCA
 from testenv.proxy import ROOT, clean_env
 from testenv.scripted import answering, ok
@@ -142,15 +142,7 @@ def test_the_schemas_see_faults(modules):
     by_kind = {thing["kind"]: thing for _, thing in objects()}
 
     def changed(kind, path, value):
-        thing = copy.deepcopy(by_kind[kind])
-        at = thing
-        for step in path[:-1]:
-            at = at[step]
-        if value is None:
-            del at[path[-1]]
-        else:
-            at[path[-1]] = value
-        return thing
+        return altered(by_kind[kind], path, value)
 
     pod = ["spec", "template", "spec"]
     wrong = [

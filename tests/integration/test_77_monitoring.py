@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """packaging/monitoring: alerts by promtool, the dashboard by Grafana's schemas, both against a tlsfan that served."""
-import copy
 import json
 import os
 import re
@@ -12,6 +11,7 @@ import pytest
 import yaml
 
 from testenv import SLOW
+from testenv.altered import altered
 from testenv.ports import free_port
 from testenv.prometheus import PROGRAM, Prometheus
 from testenv.proxy import ROOT
@@ -162,15 +162,7 @@ def test_the_dashboard_is_as_its_schema_says():
     (["templating", "list", 0, "type"], "source"), (["panels", 10, "fieldConfig", "defaults", "custom", "lines"], 1),
 ])
 def test_the_schemas_see_faults(path, value):
-    dashboard = copy.deepcopy(board())
-    at = dashboard
-    for step in path[:-1]:
-        at = at[step]
-    if value is None:
-        del at[path[-1]]
-    else:
-        at[path[-1]] = value
-    assert schema_faults(dashboard)
+    assert schema_faults(altered(board(), path, value))
 
 
 @NO_PROGRAM

@@ -2,24 +2,12 @@
 /* service/exchanges.c, feed.c, exchange_json.c: what a reader gets who asks for all that is kept,
  * what is under way beside what has ended, failures apart, and what is told of one. The rest of
  * /exchanges is in test_status.c. */
-#include "view_fixture.h"
-
-#include <jansson.h>
+#include "json_fixture.h"
 
 #include "exchange/running.h"
 #include "exchange/stats.h"
 #include "service/exchanges.h"
 #include "service/watch.h"
-
-static json_t *load(struct evbuffer *out)
-{
-    json_error_t error;
-    const char *text = view_text(out);
-    json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
-    if (root == NULL)
-        fail_msg("%s: %s", error.text, text);
-    return root;
-}
 
 static json_t *exchanges(const char *after, int64_t limit)
 {
@@ -35,22 +23,6 @@ static json_t *failures(const char *after)
     struct page_query q = {.after = str_from(after), .limit = -1};
     failures_print(out, &view, &q);
     return load(out);
-}
-
-static json_int_t number(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    if (!json_is_integer(value))
-        fail_msg("%s is no integer", key);
-    return json_integer_value(value);
-}
-
-static const char *word(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    if (text == NULL)
-        fail_msg("%s is no text", key);
-    return text;
 }
 
 static void put(unsigned worker, uint64_t id, int64_t end)

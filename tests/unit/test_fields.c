@@ -179,6 +179,21 @@ static void test_copy(void **state)
     arena_clear(&arena);
 }
 
+static void test_accept(void **state)
+{
+    struct fields f;
+    struct field room[4];
+    (void)state;
+    fields_init(&f, NULL, room, 4);
+    assert_false(fields_accept(&f, STR("text/html")));
+    fields_put(&f, STR("accept"), STR("image/png, text/HTML ; q=0.9"));
+    fields_put(&f, STR("X-Accept"), STR("text/plain"));
+    fields_put(&f, STR("Accept"), STR("a/b;x=text/css"));
+    assert_true(fields_accept(&f, STR("text/html")) && fields_accept(&f, STR("a/b")));
+    assert_false(fields_accept(&f, STR("text/plain")) || fields_accept(&f, STR("text/css")));
+    assert_true(str_eq(media_type(STR(" a/b ;charset=x")), STR("a/b")));
+}
+
 static void test_chars(void **state)
 {
     (void)state;
@@ -199,7 +214,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lookup), cmocka_unit_test(test_list),  cmocka_unit_test(test_methods),
-        cmocka_unit_test(test_copy),   cmocka_unit_test(test_chars),
+        cmocka_unit_test(test_copy),   cmocka_unit_test(test_chars), cmocka_unit_test(test_accept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

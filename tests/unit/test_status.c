@@ -1,24 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* service/status.c: the object of /status, and the list of /exchanges: its order over workers, its
  * cursor, what is skipped, phases that add up, and that it is JSON whatever a peer wrote. */
-#include "view_fixture.h"
-
-#include <jansson.h>
+#include "json_fixture.h"
 
 #include "exchange/record.h"
 #include "exchange/stats.h"
 #include "service/exchanges.h"
 #include "service/status.h"
-
-static json_t *load(struct evbuffer *out)
-{
-    json_error_t error;
-    const char *text = view_text(out);
-    json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
-    if (root == NULL)
-        fail_msg("%s: %s", error.text, text);
-    return root;
-}
 
 static json_t *status(void)
 {
@@ -33,22 +21,6 @@ static json_t *exchanges(const char *after)
     struct page_query q = {.after = str_from(after), .limit = -1};
     exchanges_print(out, &view, &q);
     return load(out);
-}
-
-static json_int_t number(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    if (!json_is_integer(value))
-        fail_msg("%s is no integer", key);
-    return json_integer_value(value);
-}
-
-static const char *word(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    if (text == NULL)
-        fail_msg("%s is no text", key);
-    return text;
 }
 
 static double real(const json_t *object, const char *key)
