@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* exchange/plain.c: what is said where an origin speaks plain HTTP; and that what a client chose
- * gets into no command line. That the advice works when it is pasted is test_71_run_end.py's. */
+ * gets into no command line. That the advice works when it is pasted is test_73_run_end.py's. */
 #include "conf_file_fixture.h"
 
 #include "conf/conf_load.h"
