@@ -342,17 +342,21 @@ def test_who_intercepts_and_wrote_a_rule_is_told_nothing(make_proxy, ca, site, t
 # ---- hosts of plain HTTP
 
 class PlainHost:
-    """Answers plain HTTP; what is no request it ends without a byte, or by an answer, as ANSWERS says."""
+    """Answers plain HTTP; to what is no request it does as HOW says: "answers" 400, "closes" without a byte, or "waits"
+    for the end of the head."""
 
-    def __init__(self, answers):
-        self.answers = answers
+    def __init__(self, how):
+        self.how = how
         self.server = Server(self.handle, None)
         self.port = self.server.port
 
     def handle(self, conn):
         first = conn.recv(1)
+        if first == b"\x16" and self.how == "waits":
+            conn.hang()
+            return
         if first == b"\x16":
-            if self.answers:
+            if self.how == "answers":
                 conn.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
             conn.finish()
             return
@@ -364,7 +368,7 @@ class PlainHost:
 
 @pytest.fixture(params=["answers", "closes"])
 def plain(request):
-    host = PlainHost(request.param == "answers")
+    host = PlainHost(request.param)
     host.text = {"answers": "localhost:%d speaks plain HTTP, not TLS; if that is right, ",
                  "closes": "localhost:%d closed the connection during the TLS handshake without a byte: perhaps it "
                            "speaks plain HTTP; if so, "}[request.param] % host.port
@@ -392,6 +396,16 @@ def test_plain_http_under_run(run, plain):
                                           "print(urllib.request.urlopen('%s').read().decode(), end='')" % url]):
         done = run(*program, env={"no_proxy": variable})
         assert done.stdout == "plain" and "made no request through tlsfan" in done.stderr
+
+
+def test_a_silent_host_under_run(run):
+    """Gunicorn waits for the end of a head, whatever comes."""
+    host = PlainHost("waits")
+    url = "http://localhost:%d/" % host.port
+    text = run("curl", "-s", url, options=("-o", "upstream.connect_timeout=300ms")).stdout
+    assert "got no answer within 300 ms (upstream.connect_timeout): perhaps it speaks plain HTTP; if so, " in text
+    assert run("curl", "-s", url, options=pasted(text)).stdout == "plain"
+    host.server.stop()
 
 
 def test_plain_http_under_run_with_a_file(run, plain, tmp_path):
