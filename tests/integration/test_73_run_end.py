@@ -114,6 +114,16 @@ def test_ten_at_once(run):
     assert 10 * PAUSE <= waiting and PAUSE <= busy < waiting / 2
 
 
+def test_what_own_listeners_answer_is_counted_once(run):
+    """A program with the forward's address sends it to its proxy, too; and asking for a page is nothing to warn of."""
+    port, service = free_port(), free_port()
+    n, _, _, rest = figures(run(*curl("http://127.0.0.1:%d/slow" % port),
+                                options=("-f", "127.0.0.1:%d=https://origin.test" % port)))
+    assert (n, rest) == (1, None)
+    done = run(*curl("http://127.0.0.1:%d/healthz" % service), options=("-s", "127.0.0.1:%d" % service))
+    assert done.stdout == "ok\n" and "through tlsfan" not in done.stderr and " request" not in last_line(done)
+
+
 def test_one_at_a_time(run):
     script = "for n in 1 2 3; do curl -sS http://origin.test/slow?n=$n; done"
     done = run("sh", "-c", script)
