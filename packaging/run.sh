@@ -99,11 +99,13 @@ is_question()
     return 1
 }
 
-# Says how to use what has started. With listeners of the caller's own, the log names them.
+# Says how to use what has started. Listeners of the caller's own are named by the log, but for one
+# that is written as -l ADDRESS:PORT.
 say_how()
 {
     proxy=127.0.0.1:3128
     live=127.0.0.1:3129
+    previous=
     [ -z "${TLSFAN_LISTEN:-}${TLSFAN_FORWARD:-}" ] || proxy=''
     [ -z "${TLSFAN_SERVICE:-}" ] || live=''
     for argument in "$@"; do
@@ -112,6 +114,11 @@ say_how()
             -l* | --listen* | -f* | --forward* | listen=*) proxy='' ;;
             -s* | --service* | service=*) live='' ;;
         esac
+        case "$previous $argument" in
+            '-l 0.0.0.0:'*) ;;
+            '-l '[0-9]*:[1-9]*) proxy=$argument ;;
+        esac
+        previous=$argument
     done
     if [ -n "$proxy" ]; then
         say "tlsfan is on $proxy. To use it, in another terminal:"

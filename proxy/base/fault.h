@@ -59,7 +59,8 @@ struct fault {
     const char *phrase; /* a literal: the same in a few words, %s for the host; NULL: its code's */
     char text[512];     /* one sentence a person can act on; printable ASCII */
     unsigned retry_after; /* s: when another try is worth it, where the answer says so; 0: soon */
-    bool is_plain; /* TLS was expected of who speaks plain HTTP; UP_CLOSED: who perhaps does */
+    /* TLS was expected of who speaks plain HTTP; UP_CLOSED, CONNECT_TIMEOUT: who perhaps does */
+    bool is_plain;
 };
 
 struct fault_info {

@@ -28,10 +28,12 @@ static const char *plain_lead(const struct exchange *x, const struct fault *f)
         return NULL;
     if (plain_is_missed(x, f))
         return "; if it serves plain HTTP at port 80 alone, ";
-    if (!f->is_plain)
+    /* A server that waits for the end of a head is silent; at port 443 it rather is a firewall. */
+    bool is_silent = f->code == FAULT_CONNECT_TIMEOUT;
+    if (!f->is_plain || (is_silent && x->where.port == 443))
         return NULL;
-    return f->code == FAULT_UP_CLOSED ? ": perhaps it speaks plain HTTP; if so, "
-                                      : "; if that is right, ";
+    return is_silent || f->code == FAULT_UP_CLOSED ? ": perhaps it speaks plain HTTP; if so, "
+                                                   : "; if that is right, ";
 }
 
 /* ---- what to write */

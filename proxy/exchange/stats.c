@@ -67,7 +67,7 @@ static void count_upstream(struct stats *s, const struct exchange *x)
     if (x->facts.protocol != NULL)
         counter_add(x->facts.is_shared ? &s->h2 : &s->h1, 1);
     if (!x->where.tls)
-        counter_add(&s->plain, 1);
+        counter_add(&s->plain, x->where.is_bound ? 0 : 1); /* what asks ourselves leaves nowhere */
     else if (!x->rule->tls.verify)
         counter_add(&s->unverified, 1);
     observe(s, PHASE_QUEUE, x->t.queued);

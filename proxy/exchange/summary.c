@@ -30,10 +30,12 @@ struct summary summary_get(void)
 
 /* ---- time */
 
+/* What an own listener answers is counted there, if it is one. */
 static bool summary_is_request(const struct exchange *x)
 {
     bool is_batch_call = x->performer != NULL && x->performer == x->engine->batch;
-    return x->head.method.id != METHOD_CONNECT && x->from->kind != SOURCE_OWN && !is_batch_call;
+    return x->head.method.id != METHOD_CONNECT && x->from->kind != SOURCE_OWN && !is_batch_call &&
+           !x->where.is_bound;
 }
 
 void summary_begin(struct exchange *x)
@@ -112,7 +114,7 @@ void summary_count(struct exchange *x)
 {
     summary_end(x);
     pthread_mutex_lock(&lock);
-    if (x->from->kind == SOURCE_HOST)
+    if (x->from->kind == SOURCE_HOST || x->where.is_bound)
         sum.to_host++;
     else if (x->head.method.id == METHOD_CONNECT)
         summary_count_connect(x);

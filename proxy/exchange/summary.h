@@ -26,7 +26,8 @@ struct summary {
     uint64_t tunnels;     /* blind ones: CONNECT, or TLS that was on its way elsewhere */
     uint64_t unopened;    /* of these: they led nowhere */
     uint64_t intercepted; /* CONNECTs, and such TLS, that were to be read */
-    uint64_t to_host;     /* connections to this host's loopback, as the operator wrote */
+    uint64_t to_host;     /* asked of this host's loopback, as the operator wrote, and of listeners
+                           * of ours */
     char where[128];      /* "host:443": of the first tunnel; escaped */
     bool has_more;        /* others led elsewhere */
 };

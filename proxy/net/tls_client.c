@@ -349,11 +349,12 @@ enum tls_refusal tls_client_refusal(const struct stream *s)
     return c == NULL ? TLS_REFUSED_NOT : c->refusal;
 }
 
-void tls_client_spoil(struct stream *s)
+bool tls_client_spoil(struct stream *s)
 {
     struct tls_client *c = client_on(s);
     if (c != NULL && c->resume.offered)
         tls_resume_fail(&c->resume);
+    return c != NULL && c->t.n_first == 0;
 }
 
 struct x509_st *tls_client_lacking(const struct stream *s)

@@ -41,8 +41,8 @@ bool tls_client_is_resumed(const struct stream *s);
 bool tls_client_has_offered(const struct stream *s);
 /* What an alert says of the session that S began with. */
 enum tls_refusal tls_client_refusal(const struct stream *s);
-/* The handshake has taken too long: the same. */
-void tls_client_spoil(struct stream *s);
+/* The handshake has taken too long: the same. True when not a byte of the peer has come. */
+bool tls_client_spoil(struct stream *s);
 /* The certificate whose issuer is missing, where that is why the handshake has failed and it may be
  * fetched (tls.fetch_intermediates); borrowed. Else NULL. */
 struct x509_st *tls_client_lacking(const struct stream *s);

@@ -352,12 +352,13 @@ static void tls_overdue(const struct dial *d, struct fault *f)
 {
     char text[ADDR_TEXT];
     char where[WAY_TEXT];
-    tls_client_spoil(d->stream);
+    bool is_silent = tls_client_spoil(d->stream);
     fault_set(f, FAULT_CONNECT_TIMEOUT,
-              "the TLS handshake with %s at %s did not end within %lld ms "
-              "(upstream.connect_timeout)",
+              "the TLS handshake with %s at %s %s within %lld ms (upstream.connect_timeout)",
               way_print(&d->way, where), addr_print(&d->race.peer, text),
+              is_silent ? "got no answer" : "did not end",
               (long long)d->conf->upstream.connect_timeout);
+    f->is_plain = is_silent;
     f->phrase = "TLS handshake with %s timed out";
 }
 

@@ -126,6 +126,16 @@ def test_the_manual_page_has_every_error():
         assert all(len(re.split(r"(?m)^\.br$", text)) == 2 for text in texts), name
 
 
+def test_the_manual_page_has_what_certificates_lack():
+    """The sentences for checks that fail, each to where it begins to explain itself."""
+    text = manual("tlsfan-errors.7")
+    rows = dict(re.findall(r'\{(?:X509_V_ERR_)?(\w+),\s*"([^":;]+)', read("proxy", "net", "tls_verdict.c")))
+    for code in ("DEPTH_ZERO_SELF_SIGNED_CERT", "SELF_SIGNED_CERT_IN_CHAIN", "UNABLE_TO_GET_ISSUER_CERT",
+                 "UNABLE_TO_GET_ISSUER_CERT_LOCALLY", "UNABLE_TO_VERIFY_LEAF_SIGNATURE", "CERT_REVOKED", "INVALID_CA",
+                 "INVALID_PURPOSE", "CERT_SIGNATURE_FAILURE", "PATH_LENGTH_EXCEEDED", "CERT_CHAIN_TOO_LONG"):
+        assert rows[code] in text, rows[code]
+
+
 PAGES = ("tlsfan.8", "tlsfan.conf.5", "tlsfan-errors.7")
 
 

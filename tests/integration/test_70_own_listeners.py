@@ -99,6 +99,8 @@ def test_what_leaves(with_forward, echo):
         for n in range(4):
             assert c.response().text == "/v2/%d " % n
             assert b"tlsfan_exchanges_total" in c.response().body
+        metrics = c.get("http://127.0.0.1:%d/metrics" % p.service_port).text
+    assert "tlsfan_plain_requests_total 0\n" in metrics  # nothing has gone on without TLS but to tlsfan itself
     for r in echo.requests:
         assert re.fullmatch(r"1\.1 tlsfan-[0-9a-f]{8}", r.get("Via")) and r.get("Proxy-Authorization") is None
         assert r.get("Host") == "origin.test" and r.get("Authorization") == "Basic b3du"
@@ -133,7 +135,10 @@ def test_guards_hold(with_forward, echo):
                 assert c.get("http://127.0.0.1:%d/" % port, field).status == 403
         own = "http://127.0.0.1:%d" % p.service_port
         assert c.get(own + "/status", "Origin: " + own).status == 200
-        assert c.get(own + "/nothing").status == 404
+        r = c.get(own + "/nothing")
+        pages = set(re.findall(r"/\w*", r.text))
+        assert r.status == 404 and {"/", "/status", "/exchanges", "/failures"} <= pages
+        assert all(c.get(own + page).status == 200 for page in pages - {"/batch"})
         assert echo.requests == []
 
 

@@ -115,14 +115,16 @@ def test_run_sh_speaks_when_it_listens(run_sh):
     process = run_sh("-l", "127.0.0.1:%d" % port, "-s", "127.0.0.1:%d" % service)
     wait_until(lambda: "To stop it" in process.said(), 20, process.said)
     said = process.said()
-    assert said.index("has started") < said.index("tlsfan is up; ") < said.index("http_proxy=http://ADDRESS:PORT")
+    assert said.index("has started") < said.index("tlsfan is on 127.0.0.1:%d. " % port)
+    assert "http_proxy=http://127.0.0.1:%d\n" % port in said
     assert "kill %d\n" % process.pid in said and can_connect("127.0.0.1", port)
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
     assert "live page: http://127.0.0.1:%d/" % service in said
-    again = run_sh("-l", "127.0.0.1:%d" % port, "-s", "off", "-o", "log.level=error")
+    again = run_sh("-l", "127.0.0.1:0", "-s", "off", "-o", "log.level=error")
     wait_until(lambda: "To stop it" in again.said(), 20, again.said)
-    assert "live page" not in again.said()
+    assert "live page" not in again.said() and "tlsfan is up; the log names its addresses" in again.said()
+    assert "http_proxy=http://ADDRESS:PORT\n" in again.said()
 
 
 def test_run_sh_says_nothing_of_what_did_not_start(run_sh, make_proxy):

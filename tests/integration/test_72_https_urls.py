@@ -91,7 +91,7 @@ def test_a_recipe(ca, server, tmp_path, name):
     done = subprocess.run([binary(), "-o", "tls.ca_file=" + ca.root, "-o", "log.level=info",
                            "-o", "connect_to=origin.test:443:127.0.0.1:%d" % server.port,
                            "run", "--", python, str(script)],
-                          env=clean_env({"https_proxy": "http://127.0.0.1:1/", "no_proxy": "127.0.0.1"}),
+                          env=clean_env({"https_proxy": "http://127.0.0.1:1/", "no_proxy": "127.0.0.1,origin.test"}),
                           capture_output=True, text=True, timeout=60 * SLOW)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["/page?n=1", "/there", "cookie a=b", "POST sent", "404"], done.stdout

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* exchange/blind.c: which tunnels are news, in bounded memory. What is said of them is
- * test_71_run_end.py's. */
+ * test_73_run_end.py's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

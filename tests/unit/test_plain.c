@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* exchange/plain.c: what is said where an origin speaks plain HTTP; and that what a client chose
- * gets into no command line. That the advice works when it is pasted is test_71_run_end.py's. */
+ * gets into no command line. That the advice works when it is pasted is test_73_run_end.py's. */
 #include "conf_file_fixture.h"
 
 #include "conf/conf_load.h"
@@ -46,13 +46,18 @@ static void fail_by(const char *host, uint16_t port, struct fault *f)
 }
 
 /* The sentence for an origin that speaks plain HTTP, or perhaps does. */
-static const char *told(const char *host, uint16_t port, bool perhaps)
+static const char *told_by(enum fault_code code, const char *host, uint16_t port)
 {
     static struct fault f;
-    fault_set(&f, perhaps ? FAULT_UP_CLOSED : FAULT_TLS_PROTOCOL, "FAULT");
+    fault_set(&f, code, "FAULT");
     f.is_plain = true;
     fail_by(host, port, &f);
     return f.text;
+}
+
+static const char *told(const char *host, uint16_t port, bool perhaps)
+{
+    return told_by(perhaps ? FAULT_UP_CLOSED : FAULT_TLS_PROTOCOL, host, port);
 }
 
 #define FILE_3 "/tmp/tlsfan_conf_file."
@@ -155,6 +160,17 @@ static void nobody_at_443(void **state)
     assert_string_equal(f.text, "REFUSED");
 }
 
+/* As servers are that wait for the end of a head. */
+static void silent(void **state)
+{
+    (void)state;
+    configure(NULL, NULL, false);
+    assert_string_equal(told_by(FAULT_CONNECT_TIMEOUT, "h.test", 8080),
+                        "FAULT: perhaps it speaks plain HTTP; if so, start tlsfan with -o "
+                        "'rule[h.test:8080].upgrade=off'");
+    assert_string_equal(told_by(FAULT_CONNECT_TIMEOUT, "h.test", 443), "FAULT");
+}
+
 /* Where no rule would help, or there is no telling. */
 static void no_advice(void **state)
 {
@@ -190,7 +206,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(under_run),     cmocka_unit_test(under_run_with_rules),
         cmocka_unit_test(served),        cmocka_unit_test(names_for_a_shell),
-        cmocka_unit_test(nobody_at_443), cmocka_unit_test(no_advice),
+        cmocka_unit_test(nobody_at_443), cmocka_unit_test(silent),
+        cmocka_unit_test(no_advice),
     };
     return cmocka_run_group_tests(tests, make_file, close_all);
 }

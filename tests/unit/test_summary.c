@@ -146,9 +146,14 @@ static void what_is_no_request(void **state)
     side.kind = SOURCE_OWN;
     end(begin(&x, 1), 100);
     side.kind = SOURCE_PROXY;
+    make(&x, 1);
+    x.where.is_bound = true; /* an own listener: a forward counts it itself */
+    summary_begin(&x);
+    end(&x, 100);
     struct summary s = summary_get();
     assert_int_equal(s.requests + s.most + s.tunnels, 0);
     assert_int_equal(s.waiting, 0);
+    assert_int_equal(s.to_host, 1);
 }
 
 static void connect_to(const char *host, unsigned status, enum fault_code fault, void *performer)

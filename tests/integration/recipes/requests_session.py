@@ -8,4 +8,5 @@ class Plain(requests.adapters.HTTPAdapter):
         return super(Plain, self).send(request, **how)
 
 session = requests.Session()
-session.mount("https://", Plain())
+for scheme in ("https://", "http://"):  # redirects come back with the second
+    session.mount(scheme, Plain())

@@ -114,6 +114,16 @@ def test_ten_at_once(run):
     assert 10 * PAUSE <= waiting and PAUSE <= busy < waiting / 2
 
 
+def test_what_own_listeners_answer_is_counted_once(run):
+    """A program with the forward's address sends it to its proxy, too; and asking for a page is nothing to warn of."""
+    port, service = free_port(), free_port()
+    n, _, _, rest = figures(run(*curl("http://127.0.0.1:%d/slow" % port),
+                                options=("-f", "127.0.0.1:%d=https://origin.test" % port)))
+    assert (n, rest) == (1, None)
+    done = run(*curl("http://127.0.0.1:%d/healthz" % service), options=("-s", "127.0.0.1:%d" % service))
+    assert done.stdout == "ok\n" and "through tlsfan" not in done.stderr and " request" not in last_line(done)
+
+
 def test_one_at_a_time(run):
     script = "for n in 1 2 3; do curl -sS http://origin.test/slow?n=$n; done"
     done = run("sh", "-c", script)
@@ -342,17 +352,21 @@ def test_who_intercepts_and_wrote_a_rule_is_told_nothing(make_proxy, ca, site, t
 # ---- hosts of plain HTTP
 
 class PlainHost:
-    """Answers plain HTTP; what is no request it ends without a byte, or by an answer, as ANSWERS says."""
+    """Answers plain HTTP; to what is no request it does as HOW says: "answers" 400, "closes" without a byte, or "waits"
+    for the end of the head."""
 
-    def __init__(self, answers):
-        self.answers = answers
+    def __init__(self, how):
+        self.how = how
         self.server = Server(self.handle, None)
         self.port = self.server.port
 
     def handle(self, conn):
         first = conn.recv(1)
+        if first == b"\x16" and self.how == "waits":
+            conn.hang()
+            return
         if first == b"\x16":
-            if self.answers:
+            if self.how == "answers":
                 conn.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
             conn.finish()
             return
@@ -364,7 +378,7 @@ class PlainHost:
 
 @pytest.fixture(params=["answers", "closes"])
 def plain(request):
-    host = PlainHost(request.param == "answers")
+    host = PlainHost(request.param)
     host.text = {"answers": "localhost:%d speaks plain HTTP, not TLS; if that is right, ",
                  "closes": "localhost:%d closed the connection during the TLS handshake without a byte: perhaps it "
                            "speaks plain HTTP; if so, "}[request.param] % host.port
@@ -392,6 +406,16 @@ def test_plain_http_under_run(run, plain):
                                           "print(urllib.request.urlopen('%s').read().decode(), end='')" % url]):
         done = run(*program, env={"no_proxy": variable})
         assert done.stdout == "plain" and "made no request through tlsfan" in done.stderr
+
+
+def test_a_silent_host_under_run(run):
+    """Gunicorn waits for the end of a head, whatever comes."""
+    host = PlainHost("waits")
+    url = "http://localhost:%d/" % host.port
+    text = run("curl", "-s", url, options=("-o", "upstream.connect_timeout=300ms")).stdout
+    assert "got no answer within 300 ms (upstream.connect_timeout): perhaps it speaks plain HTTP; if so, " in text
+    assert run("curl", "-s", url, options=pasted(text)).stdout == "plain"
+    host.server.stop()
 
 
 def test_plain_http_under_run_with_a_file(run, plain, tmp_path):
