@@ -57,7 +57,7 @@ static int test(const struct conf_source *source, bool dump)
         return STATUS_NOT_STARTED;
     struct conf *c = server_load(source, &faults);
     if (c == NULL) {
-        fputs(faults.text, stderr);
+        log_plain(LOG_LEVEL_ERROR, faults.text);
         free(faults.text);
         return STATUS_BAD_CONF;
     }

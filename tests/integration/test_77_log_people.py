@@ -197,8 +197,9 @@ def test_journal(plain, off):
     assert [json.loads(x[len("<6>"):])["status"] for x in access] == [200, 400] and access[0].startswith("<6>{")
 
 
-def test_faults_at_start_in_the_journal():
-    lines = Journal("-o", "log.level=loud", "-o", "tls.min_version=7").end(1)
+@pytest.mark.parametrize("flags", [[], ["-t"]], ids=["start", "ExecReload"])
+def test_faults_in_the_journal(flags):
+    lines = Journal("-o", "log.level=loud", "-o", "tls.min_version=7", *flags).end(1)
     assert len(lines) == 2 and all(x.startswith("<3>-o ") for x in lines)
 
 
