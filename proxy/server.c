@@ -273,7 +273,6 @@ static void on_server_signal(struct server *s, int number)
         break;
     case SIGUSR1:
         logs_reopen();
-        log_info("log files were opened again");
         break;
     default:
         on_end_signal(s);
