@@ -221,6 +221,12 @@ def test_a_store_without_any_ca(ask, ca, tmp_path, make_proxy):
     assert warnings(ask("", env=none)) == []
 
 
+def test_the_flags_of_run_are_no_fault(ask):
+    """The CA of --intercept is made for the run, and not to test it."""
+    done = ask('rule "a.test" { http2 = off }\n', "run", "--intercept", "--", "true")
+    assert done.returncode == 0 and done.stderr == ""
+
+
 def test_what_the_service_manager_makes_is_no_warning(ask):
     done = ask('listen = "unix:/run/made-at-start/tlsfan.sock"\n')
     assert done.returncode == 0 and done.stderr == ""
