@@ -62,7 +62,7 @@ static int test(const struct conf_source *source, bool dump)
         return STATUS_BAD_CONF;
     }
     notice_rules(c);
-    trial_tell(c);
+    trial_tell(c, source->is_run);
     trial_here(c, source->is_run);
     print_ok(dump ? stderr : stdout, source, c);
     if (dump) {

@@ -123,7 +123,7 @@ static void install(struct server *s, struct conf *c, struct listen_set *places)
     watcher_set(&s->watcher, c);
     notice_places(&s->places, &old, c);
     notice_rules(c);
-    trial_tell(c);
+    trial_tell(c, s->source->is_run);
     listen_drop(&old, &s->places);
     conf_unref(&old_conf);
 }

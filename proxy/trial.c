@@ -73,9 +73,9 @@ static void trial_source(const struct addr *a)
                     strerror(cause), listen_advice(cause));
 }
 
-void trial_tell(const struct conf *c)
+void trial_tell(const struct conf *c, bool is_run)
 {
-    doubts_tell(c);
+    doubts_tell(c, is_run);
     trial_source(&c->upstream.bind4);
     trial_source(&c->upstream.bind6);
 }

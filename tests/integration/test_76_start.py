@@ -221,9 +221,10 @@ def test_a_store_without_any_ca(ask, ca, tmp_path, make_proxy):
     assert warnings(ask("", env=none)) == []
 
 
-def test_the_flags_of_run_are_no_fault(ask):
-    """The CA of --intercept is made for the run, and not to test it."""
-    done = ask('rule "a.test" { http2 = off }\n', "run", "--intercept", "--", "true")
+def test_run_has_no_use_for_all_of_a_file(ask, ca):
+    """The CA of --intercept is made for the run, and not to test it; listeners of the file are not opened."""
+    text = 'rule "a.test" { http2 = off }\nlisten = "tls:127.0.0.1:3130"\nclient { cert = "%s" key = "%s" }\n'
+    done = ask(text % tuple(ca.leaf()), "run", "--intercept", "--", "true")
     assert done.returncode == 0 and done.stderr == ""
 
 
