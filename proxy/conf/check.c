@@ -222,8 +222,8 @@ static void check_tls(const struct conf *c, struct conf_faults *faults)
                        c->listeners[i].text);
 }
 
-/* Each rule by itself, for each is an operator's line. `run --intercept`, which the first one tells,
- * brings a CA of its own; -t makes none. */
+/* Each rule by itself, for each is an operator's line. `run --intercept`, which the first one
+ * tells, brings a CA of its own; -t makes none. */
 static void check_intercept(const struct conf *c, struct conf_faults *faults)
 {
     const struct intercept_conf *i = &c->intercept;
