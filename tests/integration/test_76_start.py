@@ -216,6 +216,10 @@ def test_a_store_without_any_ca(ask, ca, tmp_path, make_proxy):
     assert warnings(ask('rule "a" { sni = b }\ntls { ca_file = "%s" }\n' % ca.root, env=none)) == []
     assert warnings(ask('tls { ca_extra = "%s" }\n' % ca.root, env=none)) == []
     assert warnings(ask("", env=dict(none, SSL_CERT_FILE=ca.root))) == []
+    all_hosts = 'rule "*" { ca_file = "%s" }\n' % ca.root
+    assert warnings(ask(all_hosts, env=none)) == [] and warnings(ask('rule "*" { upgrade = off }\n', env=none)) == []
+    for other in ('rule "a" { sni = b }\n' + all_hosts, all_hosts.replace("*", "*.test")):
+        assert len(warnings(ask(other, env=none))) == 1
     os.unlink(tmp_path / "certs" / "0a1b2c3d.0")
     shutil.copy(ca.root, tmp_path / "certs" / "0a1b2c3d.0")
     assert warnings(ask("", env=none)) == []
