@@ -262,6 +262,8 @@ def test_stuck_terminal(terminal, plain):
     with Client(s.port) as c:
         for i in range(1200):
             assert c.get(plain.url("/%d" % i)).status == 200
+    # Once it is read there is room for the last lines, too.
+    wait_until(lambda: s.get(plain.url("/again")) and b"/again" in s.t.read(), 10, "a line")
     s.end()
     text = "\n".join(s.lines("has ended"))
     assert 0 < len(re.findall(r"http://\S+/\d+$", text, re.M)) < 1200
