@@ -28,8 +28,10 @@ bool logs_open(const struct conf *c)
 
 void logs_reopen(void)
 {
-    log_reopen();
-    tls_keylog_reopen();
+    bool is_access = log_reopen();
+    bool is_keylog = tls_keylog_reopen();
+    if (is_access && is_keylog)
+        log_info("log files were opened again");
 }
 
 void logs_close(void)

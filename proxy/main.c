@@ -57,12 +57,12 @@ static int test(const struct conf_source *source, bool dump)
         return STATUS_NOT_STARTED;
     struct conf *c = server_load(source, &faults);
     if (c == NULL) {
-        fputs(faults.text, stderr);
+        log_plain(LOG_LEVEL_ERROR, faults.text);
         free(faults.text);
         return STATUS_BAD_CONF;
     }
     notice_rules(c);
-    trial_tell(c);
+    trial_tell(c, source->is_run);
     trial_here(c, source->is_run);
     print_ok(dump ? stderr : stdout, source, c);
     if (dump) {

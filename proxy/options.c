@@ -129,12 +129,12 @@ static const char *options_near(const char *written)
     return "";
 }
 
-static void take_unknown(struct options *o, char **argv, bool is_missing)
+/* WORD has it, perhaps among letters that are known. */
+static void take_unknown(struct options *o, const char *word, bool is_missing)
 {
-    /* getopt leaves no letter where the option was a long one. */
     char letter[3] = {'-', (char)optopt, '\0'};
-    bool is_long = optopt == 0 || strncmp(argv[optind - 1], "--", 2) == 0;
-    const char *name = is_long ? argv[optind - 1] : letter;
+    bool is_long = strncmp(word, "--", 2) == 0;
+    const char *name = is_long ? word : letter;
     const char *near = is_long ? options_near(name) : "";
     if (is_missing)
         fail(o, "option %s needs an argument", name);
@@ -171,7 +171,8 @@ static void take_readahead(struct options *o, const char *pages)
     o->source.run.readahead = (unsigned)n;
 }
 
-static void options_take(struct options *o, int c, char **argv)
+/* C is what getopt found in WORD. */
+static void options_take(struct options *o, int c, const char *word)
 {
     switch (c) {
     case 'c':
@@ -222,7 +223,7 @@ static void options_take(struct options *o, int c, char **argv)
         o->action = ACTION_HELP;
         break;
     default:
-        take_unknown(o, argv, c == ':');
+        take_unknown(o, word, c == ':');
     }
 }
 
@@ -238,9 +239,10 @@ static void take_options(struct options *o, int argc, char **argv)
 {
     int c = 0;
     while (c != -1 && !is_final(o)) {
+        const char *word = argv[optind > 0 ? optind : 1];
         c = getopt_long(argc, argv, short_options, long_options, NULL);
         if (c != -1)
-            options_take(o, c, argv);
+            options_take(o, c, word);
     }
 }
 

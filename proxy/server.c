@@ -123,7 +123,7 @@ static void install(struct server *s, struct conf *c, struct listen_set *places)
     watcher_set(&s->watcher, c);
     notice_places(&s->places, &old, c);
     notice_rules(c);
-    trial_tell(c);
+    trial_tell(c, s->source->is_run);
     listen_drop(&old, &s->places);
     conf_unref(&old_conf);
 }
@@ -273,7 +273,6 @@ static void on_server_signal(struct server *s, int number)
         break;
     case SIGUSR1:
         logs_reopen();
-        log_info("log files were opened again");
         break;
     default:
         on_end_signal(s);

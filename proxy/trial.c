@@ -46,12 +46,19 @@ static int trial_directory(const char *path)
     return cause;
 }
 
+/* What is below /run is made as the service starts: RuntimeDirectory= of the unit. */
+static int trial_file_address(const char *path)
+{
+    int cause = trial_directory(path);
+    return cause == ENOENT && str_starts(str_from(path), STR("/run/")) ? 0 : cause;
+}
+
 static void trial_listener(const struct listener *l)
 {
     if (listener_is_captured(l->kind))
         return;
     bool is_file = addr_family(&l->addr) == AF_UNIX;
-    int cause = is_file ? trial_directory(l->addr.un.sun_path) : trial_address(&l->addr);
+    int cause = is_file ? trial_file_address(l->addr.un.sun_path) : trial_address(&l->addr);
     if (cause != 0 && cause != EADDRINUSE)
         log_warning("%s: listener %s could not be opened here: %s%s", l->where, l->text,
                     strerror(cause), listen_advice(cause));
@@ -66,26 +73,32 @@ static void trial_source(const struct addr *a)
                     strerror(cause), listen_advice(cause));
 }
 
-void trial_tell(const struct conf *c)
+void trial_tell(const struct conf *c, bool is_run)
 {
-    doubts_tell(c);
+    doubts_tell(c, is_run);
     trial_source(&c->upstream.bind4);
     trial_source(&c->upstream.bind6);
 }
 
 /* ---- files */
 
-/* For the time of a few questions; this process has one thread. False where it cannot be. */
-static bool become(const struct passwd *user)
-{
-    return initgroups(user->pw_name, user->pw_gid) == 0 && setegid(user->pw_gid) == 0 &&
-           seteuid(user->pw_uid) == 0;
-}
-
+/* Undoes what become() has done, in part or whole. */
 static void become_root(const gid_t *groups, int n)
 {
     if (seteuid(0) != 0 || setegid(getgid()) != 0 || setgroups((size_t)n, groups) != 0)
         abort();
+}
+
+/* For the time of a few questions; this process has one thread. False where it cannot be: a root
+ * without capabilities, as in containers, may not even set the groups that it has. */
+static bool become(const struct passwd *user, const gid_t *groups, int n)
+{
+    if (initgroups(user->pw_name, user->pw_gid) != 0)
+        return false;
+    if (setegid(user->pw_gid) == 0 && seteuid(user->pw_uid) == 0)
+        return true;
+    become_root(groups, n);
+    return false;
 }
 
 /* What lacks is not asked for: it was read where it must be, and a log is made. */
@@ -107,14 +120,14 @@ static void trial_files(const struct conf *c)
     const struct passwd *user = getpwnam(service_user);
     if (n < 0 || user == NULL || user->pw_uid == 0)
         return;
-    if (become(user)) {
-        for (const struct conf_file *f = c->files; f != NULL; f = f->hh.next)
-            trial_file(f->path, R_OK);
-        if (c->log.access[0] == '/')
-            trial_file(c->log.access, W_OK);
-        if (c->rules[0].tls.keylog[0] == '/')
-            trial_file(c->rules[0].tls.keylog, W_OK);
-    }
+    if (!become(user, groups, n))
+        return;
+    for (const struct conf_file *f = c->files; f != NULL; f = f->hh.next)
+        trial_file(f->path, R_OK);
+    if (c->log.access[0] == '/')
+        trial_file(c->log.access, W_OK);
+    if (c->rules[0].tls.keylog[0] == '/')
+        trial_file(c->rules[0].tls.keylog, W_OK);
     become_root(groups, n);
 }
 

@@ -7,7 +7,7 @@
 
 /* Logs the doubts (conf/doubts.h), and a warning for an upstream.bind that this machine does not
  * have: no connection could be made. At start, reload and -t. */
-void trial_tell(const struct conf *c);
+void trial_tell(const struct conf *c, bool is_run);
 
 /* For -t: logs a warning for each listener that cannot be bound here, and, where root asks, for
  * each file that the user of the service could not read. An address that is in use is none: it may

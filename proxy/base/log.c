@@ -135,20 +135,21 @@ bool log_open(enum log_level level, const char *access, char *err, size_t err_le
     return true;
 }
 
-void log_reopen(void)
+bool log_reopen(void)
 {
     pthread_mutex_lock(&lock);
     char *path = access_is_file ? xstrdup(access_name) : NULL;
     pthread_mutex_unlock(&lock);
     if (path == NULL)
-        return;
+        return true;
     int fd = log_open_file(path);
     if (fd < 0) {
         log_error("%s cannot be opened again, the old file stays: %s", path, strerror(errno));
         free(path);
-        return;
+        return false;
     }
     set_access((struct sink){.kind = SINK_NEW, .fd = fd}, path, true);
+    return true;
 }
 
 void log_close(void)

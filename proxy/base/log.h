@@ -15,8 +15,9 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
  * The error log goes to stderr always. False with errno text in ERR when the file cannot be opened;
  * the sink before stays. */
 MUST_CHECK bool log_open(enum log_level level, const char *access, char *err, size_t err_len);
-/* Opens the access file again (USR1). */
-void log_reopen(void);
+/* Opens the access file again (USR1). False when it cannot be, which is logged: the old one
+ * stays. */
+bool log_reopen(void);
 void log_close(void);
 
 /* "2026-01-31T12:00:00.123Z warning text\n" to stderr when LEVEL is enabled; at a terminal

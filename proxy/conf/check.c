@@ -222,13 +222,14 @@ static void check_tls(const struct conf *c, struct conf_faults *faults)
                        c->listeners[i].text);
 }
 
-/* Each rule by itself, for each is an operator's line. */
+/* Each rule by itself, for each is an operator's line. `run --intercept`, which the first one
+ * tells, brings a CA of its own; -t makes none. */
 static void check_intercept(const struct conf *c, struct conf_faults *faults)
 {
     const struct intercept_conf *i = &c->intercept;
     const struct pair ca = {{"intercept.ca_cert", "intercept.ca_key"}, {i->ca_cert, i->ca_key}};
     check_pair(c, &ca, faults);
-    for (unsigned n = 1; n < c->n_rules && i->ca_cert[0] == '\0' && i->run_ca == NULL; n++)
+    for (unsigned n = 1; n < c->n_rules && i->ca_cert[0] == '\0' && !c->rules[0].intercept; n++)
         if (c->rules[n].intercept)
             conf_fault(
                 faults, c->rules[n].where,

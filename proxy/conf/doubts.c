@@ -156,10 +156,11 @@ static bool doubt_is_set(const char *text)
     return text != NULL && text[0] != '\0';
 }
 
-/* Who sets them means to keep somebody out, or to be known. */
-static void doubt_certificates(const struct conf *c)
+/* Who sets them means to keep somebody out, or to be known; with `run`, what they are for is not
+ * opened. */
+static void doubt_certificates(const struct conf *c, bool is_run)
 {
-    bool has_tls = false;
+    bool has_tls = is_run;
     for (unsigned i = 0; i < c->n_listeners; i++)
         has_tls = has_tls || c->listeners[i].tls;
     if (!has_tls && doubt_is_set(c->client.client_ca))
@@ -182,7 +183,7 @@ static void doubt_clients(const struct conf *c)
         log_warning("client.allow is empty: all clients but those of unix: listeners are refused");
 }
 
-void doubts_tell(const struct conf *c)
+void doubts_tell(const struct conf *c, bool is_run)
 {
     doubt_clients(c);
     doubt_rules(c);
@@ -190,5 +191,5 @@ void doubts_tell(const struct conf *c)
     doubt_forwards(c);
     doubt_secrets(c);
     doubt_oauths(c);
-    doubt_certificates(c);
+    doubt_certificates(c, is_run);
 }

@@ -7,7 +7,7 @@
 
 /* Logs a warning for each: a rule behind one that matches all of its hosts, what leads to a
  * listener of this very process, what nothing uses, a proxy that nobody may use. In a time that is
- * linear in the rules. */
-void doubts_tell(const struct conf *c);
+ * linear in the rules. IS_RUN: the listeners of the file are not opened. */
+void doubts_tell(const struct conf *c, bool is_run);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of keys is looked through for the name in the same section with a slip, then for the
- * very name in another section, then for the name with a slip in another one. A name is near when
- * one slip in three letters, two at most, makes it: what is farther away would be a guess. */
+/* The table of keys is looked through for the name in the same section with a slip, then for those
+ * there that end with it ("timeout"), then for the very name in another section, then for the name
+ * with a slip in another one. A name is near when one slip in three letters, two at most, makes it:
+ * what is farther away would be a guess. */
 #include "conf/suggest.h"
 
 #include <ctype.h>
@@ -11,7 +12,7 @@ enum {
     NAME_MAX_BYTES = 64, /* of names that are compared; no key is as long */
     SLIPS_MAX = 2,
     FAR = SLIPS_MAX + 1,
-    PLACES = 3 /* that are named at most */
+    PLACES = 5 /* that are named at most */
 };
 
 /* A key as it is compared: "tls.ca_file", "rule.port", "listen". */
@@ -27,8 +28,9 @@ struct suggest {
     struct str section, name, full; /* what was written, likewise */
     unsigned slips, slips_elsewhere;
     struct candidate near, elsewhere;
-    struct candidate same[PLACES]; /* have the very name */
-    unsigned n_same;
+    struct candidate longer[PLACES]; /* of the section, end with it */
+    struct candidate same[PLACES];   /* have the very name */
+    unsigned n_longer, n_same;
 };
 
 /* ---- distance */
@@ -73,6 +75,12 @@ static unsigned suggest_patience(struct str name)
     return least(SLIPS_MAX, (unsigned)(name.len / 3));
 }
 
+/* Three letters are too few for a guess at another section. */
+static unsigned suggest_patience_elsewhere(struct str name)
+{
+    return name.len > 3 ? suggest_patience(name) : 0;
+}
+
 bool suggest_is_near(struct str written, struct str name)
 {
     return suggest_distance(written, name) <= suggest_patience(written);
@@ -100,6 +108,14 @@ static struct candidate suggest_candidate(enum key_scope scope, const char *key)
     return c;
 }
 
+/* "header_timeout" for "timeout". */
+static bool suggest_is_end(struct str name, struct str end)
+{
+    size_t before = name.len > end.len ? name.len - end.len : 0;
+    return end.len > 2 && before > 0 && name.p[before - 1] == '_' &&
+           str_eq(str_from_byte(name, before), end);
+}
+
 static void suggest_judge(struct suggest *s, const struct candidate *c)
 {
     bool is_here = c->scope == s->scope && str_eq(candidate_section(c), s->section);
@@ -109,9 +125,11 @@ static void suggest_judge(struct suggest *s, const struct candidate *c)
         s->slips = slips;
         s->near = *c;
     }
+    if (is_here && s->n_longer < PLACES && suggest_is_end(candidate_name(c), s->name))
+        s->longer[s->n_longer++] = *c;
     if (of_name == 0 && !is_here && s->n_same < PLACES)
         s->same[s->n_same++] = *c;
-    if (of_name <= suggest_patience(s->name) && of_name < s->slips_elsewhere) {
+    if (of_name <= suggest_patience_elsewhere(s->name) && of_name < s->slips_elsewhere) {
         s->slips_elsewhere = of_name;
         s->elsewhere = *c;
     }
@@ -135,9 +153,15 @@ static const struct candidate *suggest_one(const struct suggest *s)
 {
     if (s->slips < FAR)
         return &s->near;
-    if (s->n_same > 0)
+    if (s->n_longer > 0 || s->n_same > 0)
         return NULL;
     return s->slips_elsewhere < FAR ? &s->elsewhere : NULL;
+}
+
+/* What stands before the one that is number I of N. */
+static const char *suggest_between(unsigned i, unsigned n, const char *first)
+{
+    return i == 0 ? first : i + 1 < n ? ", " : " or ";
 }
 
 /* ---- in a file */
@@ -164,11 +188,19 @@ static void put_places(char *dst, const struct suggest *s)
     }
     for (unsigned i = 0; i < s->n_same && n < SUGGEST_MAX; i++) {
         n += (size_t)snprintf(dst + n, SUGGEST_MAX - n, "%s",
-                              i == 0              ? ": it belongs into "
-                              : i + 1 < s->n_same ? ", "
-                                                  : " or ");
+                              suggest_between(i, s->n_same, ": it belongs into "));
         n += (size_t)put_place(dst + n, SUGGEST_MAX - n, &s->same[i], "");
     }
+}
+
+static void put_longer(char *dst, const struct suggest *s)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < s->n_longer && n < SUGGEST_MAX; i++)
+        n += (size_t)snprintf(dst + n, SUGGEST_MAX - n, "%s%.*s%s",
+                              suggest_between(i, s->n_longer, ": did you mean "),
+                              STR_ARG(candidate_name(&s->longer[i])),
+                              i + 1 == s->n_longer ? "?" : "");
 }
 
 /* NAME is, but for a slip, the name of a section of which no key stands before it. */
@@ -242,6 +274,8 @@ const char *suggest_in_file(char *dst, enum key_scope scope, struct str section,
     if (is_here || (one != NULL && one->section_len == 0))
         snprintf(dst, SUGGEST_MAX, ": did you mean %.*s%s?", STR_ARG(candidate_name(one)),
                  is_here ? "" : ", outside of all sections");
+    else if (one == NULL && s.n_longer > 0)
+        put_longer(dst, &s);
     else if (one == NULL && s.n_same > 0)
         put_places(dst, &s);
     else if (!find_section(&found, name) && one != NULL)
@@ -286,16 +320,14 @@ const char *suggest_option(char *dst, enum key_scope scope, struct str before, s
     dst[0] = '\0';
     suggest_search(&s);
     const struct candidate *one = suggest_one(&s);
-    unsigned n_all = one != NULL ? 1 : s.n_same;
+    const struct candidate *all = one != NULL ? one : s.n_longer > 0 ? s.longer : s.same;
+    unsigned n_all = one != NULL ? 1 : s.n_longer > 0 ? s.n_longer : s.n_same;
     size_t len = 0;
     for (unsigned i = 0; i < n_all && len < SUGGEST_MAX; i++) {
         len += (size_t)snprintf(dst + len, SUGGEST_MAX - len, "%s",
-                                i == 0          ? ": did you mean "
-                                : i + 1 < n_all ? ", "
-                                                : " or ");
+                                suggest_between(i, n_all, ": did you mean "));
         if (len < SUGGEST_MAX)
-            len += (size_t)put_option(dst + len, SUGGEST_MAX - len, one != NULL ? one : &s.same[i],
-                                      before);
+            len += (size_t)put_option(dst + len, SUGGEST_MAX - len, &all[i], before);
     }
     if (n_all > 0 && len < SUGGEST_MAX - 1)
         memcpy(dst + len, "?", 2);

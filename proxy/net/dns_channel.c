@@ -346,6 +346,8 @@ static struct dns_record *record_of_error(const struct dns_request *rq, int stat
     case ARES_ECONNREFUSED:
         /* c-ares gives the last for servers that answer with a failure, too. */
         return dns_channel_fault(rq->channel, FAULT_DNS, "no DNS server could answer", name);
+    case ARES_EBADNAME: /* so nobody was asked */
+        return dns_record_fault(FAULT_DNS, "no name that can be in the DNS", name);
     default:
         return dns_channel_fault(rq->channel, FAULT_DNS, ares_strerror(status), name);
     }

@@ -176,6 +176,26 @@ static bool add_crls(struct maker *m, X509_STORE *store, const char *path)
     return true;
 }
 
+/* The certificates of R's hosts are verified by the system's store alone. */
+static bool ctx_is_system(const struct rule *r)
+{
+    const struct tls_policy *p = &r->tls;
+    return r->upgrade && p->verify && !ctx_is_set(p->ca_file) && !ctx_is_set(p->ca_dir) &&
+           !ctx_is_set(p->ca_extra);
+}
+
+/* The first rule has no hosts where another has all. */
+static bool ctx_needs_system(const struct conf *c)
+{
+    bool has_all = false, needs = false;
+    for (unsigned i = 1; i < c->n_rules && !needs; i++) {
+        const struct rule *r = &c->rules[i];
+        has_all = has_all || (strcmp(r->host, "*") == 0 && r->match_port == 0);
+        needs = ctx_is_system(r);
+    }
+    return needs || (!has_all && ctx_is_system(&c->rules[0]));
+}
+
 /* The file of the system's CAs, which need not exist; those in its directory, by hash, are read
  * when they are first asked for. */
 static bool add_system(struct maker *m, X509_STORE *store)
@@ -184,8 +204,7 @@ static bool add_system(struct maker *m, X509_STORE *store)
     conf_files_note(&m->conf->files, path == NULL ? X509_get_default_cert_file() : path);
     if (X509_STORE_set_default_paths(store) != 1)
         return fault(m, "ca_file", "the system's CAs cannot be used: %s", tls_pem_reason());
-    const struct tls_policy *p = &m->rule->tls;
-    if (!m->has_looked && p->verify && !ctx_is_set(p->ca_extra)) {
+    if (!m->has_looked && ctx_needs_system(m->conf)) {
         m->has_looked = true;
         tls_system_check(store);
     }

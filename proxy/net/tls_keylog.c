@@ -112,13 +112,13 @@ void tls_keylog_use(int fd, const char *path)
     free(old_path);
 }
 
-void tls_keylog_reopen(void)
+bool tls_keylog_reopen(void)
 {
     pthread_mutex_lock(&keylog.lock);
     char *path = keylog.path == NULL ? NULL : xstrdup(keylog.path);
     pthread_mutex_unlock(&keylog.lock);
     if (path == NULL)
-        return;
+        return true;
     int fd = tls_keylog_open(path);
     if (fd < 0)
         log_limited(LOG_LEVEL_ERROR, "tls.keylog %s cannot be opened again, the old file stays: %s",
@@ -126,4 +126,5 @@ void tls_keylog_reopen(void)
     else
         tls_keylog_use(fd, path);
     free(path);
+    return fd >= 0;
 }

@@ -18,7 +18,7 @@ void tls_keylog_watch(struct ssl_ctx_st *ctx);
 MUST_CHECK int tls_keylog_open(const char *path);
 /* FD, by tls_keylog_open(PATH) and taken over, holds the lines from now on; -1: none are kept. */
 void tls_keylog_use(int fd, const char *path);
-/* Opens the path again (USR1). */
-void tls_keylog_reopen(void);
+/* Opens the path again (USR1). False when it cannot be, which is logged: the old file stays. */
+bool tls_keylog_reopen(void);
 
 #endif

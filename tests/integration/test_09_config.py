@@ -436,6 +436,13 @@ def test_usr1_reopens_logs(make_proxy, origin):
         p.wait_access(lambda x: x["url"].endswith("/after"))
     with open(p.access_path + ".1") as f:
         assert "/after" not in f.read()
+    os.remove(p.access_path)
+    os.mkdir(p.access_path)
+    p.signal(signal.SIGUSR1)
+    p.wait_log("cannot be opened again, the old file stays")
+    p.signal(signal.SIGHUP)
+    p.wait_log("nothing was changed")
+    assert p.log().count("log files were opened again") == 1
 
 
 # --- tlsfan run

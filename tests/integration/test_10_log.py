@@ -116,13 +116,13 @@ def test_common_format(quiet, origin):
 
 @pytest.mark.parametrize("url, status, error", [
     ("http://127.0.0.1:1/r", 502, "connection_refused"), ("http://169.254.169.254/r", 403, "destination_ip_prohibited"),
-    ("/r", 400, "http_request_error")])
+    ("/r", 400, "http_request_error"), ("http://a..b/", 502, "dns_error")])
 def test_errors_are_named(make_proxy, url, status, error):
     p = make_proxy()
     with p.client() as c:
         assert c.get(url, host="x").status == status
     line, = p.wait_access(lambda x: True)
-    assert line["status"] == status and line["error"] == error
+    assert line["status"] == status and line["error"] == error and "asked" not in line["details"]
 
 
 @pytest.mark.h1_only("its origin speaks in clear, where there is no HTTP/2")

@@ -216,9 +216,25 @@ def test_a_store_without_any_ca(ask, ca, tmp_path, make_proxy):
     assert warnings(ask('rule "a" { sni = b }\ntls { ca_file = "%s" }\n' % ca.root, env=none)) == []
     assert warnings(ask('tls { ca_extra = "%s" }\n' % ca.root, env=none)) == []
     assert warnings(ask("", env=dict(none, SSL_CERT_FILE=ca.root))) == []
+    all_hosts = 'rule "*" { ca_file = "%s" }\n' % ca.root
+    assert warnings(ask(all_hosts, env=none)) == [] and warnings(ask('rule "*" { upgrade = off }\n', env=none)) == []
+    for other in ('rule "a" { sni = b }\n' + all_hosts, all_hosts.replace("*", "*.test")):
+        assert len(warnings(ask(other, env=none))) == 1
     os.unlink(tmp_path / "certs" / "0a1b2c3d.0")
     shutil.copy(ca.root, tmp_path / "certs" / "0a1b2c3d.0")
     assert warnings(ask("", env=none)) == []
+
+
+def test_run_has_no_use_for_all_of_a_file(ask, ca):
+    """The CA of --intercept is made for the run, and not to test it; listeners of the file are not opened."""
+    text = 'rule "a.test" { http2 = off }\nlisten = "tls:127.0.0.1:3130"\nclient { cert = "%s" key = "%s" }\n'
+    done = ask(text % tuple(ca.leaf()), "run", "--intercept", "--", "true")
+    assert done.returncode == 0 and done.stderr == ""
+
+
+def test_what_the_service_manager_makes_is_no_warning(ask):
+    done = ask('listen = "unix:/run/made-at-start/tlsfan.sock"\n')
+    assert done.returncode == 0 and done.stderr == ""
 
 
 def test_a_used_port_is_no_warning(ask):
@@ -238,13 +254,14 @@ def test_what_root_can_read_and_the_service_cannot(ask, tmp_path):
     conf, log = tmp_path / "t.conf", tmp_path / "log"
     log.mkdir()
     conf.write_text('log { access = "%s/access.log" }\n' % log)
-    for path, mode in ((tmp_path, 0o755), (tmp_path.parent, 0o755), (tmp_path.parent.parent, 0o755), (log, 0o755)):
-        os.chmod(path, mode)
-    script = 'mount --bind "$1" /etc/passwd && exec "$2" -t -c "$3"'
+    for path in (log, tmp_path, *tmp_path.parents):
+        if os.stat(path).st_mode & 0o055 != 0o055:
+            os.chmod(path, 0o755)
+    script = 'mount --bind "$1" /etc/passwd && shift && exec "$@"'
 
-    def run():
-        return subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", str(users), binary(), str(conf)],
-                              capture_output=True, text=True, env=clean_env())
+    def run(*prefix):
+        return subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", str(users), *prefix, binary(), "-t", "-c",
+                               str(conf)], capture_output=True, text=True, env=clean_env())
     os.chmod(conf, 0o600)
     done = run()
     if "mount" in done.stderr or "unshare" in done.stderr:
@@ -252,6 +269,9 @@ def test_what_root_can_read_and_the_service_cannot(ask, tmp_path):
     assert done.returncode == 0 and len(warnings(done)) == 2, done.stderr
     assert "%s cannot be read by the user tlsfan" % conf in done.stderr
     assert "%s/access.log cannot be written by the user tlsfan" % log in done.stderr
+    # In a container root may have no capability: then it cannot ask as another user.
+    done = run("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+    assert done.returncode == 0 and done.stdout.startswith("configuration ok: ") and done.stderr == ""
     os.chmod(conf, 0o644)
     os.chown(log, 54321, 54321)
     assert warnings(run()) == []

@@ -197,8 +197,9 @@ def test_journal(plain, off):
     assert [json.loads(x[len("<6>"):])["status"] for x in access] == [200, 400] and access[0].startswith("<6>{")
 
 
-def test_faults_at_start_in_the_journal():
-    lines = Journal("-o", "log.level=loud", "-o", "tls.min_version=7").end(1)
+@pytest.mark.parametrize("flags", [[], ["-t"]], ids=["start", "ExecReload"])
+def test_faults_in_the_journal(flags):
+    lines = Journal("-o", "log.level=loud", "-o", "tls.min_version=7", *flags).end(1)
     assert len(lines) == 2 and all(x.startswith("<3>-o ") for x in lines)
 
 
@@ -261,6 +262,8 @@ def test_stuck_terminal(terminal, plain):
     with Client(s.port) as c:
         for i in range(1200):
             assert c.get(plain.url("/%d" % i)).status == 200
+    # Once it is read there is room for the last lines, too.
+    wait_until(lambda: s.get(plain.url("/again")) and b"/again" in s.t.read(), 10, "a line")
     s.end()
     text = "\n".join(s.lines("has ended"))
     assert 0 < len(re.findall(r"http://\S+/\d+$", text, re.M)) < 1200

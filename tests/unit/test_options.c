@@ -130,6 +130,8 @@ static void test_faults(void **state)
         {"-f 127.0.0.1:1", STATUS_USAGE, "127.0.0.1:1"},
         {"-f 127.0.0.1:1=", STATUS_USAGE, "127.0.0.1:1="},
         {"-x --nonsense", STATUS_USAGE, "-x"},
+        {"--test -xt", STATUS_USAGE, "option -x"},
+        {"--test -Ht", STATUS_USAGE, "option -H"},
         {"run", STATUS_RUN_FAILED, "command"},
         {"run --", STATUS_RUN_FAILED, "command"},
         {"--capture", STATUS_USAGE, "--capture"},

@@ -26,6 +26,12 @@ static void in_files(void **state)
         {KEY_GLOBAL, "client", "max_hed", ": did you mean max_head?"},
         {KEY_RULE, "rule", "verfy", ": did you mean verify?"},
         {KEY_FORWARD, "forward", "orgins", ": did you mean origins?"},
+        /* rather than the dns.timeout that there is */
+        {KEY_GLOBAL, "client", "timeout",
+         ": did you mean header_timeout, body_timeout, write_timeout, idle_timeout or "
+         "tunnel_timeout?"},
+        {KEY_RULE, "rule", "cert", ": did you mean client_cert?"},
+        {KEY_GLOBAL, "destination", "hosts", ": did you mean allow_hosts or deny_hosts?"},
         {KEY_GLOBAL, "", "ca_file", ": it belongs into tls { } or rule \"PATTERN\" { }"},
         {KEY_GLOBAL, "upstream", "early_hints", ": it belongs into client { }"},
         {KEY_GLOBAL, "tls", "verify", ": it belongs into rule \"PATTERN\" { }"},
@@ -69,6 +75,9 @@ static void as_options(void **state)
         {KEY_GLOBAL, "", "verify", ": did you mean rule[PATTERN].verify?"},
         {KEY_GLOBAL, "", "idle_timeout",
          ": did you mean client.idle_timeout or upstream.idle_timeout?"},
+        {KEY_GLOBAL, "", "destination.hosts",
+         ": did you mean destination.allow_hosts or destination.deny_hosts?"},
+        {KEY_RULE, "rule[*.a].", "level", ": did you mean rule[*.a].security_level?"},
         {KEY_RULE, "rule[*.a].", "verfy", ": did you mean rule[*.a].verify?"},
         {KEY_RULE, "rule[*.a].", "ciphersuites", ": did you mean tls.ciphersuites?"},
         {KEY_GLOBAL, "", "xyzzy.plugh", ""},
@@ -91,6 +100,7 @@ static void as_variables(void **state)
         {KEY_GLOBAL, "", "TLSFAN_VERIFY",
          ": there are variables for keys outside of rule { } alone"},
         {KEY_GLOBAL, "", "TLSFAN_XYZZY", ""},
+        {KEY_GLOBAL, "", "TLSFAN_BIN", ""}, /* and not upstream.bind */
         {KEY_GLOBAL, "", "TLSFAN_", ""},
     };
     (void)state;

@@ -68,6 +68,8 @@ static char *make(struct conf *c, struct rule *rules, unsigned n)
     c->intercept.ca_cert = c->intercept.ca_key = "";
     c->rules = rules;
     c->n_rules = n;
+    for (unsigned i = 0; i < n; i++)
+        rules[i].host = "h";
     bool ok = tls_ctx_make_all(c, &faults);
     assert_int_equal(ok, faults.n == 0);
     assert_non_null(c->on_free);
