@@ -34,25 +34,13 @@ static bool seen_contains(struct str text, struct str word)
 static bool seen_sounds_secret(struct str name)
 {
     static const struct str words[] = {
-        STR_INIT("auth"),
-        STR_INIT("cookie"),
-        STR_INIT("key"),
-        STR_INIT("token"),
-        STR_INIT("secret"),
-        STR_INIT("pass"),
-        STR_INIT("pwd"),
-        STR_INIT("credential"),
-        STR_INIT("sess"),
-        STR_INIT("signature"),
-        STR_INIT("jwt"),
-        STR_INIT("dpop"),
-        STR_INIT("csrf"),
-        STR_INIT("xsrf"),
-        STR_INIT("api-id"),
-        STR_INIT("assertion"),
-        STR_INIT("otp"),
-        STR_INIT("cert"),
-        STR_INIT("http2-settings"),
+        STR_INIT("auth"),      STR_INIT("cookie"),     STR_INIT("key"),
+        STR_INIT("token"),     STR_INIT("secret"),     STR_INIT("pass"),
+        STR_INIT("pwd"),       STR_INIT("credential"), STR_INIT("sess"),
+        STR_INIT("signature"), STR_INIT("bearer"),     STR_INIT("ticket"),
+        STR_INIT("jwt"),       STR_INIT("dpop"),       STR_INIT("csrf"),
+        STR_INIT("xsrf"),      STR_INIT("api-id"),     STR_INIT("assertion"),
+        STR_INIT("otp"),       STR_INIT("cert"),       STR_INIT("http2-settings"),
     };
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         if (seen_contains(name, words[i]))
@@ -60,7 +48,8 @@ static bool seen_sounds_secret(struct str name)
     return false;
 }
 
-/* A credential by a name that says nothing: an authentication scheme, or the beginning of a JWT. */
+/* A credential by a name that says nothing: an authentication scheme, or the beginning of a JWT;
+ * Kubernetes has its bearer tokens among the names of WebSocket protocols. */
 static bool seen_looks_secret(struct str value)
 {
     static const struct str beginnings[] = {
@@ -70,10 +59,11 @@ static bool seen_looks_secret(struct str value)
     for (size_t i = 0; i < sizeof beginnings / sizeof beginnings[0]; i++)
         if (str_istarts(value, beginnings[i]))
             return true;
-    return seen_contains(value, STR("eyJ"));
+    return seen_contains(value, STR("eyJ")) || seen_contains(value, STR("bearer"));
 }
 
-/* What an operator wrote into a rule may be a key, even where nothing says so. */
+/* What an operator wrote into a rule may be a key, even where nothing says so: in an answer, too,
+ * for origins echo. */
 static bool seen_is_of_rule(const struct rule *r, struct str name)
 {
     for (unsigned i = 0; r != NULL && i < r->n_edits; i++)
@@ -108,7 +98,7 @@ static void copy_byte(struct copy *c, char byte)
 static size_t seen_userinfo(struct str text)
 {
     size_t n = 0;
-    for (size_t i = 0; i < text.len && memchr("/?# \"<>,;", text.p[i], 9) == NULL; i++)
+    for (size_t i = 0; i < text.len && memchr("/?# \"<>", text.p[i], 7) == NULL; i++)
         if (text.p[i] == '@')
             n = i + 1;
     return n;
@@ -129,10 +119,19 @@ static void copy_url(struct copy *c, struct str value, bool query)
     }
 }
 
+/* Has it something like a query, as relative URLs may have? */
+static bool seen_has_query(struct str value)
+{
+    for (size_t i = 0; i < value.len; i++)
+        if (value.p[i] == '?' || value.p[i] == '#')
+            return memchr(value.p + i, '=', value.len - i) != NULL;
+    return false;
+}
+
 static void copy_value(struct copy *c, struct str value, bool query)
 {
-    bool is_url = seen_contains(value, STR("//")) || (value.len > 0 && value.p[0] == '/');
-    if (is_url) {
+    if (seen_contains(value, STR("//")) || (value.len > 0 && value.p[0] == '/') ||
+        seen_has_query(value)) {
         copy_url(c, value, query);
         return;
     }
@@ -186,7 +185,7 @@ size_t seen_write(char *dst, const struct fields *f, const struct seen_how *how)
 __attribute__((noinline)) void seen_note_answer(struct exchange *x, const struct fields *f)
 {
     char section[SEEN_SECTION];
-    struct seen_how how = {x->conf, NULL};
+    struct seen_how how = {x->conf, x->rule};
     x->seen.answer = arena_dup(&x->arena, str_make(section, seen_write(section, f, &how)));
 }
 

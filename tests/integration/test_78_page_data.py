@@ -206,7 +206,8 @@ SECRETS = ("Authorization: Bearer hide-me-1", "Cookie: a=hide-me-2", "X-Api-Key:
            "Proxy-Authorization: hide-me-4", "X-Custom: Basic hide-me-5", "X-Session: hide-me-6",
            "Referer: http://u:hide-me-7@h/?q=hide-me-8")
 ANSWERED = ("Set-Cookie: b=hide-me-9", "WWW-Authenticate: Negotiate hide-me-10",
-            "Location: http://hide-me-11@h/x?c=hide-me-12", "X-Plain: <b>\xe9\"")
+            "Location: http://hide-me-11@h/x?c=hide-me-12", "X-Plain: <b>\xe9\"",
+            "Content-Location: x?c=hide-me-15", "X-Put: hide-me-13")
 
 
 @pytest.mark.parametrize("values", [False, True])

@@ -80,13 +80,19 @@ static void values(void **state)
 static void no_credentials(void **state)
 {
     static const char *const hidden[] = {
-        "Authorization",  "proxy-authorization", "Cookie",           "Set-Cookie",
-        "X-Api-Key",      "X-Auth-Token",        "X-CSRF-Token",     "X-Amz-Security-Token",
-        "Private-Secret", "X-Session-Id",        "X-Password",       "x-plan",
-        "ApiKey",         "X-Access-JWT",        "WWW-Authenticate", "X-Client-Cert",
+        "Authorization",    "proxy-authorization",
+        "Cookie",           "Set-Cookie",
+        "X-Api-Key",        "X-Auth-Token",
+        "X-CSRF-Token",     "X-Amz-Security-Token",
+        "Private-Secret",   "X-Session-Id",
+        "X-Password",       "x-plan",
+        "ApiKey",           "X-Access-JWT",
+        "WWW-Authenticate", "X-Client-Cert",
+        "X-Bearer",         "X-Ticket",
     };
-    static const char *const looks[] = {"bearer abc", "Basic YTpi", "token abc", "AWS4-HMAC x",
-                                        "a=eyJhbGciOi"};
+    static const char *const looks[] = {"bearer abc",   "Basic YTpi",
+                                        "token abc",    "AWS4-HMAC x",
+                                        "a=eyJhbGciOi", "base64url.bearer.k8s.io.abc"};
     (void)state;
     for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++)
         put(hidden[i], "c2VjcmV0");
@@ -119,6 +125,10 @@ static void urls(void **state)
         {"https://h.test/a@b", "https://h.test/a@b"},
         {"<http://a@b@h/x>; rel=next, <http://u@i/y>", "<http://h/x>; rel=next, <http://i/y>"},
         {"//u:p@h/", "//h/"},
+        {"http://u:p,q;r@h/", "http://h/"},
+        {"cb?code=1", "cb~"},
+        {"#token=1", "~"},
+        {"text/plain; charset=utf-8", "text/plain; charset=utf-8"},
         {"what is it?", "what is it?"},
         {"?1", "?1"},
         {"5; url=http://u:p@h/?q", "5; url=http://h/~"},
@@ -137,6 +147,9 @@ static void urls(void **state)
     fields.n = 0;
     put("Location", "http://u:p@h.test/a?b=c");
     assert_string_equal(seen(0), "Location:23=http://h.test/a?b=c");
+    fields.n = 0;
+    put("Location", "cb?code=1");
+    assert_string_equal(seen(0), "Location:9=cb?code=1");
 }
 
 static void bounds(void **state)
