@@ -65,16 +65,17 @@ static void set_running(json_t *root, const struct service_view *v, int64_t wall
     free(found);
 }
 
-/* Workers that hang, and since when. */
+/* Workers that hang, and since when. Who has just been asked for another reader does not. */
 static void set_silent(json_t *root, const struct service_view *v)
 {
     json_t *list = json_array();
     for (unsigned i = 0; v->watched != NULL && i < v->n; i++) {
-        if (v->watched[i].asked == 0)
+        int64_t asked = v->watched[i].asked, us = loop_now() - asked;
+        if (asked == 0 || us < WATCH_MS * 1000)
             continue;
         json_t *one = json_object();
         status_set_number(one, "worker", i + 1);
-        set_ms(one, "ms", loop_now() - v->watched[i].asked);
+        set_ms(one, "ms", us);
         json_array_append_new(list, one);
     }
     json_object_set_new(root, "silent", list);
