@@ -352,6 +352,19 @@ def test_failures_are_kept_apart(page):
     assert len(page.find_elements(By.CSS_SELECTOR, "#failures tr.refused")) == 1
 
 
+def test_an_answer_that_came_is_not_denied(page):
+    """Its fields are noted only while somebody watches: it may have broken off without them."""
+    tell(page, """const request = {fields: [{name: 'Host', size: 6}], more: 0};
+      told.exchanges.push(failed(1, 1e12, {request}), failed(2, 2e12, {request, status: 200,
+        error: 'http_response_incomplete', sentence: 'the response broke off before its end'}));""")
+    rows(page, 2)
+    for n, said in ((1, "No answer came."), (2, "Not kept")):
+        press(page, "#rows .body > [role=row]:nth-child(%d)" % n)
+        part = "return [...document.querySelectorAll('#rows .details .part')].pop().textContent"
+        wait_until(lambda: said in (page.execute_script(part) or ""), 10, said)
+        press(page, "#rows .body > [role=row]:nth-child(%d)" % n)
+
+
 def test_how_often_each_error_was(page):
     tell(page, "told.status.errors = {dns_error: 3, tls_certificate_error: 12};" + MIXED)
     wait_text(page, "#errors", "tls_certificate_error 12")
