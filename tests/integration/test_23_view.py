@@ -329,8 +329,9 @@ def test_the_list_of_what_runs_does_not_jump(page):
 
 
 def test_workers_that_hang_are_named(page):
-    tell(page, "told.silent = [{worker: 3, ms: 2301.5}];")
+    tell(page, "told.silent = [{worker: 2, ms: 101.5}, {worker: 3, ms: 2301.5}];")
     wait_text(page, "#silent", "Worker 3 has not answered for 2.30 s")
+    assert "Worker 2" not in text(page, "#silent"), "it is busy"
     tell(page, "told.silent = [];")
     wait_until(lambda: text(page, "#silent") == "", 5, "the notice to go")
 
@@ -553,8 +554,8 @@ def test_har_is_valid(page, modules):
         exchange(5, 1e12 + 9, 100, {address: '2001:db8::1', upstream: '[2001:db8::1]:443',
           url: 'http://a.test/?a=1&b=%20<x>', request: fields, response: fields, ms}),
         exchange(6, 1e12 + 10, 100, {method: 'CONNECT', url: 'a.test:443', body: 0}),
-        exchange(7, 1e12 + 11, 1, {status: 0, url: '-'}));""")
-    rows(page, 7)
+        exchange(7, 1e12 + 11, 1, {status: 0, url: '-'}), exchange(8, 1e12 + 12, 1, {url: 'http://a.test/q?...'}));""")
+    rows(page, 8)
     wait_text(page, "#version", "1.2.3")
     har = har_of(page)
     check_har(har, modules)
@@ -562,9 +563,11 @@ def test_har_is_valid(page, modules):
     assert log["version"] == "1.2" and log["creator"] == {"name": "tlsfan", "version": "1.2.3"}
     entries = {e["request"]["url"].rsplit("/", 1)[-1]: e for e in log["entries"]}
     orders = entries["orders"]
-    assert len(entries) == 7 and "serverIPAddress" not in entries["4"] and orders["serverIPAddress"] == "10.0.0.1"
+    assert len(entries) == 8 and "serverIPAddress" not in entries["4"] and orders["serverIPAddress"] == "10.0.0.1"
     assert orders["connection"] == "0.2" and orders["response"]["content"]["size"] == 1000
     assert entries["4"]["response"]["_error"] == "no.test is unknown, 4" and "_error" not in entries["3"]["response"]
+    assert entries["q?..."]["request"]["queryString"] == []
+    assert entries["q?..."]["request"]["comment"] == "the URL is not whole" and "comment" not in orders["request"]
     six = entries["?a=1&b=%20%3Cx%3E"]
     assert six["serverIPAddress"] == "2001:db8::1" and six["time"] == 100
     assert six["request"]["queryString"] == [{"name": "a", "value": "1"}, {"name": "b", "value": " <x>"}]

@@ -21,6 +21,7 @@ const AT_ONCE = 500; // exchanges in one answer
 const LOOKS = 8; // one after the other, while more wait
 const TICK_MS = 200; // between two pictures of what is under way
 const CALM_MS = 5000; // so long the list of those keeps its height
+const HUNG_MS = 1000; // a worker that is late by less is only busy
 const ZOOM_MARGIN = 0.1; // on both sides of an exchange that is zoomed to
 
 let cursor = "";
@@ -270,7 +271,8 @@ function takeExchanges(got) {
   }
   followDetails();
   drawRunning();
-  say($("silent"), got.silent.map((w) => "Worker " + w.worker + " has not answered for " + seconds(w.ms) +
+  const hung = got.silent.filter((w) => w.ms >= HUNG_MS);
+  say($("silent"), hung.map((w) => "Worker " + w.worker + " has not answered for " + seconds(w.ms) +
     ": what is shown of it is as old as that.").join(" "));
 }
 
