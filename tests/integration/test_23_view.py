@@ -366,6 +366,23 @@ def test_an_answer_that_came_is_not_denied(page):
         press(page, "#rows .body > [role=row]:nth-child(%d)" % n)
 
 
+@pytest.mark.parametrize("table", ["failures", "origins"])
+def test_marked_text_stays(page, table):
+    """What is told meanwhile is drawn when nothing is marked any more."""
+    more = """told.failures.push(failed(%d, 1e12 + %d)); told.status.failed += 1;
+      told.status.origins.push(origin('more%d.test:443'));"""
+    tell(page, more % (1, 1, 1))
+    cells = "return [...document.querySelectorAll('#%s td')]" % table
+    all_of(page, cells, 5)
+    page.execute_script("getSelection().selectAllChildren(document.querySelectorAll('#%s td')[3])" % table)
+    marked = page.execute_script("return getSelection().toString()")
+    tell(page, more % (2, 2, 2))
+    wait_text(page, "#failed", "2")
+    assert marked and page.execute_script("return getSelection().toString()") == marked
+    page.execute_script("getSelection().removeAllRanges()")
+    all_of(page, "return [...document.querySelectorAll('#%s tr')]" % table, 2)
+
+
 def test_how_often_each_error_was(page):
     tell(page, "told.status.errors = {dns_error: 3, tls_certificate_error: 12};" + MIXED)
     wait_text(page, "#errors", "tls_certificate_error 12")

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The live page: asks tlsfan what runs, what has ended and what has failed, and shows what is wanted of it.
 
-import { $, count, element, ms, say, seconds, set } from "./format.js";
+import { $, count, element, isMarked, ms, say, seconds, set } from "./format.js";
 import { axisOf } from "./axis.js";
 import { drawAges, drawScale, dragToZoom, longestAge } from "./scale.js";
 import { COLUMNS, drawAge, drawBar, finishedRow, grown, kindOf, runningRow, spanOf } from "./rows.js";
@@ -74,8 +74,12 @@ function drawAll() {
   drawFailed();
 }
 
+let failuresWait = false; // to be drawn
+
 function drawFailed() {
   const words = wanted();
+  failuresWait = isMarked($("failures"));
+  if (failuresWait) return;
   drawFailures(store.failures.filter((x) => matches(x, words)), store.failures.length, certificateOf);
 }
 
@@ -301,9 +305,8 @@ function takeStatus(s) {
 
 function takeFailures(got) {
   failuresCursor = got.cursor;
-  if (got.failures.length === 0) return;
   addFailures(got.failures, got.cursor);
-  drawFailed();
+  if (got.failures.length > 0 || failuresWait) drawFailed();
 }
 
 // The next look comes only when the last one has ended; slower and slower while nobody answers.
