@@ -246,6 +246,17 @@ def test_heads_sort(page):
 MANY = "for (let n = 0; n < 5000; n++) told.exchanges.push(exchange(n, 1e12 + 10 * n, 9));"
 
 
+@pytest.mark.parametrize("width", [1280, 400])
+def test_heads_are_whole(page, width):
+    look_at(page, width, 800)
+    tell(page, "told.exchanges.push(exchange(1, 1e12, 5));")
+    rows(page, 1)
+    cut = """return [...document.querySelectorAll('#rows [data-column]')].filter((e) => {
+      e.firstChild.click();
+      return e.scrollWidth > e.clientWidth; }).map((e) => e.dataset.column)"""
+    assert page.execute_script(cut) == []
+
+
 def test_thousands_are_few_elements(page):
     tell(page, MANY)
     wait_text(page, "#shown", "showing 3000 of 5000 exchanges")
