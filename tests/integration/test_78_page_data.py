@@ -4,6 +4,7 @@ certificates, and fields without credentials."""
 import json
 import re
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -200,6 +201,17 @@ def test_connections_and_certificate(one, serve, protocol):
     shown = origin["certificate"]
     assert set(shown) == {"subject", "issuer", "expires"} and shown["expires"] == origin["certificate_expires"]
     assert "CN=" in shown["issuer"] or "O=" in shown["issuer"]
+
+
+@ONCE
+def test_a_worker_has_one_number(one, serve):
+    """What names a worker to a person, and to top and gdb, counts from 1."""
+    server = serve(answering(lambda r, c: ok()))
+    c, p = one(service=True)
+    assert c.get(server.url("/")).status == 200
+    names = [comm.read_text().strip() for comm in Path("/proc/%d/task" % p.pid).glob("*/comm")]
+    worker = ended(p, 1)[0]["client_connection"].split(".")[0]
+    assert "worker " + worker in names, names
 
 
 SECRETS = ("Authorization: Bearer hide-me-1", "Cookie: a=hide-me-2", "X-Api-Key: hide-me-3",
