@@ -3,6 +3,7 @@
 certificates, and fields without credentials."""
 import json
 import re
+import signal
 import threading
 from pathlib import Path
 
@@ -252,6 +253,24 @@ def test_fields_without_credentials(one, serve, tmp_path, values):
         assert came["Location"]["value"] == "http://h/x" and came["Location"]["cut"]
         assert came["X-Plain"]["value"] == "<b>\\xe9\""
         assert sent["Referer"]["value"] == "https://h/"  # as it went up
+
+
+@ONCE
+def test_values_go_when_they_are_switched_off(one, serve):
+    """Those, too, that were noted before."""
+    server = serve(answering(lambda r, c: ok("x", status="404 No")))
+    c, p = one("log { access = off fields = on }\n", service=True)
+    get(p, "/exchanges")
+    c.get(server.url("/"), "X-Mine: shown")
+    ended(p, 1)
+    for path in ("/exchanges", "/failures"):
+        assert '"shown"' in p.fetch(path)
+    p.write("workers = 1\nlog { access = off }\n")
+    p.signal(signal.SIGHUP)
+    wait_until(lambda: get(p, "/status")["fields"] == "names", 10, "the reload")
+    for path in ("/exchanges", "/failures"):
+        told = p.fetch(path)
+        assert '"X-Mine"' in told and '"shown"' not in told
 
 
 @ONCE
