@@ -72,10 +72,25 @@ static bool seen_is_of_rule(const struct rule *r, struct str name)
     return false;
 }
 
-static bool seen_hides(const struct field *f, const struct rule *r)
+/* Origins that echo do so under any name. A scheme in front of the secret is none. */
+static bool seen_repeats(struct str value, const struct fields *sent)
 {
-    return field_is_secret(f) || f->id == FIELD_SET_COOKIE || seen_is_of_rule(r, f->name) ||
-           seen_sounds_secret(f->name) || seen_looks_secret(f->value);
+    for (unsigned i = 0; sent != NULL && i < sent->n; i++) {
+        struct str secret = sent->v[i].value, part;
+        if (sent->v[i].name.p == NULL || !field_is_secret(&sent->v[i]))
+            continue;
+        while (str_next_part(&secret, ' ', &part))
+            if (secret.len == 0 && part.len > 0 && seen_contains(value, part))
+                return true;
+    }
+    return false;
+}
+
+static bool seen_hides(const struct field *f, const struct seen_how *how)
+{
+    return field_is_secret(f) || f->id == FIELD_SET_COOKIE || seen_is_of_rule(how->rule, f->name) ||
+           seen_sounds_secret(f->name) || seen_looks_secret(f->value) ||
+           seen_repeats(f->value, how->sent);
 }
 
 /* ---- values */
@@ -151,7 +166,7 @@ static size_t seen_put(char *dst, const struct field *f, const struct seen_how *
     struct copy c = {.p = dst + sizeof e + name};
     if (f->is_secret)
         e.flags |= ENTRY_NO_SIZE;
-    if (how->conf->log.fields && seen_hides(f, how->rule)) {
+    if (how->conf->log.fields && seen_hides(f, how)) {
         e.flags |= ENTRY_HIDDEN;
     } else if (how->conf->log.fields) {
         copy_value(&c, f->value, how->conf->log.query);
@@ -185,13 +200,13 @@ size_t seen_write(char *dst, const struct fields *f, const struct seen_how *how)
 __attribute__((noinline)) void seen_note_answer(struct exchange *x, const struct fields *f)
 {
     char section[SEEN_SECTION];
-    struct seen_how how = {x->conf, x->rule};
+    struct seen_how how = {x->conf, x->rule, &x->head.fields};
     x->seen.answer = arena_dup(&x->arena, str_make(section, seen_write(section, f, &how)));
 }
 
 size_t seen_write_both(struct seen_heads *h, const struct exchange *x)
 {
-    struct seen_how how = {x->conf, x->rule};
+    struct seen_how how = {x->conf, x->rule, NULL};
     size_t n = seen_write(h->bytes, &x->head.fields, &how);
     if (x->seen.answer.len > 0)
         memcpy(h->bytes + n, x->seen.answer.p, x->seen.answer.len);

@@ -215,12 +215,12 @@ def test_a_worker_has_one_number(one, serve):
     assert "worker " + worker in names, names
 
 
-SECRETS = ("Authorization: Bearer hide-me-1", "Cookie: a=hide-me-2", "X-Api-Key: hide-me-3",
+SECRETS = ("Authorization: Bearer hide-me-a", "Cookie: a=hide-me-2", "X-Api-Key: hide-me-3",
            "Proxy-Authorization: hide-me-4", "X-Custom: Basic hide-me-5", "X-Session: hide-me-6",
            "Referer: http://u:hide-me-7@h/?q=hide-me-8")
 ANSWERED = ("Set-Cookie: b=hide-me-9", "WWW-Authenticate: Negotiate hide-me-10",
             "Location: http://hide-me-11@h/x?c=hide-me-12", "X-Plain: <b>\xe9\"",
-            "Content-Location: x?c=hide-me-15", "X-Put: hide-me-13")
+            "Content-Location: x?c=hide-me-15", "X-Put: hide-me-13", "X-Echo: you sent hide-me-13!")
 
 
 @pytest.mark.parametrize("values", [False, True])

@@ -38,7 +38,7 @@ static void put(const char *name, const char *value)
 static const char *seen(unsigned expected_more)
 {
     static char text[SEEN_SECTION * 2];
-    struct seen_how how = {&conf, &rule};
+    struct seen_how how = {&conf, &rule, NULL};
     struct str rest = str_make(section, seen_write(section, &fields, &how));
     struct seen_field f;
     unsigned n, more;
@@ -170,14 +170,14 @@ static void bounds(void **state)
     fields.n = 0;
     for (int i = 0; i < 200; i++)
         put(longest, longest);
-    struct seen_how how = {&conf, NULL};
+    struct seen_how how = {&conf, NULL, NULL};
     assert_in_range(seen_write(section, &fields, &how), SEEN_SECTION / 2, SEEN_SECTION);
 }
 
 /* A section that is cut anywhere, or that is none. */
 static void broken_ones(void **state)
 {
-    struct seen_how how = {&conf, NULL};
+    struct seen_how how = {&conf, NULL, NULL};
     unsigned n, more;
     struct seen_field f;
     (void)state;
