@@ -9,6 +9,10 @@
 
 enum entry_flag { ENTRY_HAS_VALUE = 1, ENTRY_HIDDEN = 2, ENTRY_CUT = 4, ENTRY_NO_SIZE = 8 };
 
+/* Bytes of a name and of a value that are searched: an origin may send heads of 128 KiB. More are
+ * not shown of a value, and no honest name is longer. */
+enum { SEEN_LOOK = 1024 };
+
 struct section {
     uint16_t n, more;
 };
@@ -25,7 +29,8 @@ struct entry {
 static bool seen_contains(struct str text, struct str word)
 {
     for (size_t i = 0; i + word.len <= text.len; i++)
-        if (strncasecmp(text.p + i, word.p, word.len) == 0)
+        if (((text.p[i] ^ word.p[0]) & ~0x20) == 0 &&
+            strncasecmp(text.p + i, word.p, word.len) == 0)
             return true;
     return false;
 }
@@ -88,9 +93,10 @@ static bool seen_repeats(struct str value, const struct fields *sent)
 
 static bool seen_hides(const struct field *f, const struct seen_how *how)
 {
-    return field_is_secret(f) || f->id == FIELD_SET_COOKIE || seen_is_of_rule(how->rule, f->name) ||
-           seen_sounds_secret(f->name) || seen_looks_secret(f->value) ||
-           seen_repeats(f->value, how->sent);
+    struct str value = str_make(f->value.p, f->value.len < SEEN_LOOK ? f->value.len : SEEN_LOOK);
+    return field_is_secret(f) || f->id == FIELD_SET_COOKIE || f->name.len > SEEN_LOOK ||
+           seen_is_of_rule(how->rule, f->name) || seen_sounds_secret(f->name) ||
+           seen_looks_secret(value) || seen_repeats(value, how->sent);
 }
 
 /* ---- values */
