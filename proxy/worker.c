@@ -306,7 +306,7 @@ static void *run(void *arg)
     if (w->service != NULL)
         snprintf(name, sizeof(name), "service");
     else
-        snprintf(name, sizeof(name), "worker %u", w->index);
+        snprintf(name, sizeof(name), "worker %u", w->index + 1); /* as in ids */
     pthread_setname_np(pthread_self(), name);
     loop_run(&w->loop);
     close_all(w);

@@ -323,8 +323,10 @@ size_t record_make(struct record *r, const struct exchange *x)
     r->place = record_place(x);
     r->client_len = keep_text(&p, str_from(x->from->peer_text), RECORD_CLIENT);
     r->method_len = keep_text(&p, x->head.method.name, RECORD_METHOD);
-    struct pen w = {p, p + RECORD_URL, true};
+    struct pen w = {p, p + RECORD_URL + 1, true};
     record_url(&w, x);
+    if (w.p == w.end) /* nobody may take it for another one */
+        memcpy(--w.p - 3, "...", 3);
     r->url_len = (uint8_t)(w.p - p);
     r->parent_len = 0;
     if (peer->len != 0 && x->rule != NULL && x->rule->parent != NULL)

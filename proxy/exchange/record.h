@@ -10,7 +10,7 @@
 enum {
     RECORD_CLIENT = 45, /* bytes of each text in a record; what is longer is cut */
     RECORD_METHOD = 16,
-    RECORD_URL = 160,
+    RECORD_URL = 160, /* and "..." at its end then */
     RECORD_PARENT = 64
 };
 
@@ -37,7 +37,7 @@ struct record {
     uint16_t status;
     uint16_t retries;
     uint16_t place; /* of the origin in the tally; TALLY_PLACES: none */
-    char text[RECORD_CLIENT + RECORD_METHOD + RECORD_URL + RECORD_PARENT];
+    char text[RECORD_CLIENT + RECORD_METHOD + RECORD_URL + 1 + RECORD_PARENT];
 };
 
 /* Why one failed: printable ASCII, terminated. */

@@ -9,6 +9,10 @@
 
 enum entry_flag { ENTRY_HAS_VALUE = 1, ENTRY_HIDDEN = 2, ENTRY_CUT = 4, ENTRY_NO_SIZE = 8 };
 
+/* Bytes of a name and of a value that are searched: an origin may send heads of 128 KiB. More are
+ * not shown of a value, and no honest name is longer. */
+enum { SEEN_LOOK = 1024 };
+
 struct section {
     uint16_t n, more;
 };
@@ -25,7 +29,8 @@ struct entry {
 static bool seen_contains(struct str text, struct str word)
 {
     for (size_t i = 0; i + word.len <= text.len; i++)
-        if (strncasecmp(text.p + i, word.p, word.len) == 0)
+        if (((text.p[i] ^ word.p[0]) & ~0x20) == 0 &&
+            strncasecmp(text.p + i, word.p, word.len) == 0)
             return true;
     return false;
 }
@@ -34,25 +39,13 @@ static bool seen_contains(struct str text, struct str word)
 static bool seen_sounds_secret(struct str name)
 {
     static const struct str words[] = {
-        STR_INIT("auth"),
-        STR_INIT("cookie"),
-        STR_INIT("key"),
-        STR_INIT("token"),
-        STR_INIT("secret"),
-        STR_INIT("pass"),
-        STR_INIT("pwd"),
-        STR_INIT("credential"),
-        STR_INIT("sess"),
-        STR_INIT("signature"),
-        STR_INIT("jwt"),
-        STR_INIT("dpop"),
-        STR_INIT("csrf"),
-        STR_INIT("xsrf"),
-        STR_INIT("api-id"),
-        STR_INIT("assertion"),
-        STR_INIT("otp"),
-        STR_INIT("cert"),
-        STR_INIT("http2-settings"),
+        STR_INIT("auth"),      STR_INIT("cookie"),     STR_INIT("key"),
+        STR_INIT("token"),     STR_INIT("secret"),     STR_INIT("pass"),
+        STR_INIT("pwd"),       STR_INIT("credential"), STR_INIT("sess"),
+        STR_INIT("signature"), STR_INIT("bearer"),     STR_INIT("ticket"),
+        STR_INIT("jwt"),       STR_INIT("dpop"),       STR_INIT("csrf"),
+        STR_INIT("xsrf"),      STR_INIT("api-id"),     STR_INIT("assertion"),
+        STR_INIT("otp"),       STR_INIT("cert"),       STR_INIT("http2-settings"),
     };
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         if (seen_contains(name, words[i]))
@@ -60,7 +53,8 @@ static bool seen_sounds_secret(struct str name)
     return false;
 }
 
-/* A credential by a name that says nothing: an authentication scheme, or the beginning of a JWT. */
+/* A credential by a name that says nothing: an authentication scheme, or the beginning of a JWT;
+ * Kubernetes has its bearer tokens among the names of WebSocket protocols. */
 static bool seen_looks_secret(struct str value)
 {
     static const struct str beginnings[] = {
@@ -70,10 +64,11 @@ static bool seen_looks_secret(struct str value)
     for (size_t i = 0; i < sizeof beginnings / sizeof beginnings[0]; i++)
         if (str_istarts(value, beginnings[i]))
             return true;
-    return seen_contains(value, STR("eyJ"));
+    return seen_contains(value, STR("eyJ")) || seen_contains(value, STR("bearer"));
 }
 
-/* What an operator wrote into a rule may be a key, even where nothing says so. */
+/* What an operator wrote into a rule may be a key, even where nothing says so: in an answer, too,
+ * for origins echo. */
 static bool seen_is_of_rule(const struct rule *r, struct str name)
 {
     for (unsigned i = 0; r != NULL && i < r->n_edits; i++)
@@ -82,10 +77,26 @@ static bool seen_is_of_rule(const struct rule *r, struct str name)
     return false;
 }
 
-static bool seen_hides(const struct field *f, const struct rule *r)
+/* Origins that echo do so under any name. A scheme in front of the secret is none. */
+static bool seen_repeats(struct str value, const struct fields *sent)
 {
-    return field_is_secret(f) || f->id == FIELD_SET_COOKIE || seen_is_of_rule(r, f->name) ||
-           seen_sounds_secret(f->name) || seen_looks_secret(f->value);
+    for (unsigned i = 0; sent != NULL && i < sent->n; i++) {
+        struct str secret = sent->v[i].value, part;
+        if (sent->v[i].name.p == NULL || !field_is_secret(&sent->v[i]))
+            continue;
+        while (str_next_part(&secret, ' ', &part))
+            if (secret.len == 0 && part.len > 0 && seen_contains(value, part))
+                return true;
+    }
+    return false;
+}
+
+static bool seen_hides(const struct field *f, const struct seen_how *how)
+{
+    struct str value = str_make(f->value.p, f->value.len < SEEN_LOOK ? f->value.len : SEEN_LOOK);
+    return field_is_secret(f) || f->id == FIELD_SET_COOKIE || f->name.len > SEEN_LOOK ||
+           seen_is_of_rule(how->rule, f->name) || seen_sounds_secret(f->name) ||
+           seen_looks_secret(value) || seen_repeats(value, how->sent);
 }
 
 /* ---- values */
@@ -108,7 +119,7 @@ static void copy_byte(struct copy *c, char byte)
 static size_t seen_userinfo(struct str text)
 {
     size_t n = 0;
-    for (size_t i = 0; i < text.len && memchr("/?# \"<>,;", text.p[i], 9) == NULL; i++)
+    for (size_t i = 0; i < text.len && memchr("/?# \"<>", text.p[i], 7) == NULL; i++)
         if (text.p[i] == '@')
             n = i + 1;
     return n;
@@ -129,10 +140,19 @@ static void copy_url(struct copy *c, struct str value, bool query)
     }
 }
 
+/* Has it something like a query, as relative URLs may have? */
+static bool seen_has_query(struct str value)
+{
+    for (size_t i = 0; i < value.len; i++)
+        if (value.p[i] == '?' || value.p[i] == '#')
+            return memchr(value.p + i, '=', value.len - i) != NULL;
+    return false;
+}
+
 static void copy_value(struct copy *c, struct str value, bool query)
 {
-    bool is_url = seen_contains(value, STR("//")) || (value.len > 0 && value.p[0] == '/');
-    if (is_url) {
+    if (seen_contains(value, STR("//")) || (value.len > 0 && value.p[0] == '/') ||
+        seen_has_query(value)) {
         copy_url(c, value, query);
         return;
     }
@@ -152,7 +172,7 @@ static size_t seen_put(char *dst, const struct field *f, const struct seen_how *
     struct copy c = {.p = dst + sizeof e + name};
     if (f->is_secret)
         e.flags |= ENTRY_NO_SIZE;
-    if (how->conf->log.fields && seen_hides(f, how->rule)) {
+    if (how->conf->log.fields && seen_hides(f, how)) {
         e.flags |= ENTRY_HIDDEN;
     } else if (how->conf->log.fields) {
         copy_value(&c, f->value, how->conf->log.query);
@@ -186,13 +206,13 @@ size_t seen_write(char *dst, const struct fields *f, const struct seen_how *how)
 __attribute__((noinline)) void seen_note_answer(struct exchange *x, const struct fields *f)
 {
     char section[SEEN_SECTION];
-    struct seen_how how = {x->conf, NULL};
+    struct seen_how how = {x->conf, x->rule, &x->head.fields};
     x->seen.answer = arena_dup(&x->arena, str_make(section, seen_write(section, f, &how)));
 }
 
 size_t seen_write_both(struct seen_heads *h, const struct exchange *x)
 {
-    struct seen_how how = {x->conf, x->rule};
+    struct seen_how how = {x->conf, x->rule, NULL};
     size_t n = seen_write(h->bytes, &x->head.fields, &how);
     if (x->seen.answer.len > 0)
         memcpy(h->bytes + n, x->seen.answer.p, x->seen.answer.len);

@@ -35,7 +35,8 @@ struct seen {
 /* Whose fields they are. */
 struct seen_how {
     const struct conf *conf;
-    const struct rule *rule; /* that may have put some in; NULL: none */
+    const struct rule *rule;   /* that may have put some in; NULL: none */
+    const struct fields *sent; /* the request's, of which an answer may repeat secrets; or NULL */
 };
 
 /* Writes the section of F to DST (SEEN_SECTION bytes); gives its size. */

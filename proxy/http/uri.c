@@ -31,13 +31,14 @@ static bool all_of(struct str s, unsigned classes)
 }
 
 /* The host has a byte that no reg-name may have: says which name was meant when it is an
- * international one. */
+ * international one. A query, which is kept out of logs, is not repeated. */
 static bool uri_fail_name(struct str name, struct arena *arena, const char **why)
 {
     char ascii[MAX_NAME + 1], shown[MAX_NAME + 1];
     bool is_ascii = true;
     if (why == NULL)
         return false;
+    name.len = str_find(name, '?');
     for (size_t i = 0; i < name.len; i++)
         is_ascii = is_ascii && (uint8_t)name.p[i] < 0x80;
     if (!is_ascii && punycode_of_host(ascii, sizeof(ascii), name)) {

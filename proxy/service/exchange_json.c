@@ -150,22 +150,22 @@ static void set_plain_text(json_t *field, const char *key, struct str text)
     json_object_set_new(field, key, json_stringn(plain, n));
 }
 
-static json_t *field_of(const struct seen_field *f)
+static json_t *field_of(const struct seen_field *f, bool values)
 {
     json_t *field = json_object();
     set_plain_text(field, "name", f->name);
     json_object_set_new(field, "size", json_integer((json_int_t)f->size));
-    if (f->value.p != NULL)
+    if (f->value.p != NULL && values)
         set_plain_text(field, "value", f->value);
-    if (f->is_hidden)
+    if (f->is_hidden && values)
         json_object_set_new(field, "hidden", json_true());
-    if (f->is_cut)
+    if (f->is_cut && values)
         json_object_set_new(field, "cut", json_true());
     return field;
 }
 
 /* Takes a section off SECTIONS; null where there is none. */
-static json_t *section_json(struct str *sections)
+static json_t *section_json(struct str *sections, bool values)
 {
     unsigned n, more;
     struct seen_field f;
@@ -174,16 +174,16 @@ static json_t *section_json(struct str *sections)
     json_t *section = json_object();
     json_t *fields = json_array();
     for (; n > 0 && seen_next(sections, &f); n--)
-        json_array_append_new(fields, field_of(&f));
+        json_array_append_new(fields, field_of(&f, values));
     json_object_set_new(section, "fields", fields);
     status_set_number(section, "more", more);
     return section;
 }
 
-static void set_heads(json_t *x, struct str sections)
+static void set_heads(json_t *x, struct str sections, bool values)
 {
-    json_object_set_new(x, "request", section_json(&sections));
-    json_object_set_new(x, "response", section_json(&sections));
+    json_object_set_new(x, "request", section_json(&sections, values));
+    json_object_set_new(x, "response", section_json(&sections, values));
 }
 
 /* ---- ended */
@@ -195,19 +195,20 @@ static const char *exchange_kind(const struct record *r)
     return r->fault == FAULT_CLIENT_GONE || r->fault == FAULT_CREDENTIALS ? "client" : "tlsfan";
 }
 
-static json_t *exchange_ended(const struct record *r, int64_t wall, const char *sentence,
-                              const struct seen_heads *heads)
+static json_t *exchange_ended(const struct record *r, const struct exchange_shown *how,
+                              const char *sentence, const struct seen_heads *heads)
 {
-    json_t *x = exchange_begin(r, wall);
-    set_ms(x, "end", (r->t.end > r->t.begin ? r->t.end : r->t.begin) + wall);
+    json_t *x = exchange_begin(r, how->wall);
+    set_ms(x, "end", (r->t.end > r->t.begin ? r->t.end : r->t.begin) + how->wall);
     set_word(x, "kind", exchange_kind(r));
     set_word(x, "sentence", sentence);
-    set_heads(x, str_make(heads->bytes, heads->len));
+    set_heads(x, str_make(heads->bytes, heads->len), how->values);
     return x;
 }
 
 /* What is gone of it leaves the error's word, and no fields. */
-json_t *exchange_json(const struct record *r, const struct stats *s, int64_t wall)
+json_t *exchange_json(const struct record *r, const struct stats *s,
+                      const struct exchange_shown *how)
 {
     struct sentence sentence = {""};
     struct seen_heads heads;
@@ -216,12 +217,12 @@ json_t *exchange_json(const struct record *r, const struct stats *s, int64_t wal
     sentence.text[ok ? sizeof sentence.text - 1 : 0] = '\0';
     if (r->heads == 0 || !ring_get(s->heads, r->heads - 1, &heads, sizeof heads))
         heads.len = 0;
-    return exchange_ended(r, wall, sentence.text, &heads);
+    return exchange_ended(r, how, sentence.text, &heads);
 }
 
-json_t *exchange_json_failure(const struct failure *f, int64_t wall)
+json_t *exchange_json_failure(const struct failure *f, const struct exchange_shown *how)
 {
-    return exchange_ended(&f->r, wall, f->s.text, &f->heads);
+    return exchange_ended(&f->r, how, f->s.text, &f->heads);
 }
 
 /* ---- under way */

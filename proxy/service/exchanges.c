@@ -65,16 +65,17 @@ static void set_running(json_t *root, const struct service_view *v, int64_t wall
     free(found);
 }
 
-/* Workers that hang, and since when. */
+/* Workers that hang, and since when. Who has just been asked for another reader does not. */
 static void set_silent(json_t *root, const struct service_view *v)
 {
     json_t *list = json_array();
     for (unsigned i = 0; v->watched != NULL && i < v->n; i++) {
-        if (v->watched[i].asked == 0)
+        int64_t asked = v->watched[i].asked, us = loop_now() - asked;
+        if (asked == 0 || us < WATCH_MS * 1000)
             continue;
         json_t *one = json_object();
         status_set_number(one, "worker", i + 1);
-        set_ms(one, "ms", loop_now() - v->watched[i].asked);
+        set_ms(one, "ms", us);
         json_array_append_new(list, one);
     }
     json_object_set_new(root, "silent", list);
@@ -94,15 +95,20 @@ static struct feed *feed_of_records(const struct service_view *v)
     return f;
 }
 
-static json_t *show_records(const struct service_view *v, const struct feed_pick *picks, unsigned n,
-                            int64_t wall)
+static struct exchange_shown shown_now(const struct service_view *v)
 {
+    return (struct exchange_shown){wall_ahead(), v->conf->log.fields};
+}
+
+static json_t *show_records(const struct service_view *v, const struct feed_pick *picks, unsigned n)
+{
+    struct exchange_shown how = shown_now(v);
     json_t *list = json_array();
     for (unsigned i = 0; i < n; i++) {
         const struct stats *s = v->stats[picks[i].ring];
         struct record r;
         if (ring_get(s->records, picks[i].number, &r, sizeof r))
-            json_array_append_new(list, exchange_json(&r, s, wall));
+            json_array_append_new(list, exchange_json(&r, s, &how));
     }
     return list;
 }
@@ -116,7 +122,7 @@ static void set_ended(json_t *root, const struct service_view *v, struct feed *f
     unsigned n = !takes      ? feed_sample(f, picks, EXCHANGES_SAMPLED)
                  : limit > 0 ? feed_take(f, picks, (unsigned)limit)
                              : 0;
-    json_t *list = show_records(v, picks, n, wall_ahead());
+    json_t *list = show_records(v, picks, n);
     uint64_t left = takes ? feed_left(f) : 0;
     uint64_t unseen = all - left - json_array_size(list);
     if (takes)
@@ -158,10 +164,10 @@ static struct feed *feed_of_failures(const struct service_view *v)
     return f;
 }
 
-static json_t *show_failures(const struct feed *f, const struct feed_pick *picks, unsigned n)
+static json_t *show_failures(const struct feed *f, const struct feed_pick *picks, unsigned n,
+                             const struct exchange_shown *how)
 {
     unsigned of_kind[2] = {0}, skip[2];
-    int64_t wall = wall_ahead();
     json_t *list = json_array();
     for (unsigned i = 0; i < n; i++)
         of_kind[picks[i].ring % 2]++;
@@ -173,7 +179,7 @@ static json_t *show_failures(const struct feed *f, const struct feed_pick *picks
         if (skip[kind] > 0)
             skip[kind]--;
         else if (ring_get(f->v[picks[i].ring].ring, picks[i].number, &failure, sizeof failure))
-            json_array_append_new(list, exchange_json_failure(&failure, wall));
+            json_array_append_new(list, exchange_json_failure(&failure, how));
     }
     return list;
 }
@@ -185,7 +191,8 @@ void failures_print(struct evbuffer *out, const struct service_view *v, const st
     uint64_t gone = feed_gone(f), all = feed_left(f);
     struct feed_pick *picks = xcalloc(all + 1, sizeof *picks);
     unsigned n = feed_sample(f, picks, (unsigned)all);
-    json_t *list = show_failures(f, picks, n);
+    struct exchange_shown how = shown_now(v);
+    json_t *list = show_failures(f, picks, n, &how);
     json_t *root = json_object();
     set_cursor(root, f);
     status_set_number(root, "gone", f->goes_on ? gone + all - json_array_size(list) : 0);

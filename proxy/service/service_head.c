@@ -48,7 +48,7 @@ static bool check_page(struct service_conn *c, struct fault *f)
         return false;
     if (c->page == NULL)
         return service_head_refuse(f, FAULT_NOT_FOUND,
-                                   "there is /, /status, /metrics, /exchanges, /failures, "
+                                   "there is /, /status, /exchanges, /failures, /metrics, "
                                    "/healthz, /readyz and /batch here");
     if (c->page->is_batch && rq->method != htp_method_POST)
         return service_head_refuse(f, FAULT_NOT_POST, "a batch call is a POST");

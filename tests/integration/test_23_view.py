@@ -246,6 +246,17 @@ def test_heads_sort(page):
 MANY = "for (let n = 0; n < 5000; n++) told.exchanges.push(exchange(n, 1e12 + 10 * n, 9));"
 
 
+@pytest.mark.parametrize("width", [1280, 400])
+def test_heads_are_whole(page, width):
+    look_at(page, width, 800)
+    tell(page, "told.exchanges.push(exchange(1, 1e12, 5));")
+    rows(page, 1)
+    cut = """return [...document.querySelectorAll('#rows [data-column]')].filter((e) => {
+      e.firstChild.click();
+      return e.scrollWidth > e.clientWidth; }).map((e) => e.dataset.column)"""
+    assert page.execute_script(cut) == []
+
+
 def test_thousands_are_few_elements(page):
     tell(page, MANY)
     wait_text(page, "#shown", "showing 3000 of 5000 exchanges")
@@ -329,8 +340,9 @@ def test_the_list_of_what_runs_does_not_jump(page):
 
 
 def test_workers_that_hang_are_named(page):
-    tell(page, "told.silent = [{worker: 3, ms: 2301.5}];")
+    tell(page, "told.silent = [{worker: 2, ms: 101.5}, {worker: 3, ms: 2301.5}];")
     wait_text(page, "#silent", "Worker 3 has not answered for 2.30 s")
+    assert "Worker 2" not in text(page, "#silent"), "it is busy"
     tell(page, "told.silent = [];")
     wait_until(lambda: text(page, "#silent") == "", 5, "the notice to go")
 
@@ -350,6 +362,36 @@ def test_failures_are_kept_apart(page):
         tell(page, "for (let n = 0; n < 150; n++) told.failures.push(failed(1000 + %d + n, 1e12 + 1000 + n));" % n)
     wait_until(lambda: len(page.find_elements(By.CSS_SELECTOR, "#failures tr.failed")) == 100, 10 * SLOW, "the bound")
     assert len(page.find_elements(By.CSS_SELECTOR, "#failures tr.refused")) == 1
+
+
+def test_an_answer_that_came_is_not_denied(page):
+    """Its fields are noted only while somebody watches: it may have broken off without them."""
+    tell(page, """const request = {fields: [{name: 'Host', size: 6}], more: 0};
+      told.exchanges.push(failed(1, 1e12, {request}), failed(2, 2e12, {request, status: 200,
+        error: 'http_response_incomplete', sentence: 'the response broke off before its end'}));""")
+    rows(page, 2)
+    for n, said in ((1, "No answer came."), (2, "Not kept")):
+        press(page, "#rows .body > [role=row]:nth-child(%d)" % n)
+        part = "return [...document.querySelectorAll('#rows .details .part')].pop().textContent"
+        wait_until(lambda: said in (page.execute_script(part) or ""), 10, said)
+        press(page, "#rows .body > [role=row]:nth-child(%d)" % n)
+
+
+@pytest.mark.parametrize("table", ["failures", "origins"])
+def test_marked_text_stays(page, table):
+    """What is told meanwhile is drawn when nothing is marked any more."""
+    more = """told.failures.push(failed(%d, 1e12 + %d)); told.status.failed += 1;
+      told.status.origins.push(origin('more%d.test:443'));"""
+    tell(page, more % (1, 1, 1))
+    cells = "return [...document.querySelectorAll('#%s td')]" % table
+    all_of(page, cells, 5)
+    page.execute_script("getSelection().selectAllChildren(document.querySelectorAll('#%s td')[3])" % table)
+    marked = page.execute_script("return getSelection().toString()")
+    tell(page, more % (2, 2, 2))
+    wait_text(page, "#failed", "2")
+    assert marked and page.execute_script("return getSelection().toString()") == marked
+    page.execute_script("getSelection().removeAllRanges()")
+    all_of(page, "return [...document.querySelectorAll('#%s tr')]" % table, 2)
 
 
 def test_how_often_each_error_was(page):
@@ -540,8 +582,8 @@ def test_har_is_valid(page, modules):
         exchange(5, 1e12 + 9, 100, {address: '2001:db8::1', upstream: '[2001:db8::1]:443',
           url: 'http://a.test/?a=1&b=%20<x>', request: fields, response: fields, ms}),
         exchange(6, 1e12 + 10, 100, {method: 'CONNECT', url: 'a.test:443', body: 0}),
-        exchange(7, 1e12 + 11, 1, {status: 0, url: '-'}));""")
-    rows(page, 7)
+        exchange(7, 1e12 + 11, 1, {status: 0, url: '-'}), exchange(8, 1e12 + 12, 1, {url: 'http://a.test/q?...'}));""")
+    rows(page, 8)
     wait_text(page, "#version", "1.2.3")
     har = har_of(page)
     check_har(har, modules)
@@ -549,9 +591,11 @@ def test_har_is_valid(page, modules):
     assert log["version"] == "1.2" and log["creator"] == {"name": "tlsfan", "version": "1.2.3"}
     entries = {e["request"]["url"].rsplit("/", 1)[-1]: e for e in log["entries"]}
     orders = entries["orders"]
-    assert len(entries) == 7 and "serverIPAddress" not in entries["4"] and orders["serverIPAddress"] == "10.0.0.1"
+    assert len(entries) == 8 and "serverIPAddress" not in entries["4"] and orders["serverIPAddress"] == "10.0.0.1"
     assert orders["connection"] == "0.2" and orders["response"]["content"]["size"] == 1000
     assert entries["4"]["response"]["_error"] == "no.test is unknown, 4" and "_error" not in entries["3"]["response"]
+    assert entries["q?..."]["request"]["queryString"] == []
+    assert entries["q?..."]["request"]["comment"] == "the URL is not whole" and "comment" not in orders["request"]
     six = entries["?a=1&b=%20%3Cx%3E"]
     assert six["serverIPAddress"] == "2001:db8::1" and six["time"] == 100
     assert six["request"]["queryString"] == [{"name": "a", "value": "1"}, {"name": "b", "value": " <x>"}]

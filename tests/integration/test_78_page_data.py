@@ -3,7 +3,9 @@
 certificates, and fields without credentials."""
 import json
 import re
+import signal
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -202,11 +204,23 @@ def test_connections_and_certificate(one, serve, protocol):
     assert "CN=" in shown["issuer"] or "O=" in shown["issuer"]
 
 
-SECRETS = ("Authorization: Bearer hide-me-1", "Cookie: a=hide-me-2", "X-Api-Key: hide-me-3",
+@ONCE
+def test_a_worker_has_one_number(one, serve):
+    """What names a worker to a person, and to top and gdb, counts from 1."""
+    server = serve(answering(lambda r, c: ok()))
+    c, p = one(service=True)
+    assert c.get(server.url("/")).status == 200
+    names = [comm.read_text().strip() for comm in Path("/proc/%d/task" % p.pid).glob("*/comm")]
+    worker = ended(p, 1)[0]["client_connection"].split(".")[0]
+    assert "worker " + worker in names, names
+
+
+SECRETS = ("Authorization: Bearer hide-me-a", "Cookie: a=hide-me-2", "X-Api-Key: hide-me-3",
            "Proxy-Authorization: hide-me-4", "X-Custom: Basic hide-me-5", "X-Session: hide-me-6",
            "Referer: http://u:hide-me-7@h/?q=hide-me-8")
 ANSWERED = ("Set-Cookie: b=hide-me-9", "WWW-Authenticate: Negotiate hide-me-10",
-            "Location: http://hide-me-11@h/x?c=hide-me-12", "X-Plain: <b>\xe9\"")
+            "Location: http://hide-me-11@h/x?c=hide-me-12", "X-Plain: <b>\xe9\"",
+            "Content-Location: x?c=hide-me-15", "X-Put: hide-me-13", "X-Echo: you sent hide-me-13!")
 
 
 @pytest.mark.parametrize("values", [False, True])
@@ -239,6 +253,24 @@ def test_fields_without_credentials(one, serve, tmp_path, values):
         assert came["Location"]["value"] == "http://h/x" and came["Location"]["cut"]
         assert came["X-Plain"]["value"] == "<b>\\xe9\""
         assert sent["Referer"]["value"] == "https://h/"  # as it went up
+
+
+@ONCE
+def test_values_go_when_they_are_switched_off(one, serve):
+    """Those, too, that were noted before."""
+    server = serve(answering(lambda r, c: ok("x", status="404 No")))
+    c, p = one("log { access = off fields = on }\n", service=True)
+    get(p, "/exchanges")
+    c.get(server.url("/"), "X-Mine: shown")
+    ended(p, 1)
+    for path in ("/exchanges", "/failures"):
+        assert '"shown"' in p.fetch(path)
+    p.write("workers = 1\nlog { access = off }\n")
+    p.signal(signal.SIGHUP)
+    wait_until(lambda: get(p, "/status")["fields"] == "names", 10, "the reload")
+    for path in ("/exchanges", "/failures"):
+        told = p.fetch(path)
+        assert '"X-Mine"' in told and '"shown"' not in told
 
 
 @ONCE

@@ -219,6 +219,11 @@ static void a_worker_is_silent(void **state)
     assert_true(json_real_value(json_object_get(one, "ms")) >= 2000);
     assert_string_equal(ids(root, "running"), "1");
     json_decref(root);
+    /* Another page has asked since then, and nothing was late. */
+    watched[1].asked = loop_now();
+    root = exchanges("", -1);
+    assert_int_equal(json_array_size(json_object_get(root, "silent")), 0);
+    json_decref(root);
     unwatch();
 }
 

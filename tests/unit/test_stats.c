@@ -240,8 +240,28 @@ static void long_texts(void **state)
     assert_int_equal(method.len, RECORD_METHOD);
     assert_int_equal(url.len, RECORD_URL);
     assert_memory_equal(url.p, "http://h/ppp", 12);
-    assert_true(client.p[RECORD_CLIENT - 1] == 'c' && method.p[0] == 'p' &&
-                url.p[RECORD_URL - 1] == 'p');
+    assert_memory_equal(url.p + RECORD_URL - 4, "p...", 4);
+    assert_true(client.p[RECORD_CLIENT - 1] == 'c' && method.p[0] == 'p');
+}
+
+/* One that just fits is whole. */
+static void longest_url(void **state)
+{
+    struct str client, method, url;
+    char head[500], path[RECORD_URL + 1];
+    (void)state;
+    for (int more = 0; more < 2; more++) {
+        size_t n = RECORD_URL - strlen("http://h/") + (size_t)more;
+        memset(path, 'p', n);
+        path[n] = '\0';
+        snprintf(head, sizeof(head), "GET http://h/%s HTTP/1.1\r\nHost: h\r\n", path);
+        probe_open(&p, &rig, head);
+        exchange_start(&p.x, STR(""), true);
+        probe_close(&p, &rig);
+        last_record(&client, &method, &url);
+        assert_int_equal(url.len, RECORD_URL);
+        assert_int_equal(url.p[RECORD_URL - 1], more ? '.' : 'p');
+    }
 }
 
 int main(void)
@@ -255,6 +275,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(retries, set_up, tear_down),
         cmocka_unit_test_setup_teardown(buckets, set_up, tear_down),
         cmocka_unit_test_setup_teardown(long_texts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(longest_url, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,6 +59,7 @@ static const struct host_case {
     {"a b", NULL, "no host name has", 0, false, false},
     {"a/b", NULL, "no host name has", 0, false, false},
     {"a\\b", NULL, "no host name has", 0, false, false},
+    {"/a?q=secret:80", NULL, "the host /a has a byte", 0, false, false},
     {"a\tb", NULL, "no host name has", 0, false, false},
     {"a,\x7f", NULL, "no host name has", 0, false, false},
     {"b\xc3\xbc"

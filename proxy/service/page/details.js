@@ -148,7 +148,7 @@ function fields(title, told, whyNone) {
 function bothFields(x) {
   if (!x.request && !x.response) return [part("Fields", element("p", "soft", NOT_KEPT))];
   return [fields("Request fields", x.request, "No request was sent."),
-    fields("Answer fields", x.response, "No answer came.")];
+    fields("Answer fields", x.response, x.status > 0 && x.status < 400 ? NOT_KEPT : "No answer came.")];
 }
 
 // The details of X. CERTIFICATE: of its origin, or null. What is under way has no fields yet.

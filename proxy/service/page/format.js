@@ -19,6 +19,11 @@ export function set(e, attributes) {
   return e;
 }
 
+// Who has marked text in E is about to copy it: it may not be made anew.
+export function isMarked(e) {
+  return !getSelection().isCollapsed && getSelection().containsNode(e, true);
+}
+
 // Writes only what has changed: a selection in the text stays, and a screen reader is silent.
 export function say(e, text) {
   if (e.textContent !== String(text)) e.textContent = text;

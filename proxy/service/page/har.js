@@ -16,9 +16,12 @@ function valueOf(told, name) {
   return (field && field.value) || "";
 }
 
+// tlsfan puts "..." where it has cut a URL, and "?..." for a query.
+const isCut = (url) => url.endsWith("...");
+
 function queryOf(url) {
   const at = url.indexOf("?");
-  return at < 0 ? [] : [...new URLSearchParams(url.slice(at))].map(([name, value]) => ({ name, value }));
+  return at < 0 || isCut(url) ? [] : [...new URLSearchParams(url.slice(at))].map(([name, value]) => ({ name, value }));
 }
 
 // A URI may not hold all that a client may write.
@@ -29,7 +32,8 @@ function uriOf(url) {
 
 function requestOf(x) {
   return { method: x.method, url: uriOf(x.url), httpVersion: "HTTP/" + (x.version || "1.1"), cookies: [],
-    headers: headersOf(x.request), queryString: queryOf(x.url), headersSize: -1, bodySize: -1 };
+    headers: headersOf(x.request), queryString: queryOf(x.url), headersSize: -1, bodySize: -1,
+    ...(isCut(x.url) && { comment: "the URL is not whole" }) };
 }
 
 function responseOf(x) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The live page: asks tlsfan what runs, what has ended and what has failed, and shows what is wanted of it.
 
-import { $, count, element, ms, say, seconds, set } from "./format.js";
+import { $, count, element, isMarked, ms, say, seconds, set } from "./format.js";
 import { axisOf } from "./axis.js";
 import { drawAges, drawScale, dragToZoom, longestAge } from "./scale.js";
 import { COLUMNS, drawAge, drawBar, finishedRow, grown, kindOf, runningRow, spanOf } from "./rows.js";
@@ -21,6 +21,7 @@ const AT_ONCE = 500; // exchanges in one answer
 const LOOKS = 8; // one after the other, while more wait
 const TICK_MS = 200; // between two pictures of what is under way
 const CALM_MS = 5000; // so long the list of those keeps its height
+const HUNG_MS = 1000; // a worker that is late by less is only busy
 const ZOOM_MARGIN = 0.1; // on both sides of an exchange that is zoomed to
 
 let cursor = "";
@@ -73,8 +74,12 @@ function drawAll() {
   drawFailed();
 }
 
+let failuresWait = false; // to be drawn
+
 function drawFailed() {
   const words = wanted();
+  failuresWait = isMarked($("failures"));
+  if (failuresWait) return;
   drawFailures(store.failures.filter((x) => matches(x, words)), store.failures.length, certificateOf);
 }
 
@@ -270,7 +275,8 @@ function takeExchanges(got) {
   }
   followDetails();
   drawRunning();
-  say($("silent"), got.silent.map((w) => "Worker " + w.worker + " has not answered for " + seconds(w.ms) +
+  const hung = got.silent.filter((w) => w.ms >= HUNG_MS);
+  say($("silent"), hung.map((w) => "Worker " + w.worker + " has not answered for " + seconds(w.ms) +
     ": what is shown of it is as old as that.").join(" "));
 }
 
@@ -299,9 +305,8 @@ function takeStatus(s) {
 
 function takeFailures(got) {
   failuresCursor = got.cursor;
-  if (got.failures.length === 0) return;
   addFailures(got.failures, got.cursor);
-  drawFailed();
+  if (got.failures.length > 0 || failuresWait) drawFailed();
 }
 
 // The next look comes only when the last one has ended; slower and slower while nobody answers.

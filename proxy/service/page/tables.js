@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The tables below the exchanges: failures that are kept, origins.
 
-import { $, element, say, set, when } from "./format.js";
+import { $, element, isMarked, say, set, when } from "./format.js";
 import { detailsOf, endsSoon } from "./details.js";
 import { MARKS, kindOf } from "./rows.js";
 
@@ -113,7 +113,7 @@ export function drawOrigins(origins, use) {
   const body = $("origins");
   const named = origins.filter((o) => o.origin !== "other").sort((a, b) => b.requests - a.requests);
   const shown = named.slice(0, ORIGINS).concat(origins.filter((o) => o.origin === "other"));
-  if (body.querySelector("button:active")) return; // a press ends where it began
+  if (body.querySelector("button:active") || isMarked(body)) return; // a press ends where it began
   const focused = body.contains(document.activeElement) ? document.activeElement.textContent : null;
   body.replaceChildren(...shown.map((o) => originRow(o, use)));
   const again = [...body.querySelectorAll("button")].find((button) => button.textContent === focused);
