@@ -379,7 +379,7 @@ FAULTS = {
     'oauth "a" { URL client_secret = "b" }': '2: oauth "a": client_id is not set',
     'oauth "a" { URL client_id = "b" }': '2: oauth "a": client_secret is not set',
     'oauth "a" { ID }': '2: oauth "a": token_url is not set',
-    'oauth "a" { URL client_id = "a" client_secret = "{file:/gone}" }': "2: client_secret: {file:/gone} No",
+    'oauth "a" { URL client_id = "a" client_secret = "{file:/gone}" }': "2: client_secret: {file:/gone}: No",
     'oauth "a" { URL client_id = "a" client_secret = "{oauth:a}" }': "2: client_secret: is no place",
     'oauth "a" { WHOLE auth = both }': '2: auth: "both" is none of',
     'oauth "a" { WHOLE }\nrule "h" { verify = off }':

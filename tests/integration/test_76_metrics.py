@@ -241,7 +241,8 @@ def test_who_waits_for_max_per_host(make_proxy, serve):
 @pytest.mark.h1_only("no origin is asked")
 def test_clients_over_the_limit(make_proxy):
     p = make_proxy("client { max_connections = 2 }\n", service=True)
-    assert metrics(p)["tlsfan_client_connections_limit"] == 2
+    m = wait_metric(p, "tlsfan_client_connections", 0)  # who looked whether it listens has left
+    assert m["tlsfan_client_connections_limit"] == 2
     clients = [p.client() for _ in range(2)]
     wait_metric(p, "tlsfan_client_connections", 2)
     with p.client() as c:
