@@ -201,13 +201,13 @@ static bool run_start(struct run *r, const struct options *o)
     if (r->server == NULL)
         return false;
     const struct conf *c = server_conf(r->server);
+    r->end.intercepts = conf_may_intercept(c);
     r->env =
-        run_env_new(server_port(r->server), conf_may_intercept(c), r->source.run.ca, capture_leave);
+        run_env_new(server_port(r->server), r->end.intercepts, r->source.run.ca, capture_leave);
     if (r->env == NULL)
         server_stop(r->server);
     else
         run_env_hide(r->env, c);
-    r->end.intercepts = conf_may_intercept(c);
     return r->env != NULL;
 }
 
