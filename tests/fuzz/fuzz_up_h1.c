@@ -26,8 +26,9 @@ struct probe {
     struct stream *taken;
 };
 
-static struct rule rules[] = {{.connect_host = none, .sni = none},
-                              {.index = 1, .connect_host = none, .sni = none, .lenient = true}};
+static struct rule rules[] = {
+    {.host = "*", .connect_host = none, .sni = none},
+    {.index = 1, .host = "*", .connect_host = none, .sni = none, .lenient = true}};
 
 static void on_info(void *arg, struct h1_head *head)
 {

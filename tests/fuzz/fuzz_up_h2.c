@@ -28,7 +28,7 @@ struct probe {
 };
 
 static struct origin *origin;
-static struct rule rule = {.connect_host = none, .sni = none, .http2 = true};
+static struct rule rule = {.host = "*", .connect_host = none, .sni = none, .http2 = true};
 static struct probe probes[STREAMS + 1];
 
 static void start(struct probe *p);
