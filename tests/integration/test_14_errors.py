@@ -158,9 +158,19 @@ def test_what_a_client_wrote_is_escaped(client):
 def test_too_many_connections(make_proxy, origin):
     p = make_proxy("client { max_connections = 3 }\n")
     clients = []
+
+    def taken():
+        c = p.client()
+        try:
+            if c.get(origin.url()).status == 200:
+                clients.append(c)
+                return True
+        except (Broken, OSError):
+            pass
+        c.close()
+        return False
     for _ in range(3):
-        clients.append(p.client())
-        assert clients[-1].get(origin.url()).status == 200
+        wait_until(taken, what="a place: who looked whether it listens may have had one")
     with p.client() as c:
         c.sock.settimeout(1)
         try:
@@ -170,13 +180,6 @@ def test_too_many_connections(make_proxy, origin):
             pass
         assert c.buf == b"" or b" 503 " in c.buf
     clients.pop().close()
-
-    def taken():
-        try:
-            with p.client() as c:
-                return c.get(origin.url()).status == 200
-        except (Broken, OSError):
-            return False
     wait_until(taken, what="the place of the one that left")
     for c in clients:
         c.close()
