@@ -10,7 +10,7 @@
 #include <openssl/x509v3.h>
 
 #include "client/intercept_impl.h"
-#include "client_fixture.h"
+#include "inside_fixture.h"
 #include "net/tls_mint.h"
 
 static struct rig rig;
@@ -67,33 +67,14 @@ static void established(void)
     assert_non_null(strstr(head, " 200 "));
 }
 
-/* Until the handshake is done, or has failed. */
 static bool shake(void)
 {
-    int64_t limit = loop_now() + 10000000;
-    for (;;) {
-        int r = SSL_connect(ssl);
-        if (r == 1)
-            return true;
-        int e = SSL_get_error(ssl, r);
-        if (e != SSL_ERROR_WANT_READ && e != SSL_ERROR_WANT_WRITE)
-            return false;
-        assert_true(loop_now() < limit);
-        loop_turn(&rig.f.loop, false);
-    }
+    return inside_shake(&rig, ssl);
 }
 
 static const char *ask(const char *text)
 {
-    static char got[4096];
-    int n = 0;
-    assert_int_equal(SSL_write(ssl, text, (int)strlen(text)), (int)strlen(text));
-    for (int64_t limit = loop_now() + 10000000; n <= 0; loop_turn(&rig.f.loop, false)) {
-        assert_true(loop_now() < limit);
-        n = SSL_read(ssl, got, sizeof(got) - 1);
-    }
-    got[n] = '\0';
-    return got;
+    return inside_ask(&rig, ssl, text);
 }
 
 static void leaf_is_for(const char *name)

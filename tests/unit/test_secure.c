@@ -10,7 +10,7 @@
 #include <openssl/ssl.h>
 
 #include "client/secure_impl.h"
-#include "client_fixture.h"
+#include "inside_fixture.h"
 #include "net/tls_ca.h"
 #include "net/tls_server.h"
 
@@ -82,29 +82,14 @@ static void end(void)
     rig_check_empty(&rig);
 }
 
-/* Until the handshake is done, or has failed. */
 static bool shake(void)
 {
-    for (int64_t limit = loop_now() + 10000000;; loop_turn(&rig.f.loop, false)) {
-        int r = SSL_connect(ssl);
-        int e = SSL_get_error(ssl, r);
-        if (r == 1 || (e != SSL_ERROR_WANT_READ && e != SSL_ERROR_WANT_WRITE))
-            return r == 1;
-        assert_true(loop_now() < limit);
-    }
+    return inside_shake(&rig, ssl);
 }
 
 static const char *ask(const char *text)
 {
-    static char got[4096];
-    int n = 0;
-    assert_int_equal(SSL_write(ssl, text, (int)strlen(text)), (int)strlen(text));
-    for (int64_t limit = loop_now() + 10000000; n <= 0; loop_turn(&rig.f.loop, false)) {
-        assert_true(loop_now() < limit);
-        n = SSL_read(ssl, got, sizeof(got) - 1);
-    }
-    got[n] = '\0';
-    return got;
+    return inside_ask(&rig, ssl, text);
 }
 
 static uint64_t insecure(enum tls_failure failure)
