@@ -86,10 +86,17 @@ static void count_blind(const struct exchange *x)
 
 /* Only what was sent upstream, or waited for it, has a place. */
 static void count_at_place(struct stats *s, const struct exchange *x)
+/* At its origin. A client that leaves within an answer has seen enough of it: of a stream of
+ * events, say, that has no end. */
+static bool stats_is_failure(const struct exchange *x)
+{
+    return x->fault != FAULT_NONE && (x->fault != FAULT_CLIENT_GONE || x->t.head == 0);
+}
+
 {
     struct tally_place *place = x->facts.place;
     counter_add(&place->requests, 1);
-    if (x->fault != FAULT_NONE)
+    if (stats_is_failure(x))
         counter_add(&place->failed, 1);
     if (x->performer == &performer_dial)
         count_blind(x);
