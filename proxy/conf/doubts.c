@@ -183,10 +183,44 @@ static void doubt_clients(const struct conf *c)
         log_warning("client.allow is empty: all clients but those of unix: listeners are refused");
 }
 
+/* ---- port 80, where http:// is on its way to port 443 */
+
+static void doubt_plain_rules(const struct conf *c)
+{
+    for (unsigned i = 1; i < c->n_rules; i++) {
+        const struct rule *r = &c->rules[i];
+        if (!r->upgrade && r->match_port == 80)
+            log_warning("%s: rule \"%s\" has upgrade = off, but http:// without another port is "
+                        "matched as port 443: leave \":80\" out",
+                        r->where, r->pattern);
+    }
+}
+
+static bool doubt_has_port(const struct list_of_ports *ports, uint16_t port)
+{
+    for (unsigned i = 0; i < ports->n; i++)
+        if (ports->v[i] == port)
+            return true;
+    return false;
+}
+
+static void doubt_ports(const struct conf *c)
+{
+    const struct list_of_ports *ports = &c->destination.ports;
+    bool uses_80 = false;
+    for (unsigned i = 0; i < c->n_rules; i++)
+        uses_80 = uses_80 || !c->rules[i].upgrade || c->rules[i].port == 80;
+    if (!uses_80 && doubt_has_port(ports, 80) && !doubt_has_port(ports, 443))
+        log_warning("destination.ports has 80 and not 443: http:// URLs lead to port 443 here, and "
+                    "are refused");
+}
+
 void doubts_tell(const struct conf *c, bool is_run)
 {
     doubt_clients(c);
     doubt_rules(c);
+    doubt_plain_rules(c);
+    doubt_ports(c);
     doubt_loops(c);
     doubt_forwards(c);
     doubt_secrets(c);

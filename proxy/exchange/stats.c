@@ -25,11 +25,13 @@ struct stats *stats_new(void)
     s->heads = ring_new(HEADS, sizeof(struct seen_heads));
     s->failures = ring_new(STATS_FAILURES, sizeof(struct failure));
     s->refusals = ring_new(STATS_FAILURES, sizeof(struct failure));
+    tally_join(&s->tally);
     return s;
 }
 
 void stats_free(struct stats *s)
 {
+    tally_leave(&s->tally);
     ring_free(s->records);
     ring_free(s->sentences);
     ring_free(s->heads);
@@ -84,12 +86,19 @@ static void count_blind(const struct exchange *x)
     counter_sub(&x->facts.place->conns, 1);
 }
 
+/* At its origin. A client that leaves within an answer has seen enough of it: of a stream of
+ * events, say, that has no end. */
+static bool stats_is_failure(const struct exchange *x)
+{
+    return x->fault != FAULT_NONE && (x->fault != FAULT_CLIENT_GONE || x->t.head == 0);
+}
+
 /* Only what was sent upstream, or waited for it, has a place. */
 static void count_at_place(struct stats *s, const struct exchange *x)
 {
     struct tally_place *place = x->facts.place;
     counter_add(&place->requests, 1);
-    if (x->fault != FAULT_NONE)
+    if (stats_is_failure(x))
         counter_add(&place->failed, 1);
     if (x->performer == &performer_dial)
         count_blind(x);

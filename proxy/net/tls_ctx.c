@@ -161,6 +161,7 @@ static bool add_crls(struct maker *m, X509_STORE *store, const char *path)
         if (crl == NULL)
             break;
         bool ok = X509_STORE_add_crl(store, crl) == 1;
+        tls_pem_warn_old_list(crl, path);
         X509_CRL_free(crl);
         if (!ok)
             break;

@@ -105,3 +105,17 @@ void tls_pem_warn_expired(const X509 *cert, const char *path)
     log_warning("%s: a certificate has expired: %s", path,
                 str_escape(text, sizeof(text), str_from(subject)));
 }
+
+void tls_pem_warn_old_list(const X509_CRL *crl, const char *path)
+{
+    char issuer[256];
+    char text[256];
+    /* Not demanded of a list; one without it never expires. */
+    const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
+    if (next == NULL || X509_cmp_current_time(next) >= 0)
+        return;
+    X509_NAME_oneline(X509_CRL_get_issuer(crl), issuer, sizeof(issuer));
+    log_warning("%s: a revocation list has expired: without a newer one, certificates of its "
+                "issuer are refused: %s",
+                path, str_escape(text, sizeof(text), str_from(issuer)));
+}

@@ -40,5 +40,7 @@ const char *tls_pem_key_reason(void);
 
 /* A line in the log where CERT, of the file PATH, has expired. */
 void tls_pem_warn_expired(const X509 *cert, const char *path);
+/* The same of a revocation list, which makes certificates of its issuer fail. */
+void tls_pem_warn_old_list(const X509_CRL *crl, const char *path);
 
 #endif

@@ -95,7 +95,9 @@ static void set_address(json_t *x, const struct record *r)
 
 static void set_origin(json_t *x, const struct record *r, struct str parent)
 {
-    bool is_named = r->place < tally_names();
+    /* A place may be another origin's since. */
+    bool is_named =
+        r->place < tally_names() && (r->t.end == 0 || tally_named(r->place) <= r->t.end);
     set_address(x, r);
     set_word(x, "protocol", r->protocol);
     set_word(x, "tls", r->tls);

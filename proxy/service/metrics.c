@@ -13,6 +13,7 @@
 #include "net/tls_ctx.h"
 #include "net/tls_issuers.h"
 #include "net/tls_mint.h"
+#include "own/json_text.h"
 #include "service/total.h"
 
 enum {
@@ -37,14 +38,19 @@ static void metrics_put_value(const struct sheet *s, const char *name, uint64_t 
     evbuffer_add_printf(s->out, "%s %llu\n", name, (unsigned long long)value);
 }
 
-/* As much of TEXT as fits, escaped as the format wants it. */
+/* As much of TEXT as fits, escaped as the format wants it. One byte that is no UTF-8, in the name
+ * of a file, would make Prometheus refuse all of the answer. */
 static const char *escape_label(char *dst, size_t cap, const char *text)
 {
+    struct utf8 seen = {0};
     size_t n = 0;
+    bool is_utf8 =
+        strlen(text) < cap / 2 && utf8_take(&seen, str_from(text)) && utf8_is_whole(&seen);
     for (; *text != '\0' && n + 2 < cap; text++) {
         if (*text == '"' || *text == '\\' || *text == '\n')
             dst[n++] = '\\';
-        dst[n++] = *text == '\n' ? 'n' : *text;
+        bool is_odd = !is_utf8 && ((unsigned char)*text & 0x80) != 0;
+        dst[n++] = *text == '\n' ? 'n' : is_odd ? '?' : *text;
     }
     dst[n] = '\0';
     return dst;

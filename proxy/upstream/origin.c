@@ -74,6 +74,7 @@ static void origin_find_places(struct origin *o, struct tally_place *places,
 {
     const struct parent *p = way_parent(where);
     o->is_direct = way_is_direct(where);
+    o->is_found = false;
     o->is_named = origin_is_written(where);
     o->place = &places[o->is_named ? tally_register(where->host, where->port)
                                    : tally_find(where->host, where->port)];
@@ -181,6 +182,8 @@ struct origin *origins_get(struct origins *t, const struct up_where *where)
         o = origin_new(t, where, key, len);
         HASH_ADD_KEYPTR(hh, t->table, o->key, len, o);
     }
+    if (!list_is_empty(&o->link)) /* somebody else may have its places by now */
+        origin_find_places(o, t->tally->places, where);
     use(t, o);
     if (key != stack)
         free(key);
@@ -251,9 +254,10 @@ void origin_found(struct origins *t, struct origin *o)
     origin_move(o, &t->tally->places[tally_register_found(origin_host(o), origin_port(o))]);
 }
 
+/* Who came while there was no room may have some later. */
 void origin_reached(struct origins *t, struct origin *o)
 {
-    if (o->is_named)
+    if (o->is_named && o->place != &t->tally->places[TALLY_OTHER])
         return;
     o->is_named = true;
     origin_move(o, &t->tally->places[tally_register(origin_host(o), origin_port(o))]);

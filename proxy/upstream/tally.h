@@ -3,12 +3,15 @@
  * those that took a connection or that the operator wrote, and of those whose name leads somewhere
  * where nobody has answered yet, so that typing errors use none up; all others share the place
  * TALLY_OTHER. A client chooses which of the latter there are: they have at most TALLY_FOUND of the
- * places, and those of one domain TALLY_ZONE, until they answer. Each worker counts in a struct
+ * places, and those of one domain TALLY_ZONE, until they answer. Where there is no room, the name
+ * that has rested longest makes some, if nothing of it was counted for TALLY_REST: the place begins
+ * at 0 then, and has no certificate. Each worker counts in a struct
  * tally of its own, at the same places. */
 #ifndef TLSFAN_UPSTREAM_TALLY_H
 #define TLSFAN_UPSTREAM_TALLY_H
 
 #include "base/counter.h"
+#include "base/list.h"
 #include "base/str.h"
 
 enum {
@@ -18,6 +21,7 @@ enum {
     TALLY_FOUND = 100, /* of the names: that were found, and have not answered */
     TALLY_ZONE = 20    /* of these: below one name of two labels; all addresses are one, too */
 };
+#define TALLY_REST INT64_C(21600000000) /* µs */
 
 /* One origin, as one worker counts it. The last four go up and down. */
 struct tally_place {
@@ -33,6 +37,7 @@ struct tally_place {
 
 /* Zero-initialised. */
 struct tally {
+    struct list link; /* in those that joined */
     struct tally_place places[TALLY_PLACES];
     struct counter shaken, resumed; /* TLS handshakes with origins: whole ones, and the others */
 };
@@ -49,10 +54,15 @@ unsigned tally_find(struct str host, uint16_t port);
 unsigned tally_register(struct str host, uint16_t port);
 unsigned tally_register_found(struct str host, uint16_t port);
 
-/* How many places have names, from any thread; and the name of place I below that, which lasts as
- * long as the process. */
+/* A worker begins to count in T, and has ended: T is looked at before a name is let go. */
+void tally_join(struct tally *t);
+void tally_leave(struct tally *t);
+
+/* How many places have names, from any thread; the name of place I below that, which lasts for
+ * TALLY_REST at least; and when it got it (loop_now()). */
 unsigned tally_names(void);
 const char *tally_name(unsigned i);
+int64_t tally_named(unsigned i);
 
 /* When the certificate that place I has shown last expires: seconds since 1970, 0 when none was
  * seen. From any thread. */

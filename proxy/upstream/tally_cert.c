@@ -30,7 +30,8 @@ void tally_cert_note(unsigned i, const struct stream *s)
 bool tally_cert_get(unsigned i, struct tally_cert *cert)
 {
     pthread_mutex_lock(&certs.lock);
-    bool is_there = i < TALLY_NAMES && certs.of[i] != NULL;
+    /* Without an end it is that of the name which had the place before. */
+    bool is_there = i < TALLY_NAMES && certs.of[i] != NULL && tally_expiry(i) != 0;
     if (is_there)
         *cert = *certs.of[i];
     pthread_mutex_unlock(&certs.lock);

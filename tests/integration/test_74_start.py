@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -175,12 +176,30 @@ def test_many_such_rules_are_counted(ask):
     ('connect_to = {"a:443:127.0.0.1:3129"}\n', "connect_to leads to 127.0.0.1:3129, which is a listener"),
     ('upstream { proxy = "http://127.0.0.1:3128" }\n', "upstream.proxy leads to 127.0.0.1:3128, which is a listener"),
     ("client { allow = {} }\n", "client.allow is empty"),
+    ('rule "a:80" { upgrade = off }\n', 'is matched as port 443: leave ":80" out'),
+    ("destination { ports = {80, 8080} }\n", "destination.ports has 80 and not 443"),
     ('oauth "x" { token_url = "https://h/x" client_id = a client_secret = "{env:HOME}" }\n', 'oauth "x" is used by no'),
 ])
 def test_what_cannot_work_is_warned_of(ask, text, warning):
     done = ask(text)
     assert done.returncode == 0 and done.stdout.startswith("configuration ok: "), done.stderr
     assert len(warnings(done)) == 1 and warning in warnings(done)[0], done.stderr
+
+
+@pytest.mark.parametrize("text", [
+    "destination { ports = {80, 443} }\n", "destination { ports = {8080} }\n",
+    'destination { ports = {80} }\nrule "a" { upgrade = off }\n', 'rule "a:80" { http2 = off }\n'])
+def test_port_80_where_it_is_used(ask, text):
+    done = ask(text)
+    assert done.returncode == 0 and done.stderr == ""
+
+
+def test_a_revocation_list_that_has_expired(ask, ca):
+    now = time.time()
+    done = ask('tls { crl_file = "%s" }\n' % ca.short_crl(now - 200, now - 100))
+    assert len(warnings(done)) == 2 and done.returncode == 0, done.stderr
+    assert all("short.crl: a revocation list has expired: " in x for x in warnings(done))
+    assert warnings(ask('tls { crl_file = "%s" }\n' % ca.crl())) == []
 
 
 def test_passwords_that_anybody_can_read(ask, tmp_path):

@@ -225,6 +225,27 @@ def test_client_certificates_once_a_file(make_proxy, ca):
                    expiry_of(leaf.cert)}
 
 
+def test_a_client_that_leaves_within_an_answer_is_no_failure_of_the_origin(make_proxy, serve):
+    """As the reader of a stream of events does; one that leaves before it begins has waited in vain."""
+    def handler(conn):
+        if conn.read_request().target == "/stream":
+            conn.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: x\n\n")
+        conn.hang()
+    server = serve(handler)
+    p = make_proxy("upstream { http2 = off }\n", service=True)
+    name = "localhost:%d" % server.port
+    with p.client() as c:
+        c.request("GET", server.url("/stream"))
+        assert b"200 OK" in c.exactly(15)
+    m = wait_metric(p, 'tlsfan_origin_requests_total{origin="%s"}' % name, 1)
+    assert of_origin(m, "failed_total", name) == 0 and m['tlsfan_errors_total{type="client_gone"}'] == 1
+    with p.client() as c:
+        c.request("GET", server.url("/silent"))
+        wait_metric(p, 'tlsfan_origin_requests_in_flight{origin="%s"}' % name, 1)
+    m = wait_metric(p, 'tlsfan_origin_requests_total{origin="%s"}' % name, 2)
+    assert of_origin(m, "failed_total", name) == 1 and m['tlsfan_errors_total{type="client_gone"}'] == 2
+
+
 def test_who_waits_for_max_per_host(make_proxy, serve):
     server = serve(lambda conn: conn.read_request() and conn.hang())
     p = make_proxy("workers = 1\nupstream { max_per_host = 1 http2 = off }\n", service=True)

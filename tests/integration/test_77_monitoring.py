@@ -103,7 +103,10 @@ def test_every_alert_has_a_case_in_which_it_fires():
 @NO_PROGRAM
 @pytest.mark.parametrize("old, new", [("> 0.8", "> 0.01"), ("for: 10m", "for: 1m"), ("14 * 86400", "60 * 86400"),
                                       (">= 5", ">= 1"), (" and on (job, instance) tlsfan_build_info", ""),
-                                      ('{origin!="other"}', ""), ("== 0\n", "== 2\n"), ("waiting > 0", "waiting > 30")])
+                                      ('{origin!="other"}', ""), ("== 0\n", "== 2\n"), ("waiting > 0", "waiting > 30"),
+                                      ("for: 15m", "for: 5m"), ("for: 6m", "for: 1m"),
+                                      ("[1d]) > 0\n        for: 2m", "[1d]) >= 0\n        for: 2m"),
+                                      ("[1d]) > 0\n        for: 5m", "[1d]) >= 0\n        for: 5m")])
 def test_the_cases_see_faults(tmp_path, old, new):
     with open(RULES, encoding="utf-8") as f:
         text = f.read()

@@ -176,6 +176,13 @@ static void well_formed(void **state)
         assert_true(line.p[line.len - 1] >= '0' && line.p[line.len - 1] <= '9');
     }
     assert_non_null(strstr(metrics(), "{origin=\"quoted\\\".test:443\"} 0\n"));
+    tally_register(STR("b\303\244r.test"), 443);
+    tally_register(STR("b\344r.test"), 443);
+    tally_register(STR("br\303"), 443);
+    const char *text = metrics();
+    assert_non_null(strstr(text, "{origin=\"b\303\244r.test:443\"} 0\n"));
+    assert_non_null(strstr(text, "{origin=\"b?r.test:443\"} 0\n"));
+    assert_non_null(strstr(text, "{origin=\"br?:443\"} 0\n"));
     view_close();
 }
 

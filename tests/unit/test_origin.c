@@ -328,6 +328,31 @@ static void test_found_names(void **state)
     assert_null(mapped->parent_place);
 }
 
+/* The place of what nobody used may be another's by then. */
+static void test_places_after_a_rest(void **state)
+{
+    (void)state;
+    struct up_where w = fixture_where(&fix, "rests.test", 443);
+    struct origin *o = origin_of(w);
+    origin_reached(&origins, o);
+    assert_string_equal(name_of(o), "rests.test:443");
+    origins_settle(&origins, o);
+    o->place = &tally.places[tally_register(STR("its-heir.test"), 443)];
+    assert_ptr_equal(origin_of(w), o);
+    assert_string_equal(name_of(o), "rests.test:443");
+}
+
+/* It came while there was no room. */
+static void test_a_place_later(void **state)
+{
+    (void)state;
+    struct origin *o = origin_of(fixture_where(&fix, "late.test", 443));
+    o->is_named = true;
+    assert_null(name_of(o));
+    origin_reached(&origins, o);
+    assert_string_equal(name_of(o), "late.test:443");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,6 +362,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_names_that_collide, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_written_names, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_found_names, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_places_after_a_rest, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_place_later, set_up, tear_down),
         cmocka_unit_test(test_limit_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,12 +9,24 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "upstream/tally.h"
 
 enum { THREADS = 3, TRIED = 700 };
 
 static unsigned n_found; /* names that found() has left */
+static int64_t ahead;    /* µs: that the clock is */
+
+/* In place of that of the C library. */
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+    int result = (int)syscall(SYS_clock_gettime, id, t);
+    t->tv_sec += ahead / 1000000;
+    return result;
+}
 
 static void names(void **state)
 {
@@ -156,6 +168,64 @@ static void no_more_than_there_is_room(void **state)
     assert_int_equal(tally_register(STR("late.test"), 443), TALLY_OTHER);
 }
 
+static const char *name_at(unsigned place)
+{
+    return place == TALLY_OTHER ? "other" : tally_name(place);
+}
+
+/* All places are taken: who comes gets that of the one which has rested longest, and nobody that of
+ * one that is in use, or was used lately. */
+static void who_rests_makes_room(void **state)
+{
+    static struct tally one, two;
+    (void)state;
+    const int64_t minute = 60000000;
+    assert_int_equal(tally_names(), TALLY_NAMES);
+    unsigned idle = tally_find(STR("a.test"), 443);
+    const char *before = tally_name(idle);
+    tally_join(&one);
+    tally_join(&two);
+    for (unsigned i = 0; i < TALLY_NAMES; i++)
+        counter_add(&one.places[i].idle, i != idle);
+    counter_add(&one.places[idle].requests, 7);
+    counter_add(&two.places[idle].opened, 1);
+    tally_set_expiry(idle, 4102444800);
+    ahead += minute;
+    assert_int_equal(tally_register(STR("late.test"), 443), TALLY_OTHER); /* and it is looked at */
+    ahead += TALLY_REST - minute;
+    assert_int_equal(tally_register(STR("late.test"), 443), TALLY_OTHER);
+    ahead += minute;
+    assert_int_equal(tally_find(STR("late.test"), 443), TALLY_OTHER);
+    assert_int_equal(tally_register_found(STR("late.test"), 443), TALLY_OTHER);
+    assert_int_equal(tally_register(STR("late.test"), 443), idle);
+    assert_string_equal(name_at(idle), "late.test:443");
+    assert_string_equal(before, "a.test:443"); /* readers may have it */
+    assert_true(tally_named(idle) > tally_named((idle + 1) % TALLY_NAMES));
+    assert_int_equal(tally_names(), TALLY_NAMES);
+    assert_int_equal(tally_find(STR("a.test"), 443), TALLY_OTHER);
+    assert_int_equal(counter_get(&one.places[idle].requests), 0);
+    assert_int_equal(counter_get(&two.places[idle].opened), 0);
+    assert_int_equal(tally_expiry(idle), 0);
+    assert_int_equal(tally_register(STR("later.test"), 443), TALLY_OTHER);
+    /* It is used now and then: its rest begins anew. */
+    ahead += TALLY_REST - minute;
+    counter_add(&two.places[idle].requests, 1);
+    assert_int_equal(tally_register(STR("later.test"), 443), TALLY_OTHER);
+    ahead += 2 * minute;
+    assert_int_equal(tally_register(STR("later.test"), 443), TALLY_OTHER);
+    /* One that was found makes room for another one. */
+    unsigned found = tally_find(STR("db0"), 443);
+    counter_sub(&one.places[found].idle, 1);
+    ahead += TALLY_REST - 4 * minute;
+    assert_int_equal(tally_register_found(STR("other-db"), 443), TALLY_OTHER);
+    ahead += TALLY_REST;
+    counter_add(&one.places[idle].requests, 1);
+    assert_int_equal(tally_register_found(STR("other-db"), 443), found);
+    assert_string_equal(name_at(found), "other-db:443");
+    tally_leave(&one);
+    tally_leave(&two);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -163,6 +233,7 @@ int main(void)
         cmocka_unit_test(found),
         cmocka_unit_test(sums),
         cmocka_unit_test(no_more_than_there_is_room),
+        cmocka_unit_test(who_rests_makes_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
