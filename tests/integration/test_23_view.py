@@ -168,9 +168,29 @@ def test_zoom_by_keyboard(page):
     assert len(rows(page, 10)) == 10
 
 
+def test_a_button_that_is_let_go_outside_ends_the_drag(page):
+    tell(page, SERIAL % "1e12")
+    rows(page, 10)
+    cell = page.find_element(By.CSS_SELECTOR, "#rows .body > :nth-child(3) .time")
+    outside = page.find_element(By.TAG_NAME, "h1")
+    moves = ActionChains(page, duration=0).move_to_element(cell).click_and_hold().move_to_element(outside).release()
+    moves.move_to_element(cell).move_by_offset(40, 0).perform()
+    assert not page.find_elements(By.CSS_SELECTOR, "#rows.dragged")
+    cell.click()
+    assert page.find_element(By.CSS_SELECTOR, "#rows .details").is_displayed()
+
+
 def test_a_click_on_a_bar_is_no_drag(page):
     tell(page, SERIAL % "1e12")
     rows(page, 10)
+    page.find_element(By.CSS_SELECTOR, "#rows .body > :nth-child(3) .time").click()
+    assert page.find_element(By.CSS_SELECTOR, "#rows .details").is_displayed()
+
+
+def test_text_that_is_marked_elsewhere_stops_no_click(page):
+    tell(page, SERIAL % "1e12")
+    rows(page, 10)
+    page.execute_script("getSelection().selectAllChildren(document.querySelector('h2'))")
     page.find_element(By.CSS_SELECTOR, "#rows .body > :nth-child(3) .time").click()
     assert page.find_element(By.CSS_SELECTOR, "#rows .details").is_displayed()
 
@@ -244,6 +264,19 @@ def test_heads_sort(page):
 # ---- thousands
 
 MANY = "for (let n = 0; n < 5000; n++) told.exchanges.push(exchange(n, 1e12 + 10 * n, 9));"
+
+
+def test_the_end_is_followed_when_what_was_open_is_gone(page):
+    tell(page, "told.exchanges.push(exchange(1, 1e12, 5));")
+    rows(page, 1)
+    press(page, "#rows .body > [role=row]")
+    tell(page, MANY)
+    wait_text(page, "#shown", "showing 3000 of 5001 exchanges")
+    page.execute_script("const e = document.querySelector('#rows'); e.scrollTop = e.scrollHeight")
+    tell(page, "told.exchanges.push(exchange(7000, 2e12, 5));")
+    wait_until(lambda: page.execute_script(WIDE)[-1] == "a.test/7000", 10 * SLOW, "the last one")
+    below = "const e = document.querySelector('#rows'); return e.scrollHeight - e.scrollTop - e.clientHeight"
+    assert page.execute_script(below) < 2
 
 
 @pytest.mark.parametrize("width", [1280, 400])
