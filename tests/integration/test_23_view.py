@@ -200,11 +200,12 @@ def test_text_that_is_marked_elsewhere_stops_no_click(page):
 def test_the_benefit_is_a_figure(page):
     tell(page, "for (let n = 0; n < 10; n++)"
          "  told.exchanges.push(exchange(n, 1e12 + n, 1031, {url: 'http://b.test/' + n}));"
-         "told.exchanges.push(exchange(20, 1e12 + 90000, 500), exchange(21, 1e12, 90000, {method: 'CONNECT'}));")
-    wait_text(page, "#benefit", "11 exchanges and 1 tunnel, 10.8 s of waiting in 1.54 s (10 at once)")
+         "told.exchanges.push(exchange(20, 1e12 + 90000, 500), exchange(21, 1e12, 90000, {method: 'CONNECT'}),"
+         "  failed(22, 1e12 + 95000, {method: 'CONNECT'}));")
+    wait_text(page, "#benefit", "12 exchanges and 1 tunnel, 10.8 s of waiting in 1.54 s (10 at once)")
     type_filter(page, "b.test")
     assert text(page, "#benefit") == "10 exchanges, 10.3 s of waiting in 1.04 s (10 at once)"
-    assert text(page, "#shown") == "10 of 12 match"
+    assert text(page, "#shown") == "10 of 13 match"
     type_filter(page, "nothing of that kind")
     assert text(page, "#benefit") == "" and page.find_element(By.ID, "empty").is_displayed()
 
@@ -549,10 +550,12 @@ def test_a_few_that_run_move_nothing(page):
 
 
 def test_what_hangs_is_marked_and_a_tunnel_is_not(page):
-    tell(page, "told.running = [running(1, 42000), running(2, 900000, {method: 'CONNECT', phase: 'transfer'})];")
-    all_of(page, RUNNING, 2)
+    tell(page, "told.running = [running(1, 42000), running(2, 41000, {method: 'CONNECT', phase: 'connect'}),"
+         "  running(3, 900000, {method: 'CONNECT', phase: 'transfer'})];")
+    all_of(page, RUNNING, 3)
     marked = "return [...document.querySelectorAll('#running .body .long .url')].map((e) => e.textContent)"
-    wait_until(lambda: page.execute_script(marked) == ["a.test/1"], 10 * SLOW, lambda: page.execute_script(marked))
+    wait_until(lambda: page.execute_script(marked) == ["a.test/1", "a.test/2"], 10 * SLOW,
+               lambda: page.execute_script(marked))
     assert page.find_element(By.ID, "oldest").get_attribute("class") == "warn"
     assert text(page, "#empty-why") == "Nothing has ended yet." and not page.find_element(By.ID, "curl").is_displayed()
 
@@ -741,8 +744,9 @@ def test_har_is_valid(page, modules):
         exchange(5, 1e12 + 9, 100, {address: '2001:db8::1', upstream: '[2001:db8::1]:443',
           url: 'http://a.test/?a=1&b=%20<x>', request: fields, response: fields, ms}),
         exchange(6, 1e12 + 10, 100, {method: 'CONNECT', url: 'a.test:443', body: 0}),
-        exchange(7, 1e12 + 11, 1, {status: 0, url: '-'}), exchange(8, 1e12 + 12, 1, {url: 'http://a.test/q?...'}));""")
-    rows(page, 8)
+        exchange(7, 1e12 + 11, 1, {status: 0, url: '-'}), exchange(8, 1e12 + 12, 1, {url: 'http://a.test/q?...'}),
+        exchange(9, 1e12 + 13, 1, {url: 'http://a.test/\\\\xd7%zz'}));""")
+    rows(page, 9)
     wait_text(page, "#version", "1.2.3")
     har = har_of(page)
     check_har(har, modules)
@@ -750,7 +754,8 @@ def test_har_is_valid(page, modules):
     assert log["version"] == "1.2" and log["creator"] == {"name": "tlsfan", "version": "1.2.3"}
     entries = {e["request"]["url"].rsplit("/", 1)[-1]: e for e in log["entries"]}
     orders = entries["orders"]
-    assert len(entries) == 8 and "serverIPAddress" not in entries["4"] and orders["serverIPAddress"] == "10.0.0.1"
+    assert len(entries) == 9 and "%d7%25zz" in entries
+    assert "serverIPAddress" not in entries["4"] and orders["serverIPAddress"] == "10.0.0.1"
     assert orders["connection"] == "0.2" and orders["response"]["content"]["size"] == 1000
     assert entries["4"]["response"]["_error"] == "no.test is unknown, 4" and "_error" not in entries["3"]["response"]
     assert entries["q?..."]["request"]["queryString"] == []

@@ -32,9 +32,10 @@ export function kindOf(x) {
 // Classes of rows, by kind.
 export const MARKS = { tlsfan: "failed", origin: "refused", client: "left", "": "" };
 
-// A tunnel lasts as long as its two ends like: nobody waits for it.
+// A tunnel lasts as long as its two ends like: nobody waits for it. Until there is one, somebody does.
 export function isTunnel(x) {
-  return x.method === "CONNECT" || x.status === 101;
+  const isThere = !x.error && (x.phase ?? "transfer") === "transfer";
+  return (x.method === "CONNECT" && isThere) || x.status === 101;
 }
 
 export function spanOf(x) {
