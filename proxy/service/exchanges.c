@@ -22,6 +22,13 @@ static void set_cursor(json_t *root, const struct feed *f)
     free(cursor);
 }
 
+/* When our own time began. It moves with a clock that is set, and so do all times that are told
+ * from then on. */
+static void set_clock(json_t *root)
+{
+    set_ms(root, "clock", wall_ahead());
+}
+
 /* ---- under way */
 
 static int compare_running(const void *a, const void *b)
@@ -144,6 +151,7 @@ void exchanges_print(struct evbuffer *out, const struct service_view *v, const s
         json_object_set_new(root, "cursor", json_stringn(q->after.p, q->after.len));
     else
         set_cursor(root, f);
+    set_clock(root);
     set_running(root, v, wall_ahead());
     set_silent(root, v);
     free(f);
@@ -195,6 +203,7 @@ void failures_print(struct evbuffer *out, const struct service_view *v, const st
     json_t *list = show_failures(f, picks, n, &how);
     json_t *root = json_object();
     set_cursor(root, f);
+    set_clock(root);
     status_set_number(root, "gone", f->goes_on ? gone + all - json_array_size(list) : 0);
     json_object_set_new(root, "failures", list);
     free(picks);

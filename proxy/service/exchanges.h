@@ -19,19 +19,21 @@ struct page_query {
     int64_t limit;    /* how many; -1: not said */
 };
 
-/* Appends {"cursor","skipped","gone","waiting","exchanges":[...],"running":[...],...} to OUT.
+/* Appends {"cursor","clock","skipped","gone","waiting","exchanges":[...],"running":[...],...} to
+ * OUT.
  *
  * Without a limit: what has ended since q->after, at most EXCHANGES_SAMPLED of it, spread over all
  * that there is, or the newest where there is no cursor. With one: so many of those that are kept,
  * the oldest first and none left out; "waiting" says how many more there are behind the new cursor.
  * "gone" are those since then that are not kept any more.
  *
- * "running" are those under way, as v->watched has them. */
+ * "running" are those under way, as v->watched has them. "clock" moves by as much as the clock is
+ * set by, with all times in the answer. */
 void exchanges_print(struct evbuffer *out, const struct service_view *v,
                      const struct page_query *q);
 
-/* Appends {"cursor","gone","failures":[...]} to OUT: of what failed since q->after, the last
- * STATS_FAILURES that tlsfan ended and the last ones that others did. */
+/* Appends {"cursor","clock","gone","failures":[...]} to OUT: of what failed since q->after, the
+ * last STATS_FAILURES that tlsfan ended and the last ones that others did. */
 void failures_print(struct evbuffer *out, const struct service_view *v, const struct page_query *q);
 
 #endif

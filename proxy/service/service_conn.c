@@ -131,6 +131,8 @@ static void answer_page(struct service_conn *c)
     answer_field(rq, "Content-Type", c->page->type);
     answer_field(rq, "Cache-Control", "no-store");
     answer_field(rq, "X-Content-Type-Options", "nosniff");
+    /* Browsers send no Sec-Fetch-Site to plain http: of another machine. */
+    answer_field(rq, "Cross-Origin-Resource-Policy", "same-origin");
     if (c->page->policy != NULL)
         answer_field(rq, "Content-Security-Policy", c->page->policy);
     answer_length(rq, evbuffer_get_length(rq->buffer_out));

@@ -46,7 +46,7 @@ def get(proxy, path, *fields, method="GET", host=None, port=None):
 def test_pages(service, path):
     answer = get(service, path)
     assert answer.status == 200 and answer.get("X-Content-Type-Options") == "nosniff" and answer.body
-    assert answer.get("Cache-Control") == "no-store"
+    assert answer.get("Cache-Control") == "no-store" and answer.get("Cross-Origin-Resource-Policy") == "same-origin"
     head = get(service, path, method="HEAD")
     assert head.status == 200 and head.body == b"" and int(head.get("Content-Length")) > 0
     if path in ("/healthz", "/readyz"):

@@ -168,9 +168,29 @@ def test_zoom_by_keyboard(page):
     assert len(rows(page, 10)) == 10
 
 
+def test_a_button_that_is_let_go_outside_ends_the_drag(page):
+    tell(page, SERIAL % "1e12")
+    rows(page, 10)
+    cell = page.find_element(By.CSS_SELECTOR, "#rows .body > :nth-child(3) .time")
+    outside = page.find_element(By.TAG_NAME, "h1")
+    moves = ActionChains(page, duration=0).move_to_element(cell).click_and_hold().move_to_element(outside).release()
+    moves.move_to_element(cell).move_by_offset(40, 0).perform()
+    assert not page.find_elements(By.CSS_SELECTOR, "#rows.dragged")
+    cell.click()
+    assert page.find_element(By.CSS_SELECTOR, "#rows .details").is_displayed()
+
+
 def test_a_click_on_a_bar_is_no_drag(page):
     tell(page, SERIAL % "1e12")
     rows(page, 10)
+    page.find_element(By.CSS_SELECTOR, "#rows .body > :nth-child(3) .time").click()
+    assert page.find_element(By.CSS_SELECTOR, "#rows .details").is_displayed()
+
+
+def test_text_that_is_marked_elsewhere_stops_no_click(page):
+    tell(page, SERIAL % "1e12")
+    rows(page, 10)
+    page.execute_script("getSelection().selectAllChildren(document.querySelector('h2'))")
     page.find_element(By.CSS_SELECTOR, "#rows .body > :nth-child(3) .time").click()
     assert page.find_element(By.CSS_SELECTOR, "#rows .details").is_displayed()
 
@@ -180,11 +200,12 @@ def test_a_click_on_a_bar_is_no_drag(page):
 def test_the_benefit_is_a_figure(page):
     tell(page, "for (let n = 0; n < 10; n++)"
          "  told.exchanges.push(exchange(n, 1e12 + n, 1031, {url: 'http://b.test/' + n}));"
-         "told.exchanges.push(exchange(20, 1e12 + 90000, 500), exchange(21, 1e12, 90000, {method: 'CONNECT'}));")
-    wait_text(page, "#benefit", "11 exchanges and 1 tunnel, 10.8 s of waiting in 1.54 s (10 at once)")
+         "told.exchanges.push(exchange(20, 1e12 + 90000, 500), exchange(21, 1e12, 90000, {method: 'CONNECT'}),"
+         "  failed(22, 1e12 + 95000, {method: 'CONNECT'}));")
+    wait_text(page, "#benefit", "12 exchanges and 1 tunnel, 10.8 s of waiting in 1.54 s (10 at once)")
     type_filter(page, "b.test")
     assert text(page, "#benefit") == "10 exchanges, 10.3 s of waiting in 1.04 s (10 at once)"
-    assert text(page, "#shown") == "10 of 12 match"
+    assert text(page, "#shown") == "10 of 13 match"
     type_filter(page, "nothing of that kind")
     assert text(page, "#benefit") == "" and page.find_element(By.ID, "empty").is_displayed()
 
@@ -244,6 +265,19 @@ def test_heads_sort(page):
 # ---- thousands
 
 MANY = "for (let n = 0; n < 5000; n++) told.exchanges.push(exchange(n, 1e12 + 10 * n, 9));"
+
+
+def test_the_end_is_followed_when_what_was_open_is_gone(page):
+    tell(page, "told.exchanges.push(exchange(1, 1e12, 5));")
+    rows(page, 1)
+    press(page, "#rows .body > [role=row]")
+    tell(page, MANY)
+    wait_text(page, "#shown", "showing 3000 of 5001 exchanges")
+    page.execute_script("const e = document.querySelector('#rows'); e.scrollTop = e.scrollHeight")
+    tell(page, "told.exchanges.push(exchange(7000, 2e12, 5));")
+    wait_until(lambda: page.execute_script(WIDE)[-1] == "a.test/7000", 10 * SLOW, "the last one")
+    below = "const e = document.querySelector('#rows'); return e.scrollHeight - e.scrollTop - e.clientHeight"
+    assert page.execute_script(below) < 2
 
 
 @pytest.mark.parametrize("width", [1280, 400])
@@ -394,6 +428,71 @@ def test_marked_text_stays(page, table):
     all_of(page, "return [...document.querySelectorAll('#%s tr')]" % table, 2)
 
 
+def failed_numbers(page):
+    return page.execute_script("""return [...document.querySelectorAll('#failures .sentence')]
+      .map((e) => e.textContent.split(', ')[1])""")
+
+
+def test_a_clock_that_is_set_back_turns_nothing_round(page):
+    """What was told by the old clock goes along: what comes last stands last."""
+    tell(page, "for (let n = 0; n < 100; n++) {"
+         "  told.exchanges.push(exchange(n, 1e12 + 10 * n, 9)); told.failures.push(failed(n, 1e12 + 10 * n)); }")
+    wait_text(page, "#benefit", "100 exchanges")
+    all_of(page, "return [...document.querySelectorAll('#failures tr')]", 100)
+    tell(page, "const back = 3600000; told.clock -= back;"
+         "told.exchanges.push(exchange(200, 1e12 + 2000 - back, 9));"
+         "told.failures.push(failed(200, 1e12 + 2000 - back));")
+    wait_text(page, "#benefit", "101 exchanges")
+    assert numbers(page, 1)[-2:] == ["99", "200"]
+    assert not page.find_elements(By.CSS_SELECTOR, "#scale .fold[data-ms='3598001']")
+    wait_until(lambda: failed_numbers(page)[:2] == ["200", "99"], 10 * SLOW, lambda: failed_numbers(page)[:3])
+    spans = rows(page, 2)[-2:]
+    assert spans[0]["end"] < spans[1]["start"] < spans[0]["end"] + 2000
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_a_long_path_does_not_hide_the_host(page, width):
+    look_at(page, width, 900)
+    tell(page, """told.exchanges.push(exchange(1, 1e12, 5, {url: 'http://api.test/' + 'p'.repeat(140)}),
+      exchange(2, 1e12, 5, {url: 'http://' + 'h'.repeat(140) + '/p'}),
+      exchange(3, 1e12, 5, {method: 'CONNECT', url: 'a.test:443'}));""")
+    rows(page, 3)
+    whole = """return [...document.querySelectorAll('#rows .body .%s')].map((e) => e.scrollWidth <= e.clientWidth)"""
+    assert page.execute_script(whole % "host") == [True, False, True]
+    assert page.execute_script(whole % "path") == [False, True, True]
+    assert page.execute_script(whole % "method") == [True, True, True]
+
+
+def test_the_failure_that_is_read_stays_where_it_is(page):
+    tell(page, "for (let n = 0; n < 30; n++) told.failures.push(failed(n, 1e12 + n));")
+    all_of(page, "return [...document.querySelectorAll('#failures tr')]", 30)
+    press(page, "#failures tr:nth-child(5) button")
+    top = "return document.querySelector('#failures .details').getBoundingClientRect().top"
+    before = page.execute_script(top)
+    tell(page, "for (let n = 30; n < 40; n++) told.failures.push(failed(n, 1e12 + n));")
+    all_of(page, "return [...document.querySelectorAll('#failures tr')]", 41)
+    assert abs(page.execute_script(top) - before) < 1
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_longest_host_leaves_room_for_what_happened(page, width):
+    look_at(page, width, 900)
+    host = ".".join(["h" * 61] * 4) + ".test"
+    tell(page, "told.failures.push(failed(1, 1e12, {host: '%s'}));"
+         "told.status.origins = [origin('%s:443'), origin('a.test:443')];" % (host, host))
+    tell(page, "told.failures.push(failed(2, 1e12, {sentence: 'x'.repeat(90) + ' no'.repeat(60)}));")
+    wait_text(page, "#origins", host)
+    wait_text(page, "#failures", "xxx")
+    press(page, "#failures button")
+    inner = page.execute_script("""const wide = (id) => {
+        const e = document.querySelector(id);
+        return e.scrollWidth <= e.clientWidth; };
+      return [wide('#failures-table'), wide('[aria-label="Table of origins"]')]""")
+    assert inner[0] and (inner[1] or width < 1280), inner
+    wrapped = "return document.querySelector('#origins').rows[1].cells[0].offsetHeight"
+    assert page.execute_script(wrapped) < 40, "a short name is not wrapped for the sake of a long one"
+
+
 def test_how_often_each_error_was(page):
     tell(page, "told.status.errors = {dns_error: 3, tls_certificate_error: 12};" + MIXED)
     wait_text(page, "#errors", "tls_certificate_error 12")
@@ -416,6 +515,63 @@ def test_pause_loses_nothing(page):
     press(page, "#pause")
     wait_text(page, "#benefit", "1201 exchanges")
     assert text(page, "#shown") == "showing 1201 of 1208 exchanges" and text(page, "#waiting") == ""
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_pause_moves_nothing(page, width):
+    """Who wants to go on presses where the other word was."""
+    look_at(page, width, 900)
+    tell(page, "told.exchanges.push(exchange(1, 1e12, 5));")
+    rows(page, 1)
+    boxes = """return ['#pause', '#clear', '#har', '#rows'].map((e) => document.querySelector(e))
+      .map((e) => e.getBoundingClientRect()).map((box) => [box.left, box.top])"""
+    before = page.execute_script(boxes)
+    press(page, "#pause")
+    tell(page, "for (let n = 0; n < 1200; n++) told.exchanges.push(exchange(10 + n, 1e12 + 10 + n, 5));"
+         "told.gone = 70000;")
+    wait_text(page, "#waiting", "1200 wait, 70000 are lost")
+    assert page.execute_script(boxes) == before
+
+
+# ---- what runs
+
+def test_a_few_that_run_move_nothing(page):
+    top = "return document.querySelector('#rows').getBoundingClientRect().top"
+    before = page.execute_script(top)
+    tell(page, "told.running = [running(1, 42000), running(2, 100)];")
+    all_of(page, RUNNING, 2)
+    assert page.execute_script(top) == before
+    tell(page, "told.running = [...Array(9).keys()].map((n) => running(n, 50));")
+    all_of(page, RUNNING, 9)
+    after = page.execute_script(top)
+    tell(page, "told.running = [];")
+    wait_text(page, "#under-way", "none")
+    assert page.execute_script(top) == after > before
+
+
+def test_what_hangs_is_marked_and_a_tunnel_is_not(page):
+    tell(page, "told.running = [running(1, 42000), running(2, 41000, {method: 'CONNECT', phase: 'connect'}),"
+         "  running(3, 900000, {method: 'CONNECT', phase: 'transfer'})];")
+    all_of(page, RUNNING, 3)
+    marked = "return [...document.querySelectorAll('#running .body .long .url')].map((e) => e.textContent)"
+    wait_until(lambda: page.execute_script(marked) == ["a.test/1", "a.test/2"], 10 * SLOW,
+               lambda: page.execute_script(marked))
+    assert page.find_element(By.ID, "oldest").get_attribute("class") == "warn"
+    assert text(page, "#empty-why") == "Nothing has ended yet." and not page.find_element(By.ID, "curl").is_displayed()
+
+
+def test_nothing_grows_while_nobody_answers(page):
+    """What was under way may be over; the notice says how old the picture is."""
+    tell(page, "told.running = [running(1, 4200)];")
+    all_of(page, RUNNING, 1)
+    page.execute_script("window.fetch = async () => { throw new Error('gone'); }")
+    wait_text(page, "#state", "tlsfan does not answer; trying again. What is shown is of ")
+    age = lambda: page.execute_script(RUNNING)[0]["ms"]
+    later = "const e = document.querySelector('#running .ms');"\
+            "setTimeout(() => arguments[0](e.textContent), 900)"
+    last = wait_until(lambda: (lambda now: now if now == page.execute_async_script(later) else None)(age()), 10 * SLOW,
+                      "the age to stand still")
+    assert last.endswith(" s")
 
 
 # ---- keys and what is read aloud
@@ -485,6 +641,12 @@ def test_a_row_says_its_content(page):
     for part in ("GET", "a.test/1", "404", "refused", "120 ms", "DNS 20.0 ms, wait 100 ms"):
         assert part in names[0], names
     assert any(value(n, "role") == "treegrid" and value(n, "name") == "Exchanges" for n in tree)
+
+
+def test_what_is_said_aloud_has_its_place_before(page):
+    """What appears together with its text is not announced."""
+    tree = page.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    assert sum(n.get("role", {}).get("value") == "status" for n in tree) == 3
 
 
 def test_the_title_names_host_and_failures(page, proxy):
@@ -582,8 +744,9 @@ def test_har_is_valid(page, modules):
         exchange(5, 1e12 + 9, 100, {address: '2001:db8::1', upstream: '[2001:db8::1]:443',
           url: 'http://a.test/?a=1&b=%20<x>', request: fields, response: fields, ms}),
         exchange(6, 1e12 + 10, 100, {method: 'CONNECT', url: 'a.test:443', body: 0}),
-        exchange(7, 1e12 + 11, 1, {status: 0, url: '-'}), exchange(8, 1e12 + 12, 1, {url: 'http://a.test/q?...'}));""")
-    rows(page, 8)
+        exchange(7, 1e12 + 11, 1, {status: 0, url: '-'}), exchange(8, 1e12 + 12, 1, {url: 'http://a.test/q?...'}),
+        exchange(9, 1e12 + 13, 1, {url: 'http://a.test/\\\\xd7%zz'}));""")
+    rows(page, 9)
     wait_text(page, "#version", "1.2.3")
     har = har_of(page)
     check_har(har, modules)
@@ -591,7 +754,8 @@ def test_har_is_valid(page, modules):
     assert log["version"] == "1.2" and log["creator"] == {"name": "tlsfan", "version": "1.2.3"}
     entries = {e["request"]["url"].rsplit("/", 1)[-1]: e for e in log["entries"]}
     orders = entries["orders"]
-    assert len(entries) == 8 and "serverIPAddress" not in entries["4"] and orders["serverIPAddress"] == "10.0.0.1"
+    assert len(entries) == 9 and "%d7%25zz" in entries
+    assert "serverIPAddress" not in entries["4"] and orders["serverIPAddress"] == "10.0.0.1"
     assert orders["connection"] == "0.2" and orders["response"]["content"]["size"] == 1000
     assert entries["4"]["response"]["_error"] == "no.test is unknown, 4" and "_error" not in entries["3"]["response"]
     assert entries["q?..."]["request"]["queryString"] == []
@@ -604,8 +768,14 @@ def test_har_is_valid(page, modules):
     assert six["response"]["content"]["mimeType"] == "text/html"
     hidden = {"name": "X-Key", "value": "", "_size": 8, "comment": "the value is not kept"}
     assert six["request"]["headers"][1] == hidden
+    assert [p["id"] for p in log["pages"]] == ["page_1"] and {e["pageref"] for e in log["entries"]} == {"page_1"}
+    assert log["pages"][0]["startedDateTime"] == min(e["startedDateTime"] for e in log["entries"])
     type_filter(page, "orders")
     assert len(har_of(page)["log"]["entries"]) == 1
+    type_filter(page, "nothing of that kind")
+    empty = har_of(page)
+    check_har(empty, modules)
+    assert empty["log"]["entries"] == [] and len(empty["log"]["pages"]) == 1
 
 
 def check_har(har, modules):
@@ -625,7 +795,7 @@ def check_har(har, modules):
     faults = ["%s: %s" % ("/".join(map(str, e.absolute_path)), e.message) for e in judge_of.iter_errors(har)]
     assert not faults, faults
     worse = json.loads(json.dumps(har))
-    worse["log"]["entries"][0]["serverIPAddress"] = ""
+    worse["log"]["entries"] = [dict(entry, serverIPAddress="") for entry in har["log"]["entries"]] or [{}]
     assert not judge_of.is_valid(worse), "the schema finds no fault in an empty address"
 
 

@@ -5,6 +5,7 @@ import json
 import re
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -136,10 +137,20 @@ def test_failures_survive_a_flood(one, serve):
     assert "Host" in [f["name"] for f in first["request"]["fields"]] and first["response"] is None
     assert "Content-Length" in [f["name"] for f in second["response"]["fields"]]
     assert not {first["id"], second["id"]} & {x["id"] for x in get(p, "/exchanges?limit=1000")["exchanges"]}
-    assert get(p, "/failures?after=" + got["cursor"]) == {"cursor": got["cursor"], "gone": 0, "failures": []}
+    none = get(p, "/failures?after=" + got["cursor"])
+    assert (none["cursor"], none["gone"], none["failures"]) == (got["cursor"], 0, [])
     for _ in range(3):
         c.get("http://localhost:%d/" % nobody)
     wait_until(lambda: len(get(p, "/failures?after=" + got["cursor"])["failures"]) == 3, 10, "three more")
+
+
+@ONCE
+def test_the_clock_by_which_times_are_told(one):
+    """By as much as it moves, a reader moves what it has: it is the wall's without the time since the boot."""
+    _, p = one(service=True)
+    for path in ("/exchanges", "/failures", "/exchanges?after=&limit=0"):
+        began = time.time() - time.monotonic()
+        assert abs(get(p, path)["clock"] / 1000 - began) < 0.5 * SLOW
 
 
 @ONCE

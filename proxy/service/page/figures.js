@@ -3,8 +3,8 @@
 
 import { $, bytes, count, duration, say, seconds } from "./format.js";
 import { together } from "./axis.js";
-import { isTunnel, store } from "./store.js";
-import { spanOf } from "./rows.js";
+import { store } from "./store.js";
+import { isTunnel, spanOf } from "./rows.js";
 
 let last = null; // the status before, for rates
 
@@ -58,11 +58,11 @@ export function proxyUrl(address) {
 }
 
 export function drawEmpty(shown) {
-  const isNew = store.kept.length === 0;
+  const isNew = store.kept.length === 0 && store.running.length === 0;
   const url = proxyUrl(store.status && store.status.proxy);
   $("empty").hidden = shown > 0;
-  say($("empty-why"), isNew ? "Nothing yet. Send a request through the proxy, and it appears here:"
-    : "Nothing that has ended matches.");
+  say($("empty-why"), isNew ? "Nothing yet. Send a request through the proxy, and it appears here" + (url ? ":" : ".")
+    : store.kept.length === 0 ? "Nothing has ended yet." : "Nothing that has ended matches.");
   say($("curl"), url && "curl -x " + url + " http://example.com/");
   $("curl").hidden = !isNew || !url;
 }

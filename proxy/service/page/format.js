@@ -29,14 +29,15 @@ export function say(e, text) {
   if (e.textContent !== String(text)) e.textContent = text;
 }
 
-// "4.2 ms", "871 ms", "1.25 s", "12.3 s", "4 min 10 s"
+// "4.2 ms", "871 ms", "1.25 s", "12.3 s", "4 min 10 s", "75 min"
 export function ms(value) {
   if (value < 99.95) return value.toFixed(1) + " ms";
   if (value < 999.5) return value.toFixed(0) + " ms";
   if (value < 9995) return (value / 1000).toFixed(2) + " s";
   if (value < 119950) return (value / 1000).toFixed(1) + " s";
   const seconds = Math.round(value / 1000);
-  if (seconds < 7200) return Math.floor(seconds / 60) + " min " + (seconds % 60) + " s";
+  if (seconds < 600) return Math.floor(seconds / 60) + " min " + (seconds % 60) + " s";
+  if (seconds < 7200) return Math.floor(seconds / 60) + " min";
   return Math.floor(seconds / 3600) + " h " + (Math.floor(seconds / 60) % 60) + " min";
 }
 

@@ -3,7 +3,7 @@
 // one of them may have its details below it. The grid is what scrolls and what has the focus;
 // aria-activedescendant tells which row the keys are at.
 
-import { element, set } from "./format.js";
+import { element, isMarked, set } from "./format.js";
 
 const EXTRA = 20; // rows above and below those in view
 const NEAR_END = 30; // px: who is that near to the end is carried along with it
@@ -46,6 +46,7 @@ export class Grid {
     this.height = this.root.clientHeight - this.head.offsetHeight;
   }
 
+  // -1: none, or what was open is gone or does not match any more.
   openIndex() {
     return this.index.get(this.open) ?? -1;
   }
@@ -74,7 +75,7 @@ export class Grid {
   show(items) {
     this.look();
     const isAtEnd = this.root.scrollTop + this.root.clientHeight >= this.root.scrollHeight - NEAR_END;
-    const follow = this.follows && isAtEnd && this.open === null;
+    const follow = this.follows && isAtEnd && this.openIndex() < 0;
     const top = this.items[this.inView().first];
     const within = top ? this.root.scrollTop - this.offset(this.inView().first) : 0;
     this.items = items;
@@ -177,7 +178,7 @@ export class Grid {
 
   click(event) {
     const row = event.target.closest(".body > [role=row]:not(.details)");
-    if (!row || !getSelection().isCollapsed) return;
+    if (!row || isMarked(row)) return; // that was no press
     this.pick(row.dataset.key, this.open !== row.dataset.key);
   }
 
@@ -186,12 +187,12 @@ export class Grid {
     const page = Math.max(Math.floor(this.height / this.rowHeight) - 1, 1);
     const at = this.index.get(this.active) ?? (how === "ArrowUp" ? view.end : view.first - 1);
     const i = Math.min(Math.max(MOVES[how](at, page), 0), this.items.length - 1);
-    this.pick(this.items[i].key, this.open !== null);
+    this.pick(this.items[i].key, this.openIndex() >= 0);
   }
 
   // True when there was something to close.
   close() {
-    if (this.open === null) return false;
+    if (this.openIndex() < 0) return false;
     this.pick(this.active, false);
     return true;
   }

@@ -4,6 +4,7 @@
 import { element } from "./format.js";
 
 const COMMENT = "the value is not kept";
+const PAGE = "page_1";
 
 function headersOf(told) {
   const fields = told ? told.fields : [];
@@ -24,15 +25,16 @@ function queryOf(url) {
   return at < 0 || isCut(url) ? [] : [...new URLSearchParams(url.slice(at))].map(([name, value]) => ({ name, value }));
 }
 
-// A URI may not hold all that a client may write.
+// A URI may not hold all that a client may write. What tlsfan tells as "\xHH" was that byte.
 function uriOf(url) {
-  const plain = url.replace(/[^!#-;=?-[\]_a-z~]/g, encodeURIComponent);
+  const plain = url.replace(/\\x(..)/g, "%$1").replace(/%(?![0-9a-f]{2})/gi, "%25")
+    .replace(/[^!#-;=?-[\]_a-z~]/g, encodeURIComponent);
   return /^[a-z][a-z0-9+.-]*:/i.test(plain) ? plain : "http:" + plain;
 }
 
 function requestOf(x) {
   return { method: x.method, url: uriOf(x.url), httpVersion: "HTTP/" + (x.version || "1.1"), cookies: [],
-    headers: headersOf(x.request), queryString: queryOf(x.url), headersSize: -1, bodySize: -1,
+    headers: headersOf(x.request), queryString: queryOf(uriOf(x.url)), headersSize: -1, bodySize: -1,
     ...(isCut(x.url) && { comment: "the URL is not whole" }) };
 }
 
@@ -52,15 +54,22 @@ function timingsOf(x) {
 
 export function entryOf(x) {
   return {
-    startedDateTime: new Date(x.start).toISOString(), time: x.ms.total, request: requestOf(x), response: responseOf(x),
-    cache: {}, timings: timingsOf(x),
+    pageref: PAGE, startedDateTime: new Date(x.start).toISOString(), time: x.ms.total, request: requestOf(x),
+    response: responseOf(x), cache: {}, timings: timingsOf(x),
     ...(x.address && { serverIPAddress: x.address }),
     ...(x.upstream_connection && { connection: x.upstream_connection }),
   };
 }
 
+// HAR needs no page, but Firefox, Safari and others open none without one.
+function pageOf(exchanges) {
+  const start = exchanges.length > 0 ? Math.min(...exchanges.map((x) => x.start)) : Date.now();
+  return { startedDateTime: new Date(start).toISOString(), id: PAGE, title: "tlsfan", pageTimings: {} };
+}
+
 export function harOf(exchanges, version) {
-  return { log: { version: "1.2", creator: { name: "tlsfan", version }, entries: exchanges.map(entryOf) } };
+  return { log: { version: "1.2", creator: { name: "tlsfan", version }, pages: [pageOf(exchanges)],
+    entries: exchanges.map(entryOf) } };
 }
 
 export function download(har) {

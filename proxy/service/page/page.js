@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The live page: asks tlsfan what runs, what has ended and what has failed, and shows what is wanted of it.
 
-import { $, count, element, isMarked, ms, say, seconds, set } from "./format.js";
+import { $, clock, count, element, isMarked, ms, say, seconds, set } from "./format.js";
 import { axisOf } from "./axis.js";
 import { drawAges, drawScale, dragToZoom, longestAge } from "./scale.js";
-import { COLUMNS, drawAge, drawBar, finishedRow, grown, kindOf, runningRow, spanOf } from "./rows.js";
+import { COLUMNS, drawAge, drawBar, finishedRow, grown, isLong, kindOf, runningRow, spanOf } from "./rows.js";
 import { Grid } from "./grid.js";
 import { detailsOf, idOf } from "./details.js";
-import { addFailures, addFinished, clear, matches, overlaps, setRunning, sorted, store, wordsOf } from "./store.js";
+import { addFailures, addFinished, clear, matches, overlaps, setClock, setRunning, sorted, store, wordsOf }
+  from "./store.js";
 import { drawBenefit, drawEmpty, drawHead, drawRates } from "./figures.js";
 import { drawErrors, drawFailures, drawOrigins } from "./tables.js";
 import { download, harOf } from "./har.js";
@@ -20,7 +21,8 @@ const ANSWER_MS = 5000; // an answer that takes longer is none
 const AT_ONCE = 500; // exchanges in one answer
 const LOOKS = 8; // one after the other, while more wait
 const TICK_MS = 200; // between two pictures of what is under way
-const CALM_MS = 5000; // so long the list of those keeps its height
+const CALM_MS = 60000; // so long the list of those keeps its height: what is below it is being read
+const LEAST = 2; // rows that it has room for
 const HUNG_MS = 1000; // a worker that is late by less is only busy
 const ZOOM_MARGIN = 0.1; // on both sides of an exchange that is zoomed to
 
@@ -106,15 +108,17 @@ const running = new Grid($("running"), {
 });
 running.follows = false;
 
+let heldAt = null; // performance.now() since when nothing is known of them: paused, or no answer
+
 function sinceTold() {
-  return isPaused ? 0 : performance.now() - store.toldAt;
+  return (heldAt ?? performance.now()) - store.toldAt;
 }
 
 // A list that shrinks with each that ends would make the page jump.
 function calmHeight(n) {
   const now = performance.now();
   counts = counts.filter(([at]) => now - at < CALM_MS).concat([[now, n]]);
-  return Math.max(...counts.map(([, each]) => each));
+  return Math.max(LEAST, ...counts.map(([, each]) => each));
 }
 
 function drawRunning() {
@@ -128,6 +132,8 @@ function drawRunning() {
   const all = store.running.length + store.runningMore;
   say($("under-way"), all === 0 ? "none" : some.length < all ? some.length + " of " + all : String(all));
   say($("oldest"), oldest > 0 ? ", the oldest for " + ms(oldest) : "");
+  $("oldest").className = oldest > 0 && isLong(some[0], oldest) ? "warn" : "soft";
+  drawEmpty(shown.length);
 }
 
 // Details that were open go on where the exchange has gone.
@@ -216,6 +222,7 @@ function filterBy(text) {
 
 function pause() {
   isPaused = !isPaused;
+  heldAt = isPaused ? performance.now() : null;
   set($("pause"), { "aria-pressed": isPaused });
   say($("pause"), isPaused ? "Go on" : "Pause");
   say($("waiting"), "");
@@ -232,23 +239,30 @@ function clearAll() {
 // Without the user and password that the address of the page may hold: with them nothing can be asked for.
 const HERE = location.origin + location.pathname;
 const silent = new Map(); // paths that did not answer as they should, and what they did
+let answered = Date.now();
 
 // What came of a question: [answer, why there is none].
 async function fetched(path) {
   try {
     const answer = await fetch(HERE + path, { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
     if (answer.ok) return [await answer.json(), ""];
-    return [null, "tlsfan answers " + answer.status + " to this page: reload it."];
+    return [null, "tlsfan answers " + answer.status + " to this page" +
+      (answer.status < 500 ? ": reload it." : "; trying again.")];
   } catch (e) { // nobody listens, or what came is no answer
-    return [null, "tlsfan does not answer; trying again."];
+    return [null, "tlsfan does not answer; trying again. What is shown is of " + clock(answered) + "."];
   }
 }
 
 async function ask(path, use) {
   const name = path.split("?")[0];
   const [got, why] = await fetched(path);
-  if (got) silent.delete(name);
-  else silent.set(name, why);
+  if (got) {
+    silent.delete(name);
+    answered = Date.now();
+  } else {
+    silent.set(name, why);
+    heldAt ??= performance.now();
+  }
   say($("state"), silent.size ? [...silent.values()][0] : "");
   if (got) use(got);
   return got !== null;
@@ -267,6 +281,8 @@ function takeExchanges(got) {
   if (isPaused) return; // asked for before; they are asked for again
   cursor = got.cursor;
   more = got.waiting;
+  heldAt = null;
+  if (setClock("kept", got)) rows.rows.clear();
   renewDetails();
   setRunning(got.running, got.running_more, got.cursor);
   if (got.exchanges.length > 0 || got.gone > 0) {
@@ -305,6 +321,7 @@ function takeStatus(s) {
 
 function takeFailures(got) {
   failuresCursor = got.cursor;
+  setClock("failures", got);
   addFailures(got.failures, got.cursor);
   if (got.failures.length > 0 || failuresWait) drawFailed();
 }

@@ -32,6 +32,12 @@ export function kindOf(x) {
 // Classes of rows, by kind.
 export const MARKS = { tlsfan: "failed", origin: "refused", client: "left", "": "" };
 
+// A tunnel lasts as long as its two ends like: nobody waits for it. Until there is one, somebody does.
+export function isTunnel(x) {
+  const isThere = !x.error && (x.phase ?? "transfer") === "transfer";
+  return (x.method === "CONNECT" && isThere) || x.status === 101;
+}
+
 export function spanOf(x) {
   return [x.start, x.start + x.ms.total];
 }
@@ -59,11 +65,12 @@ function cell(name, text) {
   return set(element("span", name, text), { role: "gridcell" });
 }
 
-// Where there is little room, the host is cut before the path is.
+// Where there is little room, the host keeps the larger half of it: who is hidden there could be anybody.
 function urlCell(x) {
   const [, host, path] = /^([^/?]*)(.*)$/s.exec(shortUrl(x));
   const url = set(cell("url"), { "aria-label": shortUrl(x) });
   url.append(element("span", "host", host), element("span", "path", path));
+  url.lastChild.style.minWidth = `min(45%, ${path.length}ch)`;
   return url;
 }
 
@@ -114,6 +121,10 @@ export function grown(x, since) {
   return { ...x.ms, [x.phase]: (x.ms[x.phase] || 0) + more, total: x.ms.total + more };
 }
 
+export function isLong(x, total) {
+  return total > LONG_MS && !isTunnel(x);
+}
+
 export function runningRow(x) {
   const row = makeRow(x, { status: NAMES[x.phase] ?? x.phase, size: bytes(x.bytes_out) });
   row.dataset.host = x.host;
@@ -132,7 +143,7 @@ export function drawAge(row, x, now, longest) {
   }
   span.style.width = Math.min((100 * now.total) / longest, 100).toFixed(3) + "%";
   for (const part of span.children) part.style.flexGrow = String(now[part.dataset.phase]);
-  row.classList.toggle("long", now.total > LONG_MS);
+  row.classList.toggle("long", isLong(x, now.total));
   say(row.querySelector(".ms"), ms(now.total));
   say(row.querySelector(".status"), NAMES[x.phase] ?? x.phase);
   say(row.querySelector(".size"), bytes(x.bytes_out));

@@ -116,6 +116,7 @@ export function dragToZoom(grid, axisOf, use) {
     from = { box, x: share(event, box), axis: axisOf(), at: event.clientX };
   });
   grid.addEventListener("pointermove", (event) => {
+    if (from && !(event.buttons & 1)) stop(); // let go outside
     if (!from || (Math.abs(event.clientX - from.at) <= 4 && !grid.classList.contains("dragged"))) return;
     grid.setPointerCapture(event.pointerId); // not before: a click is the row's
     grid.classList.add("dragged");

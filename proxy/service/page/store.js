@@ -29,6 +29,21 @@ function keyed(x, cursor) {
   return x;
 }
 
+const CLOCK_MS = 100; // by less it is not set, but was read late
+const clocks = {}; // of the two lists: [process, its clock]
+
+// Of tlsfan's clock when it told GOT. Once that is set, it tells all times by the new one: what LIST, "kept" or
+// "failures", has already goes along. True when it did.
+export function setClock(list, got) {
+  const process = got.cursor.split(".")[0];
+  const [before, was] = clocks[list] ?? [];
+  const by = before === process ? got.clock - was : 0;
+  clocks[list] = [process, got.clock];
+  if (!(Math.abs(by) > CLOCK_MS)) return false;
+  for (const x of store[list].filter((each) => each.key.startsWith(process + "-"))) x.start += by;
+  return true;
+}
+
 export function addFinished(exchanges, gone, cursor) {
   store.total += exchanges.length + gone;
   for (const x of exchanges) store.kept.push(keyed(x, cursor));
@@ -42,13 +57,12 @@ export function setRunning(running, more, cursor) {
   store.toldAt = performance.now();
 }
 
-const byEnd = (a, b) => spanOf(b)[1] - spanOf(a)[1]; // the latest first
-
+// The latest first, as they arrived: once a clock was set their times may say otherwise.
 export function addFailures(failures, cursor) {
   const have = new Set(store.failures.map((x) => x.key));
-  const all = store.failures.concat(failures.map((x) => keyed(x, cursor)).filter((x) => !have.has(x.key)));
-  const last = (isOurs) => all.filter((x) => (kindOf(x) === "tlsfan") === isOurs).sort(byEnd).slice(0, FAILURES);
-  store.failures = [...last(true), ...last(false)].sort(byEnd);
+  const fresh = failures.map((x) => keyed(x, cursor)).filter((x) => !have.has(x.key));
+  const n = { true: 0, false: 0 };
+  store.failures = fresh.reverse().concat(store.failures).filter((x) => n[kindOf(x) === "tlsfan"]++ < FAILURES);
 }
 
 export function clear() {
@@ -75,9 +89,4 @@ export function sorted(exchanges, by, isDown) {
   const sign = isDown ? -1 : 1;
   const compare = ([a, x], [b, y]) => (a < b ? -sign : a > b ? sign : x.start - y.start);
   return exchanges.map((x) => [by(x), x]).sort(compare).map(([, x]) => x);
-}
-
-// A tunnel lasts as long as its two ends like: nobody waits for it.
-export function isTunnel(x) {
-  return x.method === "CONNECT" || x.status === 101;
 }

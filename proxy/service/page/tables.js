@@ -20,7 +20,9 @@ function failureRow(x, toggle) {
   time.addEventListener("click", () => toggle(x));
   cell.append(time);
   row.dataset.host = x.host;
-  row.append(cell, element("td", "host", x.host || "–"), element("td", "status", x.status || "–"),
+  const host = element("td", "host");
+  host.append(element("span", "", x.host || "–"));
+  row.append(cell, host, element("td", "status", x.status || "–"),
     element("td", "error", x.error || x.method), element("td", "sentence", x.sentence || x.url));
   return row;
 }
@@ -33,11 +35,26 @@ function failureDetails(x, certificate) {
   return row;
 }
 
+// How far below the upper edge of BOX the row is that is read: the opened one, or the first that is seen once the
+// table was scrolled. [its key, px]; null: none.
+function readRow(box, body) {
+  const isRead = (row) => (opened ? row.dataset.key === opened : box.scrollTop > 0 && row.offsetTop >= box.scrollTop);
+  const row = [...body.rows].find(isRead);
+  return row ? [row.dataset.key, row.offsetTop - box.scrollTop] : null;
+}
+
+function keepInPlace(box, body, [key, top]) {
+  const row = [...body.rows].find((each) => each.dataset.key === key);
+  if (row) box.scrollTop = row.offsetTop - top;
+}
+
 // FAILURES: of ALL that are kept, those that are wanted; the latest first. CERTIFICATE_OF: gives that of the origin of
 // an exchange, or null.
 export function drawFailures(failures, all, certificateOf) {
   const body = $("failures");
   if (body.querySelector("button:active")) return; // a press ends where it began
+  const box = $("failures-table");
+  const read = readRow(box, body);
   const focused = body.contains(document.activeElement) ? document.activeElement.closest("tr").dataset.key : null;
   const toggle = (x) => {
     opened = opened === x.key ? null : x.key;
@@ -53,7 +70,8 @@ export function drawFailures(failures, all, certificateOf) {
   }
   $("no-failures").hidden = failures.length > 0;
   say($("no-failures"), all > 0 ? "None of " + all + " matches." : "None.");
-  $("failures-table").hidden = failures.length === 0;
+  box.hidden = failures.length === 0;
+  if (read) keepInPlace(box, body, read);
 }
 
 // COUNTS: how often each error was since the start. USE gets one that is pressed.

@@ -47,7 +47,7 @@ HASTE = """(() => {
 
 # Answers instead of tlsfan's: `told` is what there is. What is added later is seen by the next look, which is soon.
 TOLD = """(() => {
-  const told = window.told = {exchanges: [], running: [], failures: [], gone: 0, silent: [], epoch: 'e',
+  const told = window.told = {exchanges: [], running: [], failures: [], gone: 0, silent: [], epoch: 'e', clock: 1e12,
     status: {version: '0', uptime: 100, draining: false, clients: 0, in_flight: 0, exchanges: 0, failed: 0,
              bytes_out: 0, errors: {}, proxy: '127.0.0.1:3128', origins: []}};
   const after = (query, name) => (new URLSearchParams(query).get(name) || '').split('.')[1] | 0;
@@ -61,11 +61,11 @@ TOLD = """(() => {
       const from = after(query, 'after');
       const some = told.exchanges.slice(from, from + +new URLSearchParams(query).get('limit'));
       const [gone] = [told.gone, some.length > 0 && (told.gone = 0)];
-      return {cursor: told.epoch + '.' + (from + some.length), skipped: gone, gone, exchanges: some,
+      return {cursor: told.epoch + '.' + (from + some.length), clock: told.clock, skipped: gone, gone, exchanges: some,
         waiting: told.exchanges.length - from - some.length, running: told.running.map(older), running_more: 0,
         silent: told.silent};
     },
-    failures: (query) => ({cursor: told.epoch + '.' + told.failures.length, gone: 0,
+    failures: (query) => ({cursor: told.epoch + '.' + told.failures.length, clock: told.clock, gone: 0,
       failures: told.failures.slice(after(query, 'after'))}),
   };
   window.fetch = async (path) => {
