@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "conf/rule.h"
 #include "conf/suggest.h"
 
@@ -152,7 +153,7 @@ static const char *access_word(struct str access)
 /* log_open() would find the same, but not where it was written, and only when all else is done. */
 static void check_access_log(const struct conf *c, struct conf_faults *faults)
 {
-    const char *access_log = c->log.access;
+    const char *access_log = log_sink_name(c->log.access);
     const char *where = rule_where(c, &c->rules[0], "log.access");
     const char *word = access_word(str_from(access_log));
     if (access_log[0] == '\0') {
