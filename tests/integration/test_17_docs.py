@@ -153,6 +153,16 @@ def test_manual_pages_are_well_formed(name):
 
 
 @pytest.mark.parametrize("name", PAGES)
+def test_commands_of_manual_pages_can_be_copied(name):
+    """Of a bare apostrophe, or hyphen before an option, some groffs make signs that no shell knows."""
+    text = read("packaging", name)
+    lines = re.findall(r"(?m)^\.(?:Li|Dl) .*", text)
+    lines += [x for block in re.findall(r"(?ms)^\.Bd -literal[^\n]*\n(.*?)^\.Ed", text) for x in block.splitlines()]
+    assert len(lines) > 30
+    assert not [x for x in lines if re.search(r"'|(?<![\w\\-])-[-a-z]", x)]
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_manual_pages_name_sections_and_pages_that_there_are(name):
     text = manual(name)
     titles = set(re.findall(r"(?m)^\.S[hs] (.*)$", text))
