@@ -76,15 +76,21 @@ build_if_needed()
     ) </dev/null >&2
 }
 
-# Is this "run -- COMMAND", with or without options before it?
+# Is this "run -- COMMAND", with or without options before and behind it?
 is_run_mode()
 {
     previous=
     for argument in "$@"; do
-        [ "$argument" != -- ] || break
+        case $previous in
+            -[clfsow] | --config | --listen | --forward | --service | --option | --workers) ;;
+            *)
+                [ "$argument" != run ] || return 0
+                [ "$argument" != -- ] || return 1
+                ;;
+        esac
         previous=$argument
     done
-    [ "$previous" = run ]
+    return 1
 }
 
 # Does one of these arguments make the program answer and end, rather than serve?

@@ -124,7 +124,7 @@ static void trial_files(const struct conf *c)
         return;
     for (const struct conf_file *f = c->files; f != NULL; f = f->hh.next)
         trial_file(f->path, R_OK);
-    if (c->log.access[0] == '/')
+    if (log_sink_name(c->log.access)[0] == '/')
         trial_file(c->log.access, W_OK);
     if (c->rules[0].tls.keylog[0] == '/')
         trial_file(c->rules[0].tls.keylog, W_OK);

@@ -111,8 +111,16 @@ static void look_again(void)
     atomic_store(&error_traits, 0);
 }
 
+const char *log_sink_name(const char *access)
+{
+    if (strcmp(access, "/dev/stderr") == 0)
+        return "stderr";
+    return strcmp(access, "/dev/stdout") == 0 ? "stdout" : access;
+}
+
 bool log_open(enum log_level level, const char *access, char *err, size_t err_len)
 {
+    access = log_sink_name(access);
     struct sink sink = {.kind = SINK_NEW, .fd = -1};
     bool is_file = false;
     if (strcmp(access, "stdout") == 0) {

@@ -11,6 +11,10 @@
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
+/* ACCESS; "stderr" and "stdout" for /dev/stderr and /dev/stdout: many name a stream so, and its
+ * file may be a socket or somebody else's, which cannot be opened. */
+const char *log_sink_name(const char *access);
+
 /* Opens the access sink: "stderr", "stdout", "syslog", "off" or a file path (appended, mode 0640).
  * The error log goes to stderr always. False with errno text in ERR when the file cannot be opened;
  * the sink before stays. */

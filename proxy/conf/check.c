@@ -8,7 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "conf/rule.h"
+#include "conf/suggest.h"
 
 static void check_open(const struct conf *c, const struct listener *l, struct conf_faults *faults)
 {
@@ -132,20 +134,40 @@ static void check_writable(const struct conf *c, struct conf_faults *faults, con
     free(reason);
 }
 
+/* The word that ACCESS is, or that was meant: it would be a file in the directory where tlsfan was
+ * started. NULL: a file. */
+static const char *access_word(struct str access)
+{
+    static const char *const words[] = {"off", "stderr", "stdout", "syslog"};
+    size_t n = sizeof(words) / sizeof(words[0]);
+    if (str_find(access, '/') < access.len || str_find(access, '.') < access.len)
+        return NULL;
+    if (str_eq(access, STR("none")))
+        return "off";
+    for (size_t i = 0; i < n; i++)
+        if (suggest_is_near(access, str_from(words[i])))
+            return words[i];
+    return NULL;
+}
+
 /* log_open() would find the same, but not where it was written, and only when all else is done. */
 static void check_access_log(const struct conf *c, struct conf_faults *faults)
 {
-    static const char *const words[] = {"off", "stderr", "stdout", "syslog"};
-    const char *access_log = c->log.access;
+    const char *access_log = log_sink_name(c->log.access);
     const char *where = rule_where(c, &c->rules[0], "log.access");
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-        if (strcmp(access_log, words[i]) == 0)
-            return;
+    const char *word = access_word(str_from(access_log));
     if (access_log[0] == '\0') {
         conf_key_fault(faults, where, "log.access",
                        "is empty: write off, stderr, stdout, syslog or a file");
         return;
     }
+    if (word != NULL && strcmp(word, access_log) != 0) {
+        char *reason = xasprintf("did you mean %s? A file of that name is ./%s", word, access_log);
+        conf_key_fault(faults, where, "log.access", reason);
+        free(reason);
+    }
+    if (word != NULL)
+        return;
     check_writable(c, faults, "log.access", access_log);
 }
 

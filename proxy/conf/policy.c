@@ -193,13 +193,23 @@ static bool is_public(const struct addr *a)
     return !netset_touches(&not_public, a);
 }
 
-static bool policy_refuse_bound(const struct addr *a, const struct bound *b, struct fault *f)
+static bool policy_refuse_bound(const struct addr *a, const struct bound *b, struct policy_who who,
+                                struct fault *f)
 {
-    char shown[ADDR_TEXT];
-    fault_set(f, FAULT_ADDRESS_DENIED, "%s is a listener of this proxy%s", addr_print(a, shown),
-              bound_is_open(b) ? ": who is on its machine may ask it through the proxy by its "
-                                 "address, with http://, but not in a batch"
-                               : "");
+    struct addr live;
+    char shown[ADDR_TEXT], page[ADDR_TEXT];
+    addr_print(a, shown);
+    if (bound_is_open(b))
+        fault_set(f, FAULT_ADDRESS_DENIED,
+                  "%s is a listener of this proxy: who is on its machine may ask it through the "
+                  "proxy by its address, with http://, but not in a batch",
+                  shown);
+    else if (who.is_local && !who.exempt && bound_service(&live))
+        fault_set(f, FAULT_ADDRESS_DENIED,
+                  "%s is a listener of this proxy, and has no pages; live page: http://%s/", shown,
+                  bound_shown(&live, page));
+    else
+        fault_set(f, FAULT_ADDRESS_DENIED, "%s is a listener of this proxy", shown);
     f->phrase = "Address of %s is this proxy itself";
     return false;
 }
@@ -211,7 +221,7 @@ static bool policy_bound(const struct addr *a, bool is_itself, struct policy_who
     struct bound b;
     char shown[ADDR_TEXT];
     if (bound_find(a, &b))
-        return (who.is_bound && bound_is_open(&b)) || policy_refuse_bound(a, &b, f);
+        return (who.is_bound && bound_is_open(&b)) || policy_refuse_bound(a, &b, who, f);
     if (!who.is_bound || !is_itself)
         return true;
     fault_set(f, FAULT_ADDRESS_DENIED, "%s is no listener of this proxy any more",

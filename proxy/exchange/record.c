@@ -212,6 +212,17 @@ static void pen_user(struct pen *w, struct str user)
     }
 }
 
+/* "-" where there was none that could be read, as other servers have it. */
+static void record_request_line(struct pen *w, const struct exchange *x)
+{
+    pen_escaped(w, x->head.method.name);
+    if (x->head.method.name.len > 0)
+        pen_text(w, " ");
+    record_url(w, x);
+    if (x->head.method.name.len > 0)
+        pen_text(w, x->head.minor == 0 ? " HTTP/1.0" : " HTTP/1.1");
+}
+
 static void record_common(struct pen *w, const struct exchange *x, struct str user)
 {
     pen_text(w, x->from->peer_text);
@@ -220,10 +231,8 @@ static void record_common(struct pen *w, const struct exchange *x, struct str us
     pen_text(w, " [");
     pen_text(w, record_time((time_t)(loop_wall() / 1000000), CLOCK_COMMON));
     pen_text(w, "] \"");
-    pen_escaped(w, x->head.method.name);
-    pen_text(w, " ");
-    record_url(w, x);
-    pen_text(w, x->head.minor == 0 ? " HTTP/1.0\" " : " HTTP/1.1\" ");
+    record_request_line(w, x);
+    pen_text(w, "\" ");
     pen_number(w, x->status);
     pen_text(w, " ");
     pen_number(w, x->bytes_out);

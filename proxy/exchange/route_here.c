@@ -144,18 +144,35 @@ static bool here_is_loopback(const struct uri_host *host)
                        : uri_is_loopback_name(host->name);
 }
 
-/* `tlsfan run` opens none, and a program may have been written for a tlsfan that has one. */
+/* What X may have meant that is at another address: the listener of PORT, or the service listener
+ * where that is its usual one. */
+static bool here_is_elsewhere(const struct exchange *x, uint16_t port, struct bound *b)
+{
+    const struct uri_host loopback = {.name = STR("localhost")};
+    if (here_find(x, &loopback, port, b))
+        return true;
+    b->kind = LISTENER_SERVICE;
+    return port == SERVICE_PORT && x->from->is_local && bound_service(&b->addr);
+}
+
+/* `tlsfan run` opens no service listener, and a program may have been written for a tlsfan that has
+ * one. */
 void route_explain(const struct exchange *x, struct fault *f)
 {
     const struct uri_host *host = here_named(x);
-    struct addr service;
-    if (f->code != FAULT_REFUSED || host == NULL || host->port != SERVICE_PORT ||
-        !source_rules[x->from->kind].comes_here || !here_is_loopback(host) ||
-        bound_service(&service))
+    struct bound b;
+    char text[ADDR_TEXT];
+    if (f->code != FAULT_REFUSED || host == NULL || !source_rules[x->from->kind].comes_here ||
+        !here_is_loopback(host))
         return;
-    size_t len = strlen(f->text);
-    snprintf(f->text + len, sizeof f->text - len,
-             "; this tlsfan has no service listener: -s 127.0.0.1:%d opens one (with `run`, too), "
-             "and http://tlsfan.internal/batch needs none",
-             SERVICE_PORT);
+    size_t len = strlen(f->text), room = sizeof f->text - len;
+    if (here_is_elsewhere(x, host->port, &b))
+        snprintf(f->text + len, room, "; the %s of this tlsfan is at %s",
+                 b.kind == LISTENER_SERVICE ? "service listener" : "forward",
+                 bound_shown(&b.addr, text));
+    else if (host->port == SERVICE_PORT && !bound_service(&b.addr))
+        snprintf(f->text + len, room,
+                 "; this tlsfan has no service listener: -s 127.0.0.1:%d opens one (with `run`, "
+                 "too), and http://tlsfan.internal/batch needs none",
+                 SERVICE_PORT);
 }

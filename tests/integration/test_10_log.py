@@ -112,6 +112,10 @@ def test_common_format(quiet, origin):
     m = re.match(r'127\.0\.0\.1 - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "GET (\S+) HTTP/1\.1" 200 '
                  r'(\d+)', line)
     assert m and m.group(1) == origin.url("/c?..."), line
+    with p.client() as c:
+        c.send("GET\r\n\r\n")
+        c.closed()
+    assert re.search(r'] "-" 400 \d+$', lines(path, 2)[1])
 
 
 @pytest.mark.parametrize("url, status, error", [

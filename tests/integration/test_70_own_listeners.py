@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from test_08_access import outer_address
-from test_17_docs import blocks
+from test_17_docs import blocks, displays
 from testenv.client import Client
 from testenv.dns import Dns
 from testenv.ports import free_port
@@ -329,14 +329,28 @@ def test_no_service_listener(make_proxy):
     assert "no service listener" in p.wait_access(lambda x: x["status"] == 502)[0]["details"]
     p = make_proxy(service=True)
     with p.client() as c:
-        assert "no service listener" not in c.get("http://localhost:3129/status").text
+        text = c.get("http://localhost:3129/status").text
+        assert text.endswith("; the service listener of this tlsfan is at 127.0.0.1:%d\n" % p.service_port), text
+
+
+def test_listeners_at_another_address(with_forward):
+    """Both are on 127.0.0.1 alone; and what a proxy listener is asked for as an origin has advice, too."""
+    p = with_forward()
+    with p.client() as c:
+        for port, what in ((p.service_port, "service listener"), (p.forward, "forward")):
+            r = c.get("http://[::1]:%d/" % port)
+            if "refused" in r.text:
+                assert r.text.endswith("; the %s of this tlsfan is at 127.0.0.1:%d\n" % (what, port)), r.text
+        r = c.get("http://127.0.0.1:%d/" % p.port)
+        assert r.text == ("127.0.0.1:%d is a listener of this proxy, and has no pages; live page: "
+                          "http://127.0.0.1:%d/\n" % (p.port, p.service_port))
 
 
 # ---- the README, as one reads it: with http_proxy exported, and nothing else
 
 @pytest.mark.parametrize("no_proxy", ["", "localhost,127.0.0.1"])
 def test_the_readme_in_its_order(with_forward, echo, tmp_path, no_proxy):
-    """Its batch lines, by curl and Python, /status and a forward, with the proxy's address in the environment."""
+    """Its batch lines, the manual's in Python, /status and a forward, with the proxy's address in the environment."""
     p = with_forward('rule "*" { connect_to = "127.0.0.1:%d" sni = "localhost" }\n' % echo.port)
     env = clean_env({"http_proxy": p.url, "no_proxy": no_proxy})
 
@@ -352,7 +366,9 @@ def test_the_readme_in_its_order(with_forward, echo, tmp_path, no_proxy):
         assert run("sh", "-c", here(line)).count('"status":200') == 2
         assert run("sh", "-c", re.sub(r"http://[\w.:]+/batch", "http://tlsfan.internal/batch", line)) \
             .count('"status":200') == 2
-    for code in (x for x in blocks("python") if "/batch" in x):
+    codes = [x for x in displays("tlsfan.8") if "urllib2" in x and "/batch" in x]
+    assert codes
+    for code in codes:
         script = tmp_path / "example.py"
         for text in (here(code), re.sub(r"http://[\w.:]+/batch", "http://tlsfan.internal/batch", code)):
             script.write_text(text)

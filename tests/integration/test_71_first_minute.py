@@ -127,6 +127,14 @@ def test_run_sh_speaks_when_it_listens(run_sh):
     assert "http_proxy=http://ADDRESS:PORT\n" in again.said()
 
 
+@pytest.mark.parametrize("how", [[], ["--read-ahead"], ["--intercept=a.test", "--read-ahead=2"]], ids=len)
+def test_run_sh_leaves_a_command_alone(run_sh, how):
+    """It stays who it is, and nobody says how to use a proxy that ends with it."""
+    process = run_sh("-o", "log.level=error", "run", *how, "--", "sh", "-c", "id -u; sleep 1; exit 7")
+    assert process.wait(20) == 7
+    assert re.fullmatch(r"\d+\n", process.said())
+
+
 def test_run_sh_says_nothing_of_what_did_not_start(run_sh, make_proxy):
     taken = make_proxy()
     process = run_sh("-l", "127.0.0.1:%d" % taken.port, "-s", "off")

@@ -197,6 +197,17 @@ def test_journal(plain, off):
     assert [json.loads(x[len("<6>"):])["status"] for x in access] == [200, 400] and access[0].startswith("<6>{")
 
 
+def test_a_stream_that_cannot_be_opened_again():
+    """/dev/stderr is a socket here; it is stderr, as the priorities show."""
+    port = free_port()
+    j = Journal("-l", "127.0.0.1:%d" % port, "-s", "off", "-o", "log.access=/dev/stderr")
+    wait_until(lambda: can_connect("127.0.0.1", port), 10, "the proxy to listen")
+    with Client(port) as c:
+        c.send("FOO\r\n\r\n")
+        c.closed()
+    assert any(x.startswith("<6>{") for x in j.end())
+
+
 @pytest.mark.parametrize("flags", [[], ["-t"]], ids=["start", "ExecReload"])
 def test_faults_in_the_journal(flags):
     lines = Journal("-o", "log.level=loud", "-o", "tls.min_version=7", *flags).end(1)

@@ -524,6 +524,10 @@ static void access_log_must_be_writable(void **state)
     BAD("^:2: log.access: /nonexistent/x cannot be written: No such file or directory\n",
         .file = "log {\n access = \"/nonexistent/x\"\n}\n");
     BAD("-o log.access: /tmp cannot be written: Is a directory\n", .options = {"log.access=/tmp"});
+    BAD("-o log.access: did you mean stderr? A file of that name is ./sterr\n",
+        .options = {"log.access=sterr"});
+    BAD("-o log.access: did you mean off? A file of that name is ./none\n",
+        .options = {"log.access=none"});
     BAD("TLSFAN_LOG_ACCESS: is empty: write off, stderr, stdout, syslog or a file\n",
         .environment = {"TLSFAN_LOG_ACCESS="});
     struct conf *c = GOOD(.options = {"log.access=/tmp/tlsfan-test-is-not-made"});

@@ -72,8 +72,10 @@ class Proxy:
         self.start()
 
     def write(self, conf):
-        with open(self.conf_path, "w") as f:
+        """At once: a reload that is still under way must not read half of it."""
+        with open(self.conf_path + ".new", "w") as f:
             f.write(self.base + conf)
+        os.replace(self.conf_path + ".new", self.conf_path)
 
     def start(self):
         log = open(self.log_path, "ab")
