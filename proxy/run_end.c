@@ -2,7 +2,6 @@
 /* The line behind COMMAND: see run_end.h. */
 #include "run_end.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -173,9 +172,9 @@ char *run_end_warning(const struct run_end *end, const struct summary *s)
 
 static void end_print(const char *text)
 {
-    struct pollfd terminal = {.fd = STDERR_FILENO, .events = POLLOUT};
-    if (poll(&terminal, 1, 0) == 1 && terminal.revents == POLLOUT)
-        dprintf(STDERR_FILENO, "tlsfan: %s\n", text);
+    char *line = xasprintf("tlsfan: %s", text);
+    log_bare(line);
+    free(line);
 }
 
 void run_end_tell(const struct run_end *end, const struct summary *s)

@@ -268,6 +268,13 @@ void log_plain(enum log_level level, const char *text)
     }
 }
 
+void log_bare(const char *text)
+{
+    char *line = xasprintf("%s\n", text);
+    log_put(line, strlen(line));
+    free(line);
+}
+
 void log_write(enum log_level level, const char *fmt, ...)
 {
     va_list args;

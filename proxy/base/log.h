@@ -32,6 +32,8 @@ bool log_is_enabled(enum log_level level);
 /* TEXT, whole lines, to stderr, as it stands but for the priorities that journald wants. It waits
  * until all is taken: before serving begins. */
 void log_plain(enum log_level level, const char *text);
+/* TEXT and a line feed to stderr, without time and level. Like all others it waits for nobody. */
+void log_bare(const char *text);
 #define log_error(...)   log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__)
 #define log_info(...)    log_write(LOG_LEVEL_INFO, __VA_ARGS__)

@@ -130,6 +130,11 @@ static void plain_how(const struct exchange *x, char *dst)
         snprintf(dst, PLAIN_TEXT, "write http:// in the `to` of forward \"%.100s\"", fwd->listener);
     else if (x->rewrite.is_upgraded)
         plain_for_rule(x, dst);
+    /* Paths may have any byte, and a sentence becomes a field value. */
+    for (char *c = dst; *c != '\0'; c++) {
+        if (*c < 0x20 || *c > 0x7e)
+            *c = '?';
+    }
 }
 
 void plain_advise(const struct exchange *x, struct fault *f)

@@ -47,7 +47,7 @@ void seen_note_answer(struct exchange *x, const struct fields *f);
 /* Both sections of X, that of the request first; the second may be missing. */
 struct seen_heads {
     uint16_t len;
-    char bytes[SEEN_ROOM];
+    char bytes[SEEN_ROOM + 6]; /* rings give whole words */
 };
 /* Gives how many bytes of H are used. */
 size_t seen_write_both(struct seen_heads *h, const struct exchange *x);

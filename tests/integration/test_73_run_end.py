@@ -38,6 +38,21 @@ all = [threading.Thread(target=get, args=(url,)) for url in sys.argv[1:]]
 print("done")
 """
 
+# Leaves room for three lines at its terminal, as many as another one takes that nobody reads.
+FILL = """
+import os, pty, urllib.request
+def pour(fd, most):
+    fd, n = os.open("/proc/self/fd/%d" % fd, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY), 0
+    try:
+        while n < most:
+            n += os.write(fd, b"\\n")
+    except BlockingIOError:
+        pass
+    return n
+urllib.request.urlopen("http://origin.test/").read()
+pour(2, pour(pty.openpty()[1], 1 << 30) - 3)
+"""
+
 
 def seconds(text):
     value, unit = text.split()
@@ -208,6 +223,12 @@ def test_a_terminal_that_takes_nothing_is_not_waited_for(site, terminal):
     t.type(b"\x13\n")
     t.wait(0)
     assert b"of waiting" not in t.read()
+
+
+def test_a_terminal_that_is_nearly_full_is_not_waited_for(site, terminal):
+    """It says that it takes more, and takes half a line."""
+    t = terminal(binary(), *site.options, "run", "--", sys.executable, "-c", FILL)
+    t.wait(0)
 
 
 # ---- why there is nothing

@@ -122,6 +122,23 @@ static void served(void **state)
                            "; if so, add upgrade = off to rule \"h.test\" (" FILE_3));
 }
 
+/* A path is in no field value as it is. */
+static void odd_paths(void **state)
+{
+    struct rule odd = {
+        .host = "h.test", .pattern = "h.test", .where = "/\xc3\xbc\r\n.conf:3", .index = 1};
+    struct fault f;
+    (void)state;
+    configure("via = off\n", NULL, false);
+    fault_set(&f, FAULT_TLS_PROTOCOL, "FAULT");
+    fail_by("h.test", 8080, &f);
+    f.is_plain = true;
+    x.rule = &odd;
+    plain_advise(&x, &f);
+    assert_string_equal(
+        f.text, "FAULT; if that is right, add upgrade = off to rule \"h.test\" (/????.conf:3)");
+}
+
 /* A person may paste it. */
 static void names_for_a_shell(void **state)
 {
@@ -207,7 +224,7 @@ int main(void)
         cmocka_unit_test(under_run),     cmocka_unit_test(under_run_with_rules),
         cmocka_unit_test(served),        cmocka_unit_test(names_for_a_shell),
         cmocka_unit_test(nobody_at_443), cmocka_unit_test(silent),
-        cmocka_unit_test(no_advice),
+        cmocka_unit_test(no_advice),     cmocka_unit_test(odd_paths),
     };
     return cmocka_run_group_tests(tests, make_file, close_all);
 }

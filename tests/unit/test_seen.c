@@ -175,6 +175,19 @@ static void bounds(void **state)
     assert_in_range(seen_write(section, &fields, &how), SEEN_SECTION / 2, SEEN_SECTION);
 }
 
+/* The fullest heads come out of a ring with their last bytes. */
+static void whole_words(void **state)
+{
+    static struct seen_heads h = {.len = SEEN_ROOM}, got;
+    struct ring *ring = ring_new(1, sizeof(h));
+    (void)state;
+    memset(h.bytes, 'a', SEEN_ROOM);
+    ring_put(ring, &h, offsetof(struct seen_heads, bytes) + h.len);
+    assert_true(ring_get(ring, 0, &got, sizeof(got)));
+    assert_memory_equal(got.bytes, h.bytes, SEEN_ROOM);
+    ring_free(ring);
+}
+
 /* A section that is cut anywhere, or that is none. */
 static void broken_ones(void **state)
 {
@@ -295,6 +308,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(no_size_of_what_was_put_in, seen_set_up, seen_tear_down),
         cmocka_unit_test_setup_teardown(urls, seen_set_up, seen_tear_down),
         cmocka_unit_test_setup_teardown(bounds, seen_set_up, seen_tear_down),
+        cmocka_unit_test(whole_words),
         cmocka_unit_test_setup_teardown(broken_ones, seen_set_up, seen_tear_down),
         cmocka_unit_test(noted_while_somebody_watches),
         cmocka_unit_test(noted_of_failures),
