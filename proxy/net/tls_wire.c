@@ -191,6 +191,14 @@ static int read_result(struct tls_wire *t, int e)
     return WIRE_EOF;
 }
 
+/* The socket was read to its end, and nothing of that is left: one more call of SSL_read() would
+ * allocate a buffer to find no more than that. */
+static bool tls_is_empty(const struct tls_wire *t)
+{
+    return t->wire.line->drained && !t->below_eof && !wire_has_buffered(t->wire.below) &&
+           SSL_has_pending(t->ssl) == 0;
+}
+
 /* Takes a record, or a part of one, to P. The count; 0: t->end says what came instead. */
 static size_t read_record(struct tls_wire *t, char *p, size_t n)
 {
@@ -202,7 +210,7 @@ static size_t read_record(struct tls_wire *t, char *p, size_t n)
         return 0;
     }
     if (r > 0) {
-        t->more = true;
+        t->more = !tls_is_empty(t);
         return (size_t)r;
     }
     t->end = read_result(t, e);
@@ -218,7 +226,7 @@ static ssize_t tls_read(struct wire *w, char *p, size_t n)
     if (t->end == 0 && t->state == TLS_WIRE_BROKEN)
         return WIRE_FAIL;
     t->may_take = TAKEN_AT_ONCE;
-    for (int i = 0; t->end == 0 && got < n && i < RECORDS_AT_ONCE; i++)
+    for (int i = 0; t->end == 0 && got < n && i < RECORDS_AT_ONCE && (i == 0 || t->more); i++)
         got += read_record(t, p + got, n - got);
     t->may_take = SIZE_MAX;
     int end = t->end;
