@@ -63,9 +63,11 @@ bool request_may_skip(const struct request *r)
     bool is_chunked = x->body.framing == H1_FRAMING_CHUNKED;
     if (x->head.method.id == METHOD_CONNECT)
         return !is_chunked && x->body.length == 0;
+    if (x->req == HALF_DONE)
+        return true;
     uint64_t n = is_chunked ? x->bytes_in : x->body.left;
     bool is_late = r->item.done && loop_now() - x->t.end > SKIP_LONG;
-    return x->req == HALF_DONE || (n <= SKIP_MOST && !expect_is_waiting(x) && !is_late);
+    return n <= SKIP_MOST && !expect_is_waiting(x) && !is_late;
 }
 
 static bool request_is_last(const struct request *r)

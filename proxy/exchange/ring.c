@@ -22,19 +22,34 @@ void ring_free(struct ring *r)
     free(r);
 }
 
+static inline void ring_store(_Atomic uint64_t *to, const char *from)
+{
+    uint64_t word;
+    memcpy(&word, from, WORD);
+    atomic_store_explicit(to, word, memory_order_release);
+}
+
+/* Four at a time: two of three instructions of a loop over single words are the loop's. */
+static void ring_copy(_Atomic uint64_t *to, const char *from, size_t words)
+{
+    for (; words >= 4; words -= 4, to += 4, from += 4 * WORD) {
+        ring_store(&to[0], from);
+        ring_store(&to[1], from + WORD);
+        ring_store(&to[2], from + 2 * WORD);
+        ring_store(&to[3], from + 3 * WORD);
+    }
+    for (; words > 0; words--, to++, from += WORD)
+        ring_store(to, from);
+}
+
 uint64_t ring_put(struct ring *r, const void *record, size_t n)
 {
-    const char *from = record;
     uint64_t number = atomic_load_explicit(&r->end, memory_order_relaxed);
     _Atomic uint64_t *slot = r->data + number % r->slots * r->words;
     size_t words = (n + WORD - 1) / WORD;
     assert(words < r->words);
     atomic_store_explicit(&slot[0], 2 * number + 1, memory_order_relaxed);
-    for (size_t i = 0; i < words; i++) {
-        uint64_t word;
-        memcpy(&word, from + i * WORD, WORD);
-        atomic_store_explicit(&slot[i + 1], word, memory_order_release);
-    }
+    ring_copy(&slot[1], record, words);
     atomic_store_explicit(&slot[0], 2 * number + 2, memory_order_release);
     atomic_store_explicit(&r->end, number + 1, memory_order_release);
     return number;

@@ -67,6 +67,15 @@ static bool route_host_userinfo(struct exchange *x, struct field *field, struct 
     return true;
 }
 
+/* Clients of a proxy write the same twice: it was read with the target. */
+static bool route_host_repeats(const struct exchange *x, struct str value, struct uri_host *host)
+{
+    bool is_same = value.len > 0 && str_eq(value, x->target.authority);
+    if (is_same)
+        *host = x->target.host;
+    return is_same;
+}
+
 bool route_host_field(struct exchange *x, struct uri_host *host, struct fault *f)
 {
     struct field *field = fields_find(&x->head.fields, FIELD_HOST, NULL);
@@ -81,7 +90,8 @@ bool route_host_field(struct exchange *x, struct uri_host *host, struct fault *f
     if (x->target.userinfo.p != NULL && !route_host_userinfo(x, field, f))
         return false;
     const char *why = NULL;
-    if (uri_parse_host(host, &x->arena, field->value, &why))
+    if (route_host_repeats(x, field->value, host) ||
+        uri_parse_host(host, &x->arena, field->value, &why))
         return true;
     fault_set(f, FAULT_BAD_REQUEST, "the Host field is malformed: %s", why);
     f->phrase = "Malformed Host field";

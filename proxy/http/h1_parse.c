@@ -106,6 +106,29 @@ static const char *value_end(const char *p, const char *end)
     return p;
 }
 
+/* The scans below keep their place in a variable of their own: a parser's would be stored for each
+ * byte, which could lie in it for all the compiler knows. */
+static const char *token_end(const char *p)
+{
+    while (chars_is(*p, CHAR_TOKEN))
+        p++;
+    return p;
+}
+
+static const char *target_end(const char *p)
+{
+    while ((uint8_t)*p > ' ' && *p != 0x7f)
+        p++;
+    return p;
+}
+
+static const char *blanks_end(const char *p)
+{
+    while (str_is_blank(*p))
+        p++;
+    return p;
+}
+
 /* The name ends where no colon is, nor blanks before one. */
 static bool parse_fail_name(struct parser *s, bool is_empty)
 {
@@ -123,9 +146,7 @@ static bool parse_fail_name(struct parser *s, bool is_empty)
 /* The name of NAME_LEN bytes ends where no colon is: true when one comes behind blanks. */
 static bool pass_blanks(struct parser *s, size_t name_len)
 {
-    const char *colon = s->p;
-    while (str_is_blank(*colon))
-        colon++;
+    const char *colon = blanks_end(s->p);
     if (name_len == 0 || colon == s->p || *colon != ':')
         return parse_fail_name(s, name_len == 0);
     if (!parse_take_old(s, "white space before the colon of a field"))
@@ -187,17 +208,13 @@ static bool parse_folds(struct parser *s, struct fields *fields)
 static bool parse_field(struct parser *s, struct fields *fields)
 {
     const char *name = s->p;
-    while (chars_is(*s->p, CHAR_TOKEN))
-        s->p++;
+    s->p = token_end(name);
     size_t name_len = (size_t)(s->p - name);
     if (name_len == 0 && fields->n > 0 && str_is_blank(*s->p))
         return parse_folds(s, fields);
     if ((*s->p != ':' || name_len == 0) && !pass_blanks(s, name_len))
         return false;
-    s->p++;
-    while (str_is_blank(*s->p))
-        s->p++;
-    const char *value = s->p;
+    const char *value = blanks_end(s->p + 1);
     s->p = value_end(value, s->end);
     const char *last = s->p;
     while (last > value && str_is_blank(last[-1]))
@@ -246,14 +263,12 @@ static bool parse_version(struct parser *s, uint8_t *minor)
 static bool parse_request_line(struct parser *s, struct h1_head *head)
 {
     const char *method = s->p;
-    while (chars_is(*s->p, CHAR_TOKEN))
-        s->p++;
+    s->p = token_end(method);
     if (*s->p != ' ' || s->p == method)
         return fail_byte(s, "a request line that does not begin with a method and a space");
     head->method = method_lookup(str_make(method, (size_t)(s->p - method)));
-    const char *target = ++s->p;
-    while ((uint8_t)*s->p > ' ' && *s->p != 0x7f)
-        s->p++;
+    const char *target = s->p + 1;
+    s->p = target_end(target);
     head->target = str_make(target, (size_t)(s->p - target));
     if (*s->p != ' ')
         return fail_byte(s, "a request line without HTTP version");

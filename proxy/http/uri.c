@@ -232,6 +232,7 @@ static bool parse_authority(struct target *t, struct arena *arena, struct str au
         return uri_fail(why,
                         "the host behind the user information has a percent sign in it: an @ in a "
                         "password must be written as %40");
+    t->authority = authority;
     if (parse_host(&t->host, arena, authority, why))
         return true;
     if (*why == bad_port && str_find(rest, '@') < rest.len) /* wget undoes %2F */

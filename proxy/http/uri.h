@@ -21,6 +21,7 @@ struct target {
     enum uri_scheme scheme;
     struct str scheme_name;
     struct uri_host host; /* absolute and authority forms */
+    struct str authority; /* absolute form: what `host` was read from, as written */
     struct str path;      /* and query, no fragment; "/" when empty; "*": asterisk form */
     struct str userinfo;  /* absolute form, as written, without "@" (userinfo.h); p NULL: none */
     bool has_fragment;    /* one was written, be it empty */
