@@ -205,10 +205,9 @@ static bool add_system(struct maker *m, X509_STORE *store)
     conf_files_note(&m->conf->files, path == NULL ? X509_get_default_cert_file() : path);
     if (X509_STORE_set_default_paths(store) != 1)
         return fault(m, "ca_file", "the system's CAs cannot be used: %s", tls_pem_reason());
-    if (!m->has_looked && ctx_needs_system(m->conf)) {
-        m->has_looked = true;
+    if (!m->has_looked && ctx_needs_system(m->conf))
         tls_system_check(store);
-    }
+    m->has_looked = true;
     ERR_clear_error();
     return true;
 }
