@@ -10,11 +10,6 @@
 #include "service/json_out.h"
 #include "service/watch.h"
 
-static int64_t wall_ahead(void)
-{
-    return loop_wall() - loop_now();
-}
-
 static void set_cursor(json_t *root, const struct feed *f)
 {
     char *cursor = feed_cursor(f);
@@ -24,9 +19,9 @@ static void set_cursor(json_t *root, const struct feed *f)
 
 /* When our own time began. It moves with a clock that is set, and so do all times that are told
  * from then on. */
-static void set_clock(json_t *root)
+static void set_clock(json_t *root, const struct exchange_shown *how)
 {
-    set_ms(root, "clock", wall_ahead());
+    set_ms(root, "clock", how->wall);
 }
 
 /* ---- under way */
@@ -102,26 +97,28 @@ static struct feed *feed_of_records(const struct service_view *v)
     return f;
 }
 
+/* Once for an answer, so that all of its times are by one clock. */
 static struct exchange_shown shown_now(const struct service_view *v)
 {
-    return (struct exchange_shown){wall_ahead(), v->conf->log.fields};
+    return (struct exchange_shown){loop_wall() - loop_now(), v->conf->log.fields};
 }
 
-static json_t *show_records(const struct service_view *v, const struct feed_pick *picks, unsigned n)
+static json_t *show_records(const struct service_view *v, const struct feed_pick *picks, unsigned n,
+                            const struct exchange_shown *how)
 {
-    struct exchange_shown how = shown_now(v);
     json_t *list = json_array();
     for (unsigned i = 0; i < n; i++) {
         const struct stats *s = v->stats[picks[i].ring];
         struct record r;
         if (ring_get(s->records, picks[i].number, &r, sizeof r))
-            json_array_append_new(list, exchange_json(&r, s, &how));
+            json_array_append_new(list, exchange_json(&r, s, how));
     }
     return list;
 }
 
 /* Those that are lost between two looks are gone as well. */
-static void set_ended(json_t *root, const struct service_view *v, struct feed *f, int64_t limit)
+static void set_ended(json_t *root, const struct service_view *v, struct feed *f, int64_t limit,
+                      const struct exchange_shown *how)
 {
     struct feed_pick picks[EXCHANGES_MOST];
     uint64_t gone = f->goes_on ? feed_gone(f) : 0, all = feed_left(f);
@@ -129,7 +126,7 @@ static void set_ended(json_t *root, const struct service_view *v, struct feed *f
     unsigned n = !takes      ? feed_sample(f, picks, EXCHANGES_SAMPLED)
                  : limit > 0 ? feed_take(f, picks, (unsigned)limit)
                              : 0;
-    json_t *list = show_records(v, picks, n);
+    json_t *list = show_records(v, picks, n, how);
     uint64_t left = takes ? feed_left(f) : 0;
     uint64_t unseen = all - left - json_array_size(list);
     if (takes)
@@ -145,14 +142,15 @@ void exchanges_print(struct evbuffer *out, const struct service_view *v, const s
     struct feed *f = feed_of_records(v);
     json_t *root = json_object();
     int64_t limit = q->limit > EXCHANGES_MOST ? EXCHANGES_MOST : q->limit;
+    struct exchange_shown how = shown_now(v);
     feed_begin(f, q->after);
-    set_ended(root, v, f, limit);
+    set_ended(root, v, f, limit, &how);
     if (limit == 0 && f->goes_on)
         json_object_set_new(root, "cursor", json_stringn(q->after.p, q->after.len));
     else
         set_cursor(root, f);
-    set_clock(root);
-    set_running(root, v, wall_ahead());
+    set_clock(root, &how);
+    set_running(root, v, how.wall);
     set_silent(root, v);
     free(f);
     put_json(out, root);
@@ -203,7 +201,7 @@ void failures_print(struct evbuffer *out, const struct service_view *v, const st
     json_t *list = show_failures(f, picks, n, &how);
     json_t *root = json_object();
     set_cursor(root, f);
-    set_clock(root);
+    set_clock(root, &how);
     status_set_number(root, "gone", f->goes_on ? gone + all - json_array_size(list) : 0);
     json_object_set_new(root, "failures", list);
     free(picks);
