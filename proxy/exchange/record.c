@@ -112,14 +112,20 @@ static void record_phases(struct pen *w, const struct exchange *x)
     pen_text(w, "}");
 }
 
-/* By which proxy it went. */
-static void record_parent(struct pen *w, const struct exchange *x)
+/* By which proxy it went; empty: by none. */
+static struct str record_parent_of(const struct exchange *x)
 {
     const struct parent *p = x->facts.peer.len != 0 ? way_parent(&x->where) : NULL;
-    if (p == NULL)
+    return str_from(p == NULL ? NULL : p->shown);
+}
+
+static void record_parent(struct pen *w, const struct exchange *x)
+{
+    struct str shown = record_parent_of(x);
+    if (shown.len == 0)
         return;
     pen_text(w, ",\"parent\":\"");
-    pen_escaped(w, str_from(p->shown));
+    pen_escaped(w, shown);
     pen_text(w, "\"");
 }
 
@@ -300,12 +306,6 @@ static uint16_t record_place(const struct exchange *x)
     return place == NULL ? TALLY_PLACES : (uint16_t)(place - x->engine->stats->tally.places);
 }
 
-static uint8_t keep_parent(char **p, const struct exchange *x)
-{
-    const struct parent *parent = way_parent(&x->where);
-    return keep_text(p, str_from(parent == NULL ? NULL : parent->shown), RECORD_PARENT);
-}
-
 size_t record_make(struct record *r, const struct exchange *x)
 {
     const struct addr *peer = &x->facts.peer;
@@ -337,21 +337,26 @@ size_t record_make(struct record *r, const struct exchange *x)
     if (w.p == w.end) /* nobody may take it for another one */
         memcpy(--w.p - 3, "...", 3);
     r->url_len = (uint8_t)(w.p - p);
-    r->parent_len = 0;
-    if (peer->len != 0 && x->rule != NULL && x->rule->parent != NULL)
-        r->parent_len = keep_parent(&w.p, x);
+    r->parent_len = keep_text(&w.p, record_parent_of(x), RECORD_PARENT);
     return (size_t)(w.p - (char *)r);
 }
 
-/* Whom it failed for: what tlsfan itself answers or breaks off is kept apart from what others do,
- * so that neither takes the other's place. */
-static struct ring *record_failures(const struct exchange *x)
+enum record_kind record_kind(const struct record *r)
 {
-    struct stats *s = x->engine->stats;
-    if (x->fault == FAULT_NONE)
-        return x->status >= 400 ? s->refusals : NULL;
-    return x->fault == FAULT_CLIENT_GONE || x->fault == FAULT_CREDENTIALS ? s->refusals
-                                                                          : s->failures;
+    if (r->fault == FAULT_NONE)
+        return r->status >= 400 ? RECORD_REFUSED : RECORD_WELL;
+    return r->fault == FAULT_CLIENT_GONE || r->fault == FAULT_CREDENTIALS ? RECORD_LEFT
+                                                                          : RECORD_FAILED;
+}
+
+/* What tlsfan itself answers or breaks off is kept apart from what others do, so that neither takes
+ * the other's place. NULL: it went well. */
+static struct ring *record_failures(struct stats *s, const struct record *r)
+{
+    enum record_kind kind = record_kind(r);
+    if (kind == RECORD_WELL)
+        return NULL;
+    return kind == RECORD_FAILED ? s->failures : s->refusals;
 }
 
 /* R, of X, with its heads, to where they are kept. Its place on the stack is not for every request.
@@ -378,9 +383,9 @@ __attribute__((noinline)) static void record_keep_heads(struct record *r, const 
 void record_keep(const struct exchange *x)
 {
     struct stats *s = x->engine->stats;
-    struct ring *failures = record_failures(x);
     struct record r;
     size_t n = record_make(&r, x);
+    struct ring *failures = record_failures(s, &r);
     r.sentence = keep_sentence(s->sentences, x->sentence);
     if (failures != NULL || x->engine->credit > 0)
         record_keep_heads(&r, x, failures);

@@ -52,6 +52,15 @@ struct failure {
     struct seen_heads heads;
 };
 
+/* How an exchange ended, and by whom. */
+enum record_kind {
+    RECORD_WELL,
+    RECORD_REFUSED, /* the origin's own 4xx or 5xx */
+    RECORD_LEFT,    /* the client left, or lacks credentials */
+    RECORD_FAILED   /* tlsfan answers for the origin, or breaks off */
+};
+enum record_kind record_kind(const struct record *r);
+
 /* Makes R of X, which may be under way; gives how many bytes of it are used. `sentence` and `heads`
  * are 0. */
 size_t record_make(struct record *r, const struct exchange *x);

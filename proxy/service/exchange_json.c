@@ -190,19 +190,19 @@ static void set_heads(json_t *x, struct str sections, bool values)
 
 /* ---- ended */
 
-static const char *exchange_kind(const struct record *r)
-{
-    if (r->fault == FAULT_NONE)
-        return r->status >= 400 ? "origin" : "";
-    return r->fault == FAULT_CLIENT_GONE || r->fault == FAULT_CREDENTIALS ? "client" : "tlsfan";
-}
+static const char *const kind_words[] = {
+    [RECORD_WELL] = "",
+    [RECORD_REFUSED] = "origin",
+    [RECORD_LEFT] = "client",
+    [RECORD_FAILED] = "tlsfan",
+};
 
 static json_t *exchange_ended(const struct record *r, const struct exchange_shown *how,
                               const char *sentence, const struct seen_heads *heads)
 {
     json_t *x = exchange_begin(r, how->wall);
     set_ms(x, "end", (r->t.end > r->t.begin ? r->t.end : r->t.begin) + how->wall);
-    set_word(x, "kind", exchange_kind(r));
+    set_word(x, "kind", kind_words[record_kind(r)]);
     set_word(x, "sentence", sentence);
     set_heads(x, str_make(heads->bytes, heads->len), how->values);
     return x;
