@@ -177,25 +177,34 @@ void up_h2_want_flush(struct up_h2 *c)
 
 /* ---- in */
 
+/* How many requests C takes at once, as the SETTINGS that have come say. The origin's next
+ * connections are thought to take as many, even where GOAWAY came in the same breath: without that
+ * each of them would be given one. */
+static unsigned up_h2_learn_room(struct up_h2 *c)
+{
+    uint32_t allowed =
+        nghttp2_session_get_remote_settings(c->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    unsigned room = allowed < STREAMS_MAX ? allowed : STREAMS_MAX;
+    if (room > 0)
+        c->conn.origin->streams = room;
+    c->has_settings = false;
+    return room;
+}
+
 /* SETTINGS and GOAWAY: what they mean for requests to come, before anything else is told. May close
  * C when it carries nothing. */
 static void up_h2_tell_pool(struct up_h2 *c)
 {
     struct pool_conn *conn = &c->conn;
+    bool has_settings = c->has_settings;
+    unsigned room = has_settings ? up_h2_learn_room(c) : 0;
     if (c->has_goaway) {
-        c->has_settings = false;
         if (!conn->is_going)
             pool_conn_retire(conn);
         return;
     }
-    if (!c->has_settings)
+    if (!has_settings)
         return;
-    c->has_settings = false;
-    uint32_t allowed =
-        nghttp2_session_get_remote_settings(c->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
-    unsigned room = allowed < STREAMS_MAX ? allowed : STREAMS_MAX;
-    if (room > 0)
-        conn->origin->streams = room;
     pool_conn_room(conn, room);
     while (c->state == UP_H2_OPEN && conn->n_requests > room && up_h2_stream_give_back(c))
         continue;

@@ -519,6 +519,18 @@ static void goaway(void **state)
     assert_int_equal(origin->conns, 0);
 }
 
+/* In one read: the next connection is known to take as many all the same. */
+static void goaway_behind_settings(void **state)
+{
+    (void)state;
+    struct probe *p = ask(0, "GET", true);
+    nghttp2_submit_goaway(side.session, NGHTTP2_FLAG_NONE, 0, NGHTTP2_NO_ERROR, NULL, 0);
+    settle();
+    assert_true(p->failed && p->loss == LOSS_UNSENT);
+    assert_int_equal(origin->conns, 0);
+    assert_int_equal(origin->streams, 100);
+}
+
 /* As many as its origin's connections carry; then one at a time, but nothing that was lost before.
  */
 static void a_spent_connection(void **state)
@@ -820,6 +832,7 @@ int main(void)
         TEST(an_upload),
         TEST(an_early_answer),
         TEST(goaway),
+        TEST(goaway_behind_settings),
         TEST(a_spent_connection),
         TEST(resets),
         TEST(cut_inside_the_body),

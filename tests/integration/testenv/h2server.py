@@ -308,12 +308,13 @@ class H2Conn:
     def raw(self, data):
         self.channel.sendall(data)
 
-    def set(self, values):
+    def set(self, values, behind=b""):
+        """SETTINGS, and BEHIND in the same record."""
         with self.lock:
             self.told.append(values)
             if HEADER_TABLE_SIZE in values:
                 self.decoder.max_allowed_table_size = max(4096, values[HEADER_TABLE_SIZE])
-            self.raw(settings(values))
+            self.raw(settings(values) + behind)
 
     def ping(self, data=b"tlsfan??"):
         self.raw(frame(PING, payload=data))
@@ -403,8 +404,8 @@ class H2Conn:
         del self.buf[:count]
         return out
 
-    def begin(self):
-        """Both prefaces; False where the peer said nothing."""
+    def begin(self, behind=b""):
+        """Both prefaces, BEHIND in one record with ours; False where the peer said nothing."""
         preface = self.exactly(len(PREFACE))
         if preface is None:
             return False
@@ -412,7 +413,7 @@ class H2Conn:
             self.fault("preface %r" % preface)
             return False
         self.started = True
-        self.set(self.server.settings)
+        self.set(self.server.settings, behind)
         return True
 
     def next_frame(self):
