@@ -173,9 +173,9 @@ def test_requests(net, start):
         ask(c, "/d", "plain.test")
         assert got(c) == ["GET", "/d", ["plain.test:8080"], None]
     lines = proxy.wait_access(lambda x: x["status"] == 200, 5)
-    assert [x["url"] for x in lines] == [
-        "http://origin.test/a", "http://other.test/b?q", "http://origin.test/c", "http://origin.test/",
-        "http://plain.test:8080/d"]
+    urls = [x["url"] for x in lines]
+    urls.remove("http://plain.test:8080/d")  # of another connection, so anywhere
+    assert urls == ["http://origin.test/a", "http://other.test/b?q", "http://origin.test/c", "http://origin.test/"]
     assert {x["client"] for x in lines} == {net.pair.DEVICE}
 
 
@@ -333,7 +333,7 @@ def test_tls_by_name(net, start, ca):
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)[3] == "origin.test"
     lines = proxy.wait_access(lambda x: x["method"] == "CONNECT", 2)
-    assert [(x["url"], x["status"]) for x in lines] == [("origin.test:443", 200), ("origin.test:8443", 200)]
+    assert sorted((x["url"], x["status"]) for x in lines) == [("origin.test:443", 200), ("origin.test:8443", 200)]
 
 
 def test_tls_without_name(net, start):
@@ -352,7 +352,7 @@ def test_tls_without_name(net, start):
                 c.send(hello[i:i + 1])
             assert c.exactly(len(hello)) == hello
     urls = [x["url"] for x in proxy.wait_access(lambda x: x["method"] == "CONNECT", 2)]
-    assert urls == [FAR + ":443", "[%s]:443" % FAR6]
+    assert sorted(urls) == sorted([FAR + ":443", "[%s]:443" % FAR6])
 
 
 def test_intercepted(net, start, own):

@@ -86,7 +86,7 @@ def test_tls_1_0_with_sha_1(s_server, make_proxy):
             r = c.get("http://localhost:%d/" % old)
             assert r.status == 200 and "TLSv1" in r.text, r
             refused(c.get("http://localhost:%d/" % other), "security_level in a rule for this host")
-    assert {x["tls"] for x in p.access() if x["status"] == 200} == {"TLSv1"}
+    assert {x["tls"] for x in p.wait_access(lambda x: x["status"] == 200, 2)} == {"TLSv1"}
     assert p.log().count("has security_level = 0: keys and signatures of these hosts may be weak") == 1
 
 

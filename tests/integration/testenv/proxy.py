@@ -108,7 +108,9 @@ class Proxy:
             return [json.loads(line) for line in f if line.endswith("\n")]
 
     def wait_access(self, predicate, count=1, timeout=5):
-        """Waits for COUNT access lines that satisfy PREDICATE, and returns them."""
+        """Waits for COUNT access lines that satisfy PREDICATE, and returns them.
+
+        Those of one connection are in order; two may be of two workers, of which either may write first."""
         def found():
             lines = [x for x in self.access() if predicate(x)] if os.path.exists(self.access_path) else []
             return lines if len(lines) >= count else None
