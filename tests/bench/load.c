@@ -1,57 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A small HTTP/1.1 load generator for tests/bench/quick: N clients on one thread and one epoll,
- * each with one request in flight, on a kept connection or on a new one per request. Every answer
- * has to be a 200 with the expected Content-Length and exactly that many body bytes; the first that
- * is not ends the run with status 1. Loopback only: connect() blocks for the moment it takes, and a
- * request leaves in one write or is a failure.
+ * The load generator of tests/bench: up to 16,000 clients on one thread and one epoll, plain or
+ * TLS, straight or through a tunnel. Every answer has to be a 200 with the expected Content-Length
+ * and exactly that many body bytes; the first that is not ends the run with status 1. What was
+ * measured is one line of JSON. Loopback only: connect() blocks for the moment it takes.
  */
+#include "load.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdarg.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_CLIENTS 1024
-#define MAX_HEAD    8192
-#define SILENCE_MS  20000
-
-/* One simulated client: a connection and how far its present answer has come. */
-struct client {
-    int fd;             /* -1: none */
-    size_t head_len;    /* bytes of the answer's head held in head[] */
-    bool in_body;       /* the head is complete and was checked */
-    uint64_t body_left; /* bytes of the body still to come */
-    char head[MAX_HEAD];
-};
-
-/* What was asked for on the command line, and how far the run is. */
-struct run {
-    struct sockaddr_in addr;
-    char request[1024];
-    size_t request_len;
-    uint64_t length; /* of each body */
-    unsigned clients;
-    uint64_t requests; /* to do in all */
-    uint64_t begun, done;
-    bool reconnect; /* a new connection per request */
-    int epoll;
-};
+#define MAX_LATENCIES 4000000
 
 static struct client clients[MAX_CLIENTS];
-static char chunk[256 * 1024];
+static struct text requests[MAX_TARGETS];
+static float latencies[MAX_LATENCIES];
+static char texts[4 * 1024 * 1024]; /* of all requests */
+static size_t texts_len;
 
-__attribute__((format(printf, 1, 2), noreturn)) static void die(const char *format, ...)
+void die(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -62,144 +37,33 @@ __attribute__((format(printf, 1, 2), noreturn)) static void die(const char *form
     exit(1);
 }
 
-static void client_open(struct run *run, struct client *client)
+uint64_t now_ns(void)
 {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        die("socket: %s", strerror(errno));
-    int one = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    if (connect(fd, (struct sockaddr *)&run->addr, sizeof(run->addr)) != 0)
-        die("connect: %s", strerror(errno));
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
-    if (epoll_ctl(run->epoll, EPOLL_CTL_ADD, fd, &event) != 0)
-        die("epoll_ctl: %s", strerror(errno));
-    client->fd = fd;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static void client_close(struct client *client)
-{
-    close(client->fd);
-    client->fd = -1;
-}
+/* ---- what is asked for */
 
-/* Begins the client's next request, on a new connection where it has none; or closes it. */
-static void client_next(struct run *run, struct client *client)
+__attribute__((noreturn)) static void usage(void)
 {
-    if (run->begun == run->requests) {
-        if (client->fd >= 0)
-            client_close(client);
-        return;
-    }
-    run->begun++;
-    client->head_len = 0;
-    client->in_body = false;
-    if (client->fd < 0)
-        client_open(run, client);
-    ssize_t n = send(client->fd, run->request, run->request_len, MSG_NOSIGNAL);
-    if (n != (ssize_t)run->request_len)
-        die("send: %s", n < 0 ? strerror(errno) : "short write");
-}
-
-/* The value of Content-Length in a head that ends in an empty line; dies without one. */
-static uint64_t head_content_length(const char *head)
-{
-    static const char name[] = "content-length:";
-    for (const char *line = strstr(head, "\r\n"); line != NULL; line = strstr(line, "\r\n")) {
-        line += 2;
-        if (strncasecmp(line, name, sizeof(name) - 1) == 0)
-            return strtoull(line + sizeof(name) - 1, NULL, 10);
-    }
-    die("no Content-Length in this answer:\n%s", head);
-}
-
-/*
- * Looks for the end of the head in what has come so far. Returns how many bytes beyond it are in
- * head[]: the beginning of the body.
- */
-static size_t client_take_head(struct run *run, struct client *client)
-{
-    client->head[client->head_len] = '\0';
-    char *end = strstr(client->head, "\r\n\r\n");
-    if (end == NULL) {
-        if (client->head_len + 1 >= sizeof(client->head))
-            die("the head of the answer is too long");
-        return 0;
-    }
-    end += 4;
-    size_t rest = client->head_len - (size_t)(end - client->head);
-    if (strncmp(client->head, "HTTP/1.1 200 ", 13) != 0)
-        die("not a 200:\n%.*s", (int)client->head_len, client->head);
-    *(end - 2) = '\0';
-    client->body_left = head_content_length(client->head);
-    if (client->body_left != run->length)
-        die("Content-Length is %llu, not %llu", (unsigned long long)client->body_left,
-            (unsigned long long)run->length);
-    client->in_body = true;
-    return rest;
-}
-
-static void client_take_body(struct run *run, struct client *client, size_t n)
-{
-    if (n > client->body_left)
-        die("more bytes than the answer has");
-    client->body_left -= n;
-    if (client->body_left > 0)
-        return;
-    run->done++;
-    /* With a new connection per request the server closes: its end of file begins the next one. */
-    if (!run->reconnect)
-        client_next(run, client);
-}
-
-static bool client_is_complete(const struct client *client)
-{
-    return client->in_body && client->body_left == 0;
-}
-
-static void client_readable(struct run *run, struct client *client)
-{
-    bool in_body = client->in_body;
-    char *to = in_body ? chunk : client->head + client->head_len;
-    size_t room = in_body ? sizeof(chunk) : sizeof(client->head) - 1 - client->head_len;
-    ssize_t n = recv(client->fd, to, room, MSG_DONTWAIT);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (n < 0)
-        die("recv: %s", strerror(errno));
-    if (n == 0) {
-        if (!run->reconnect || !client_is_complete(client))
-            die("the connection was closed before the end of the answer");
-        client_close(client);
-        client_next(run, client);
-        return;
-    }
-    size_t body = (size_t)n;
-    if (!in_body) {
-        client->head_len += (size_t)n;
-        body = client_take_head(run, client);
-    }
-    if (client->in_body)
-        client_take_body(run, client, body);
-}
-
-static void run_all(struct run *run)
-{
-    for (unsigned i = 0; i < run->clients; i++) {
-        clients[i].fd = -1;
-        client_next(run, &clients[i]);
-    }
-    while (run->done < run->requests) {
-        struct epoll_event events[64];
-        int n = epoll_wait(run->epoll, events, 64, SILENCE_MS);
-        if (n < 0 && errno != EINTR)
-            die("epoll_wait: %s", strerror(errno));
-        if (n == 0)
-            die("nothing came for %d s, %llu of %llu answers are in", SILENCE_MS / 1000,
-                (unsigned long long)run->done, (unsigned long long)run->requests);
-        for (int i = 0; i < n; i++)
-            client_readable(run, events[i].data.ptr);
-    }
+    fputs(
+        "usage: load [-c CLIENTS] [-n REQUESTS] [-l LENGTH] [-p DEPTH] [OPTIONS] PORT HOST TARGET\n"
+        "  asks 127.0.0.1:PORT for TARGET with \"Host: HOST\", expects bodies of LENGTH bytes\n"
+        "  -p DEPTH   so many requests of a connection under way at once\n"
+        "  -1         a new connection per request\n"
+        "  -r RATE    so many requests a second, whether or not earlier ones were answered\n"
+        "  -F         opens all connections before the first request, and starts the clock then\n"
+        "  -i COUNT   each client does COUNT requests, says so and waits until standard input "
+        "ends\n"
+        "  -u BYTES   PUT with a body of so many bytes; expects 200, 201 or 204 of any length\n"
+        "  -C         CONNECT HOST first, then the requests in the tunnel\n"
+        "  -T CAFILE  TLS to the name in HOST, inside of the tunnel where there is one\n"
+        "  -t COUNT   the first %u in HOST and in TARGET is the number of the request modulo "
+        "COUNT\n",
+        stderr);
+    exit(2);
 }
 
 static uint64_t number(const char *text, uint64_t min, uint64_t max)
@@ -212,68 +76,184 @@ static uint64_t number(const char *text, uint64_t min, uint64_t max)
     return value;
 }
 
-__attribute__((noreturn)) static void usage(void)
+/* Keeps a text until the end of the program. */
+__attribute__((format(printf, 1, 2))) static struct text keep(const char *format, ...)
 {
-    fputs("usage: load [-c CLIENTS] [-n REQUESTS] [-l LENGTH] [-1] PORT HOST TARGET\n"
-          "  asks 127.0.0.1:PORT for TARGET with \"Host: HOST\", expects bodies of LENGTH bytes;\n"
-          "  -1: a new connection per request\n",
-          stderr);
-    exit(2);
+    va_list args;
+    va_start(args, format);
+    char *to = texts + texts_len;
+    int n = vsnprintf(to, sizeof(texts) - texts_len, format, args);
+    va_end(args);
+    if (n < 0 || (size_t)n >= sizeof(texts) - texts_len)
+        die("the requests are too long");
+    texts_len += (size_t)n;
+    return (struct text){to, (size_t)n};
 }
 
-static void run_set_request(struct run *run, const char *host, const char *target)
+/* `format` with its first %u replaced, into `to`. */
+static void put_number(char *to, size_t size, const char *format, unsigned value)
 {
-    int n = snprintf(run->request, sizeof(run->request),
-                     "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: load\r\nAccept: */*\r\n%s\r\n",
-                     target, host, run->reconnect ? "Connection: close\r\n" : "");
-    if (n < 0 || (size_t)n >= sizeof(run->request))
-        die("the target is too long");
-    run->request_len = (size_t)n;
+    const char *at = strstr(format, "%u");
+    int before = at != NULL ? (int)(at - format) : (int)strlen(format);
+    int n = snprintf(to, size, "%.*s", before, format);
+    if (at != NULL)
+        n = snprintf(to, size, "%.*s%u%s", before, format, value, at + 2);
+    if (n < 0 || (size_t)n >= size)
+        die("too long: %s", format);
 }
 
-static double seconds_now(void)
+static struct text make_request(const struct run *run, const char *target, unsigned value)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    char host[256], path[1024], length[64] = "";
+    put_number(host, sizeof(host), run->host, value);
+    put_number(path, sizeof(path), target, value);
+    if (run->upload > 0)
+        snprintf(length, sizeof(length), "Content-Length: %llu\r\n",
+                 (unsigned long long)run->upload);
+    return keep("%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: load\r\nAccept: */*\r\n%s%s\r\n",
+                run->upload > 0 ? "PUT" : "GET", path, host, length,
+                run->reconnects ? "Connection: close\r\n" : "");
+}
+
+static SSL_CTX *make_tls(const char *ca_file)
+{
+    SSL_CTX *tls = SSL_CTX_new(TLS_client_method());
+    if (tls == NULL || SSL_CTX_load_verify_locations(tls, ca_file, NULL) != 1)
+        die("no certificates in %s", ca_file);
+    SSL_CTX_set_verify(tls, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_read_ahead(tls,
+                           1); /* a record in one read, not two: who goes direct is to be fast */
+    SSL_CTX_set_mode(tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    return tls;
+}
+
+/* An option that is a number; false where it is none. */
+static bool set_number(struct run *run, int option, const char *value)
+{
+    switch (option) {
+    case 'c':
+        run->clients = (unsigned)number(value, 1, MAX_CLIENTS);
+        return true;
+    case 'n':
+        run->count = number(value, 1, UINT32_MAX);
+        return true;
+    case 'l':
+        run->length = number(value, 1, UINT32_MAX);
+        return true;
+    case 'p':
+        run->depth = (unsigned)number(value, 1, MAX_DEPTH);
+        return true;
+    case 'r':
+        run->rate = (double)number(value, 1, 1000000);
+        return true;
+    case 'u':
+        run->upload = number(value, 1, UINT32_MAX);
+        return true;
+    case 't':
+        run->targets = (unsigned)number(value, 1, MAX_TARGETS);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool set_option(struct run *run, int option, const char *value)
+{
+    switch (option) {
+    case '1':
+        run->reconnects = true;
+        return true;
+    case 'F':
+        run->fans_out = true;
+        return true;
+    case 'i':
+        run->holds = true;
+        run->held = (unsigned)number(value, 0, MAX_DEPTH);
+        return true;
+    case 'C':
+        run->connect.len = 1;
+        return true;
+    case 'T':
+        run->tls = make_tls(value);
+        return true;
+    default:
+        return set_number(run, option, value);
+    }
+}
+
+static void read_arguments(struct run *run, int argc, char **argv)
+{
+    int option;
+    while ((option = getopt(argc, argv, "c:n:l:p:r:u:t:1Fi:CT:")) != -1) {
+        if (!set_option(run, option, optarg))
+            usage();
+    }
+    bool deep = run->depth > 1;
+    if (argc - optind != 3 || (deep && (run->upload > 0 || run->reconnects || run->rate > 0)) ||
+        (run->reconnects && (run->rate > 0 || run->holds || run->fans_out)))
+        usage();
+    run->addr.sin_family = AF_INET;
+    run->addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    run->addr.sin_port = htons((uint16_t)number(argv[optind], 1, 65535));
+    run->host = argv[optind + 1];
+    int name_len = (int)strcspn(run->host, ":");
+    snprintf(run->tls_name, sizeof(run->tls_name), "%.*s", name_len, run->host);
+    if (run->connect.len > 0)
+        run->connect = keep("CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", run->host, run->host);
+    for (unsigned i = 0; i < run->targets; i++)
+        requests[i] = make_request(run, argv[optind + 2], i);
+    run->requests = requests;
+}
+
+/* ---- what was measured */
+
+static int compare_floats(const void *a, const void *b)
+{
+    float one = *(const float *)a, other = *(const float *)b;
+    return (one > other) - (one < other);
+}
+
+static void print_latencies(struct run *run)
+{
+    if (run->latencies == NULL)
+        return;
+    qsort(run->latencies, run->count, sizeof(float), compare_floats);
+    printf(", \"p50_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f", run->latencies[run->count / 2],
+           run->latencies[run->count * 99 / 100], run->latencies[run->count - 1]);
+}
+
+static void print_figures(struct run *run)
+{
+    double seconds = (double)(run->end_ns - run->start_ns) / 1e9;
+    printf("{\"requests\": %llu, \"seconds\": %.6f, \"per_second\": %.1f, \"bytes\": %llu",
+           (unsigned long long)run->count, seconds, (double)run->count / seconds,
+           (unsigned long long)run->bytes);
+    print_latencies(run);
+    puts("}");
+}
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }
 
 int main(int argc, char **argv)
 {
-    struct run run = {.clients = 32, .requests = 1000, .length = 1024};
-    int option;
-    while ((option = getopt(argc, argv, "c:n:l:1")) != -1) {
-        switch (option) {
-        case 'c':
-            run.clients = (unsigned)number(optarg, 1, MAX_CLIENTS);
-            break;
-        case 'n':
-            run.requests = number(optarg, 1, UINT32_MAX);
-            break;
-        case 'l':
-            run.length = number(optarg, 1, UINT32_MAX);
-            break;
-        case '1':
-            run.reconnect = true;
-            break;
-        default:
-            usage();
-        }
-    }
-    if (argc - optind != 3)
-        usage();
-    run.addr.sin_family = AF_INET;
-    run.addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    run.addr.sin_port = htons((uint16_t)number(argv[optind], 1, 65535));
-    run_set_request(&run, argv[optind + 1], argv[optind + 2]);
+    struct run run = {.clients = 32, .count = 1000, .length = 1024, .depth = 1, .targets = 1};
+    read_arguments(&run, argc, argv);
+    raise_descriptor_limit();
     run.epoll = epoll_create1(EPOLL_CLOEXEC);
     if (run.epoll < 0)
         die("epoll_create1: %s", strerror(errno));
-
-    double start = seconds_now();
+    run.all = clients;
+    if (run.depth == 1 && run.count <= MAX_LATENCIES)
+        run.latencies = latencies;
     run_all(&run);
-    double seconds = seconds_now() - start;
-    printf("%.0f requests/s (%llu in %.3f s)\n", (double)run.requests / seconds,
-           (unsigned long long)run.requests, seconds);
+    if (!run.holds)
+        print_figures(&run);
     return 0;
 }

@@ -223,11 +223,11 @@ def serve_h2(ca):
 
 @pytest.fixture(scope="session")
 def compile_c(tmp):
-    """compile_c(path): builds a C program of the tests against OpenSSL and returns its path."""
-    def build(path):
+    """compile_c(path, ...): builds a C program of the tests against OpenSSL and returns its path."""
+    def build(path, *more):
         out = str(tmp / path.split("/")[-1].replace(".c", ""))
-        subprocess.run(["cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-pthread", "-o", out, path, "-lssl",
-                        "-lcrypto"], check=True)
+        subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-pthread", "-o", out, path,
+                        *more, "-lssl", "-lcrypto"], check=True)
         return out
     return build
 
