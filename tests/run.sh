@@ -314,8 +314,7 @@ if ! "$quick"; then
     sanitized_steps
     if build release $program_alone; then
         packages
-        one bench 180 "$src/tests/bench/quick" --tlsfan "$builds/release/tlsfan"
-        one bench-h2 180 "$src/tests/bench/h2" --tlsfan "$builds/release/tlsfan"
+        one bench 300 "$src/tests/bench/run" --short --tlsfan "$builds/release/tlsfan"
         one instructions 600 "$src/tests/bench/instructions" --tlsfan "$builds/release/tlsfan"
     fi
 fi

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Instructions per request of tlsfan, under valgrind's callgrind.
+
+Each figure is the difference between two runs with different numbers of requests, so that what start and
+end cost cancels. With one client, for more would share turns of the loop, now so, now otherwise.
+"""
+
+import re
+
+from . import load, peers
+from .common import NAME, Failure, find_program
+
+SECONDS = 600  # all is fifty times as slow
+FEW = 500
+WORKER = 2  # callgrind numbers threads from 1, the main one
+
+
+def count(bench, peer, requests, file, *options, during=None, **how):
+    """{thread: instructions per request}, and their sum as "all". DURING(running) is a context for the time
+    of the load; HOW are options of the proxy."""
+    few, many = (run_once(bench, peer, n, file, options, during, how) for n in (FEW, FEW + requests))
+    per_request = {thread: (many[thread] - few.get(thread, 0)) / requests for thread in many}
+    return per_request | {"all": sum(per_request.values())}
+
+
+def run_once(bench, peer, requests, file, options, during, how):
+    tool = [find_program("valgrind"), "--tool=callgrind", "--separate-threads=yes",
+            "--callgrind-out-file=callgrind.%p"]
+    with peers.started(bench, peer, asked=False, seconds=SECONDS, wrap=tool, **({"workers": 1} | how)) as running:
+        if during is None:
+            ask(bench, running, requests, file, options)
+        else:
+            with during(running):
+                ask(bench, running, requests, file, options)
+        running.server.end(SECONDS)
+        return counted(running.server.directory)
+
+
+def ask(bench, running, requests, file, options):
+    path, length = file
+    load.run(bench, running, path, "-c", 1, "-n", requests, "-l", length, *options, seconds=SECONDS,
+             host=NAME, target=f"http://{NAME}/{path}")
+
+
+def counted(directory):
+    """{thread: instructions} from what callgrind wrote."""
+    threads = {}
+    for path in directory.glob("callgrind.*"):
+        text = path.read_text(errors="replace")
+        thread = re.search(r"^thread: (\d+)", text, re.MULTILINE)
+        totals = re.search(r"^(?:totals|summary): (\d+)", text, re.MULTILINE)
+        if thread and totals:
+            number = int(thread.group(1))
+            threads[number] = threads.get(number, 0) + int(totals.group(1))
+    if len(threads) < 2:
+        raise Failure(f"callgrind wrote nothing of a worker: {sorted(threads)}")
+    return threads

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processor time of requests on kept and on new connections, and of TLS handshakes."""
+
+from . import load
+from .case import Figure, case
+
+CPU = {"cpu": Figure("CPU per request", "µs")}
+ALL = ("tlsfan", "tlsfan-h2", "haproxy", "haproxy-h2", "nginx", "squid", "ats", "apache", "floor", "floor-h2")
+WITHOUT_FLOOR = ALL[:-2]
+SMALL = ("1k", 1024)
+LARGE = ("100k", 100 << 10)
+
+
+@case("keepalive-1k", "keep-alive, 1 KiB, 32 clients", CPU, ALL, short=True)
+def keepalive_1k(bench, running):
+    return load.cpu_per_request(bench, running, SMALL, 40000)
+
+
+@case("keepalive-256", "keep-alive, 1 KiB, 256 clients", CPU, ALL)
+def keepalive_256(bench, running):
+    return load.cpu_per_request(bench, running, SMALL, 40000, clients=256)
+
+
+@case("keepalive-100k", "keep-alive, 100 KiB, 32 clients", CPU, ALL, short=True)
+def keepalive_100k(bench, running):
+    return load.cpu_per_request(bench, running, LARGE, 6000)
+
+
+@case("connect-1k", "new connection a request, 1 KiB", CPU, WITHOUT_FLOOR, short=True)
+def connect_1k(bench, running):
+    return load.cpu_per_request(bench, running, SMALL, 12000, "-1")
+
+
+@case("handshake", "handshake a request, resumed", CPU, WITHOUT_FLOOR, options={"origin": "closing"})
+def handshake(bench, running):
+    return load.cpu_per_request(bench, running, SMALL, 2000)
+
+
+@case("handshake-full", "handshake a request, full", CPU, WITHOUT_FLOOR, options={"origin": "forgetting"})
+def handshake_full(bench, running):
+    return load.cpu_per_request(bench, running, SMALL, 1000)
