@@ -10,6 +10,7 @@ import tempfile
 from . import certificates, peers
 from .common import BENCH, Failure, compile_c
 from .origin import Origin
+from .veth import namespace
 
 SHORT_SCALE = 0.25
 
@@ -17,10 +18,11 @@ SHORT_SCALE = 0.25
 class Bench:
     """A context: the origin runs inside it, and the directory goes with it."""
 
-    def __init__(self, tlsfan, short=False):
+    def __init__(self, tlsfan, short=False, veth=False):
         raise_limits()
         self.tlsfan = tlsfan
         self.short = short
+        self.veth = veth  # the origin is behind a veth pair
         self.peers = {}    # those that take part: name -> version
         self.missing = {}  # those that are not installed: name -> why
         self.broken = {}   # those that are and do not do the job: name -> why
@@ -35,7 +37,8 @@ class Bench:
             self.load = compile_c("load", self.directory, "-lssl", "-lcrypto")
             self.floor = self.compile_floor()
             certificates.make(self.certs)
-            self.origin = Origin(self.directory, self.certs)
+            where = self.stack.enter_context(namespace()) if self.veth else ()
+            self.origin = Origin(self.directory, self.certs, *where)
             self.stack.callback(self.origin.stop)
             self.origin.wait()
             self.stack = self.stack.pop_all()

@@ -5,41 +5,35 @@ Each figure is the difference between two runs with different numbers of request
 end cost cancels. With one client, for more would share turns of the loop, now so, now otherwise.
 """
 
+import contextlib
 import re
 
-from . import load, peers
+from . import load
 from .common import NAME, Failure, find_program
 
 SECONDS = 600  # all is fifty times as slow
 FEW = 500
+PATH, LENGTH = "1k", 1024
 WORKER = 2  # callgrind numbers threads from 1, the main one
 
 
-def count(bench, peer, requests, file, *options, during=None, **how):
-    """{thread: instructions per request}, and their sum as "all". DURING(running) is a context for the time
-    of the load; HOW are options of the proxy."""
-    few, many = (run_once(bench, peer, n, file, options, during, how) for n in (FEW, FEW + requests))
+def count(bench, start, requests, *options, during=None, **how):
+    """{thread: instructions per request}, and their sum as "all". START is what a fresh case gets, OPTIONS are
+    load's; DURING(running) is a context for the time of the load; HOW are options of the proxy."""
+    few, many = (run_once(bench, start, n, options, during, how) for n in (FEW, FEW + requests))
     per_request = {thread: (many[thread] - few.get(thread, 0)) / requests for thread in many}
     return per_request | {"all": sum(per_request.values())}
 
 
-def run_once(bench, peer, requests, file, options, during, how):
+def run_once(bench, start, requests, options, during, how):
     tool = [find_program("valgrind"), "--tool=callgrind", "--separate-threads=yes",
             "--callgrind-out-file=callgrind.%p"]
-    with peers.started(bench, peer, asked=False, seconds=SECONDS, wrap=tool, **({"workers": 1} | how)) as running:
-        if during is None:
-            ask(bench, running, requests, file, options)
-        else:
-            with during(running):
-                ask(bench, running, requests, file, options)
+    with start(asked=False, seconds=SECONDS, wrap=tool, **({"workers": 1} | how)) as running:
+        with during(running) if during else contextlib.nullcontext():
+            load.run(bench, running, PATH, "-c", 1, "-n", requests, "-l", LENGTH, *options, seconds=SECONDS,
+                     host=NAME, target=f"http://{NAME}/{PATH}")
         running.server.end(SECONDS)
         return counted(running.server.directory)
-
-
-def ask(bench, running, requests, file, options):
-    path, length = file
-    load.run(bench, running, path, "-c", 1, "-n", requests, "-l", length, *options, seconds=SECONDS,
-             host=NAME, target=f"http://{NAME}/{path}")
 
 
 def counted(directory):

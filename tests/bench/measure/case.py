@@ -3,6 +3,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import typing
 
 from . import peers
@@ -42,14 +43,19 @@ def case(name, title, figures, names, **more):
     return declare
 
 
+def starter(bench, name):
+    """start(**options), a context of a proxy of that name."""
+    return functools.partial(peers.started, bench, peers.PEERS[name])
+
+
 @contextlib.contextmanager
 def prepared(bench, item, name):
     """Yields a function that measures one round of the case with the peer of that name."""
-    peer = peers.PEERS[name]
+    start = starter(bench, name)
     if item.fresh:
-        yield lambda: item.function(bench, lambda **options: peers.started(bench, peer, **options))
+        yield lambda: item.function(bench, start)
         return
-    with peers.started(bench, peer, **options_of(bench, item)) as running:
+    with start(**options_of(bench, item)) as running:
         yield lambda: item.function(bench, running)
 
 

@@ -3,6 +3,7 @@
 
 from . import load
 from .case import Figure, case
+from .strace import traced
 
 CPU = {"cpu": Figure("CPU per request", "µs")}
 ALL = ("tlsfan", "tlsfan-h2", "haproxy", "haproxy-h2", "nginx", "squid", "ats", "apache", "floor", "floor-h2")
@@ -39,3 +40,17 @@ def handshake(bench, running):
 @case("handshake-full", "handshake a request, full", CPU, WITHOUT_FLOOR, options={"origin": "forgetting"})
 def handshake_full(bench, running):
     return load.cpu_per_request(bench, running, SMALL, 1000)
+
+
+@case("workers", "keep-alive, 1 KiB, by one worker and by two", {
+    "one": Figure("CPU per request of one", "µs"), "two": Figure("CPU per request of two", "µs"),
+    "ratio": Figure("two against one", ""), "futex": Figure("futex calls of two in 5,000", "")},
+    ("tlsfan", "tlsfan-h2", "haproxy", "haproxy-h2", "nginx"), fresh=True)
+def workers(bench, start):
+    with start(workers=1) as running:
+        one = load.cpu_per_request(bench, running, SMALL, 20000)["cpu"]
+    with start(workers=2) as running:
+        two = load.cpu_per_request(bench, running, SMALL, 20000)["cpu"]
+        with traced(running, "futex") as calls:
+            load.run(bench, running, SMALL[0], "-c", 32, "-n", 5000, "-l", SMALL[1])
+    return {"one": one, "two": two, "ratio": two / one, "futex": calls.get("futex", 0)}

@@ -15,7 +15,9 @@ PORTS = ("port", "logged", "closing", "forgetting", "plain")
 class Origin:
     """Its ports have the names of PORTS: the usual one, one with a log, two that close, one without TLS."""
 
-    def __init__(self, directory, certs):
+    def __init__(self, directory, certs, inside=(), address="127.0.0.1"):
+        """INSIDE: the words that run a command where that address is."""
+        self.address = address
         own = directory / "origin"
         root = own / "root"
         (root / "put").mkdir(parents=True)
@@ -25,12 +27,12 @@ class Origin:
         self.__dict__.update(ports)
         self.log = own / "requests.log"
         config = configs.write("origin.conf", own, user=configs.nginx_user(), workers=WORKERS, certs=certs,
-                               root=root, log=self.log, **ports)
-        self.server = Server("origin", own, [find_program("nginx"), "-p", str(own), "-e", f"{own}/error.log",
-                                             "-c", str(config)])
+                               root=root, log=self.log, address=address, **ports)
+        self.server = Server("origin", own, [*inside, find_program("nginx"), "-p", str(own),
+                                             "-e", f"{own}/error.log", "-c", str(config)])
 
     def wait(self):
-        self.server.wait_until_ready(self.port)
+        self.server.wait_until_ready(self.port, address=self.address)
 
     def stop(self):
         self.server.stop()

@@ -40,7 +40,7 @@ class Running:
 
     def tunnel(self, bench, path):
         """What load is to ask for through a tunnel to the origin's port without TLS."""
-        name = NAME if self.peer.forward else "127.0.0.1"
+        name = NAME if self.peer.forward else bench.origin.address
         return {"port": self.tunnels, "host": f"{name}:{bench.origin.plain}", "target": path}
 
 
@@ -81,6 +81,7 @@ class Peer:
         own.chmod(0o777)  # for those that leave root
         port, tunnels = free_ports(2)
         values = {"port": port, "tunnels": tunnels, "origin": bench.origin.port, "plain": bench.origin.plain,
+                  "address": bench.origin.address,
                   "certs": bench.certs, "ca": "ca", "name": NAME, "workers": WORKERS, "wrap": (), "extra": (),
                   "service": None} | options
         if not self.separate_tunnels():
@@ -105,11 +106,11 @@ class Tlsfan(Peer):
         return bench.tlsfan
 
     def command(self, bench, own, values):
-        origin, plain, name = values["origin"], values["plain"], values["name"]
+        origin, plain, name, address = (values[key] for key in ("origin", "plain", "name", "address"))
         options = [f"tls.ca_file={values['certs']}/{values['ca']}.pem", "log.access=off", "log.level=warning",
                    f"upstream.http2={'on' if self.h2 else 'off'}", f"destination.connect_ports={plain}",
-                   f"connect_to={name}:{plain}:127.0.0.1:{plain}",
-                   f"connect_to={name}::127.0.0.1:{origin}", *values["extra"]]
+                   f"connect_to={name}:{plain}:{address}:{plain}",
+                   f"connect_to={name}::{address}:{origin}", *values["extra"]]
         service = f"127.0.0.1:{values['service']}" if values["service"] else "off"
         return [bench.tlsfan, "-l", f"127.0.0.1:{values['port']}", "-s", service, "-w", str(values["workers"]),
                 *(word for option in options for word in ("-o", option))]
@@ -175,7 +176,7 @@ class TrafficServer(Peer):
         (own / "runroot.yaml").write_text(f"prefix: {own}\nexec_prefix: {own}\n{layout}")
         written = configs.write("ats-records.config", own, **values)
         shutil.move(written, own / "sysconfdir/records.config")
-        target = f"https://127.0.0.1:{values['origin']}/"
+        target = f"https://{values['address']}:{values['origin']}/"
         (own / "sysconfdir/remap.config").write_text(
             f"map http://{values['name']}:{values['origin']}/ {target}\n")
         (own / "sysconfdir/storage.config").touch()  # no place for a cache
@@ -194,8 +195,9 @@ class Floor(Peer):
         return "a relay that does nothing else"
 
     def command(self, bench, own, values):
-        return [str(bench.floor), *(["-2"] if self.h2 else []), "-w", str(values["workers"]), str(values["port"]),
-                str(values["origin"]), values["name"], f"{values['certs']}/{values['ca']}.pem"]
+        far = ["-a", values["address"]] if bench.veth else []
+        return [str(bench.floor), *(["-2"] if self.h2 else []), *far, "-w", str(values["workers"]),
+                str(values["port"]), str(values["origin"]), values["name"], f"{values['certs']}/{values['ca']}.pem"]
 
 
 PEERS = {peer.name: peer for peer in (

@@ -11,7 +11,7 @@ from .targets import TARGETS
 SCHEMA = 1
 FLOORS = ("floor", "floor-h2", "direct")
 OURS = ("tlsfan", "tlsfan-h2")
-WIDTH = 10
+LABEL, CAPTION, WIDTH = 23, 36, 11  # of a case's name, a figure's, a figure
 
 
 def best_peer(result, figure, h2):
@@ -35,14 +35,19 @@ def number(value):
 def print_case(result, names):
     """A line a figure: all peers, then tlsfan against the best of the others and against the floor. Over
     HTTP/1.1 it is compared with who does the same, over HTTP/2 with all."""
-    item = result.case
-    for figure, about in item.figures.items():
+    label = result.case.name
+    for figure, about in result.case.figures.items():
         best, best_h2 = best_peer(result, figure, False), best_peer(result, figure, True)
-        values = "".join(f"{cell(result, figure, name):>{WIDTH + 1}}" for name in names)
-        ratios = "".join(f"{ratio(result, figure, *pair):>8}" for pair in (
+        values = "".join(f"{cell(result, figure, name):>{WIDTH}}" for name in names)
+        ratios = "".join(f"{ratio(result, figure, *pair):>9}" for pair in (
             ("tlsfan", best), ("tlsfan-h2", best_h2), ("tlsfan", "floor"), ("tlsfan-h2", "floor-h2")))
-        print(f"{item.name:18}{about.title + ', ' + about.unit:28}{values}{ratios}  {TITLES.get(best, '')}"
-              + (f", {TITLES[best_h2]}" if best_h2 != best else ""), flush=True)
+        bests = ", ".join(TITLES[name] for name in dict.fromkeys((best, best_h2)) if name)
+        print(f"{label:{LABEL}}{caption(about):{CAPTION}}{values}{ratios}  {bests}".rstrip(), flush=True)
+        label = ""
+
+
+def caption(about):
+    return about.title + (f", {about.unit}" if about.unit else "")
 
 
 def cell(result, figure, name):
@@ -52,8 +57,8 @@ def cell(result, figure, name):
 
 
 def print_head(names):
-    print(f"{'':46}" + "".join(f"{TITLES[name]:>{WIDTH + 1}}" for name in names)
-          + "".join(f"{text:>8}" for text in ("/best", "h2/best", "/floor", "h2/floor")) + "  best")
+    print(" " * (LABEL + CAPTION) + "".join(f"{TITLES[name]:>{WIDTH}}" for name in names)
+          + "".join(f"{text:>9}" for text in ("/best", "h2/best", "/floor", "h2/floor")) + "  the best")
 
 
 def print_missing(bench):
@@ -96,6 +101,7 @@ def as_data(bench, results, rounds):
         "failed": result.failed} for name, result in results.items()}
     targets = [{"row": row, "state": state, "bounds": text} for row, state, text in bound_lines(results)]
     return {"schema": SCHEMA, "date": time.strftime("%Y-%m-%d"), "machine": machine(), "rounds": rounds,
+            "veth": bench.veth,
             "peers": bench.peers, "missing": bench.missing | bench.broken, "cases": cases, "targets": targets}
 
 

@@ -25,7 +25,7 @@ class Server:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             cwd=directory, env=clean_environment())
 
-    def wait_until_ready(self, port, probe=lambda: None, seconds=START_SECONDS):
+    def wait_until_ready(self, port, probe=lambda: None, seconds=START_SECONDS, address="127.0.0.1"):
         """Until it listens and the probe returns no error."""
         deadline = time.monotonic() + seconds
         error = "it does not listen"
@@ -34,7 +34,7 @@ class Server:
                 error = f"it ended with status {self.process.returncode}"
                 break
             try:
-                with socket.create_connection(("127.0.0.1", port), timeout=1):
+                with socket.create_connection((address, port), timeout=1):
                     pass
                 error = probe()
                 if error is None:

@@ -76,6 +76,9 @@ TARGETS = (
         Bound("scale", "clients", "tlsfan", 1.02, (("scale", "one", "tlsfan"),)),
         Bound("scale", "origins", "tlsfan", 1.02, (("scale", "one", "tlsfan"),)),
         Bound("scale", "rules", "tlsfan", 1.02, (("scale", "one", "tlsfan"),)))),
+    ("CPU a request of two workers against one, no lock waited for", (
+        Bound("workers", "ratio", "tlsfan", 1.05),
+        Bound("workers", "futex", "tlsfan", 0))),
     ("access log as JSON against none, instructions; futex calls at 4 workers", (
         Bound("log", "json", "tlsfan", 1.05, (("log", "none", "tlsfan"),)),
         Bound("log", "futex", "tlsfan", 0))),
