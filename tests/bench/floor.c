@@ -59,13 +59,6 @@ void end_watch(struct worker *worker, struct end *end, uint32_t events)
     end_control(worker, end, EPOLL_CTL_MOD);
 }
 
-static struct sockaddr_in loopback(uint16_t port)
-{
-    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons(port)};
-    addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    return addr;
-}
-
 static void set_nodelay(int fd)
 {
     int one = 1;
@@ -74,7 +67,9 @@ static void set_nodelay(int fd)
 
 SSL *origin_connect(struct worker *worker)
 {
-    struct sockaddr_in addr = loopback(worker->floor->origin_port);
+    struct sockaddr_in addr = {.sin_family = AF_INET,
+                               .sin_port = htons(worker->floor->origin_port),
+                               .sin_addr = worker->floor->address};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return NULL;
@@ -121,7 +116,9 @@ static void accept_one(struct worker *worker, struct end *end, uint32_t events)
 
 static void worker_listen(struct worker *worker)
 {
-    struct sockaddr_in addr = loopback(options.port);
+    struct sockaddr_in addr = {.sin_family = AF_INET,
+                               .sin_port = htons(options.port),
+                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
@@ -167,21 +164,38 @@ static unsigned number(const char *text, unsigned max)
     return (unsigned)value;
 }
 
+static bool set_option(int option, const char *value)
+{
+    switch (option) {
+    case '2':
+        options.h2 = true;
+        return true;
+    case 'w':
+        options.workers = number(value, FLOOR_WORKERS);
+        return true;
+    case 'a':
+        return inet_pton(AF_INET, value, &options.address) == 1;
+    default:
+        return false;
+    }
+}
+
+__attribute__((noreturn)) static void usage(void)
+{
+    fputs("usage: floor [-2] [-w WORKERS] [-a ORIGIN_ADDRESS] PORT ORIGIN_PORT NAME CAFILE\n",
+          stderr);
+    exit(2);
+}
+
 static void read_arguments(int argc, char **argv)
 {
     int option;
-    while ((option = getopt(argc, argv, "2w:")) != -1) {
-        if (option == '2')
-            options.h2 = true;
-        else if (option == 'w')
-            options.workers = number(optarg, FLOOR_WORKERS);
-        else
-            exit(2);
+    while ((option = getopt(argc, argv, "2w:a:")) != -1) {
+        if (!set_option(option, optarg))
+            usage();
     }
-    if (argc - optind != 4) {
-        fputs("usage: floor [-2] [-w WORKERS] PORT ORIGIN_PORT NAME CAFILE\n", stderr);
-        exit(2);
-    }
+    if (argc - optind != 4)
+        usage();
     options.port = (uint16_t)number(argv[optind], 65535);
     options.origin_port = (uint16_t)number(argv[optind + 1], 65535);
     options.name = argv[optind + 2];
@@ -196,6 +210,7 @@ static void on_terminate(int number_of_signal)
 
 int main(int argc, char **argv)
 {
+    options.address.s_addr = htonl(INADDR_LOOPBACK);
     read_arguments(argc, argv);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGTERM, on_terminate);

@@ -4,6 +4,7 @@
 
 /* The floor of tests/bench: what plain in and TLS out costs at least. floor.c has threads, sockets
  * and TLS contexts, floor_h1.c relays bytes, floor_h2.c turns requests into streams. */
+#include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,6 +32,7 @@ struct rest {
 
 struct floor {
     uint16_t port, origin_port;
+    struct in_addr address; /* the origin's */
     const char *name, *ca_file;
     unsigned workers;
     bool h2;

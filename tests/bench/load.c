@@ -3,7 +3,8 @@
  * The load generator of tests/bench: up to 16,000 clients on one thread and one epoll, plain or
  * TLS, straight or through a tunnel. Every answer has to be a 200 with the expected Content-Length
  * and exactly that many body bytes; the first that is not ends the run with status 1. What was
- * measured is one line of JSON. Loopback only: connect() blocks for the moment it takes.
+ * measured is one line of JSON. connect() blocks for
+ * the moment it takes on one machine.
  */
 #include "load.h"
 
@@ -170,6 +171,8 @@ static bool set_option(struct run *run, int option, const char *value)
         run->holds = true;
         run->held = (unsigned)number(value, 0, MAX_DEPTH);
         return true;
+    case 'a':
+        return inet_pton(AF_INET, value, &run->addr.sin_addr) == 1;
     case 'C':
         run->connect.len = 1;
         return true;
@@ -184,7 +187,7 @@ static bool set_option(struct run *run, int option, const char *value)
 static void read_arguments(struct run *run, int argc, char **argv)
 {
     int option;
-    while ((option = getopt(argc, argv, "c:n:l:p:r:u:t:1Fi:CT:")) != -1) {
+    while ((option = getopt(argc, argv, "a:c:n:l:p:r:u:t:1Fi:CT:")) != -1) {
         if (!set_option(run, option, optarg))
             usage();
     }
@@ -192,8 +195,6 @@ static void read_arguments(struct run *run, int argc, char **argv)
     if (argc - optind != 3 || (deep && (run->upload > 0 || run->reconnects || run->rate > 0)) ||
         (run->reconnects && (run->rate > 0 || run->holds || run->fans_out)))
         usage();
-    run->addr.sin_family = AF_INET;
-    run->addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     run->addr.sin_port = htons((uint16_t)number(argv[optind], 1, 65535));
     run->host = argv[optind + 1];
     int name_len = (int)strcspn(run->host, ":");
@@ -244,6 +245,8 @@ static void raise_descriptor_limit(void)
 int main(int argc, char **argv)
 {
     struct run run = {.clients = 32, .count = 1000, .length = 1024, .depth = 1, .targets = 1};
+    run.addr.sin_family = AF_INET;
+    run.addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     read_arguments(&run, argc, argv);
     raise_descriptor_limit();
     run.epoll = epoll_create1(EPOLL_CLOEXEC);

@@ -3,6 +3,7 @@
 
 from . import callgrind, chart, configs, peers, report, rounds
 from . import cases_requests, cases_bulk, cases_cold, cases_instructions  # noqa: F401  they declare the cases
+from . import cases_latency, cases_memory, cases_scale  # noqa: F401  and these
 from .bench import Bench
 from .case import CASES
 from .common import Failure

@@ -17,21 +17,22 @@ PATH, LENGTH = "1k", 1024
 WORKER = 2  # callgrind numbers threads from 1, the main one
 
 
-def count(bench, start, requests, *options, during=None, **how):
+def count(bench, start, requests, *options, few=FEW, name=NAME, during=None, **how):
     """{thread: instructions per request}, and their sum as "all". START is what a fresh case gets, OPTIONS are
-    load's; DURING(running) is a context for the time of the load; HOW are options of the proxy."""
-    few, many = (run_once(bench, start, n, options, during, how) for n in (FEW, FEW + requests))
+    load's; FEW requests come before those that count, NAME is the host that is asked for; DURING(running) is
+    a context for the time of the load; HOW are options of the proxy."""
+    options += ("-c", 1, "-l", LENGTH)
+    few, many = (run_once(bench, start, (*options, "-n", n), name, during, how) for n in (few, few + requests))
     per_request = {thread: (many[thread] - few.get(thread, 0)) / requests for thread in many}
     return per_request | {"all": sum(per_request.values())}
 
 
-def run_once(bench, start, requests, options, during, how):
+def run_once(bench, start, options, name, during, how):
     tool = [find_program("valgrind"), "--tool=callgrind", "--separate-threads=yes",
             "--callgrind-out-file=callgrind.%p"]
     with start(asked=False, seconds=SECONDS, wrap=tool, **({"workers": 1} | how)) as running:
         with during(running) if during else contextlib.nullcontext():
-            load.run(bench, running, PATH, "-c", 1, "-n", requests, "-l", LENGTH, *options, seconds=SECONDS,
-                     host=NAME, target=f"http://{NAME}/{PATH}")
+            load.run(bench, running, PATH, *options, seconds=SECONDS, host=name, target=f"http://{name}/{PATH}")
         running.server.end(SECONDS)
         return counted(running.server.directory)
 

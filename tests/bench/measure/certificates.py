@@ -20,7 +20,7 @@ def make(directory):
     make_ca(directory, "other")
     run_quiet("openssl", "req", *KEY, "-subj", f"/CN={NAME}", "-keyout", f"{directory}/origin.key",
               "-out", f"{directory}/origin.csr")
-    (directory / "ext").write_text(f"subjectAltName=DNS:{NAME}\nbasicConstraints=CA:FALSE\n"
+    (directory / "ext").write_text(f"subjectAltName=DNS:{NAME},DNS:*.{NAME}\nbasicConstraints=CA:FALSE\n"
                                    "extendedKeyUsage=serverAuth\n")
     run_quiet("openssl", "x509", "-req", "-in", f"{directory}/origin.csr", "-CA", f"{directory}/ca.pem",
               "-CAkey", f"{directory}/ca.key", "-days", "2", "-extfile", f"{directory}/ext",

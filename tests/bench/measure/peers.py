@@ -76,14 +76,14 @@ class Peer:
 
     def start(self, bench, **options):
         """Starts one. Options: workers; origin, a port; ca, the file's name; name, of the origin; wrap, the
-        words of a command to run it under; and of tlsfan's extra, for -o, and service, a port."""
+        words of a command to run it under; and of tlsfan's extra, for -o, config, a file, and service, a port."""
         own = pathlib.Path(tempfile.mkdtemp(prefix=self.name + "-", dir=bench.directory))
         own.chmod(0o777)  # for those that leave root
         port, tunnels = free_ports(2)
         values = {"port": port, "tunnels": tunnels, "origin": bench.origin.port, "plain": bench.origin.plain,
                   "address": bench.origin.address,
                   "certs": bench.certs, "ca": "ca", "name": NAME, "workers": WORKERS, "wrap": (), "extra": (),
-                  "service": None} | options
+                  "service": None, "config": None} | options
         if not self.separate_tunnels():
             values["tunnels"] = port
         server = Server(self.name, own, [*values["wrap"], *self.command(bench, own, values)])
@@ -112,7 +112,8 @@ class Tlsfan(Peer):
                    f"connect_to={name}:{plain}:{address}:{plain}",
                    f"connect_to={name}::{address}:{origin}", *values["extra"]]
         service = f"127.0.0.1:{values['service']}" if values["service"] else "off"
-        return [bench.tlsfan, "-l", f"127.0.0.1:{values['port']}", "-s", service, "-w", str(values["workers"]),
+        file = ["-c", str(values["config"])] if values["config"] else []
+        return [bench.tlsfan, *file, "-l", f"127.0.0.1:{values['port']}", "-s", service, "-w", str(values["workers"]),
                 *(word for option in options for word in ("-o", option))]
 
 

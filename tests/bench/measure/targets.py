@@ -68,7 +68,8 @@ TARGETS = (
         Bound("tunnel", "cpu", "tlsfan", 0.7, ("squid",)),)),
     ("memory: an idle client, an idle upstream, at start", (
         Bound("memory", "client", "tlsfan", 0.6),
-        Bound("memory", "upstream", "tlsfan", 12),
+        Bound("memory-upstream", "upstream", "tlsfan", 12),
+        Bound("memory-upstream", "upstream", "tlsfan-h2", 12),
         Bound("memory", "start", "tlsfan", 10))),
     ("added p50 at 1,000 requests/s", (
         Bound("latency", "added", "tlsfan", 25),)),
