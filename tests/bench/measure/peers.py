@@ -196,8 +196,7 @@ class Floor(Peer):
         return "a relay that does nothing else"
 
     def command(self, bench, own, values):
-        far = ["-a", values["address"]] if bench.veth else []
-        return [str(bench.floor), *(["-2"] if self.h2 else []), *far, "-w", str(values["workers"]),
+        return [str(bench.floor), *(["-2"] if self.h2 else []), "-a", values["address"], "-w", str(values["workers"]),
                 str(values["port"]), str(values["origin"]), values["name"], f"{values['certs']}/{values['ca']}.pem"]
 
 

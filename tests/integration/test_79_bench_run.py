@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tests/bench/run: who does not verify is not measured, and what a run tells is what was measured."""
+import os
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree
+
+import pytest
+
+from testenv.proxy import binary
+
+BENCH = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "bench"))
+sys.path.insert(0, BENCH)
+from measure import CASES, PEERS, Bench, chart, configs, peers, report, rounds  # noqa: E402
+from measure.common import Failure  # noqa: E402
+from measure.targets import TARGETS, Bound  # noqa: E402
+
+
+def result(name, **medians):
+    """Of a case whose headline had these medians, one peer each."""
+    made = rounds.Result(CASES[name])
+    figure = next(iter(CASES[name].figures))
+    made.rounds = {peer.replace("_", "-"): [{figure: value}] for peer, value in medians.items()}
+    return made
+
+
+@pytest.fixture(scope="module")
+def bench():
+    if shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin") is None:
+        pytest.skip("no nginx")
+    with Bench(binary()) as made:
+        yield made
+
+
+def weaken(monkeypatch, tmp_path, template, line, instead):
+    """The configuration TEMPLATE with one line less strict."""
+    folder = tmp_path / "configs"
+    shutil.copytree(os.path.join(BENCH, "configs"), folder)
+    text = (folder / template).read_text()
+    assert line in text
+    (folder / template).write_text(text.replace(line, instead))
+    monkeypatch.setattr(configs, "BENCH", tmp_path)
+
+
+@pytest.mark.parametrize("name, template, line, instead, wrong", [
+    ("nginx", "nginx.conf", "proxy_ssl_verify on", "proxy_ssl_verify off", "a wrong CA"),
+    ("haproxy", "haproxy.cfg", "verify required", "verify none", "a wrong CA"),
+    ("apache", "apache.conf", "SSLProxyCheckPeerName on", "SSLProxyCheckPeerName off", "a wrong name"),
+])
+def test_who_does_not_verify_is_not_measured(bench, monkeypatch, tmp_path, name, template, line, instead, wrong):
+    peer = PEERS[name]
+    if peer.missing(bench):
+        pytest.skip(peer.missing(bench))
+    peers.verify(bench, peer)
+    weaken(monkeypatch, tmp_path, template, line, instead)
+    with pytest.raises(Failure, match=wrong):
+        peers.verify(bench, peer)
+
+
+def test_tlsfan_of_the_bench_verifies(bench):
+    for name in ("tlsfan", "tlsfan-h2"):
+        peers.verify(bench, PEERS[name])
+
+
+def test_targets_name_what_is_measured():
+    for row, bounds in TARGETS:
+        for bound in bounds:
+            for case, figure, peer in [(bound.case, bound.figure, bound.peer), *bound.references()]:
+                assert case in CASES, row
+                assert figure in CASES[case].figures and peer in CASES[case].peers, row
+
+
+def test_a_target_is_met_or_missed_by_its_ratio():
+    results = {"keepalive-1k": result("keepalive-1k", tlsfan=15, nginx=20, haproxy=18)}
+    assert Bound("keepalive-1k", "cpu", "tlsfan", 0.75, ("nginx",)).met(results)
+    assert not Bound("keepalive-1k", "cpu", "tlsfan", 0.8, ("nginx", "haproxy")).met(results)
+    assert not Bound("keepalive-1k", "cpu", "tlsfan", 14.9).met(results)
+    assert Bound("keepalive-1k", "cpu", "tlsfan", 1, ("floor",)).met(results) is None
+    (line,) = report.bound_lines(results)
+    assert line[1] == "partly" and "tlsfan cpu/nginx 0.750" in line[2] and "tlsfan cpu/floor not measured" in line[2]
+
+
+def test_worse_is_over_the_same_protocol():
+    better = result("keepalive-1k", tlsfan=15, haproxy=16, tlsfan_h2=14, haproxy_h2=13)
+    assert better.worse() == [("tlsfan-h2", "haproxy-h2")]
+
+
+def test_rounds_take_turns_and_look_again(monkeypatch):
+    order = []
+
+    class Turn:
+        def __init__(self, name):
+            self.name = name
+
+        def __enter__(self):
+            return lambda: order.append(self.name) or {"cpu": {"tlsfan": 2.0, "haproxy": 1.0, "nginx": 3.0}[self.name]}
+
+        def __exit__(self, *failure):
+            return None
+
+    monkeypatch.setattr(rounds, "prepared", lambda bench, item, name: Turn(name))
+    names = ["tlsfan", "haproxy", "nginx"]
+    rounds.measure(None, CASES["keepalive-1k"], names, 2, again=False)
+    assert order == names + ["haproxy", "nginx", "tlsfan"]
+    order.clear()
+    rounds.measure(None, CASES["keepalive-1k"], names, 2, again=True)
+    assert len(order) == 3 * 2 * rounds.LOOKS  # it stays worse
+
+
+def test_the_chart_has_a_bar_for_each_proxy(bench, tmp_path):
+    results = {"keepalive-1k": result("keepalive-1k", tlsfan=15, nginx=20.04, floor=12)}
+    bench.peers = {"tlsfan": "1", "nginx": "2 <3>"}
+    chart.write(tmp_path / "chart.svg", report.as_data(bench, results, 5))
+    picture = xml.etree.ElementTree.parse(tmp_path / "chart.svg").getroot()
+    bars = picture.findall("{http://www.w3.org/2000/svg}rect")
+    assert [bar.get("class") for bar in bars] == ["floor", "ours", "other"]
+    assert float(bars[1].get("width")) == pytest.approx(float(bars[2].get("width")) * 15 / 20.04, abs=0.1)
+    assert "20.0" in [text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_the_command_lists_and_refuses():
+    run = [sys.executable, os.path.join(BENCH, "run")]
+    listed = subprocess.run([*run, "--list"], capture_output=True, text=True, check=True).stdout
+    assert all(name in listed for name in CASES)
+    assert subprocess.run([*run, "--case", "nothing"], capture_output=True).returncode == 2
