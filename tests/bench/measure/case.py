@@ -15,6 +15,7 @@ CASES = {}
 class Figure:
     title: str
     unit: str
+    compared: bool = True  # the less the better, and against whom
 
 
 @dataclasses.dataclass(frozen=True)

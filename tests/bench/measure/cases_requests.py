@@ -3,11 +3,13 @@
 
 from . import load
 from .case import Figure, case
+from .common import Failure
 from .strace import traced
 
 CPU = {"cpu": Figure("CPU per request", "µs")}
 ALL = ("tlsfan", "tlsfan-h2", "haproxy", "haproxy-h2", "nginx", "squid", "ats", "apache", "floor", "floor-h2")
 WITHOUT_FLOOR = ALL[:-2]
+OVER_HTTP1 = ("tlsfan", "haproxy", "nginx", "squid", "ats", "apache")
 SMALL = ("1k", 1024)
 LARGE = ("100k", 100 << 10)
 
@@ -32,19 +34,34 @@ def connect_1k(bench, running):
     return load.cpu_per_request(bench, running, SMALL, 12000, "-1")
 
 
-@case("handshake", "handshake a request, resumed", CPU, WITHOUT_FLOOR, options={"origin": "closing"})
+# The origin closes after each answer. Over HTTP/2 that would be a refusal of all other streams.
+HANDSHAKES = CPU | {"resumed": Figure("resumed", "%", False)}
+
+
+def handshakes(bench, running, requests):
+    """What a request costs that needs a connection, and how many of these were resumed."""
+    before = len(bench.origin.lines())
+    figures = load.cpu_per_request(bench, running, SMALL, requests)
+    lines = bench.origin.lines()[before:]
+    connections = {connection: reused for connection, reused, *_ in lines}
+    if len(connections) < len(lines):
+        raise Failure(f"{running.peer.name}: {len(lines)} requests on {len(connections)} connections")
+    return figures | {"resumed": 100 * sum(reused == "r" for reused in connections.values()) / len(connections)}
+
+
+@case("handshake", "a handshake a request, with tickets", HANDSHAKES, OVER_HTTP1, options={"origin": "closing"})
 def handshake(bench, running):
-    return load.cpu_per_request(bench, running, SMALL, 2000)
+    return handshakes(bench, running, 2000)
 
 
-@case("handshake-full", "handshake a request, full", CPU, WITHOUT_FLOOR, options={"origin": "forgetting"})
+@case("handshake-full", "a handshake a request, without", HANDSHAKES, OVER_HTTP1, options={"origin": "forgetting"})
 def handshake_full(bench, running):
-    return load.cpu_per_request(bench, running, SMALL, 1000)
+    return handshakes(bench, running, 1000)
 
 
 @case("workers", "keep-alive, 1 KiB, by one worker and by two", {
     "one": Figure("CPU per request of one", "µs"), "two": Figure("CPU per request of two", "µs"),
-    "ratio": Figure("two against one", ""), "futex": Figure("futex calls of two in 5,000", "")},
+    "ratio": Figure("two against one", "", False), "futex": Figure("futex calls of two in 5,000", "", False)},
     ("tlsfan", "tlsfan-h2", "haproxy", "haproxy-h2", "nginx"), fresh=True)
 def workers(bench, start):
     with start(workers=1) as running:

@@ -37,13 +37,18 @@ def print_case(result, names):
     HTTP/1.1 it is compared with who does the same, over HTTP/2 with all."""
     label = result.case.name
     for figure, about in result.case.figures.items():
-        best, best_h2 = best_peer(result, figure, False), best_peer(result, figure, True)
         values = "".join(f"{cell(result, figure, name):>{WIDTH}}" for name in names)
-        ratios = "".join(f"{ratio(result, figure, *pair):>9}" for pair in (
-            ("tlsfan", best), ("tlsfan-h2", best_h2), ("tlsfan", "floor"), ("tlsfan-h2", "floor-h2")))
-        bests = ", ".join(TITLES[name] for name in dict.fromkeys((best, best_h2)) if name)
-        print(f"{label:{LABEL}}{caption(about):{CAPTION}}{values}{ratios}  {bests}".rstrip(), flush=True)
+        compared = comparison(result, figure) if about.compared else ""
+        print(f"{label:{LABEL}}{caption(about):{CAPTION}}{values}{compared}", flush=True)
         label = ""
+
+
+def comparison(result, figure):
+    best, best_h2 = best_peer(result, figure, False), best_peer(result, figure, True)
+    ratios = "".join(f"{ratio(result, figure, *pair):>9}" for pair in (
+        ("tlsfan", best), ("tlsfan-h2", best_h2), ("tlsfan", "floor"), ("tlsfan-h2", "floor-h2")))
+    bests = ", ".join(TITLES[name] for name in dict.fromkeys((best, best_h2)) if name)
+    return f"{ratios}  {bests}".rstrip()
 
 
 def caption(about):
