@@ -32,6 +32,7 @@ class Case:
     peers: tuple
     function: typing.Callable
     short: bool = False    # taken by --short
+    judged: bool = False   # and then tlsfan may not cost more than HAProxy
     fresh: bool = False
     rounds: int | None = None  # where it is not for --rounds to say
     options: dict = dataclasses.field(default_factory=dict)  # of the proxy that is shared

@@ -25,7 +25,7 @@ def download(bench, running):
 @case("upload", "upload of 256 MiB", CPU, ALL)
 def upload(bench, running):
     load.run(bench, running, SMALL[0], "-c", 1, "-n", 10, "-l", SMALL[1])
-    return per_gib(bench, running, "put/" + running.peer.name, "-u", SIZE)
+    return per_gib(bench, running, "put/body", "-u", SIZE)
 
 
 @case("tunnel", "CONNECT tunnel, 256 MiB down", CPU, CONNECTING)
@@ -35,4 +35,4 @@ def tunnel(bench, running):
 
 @case("tunnel-up", "CONNECT tunnel, 256 MiB up", CPU, CONNECTING)
 def tunnel_up(bench, running):
-    return per_gib(bench, running, None, "-C", "-u", SIZE, **running.tunnel(bench, "/put/" + running.peer.name))
+    return per_gib(bench, running, None, "-C", "-u", SIZE, **running.tunnel(bench, "/put/body"))

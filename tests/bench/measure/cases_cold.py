@@ -37,11 +37,11 @@ def check(running, lines):
         raise Failure(f"{running.peer.name}: the origin logged {sorted(spoken)}")
 
 
-@case("fanout", "cold fan-out of 100 clients x 0.1 s", FIGURES, WITHOUT_FLOOR, fresh=True)
+@case("fanout", "cold fan-out of 100 clients x 0.1 s", FIGURES, WITHOUT_FLOOR, fresh=True, short=True)
 def fanout(bench, start):
     return cold(bench, start, "-c", COUNT)
 
 
-@case("pipelined", "cold, 100 pipelined x 0.1 s", FIGURES, ("tlsfan", "tlsfan-h2"), fresh=True)
+@case("pipelined", "cold, 100 pipelined x 0.1 s", FIGURES, ("tlsfan", "tlsfan-h2"), fresh=True, short=True)
 def pipelined(bench, start):
     return cold(bench, start, "-c", 1, "-p", COUNT)

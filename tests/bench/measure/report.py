@@ -91,8 +91,10 @@ def bound_text(bound, results):
 
 
 def print_targets(results):
-    print("\ntargets")
-    for row, state, text in bound_lines(results):
+    lines = list(bound_lines(results))
+    if lines:
+        print("\ntargets")
+    for row, state, text in lines:
         print(f"  {state:8}{row}: {text}")
 
 
