@@ -32,7 +32,7 @@ class Case:
     peers: tuple
     function: typing.Callable
     short: bool = False    # taken by --short
-    judged: bool = False   # and then tlsfan may not cost more than HAProxy
+    judged: tuple = ()     # then the first of each of these pairs may not cost more than the second
     fresh: bool = False
     rounds: int | None = None  # where it is not for --rounds to say
     options: dict = dataclasses.field(default_factory=dict)  # of the proxy that is shared

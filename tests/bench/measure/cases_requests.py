@@ -10,11 +10,13 @@ CPU = {"cpu": Figure("CPU per request", "µs")}
 ALL = ("tlsfan", "tlsfan-h2", "haproxy", "haproxy-h2", "nginx", "squid", "ats", "apache", "floor", "floor-h2")
 WITHOUT_FLOOR = ALL[:-2]
 OVER_HTTP1 = ("tlsfan", "haproxy", "nginx", "squid", "ats", "apache")
+HTTP1 = ("tlsfan", "haproxy")
+HTTP2 = ("tlsfan-h2", "haproxy-h2")
 SMALL = ("1k", 1024)
 LARGE = ("100k", 100 << 10)
 
 
-@case("keepalive-1k", "keep-alive, 1 KiB, 32 clients", CPU, ALL, short=True, judged=True)
+@case("keepalive-1k", "keep-alive, 1 KiB, 32 clients", CPU, ALL, short=True, judged=(HTTP1, HTTP2))
 def keepalive_1k(bench, running):
     return load.cpu_per_request(bench, running, SMALL, 40000)
 
@@ -24,12 +26,12 @@ def keepalive_256(bench, running):
     return load.cpu_per_request(bench, running, SMALL, 40000, clients=256)
 
 
-@case("keepalive-100k", "keep-alive, 100 KiB, 32 clients", CPU, ALL, short=True, judged=True)
+@case("keepalive-100k", "keep-alive, 100 KiB, 32 clients", CPU, ALL, short=True, judged=(HTTP1, HTTP2))
 def keepalive_100k(bench, running):
     return load.cpu_per_request(bench, running, LARGE, 6000)
 
 
-@case("connect-1k", "new connection a request, 1 KiB", CPU, WITHOUT_FLOOR, short=True, judged=True)
+@case("connect-1k", "new connection a request, 1 KiB", CPU, WITHOUT_FLOOR, short=True, judged=(HTTP1,))
 def connect_1k(bench, running):
     return load.cpu_per_request(bench, running, SMALL, 12000, "-1")
 

@@ -8,9 +8,8 @@ import sys
 from .case import prepared
 from .common import Failure
 
-# A median of five is not certain on a busy machine: before one of these counts as worse than the other,
-# as many rounds again are added, twice at most.
-PAIRS = (("tlsfan", "haproxy"), ("tlsfan-h2", "haproxy-h2"))
+# A median of five is not certain on a busy machine: before one counts as worse than the other, as many rounds
+# again are added, twice at most.
 LOOKS = 3
 
 
@@ -28,11 +27,10 @@ class Result:
         return statistics.median(values) if values else None
 
     def worse(self):
-        """Pairs of which the first is worse than the second in the headline."""
+        """Pairs of those that are judged of which the first is worse than the second in the headline."""
         figure = next(iter(self.case.figures))
-        medians = {name: self.median(figure, name) for pair in PAIRS for name in pair}
-        return [pair for pair in PAIRS if None not in (medians[pair[0]], medians[pair[1]])
-                and medians[pair[0]] > medians[pair[1]]]
+        medians = {name: self.median(figure, name) for pair in self.case.judged for name in pair}
+        return [(a, b) for a, b in self.case.judged if None not in (medians[a], medians[b]) and medians[a] > medians[b]]
 
 
 def measure(bench, item, names, rounds, again):
