@@ -14,6 +14,7 @@ BENCH = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "bench"))
 sys.path.insert(0, BENCH)
 from measure import CASES, PEERS, Bench, chart, configs, peers, report, rounds  # noqa: E402
 from measure.common import Failure  # noqa: E402
+from measure.server import Server  # noqa: E402
 from measure.targets import TARGETS, Bound  # noqa: E402
 
 
@@ -117,6 +118,14 @@ def test_the_chart_has_a_bar_for_each_proxy(bench, tmp_path):
     assert [bar.get("class") for bar in bars] == ["floor", "ours", "other"]
     assert float(bars[1].get("width")) == pytest.approx(float(bars[2].get("width")) * 15 / 20.04, abs=0.1)
     assert "20.0" in [text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_who_ended_has_no_figures(tmp_path):
+    server = Server("gone", tmp_path, ["sh", "-c", "echo why; exit 3"])
+    server.process.wait(10)
+    for figure in (server.cpu_seconds, server.memory_kib):
+        with pytest.raises(Failure, match="ended with 3\nwhy"):
+            figure()
 
 
 def test_the_command_lists_and_refuses():

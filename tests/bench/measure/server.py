@@ -83,11 +83,21 @@ class Server:
         return found
 
     def cpu_seconds(self):
-        return sum(cpu_seconds(pid) for pid in self.process_ids())
+        return self.sum_up(cpu_seconds)
 
     def memory_kib(self):
         """What all its processes hold, pages they share counted once (Pss)."""
-        return sum(memory_kib(pid) for pid in self.process_ids())
+        return self.sum_up(memory_kib)
+
+    def sum_up(self, figure):
+        """Of all its processes; a helper may end meanwhile, the program itself may not."""
+        total = 0
+        for pid in self.process_ids():
+            with contextlib.suppress(OSError):
+                total += figure(pid)
+        if self.process.poll() is not None:
+            raise Failure(f"{self.name} ended with {self.process.returncode}\n{self.log_text()}")
+        return total
 
 
 def cpu_seconds(pid):
