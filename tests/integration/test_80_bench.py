@@ -59,6 +59,7 @@ def fault(load, server, *options, **more):
 # --- load
 
 
+@once
 def test_load_counts(load, plain):
     server = plain(lambda request, conn: ok(BODY))
     got = figures(load, server, "-c", 4, "-n", 100)

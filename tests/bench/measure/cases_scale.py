@@ -12,7 +12,8 @@ IDLE = 10000
 ORIGINS = 1000
 RULES = 10000
 ROOM = ("client.max_connections=12000",)
-REQUESTS = 8000  # beside so many, what ten thousand clients cost more or less when they come is little
+REQUESTS = 3000
+MORE = 8000  # beside so many, what ten thousand clients cost more or less when they come is little
 THOUSANDS = "1,000 instructions"
 COUNTED = {"one": Figure("alone", THOUSANDS), "clients": Figure(f"{IDLE:,} idle clients", THOUSANDS),
            "origins": Figure(f"{ORIGINS:,} origins", THOUSANDS), "rules": Figure(f"{RULES:,} rules", THOUSANDS)}
@@ -29,12 +30,13 @@ def beside_idle(bench, running):
 
 @case("scale", "a request, with many of each", COUNTED, ("tlsfan", "tlsfan-h2"), fresh=True, rounds=1)
 def scale(bench, start):
-    def count(*options, **how):
-        return callgrind.count(bench, start, REQUESTS, *options, **how)[callgrind.WORKER] / 1e3
+    def count(*options, requests=REQUESTS, **how):
+        return callgrind.count(bench, start, requests, *options, **how)[callgrind.WORKER] / 1e3
 
     every_host = (f"connect_to=::{bench.origin.address}:{bench.origin.port}",)
     return {"one": count(),
-            "clients": count(extra=ROOM, during=lambda proxy: hold.clients(bench, proxy, IDLE, SMALL, requests=0)),
+            "clients": count(requests=MORE, extra=ROOM,
+                             during=lambda proxy: hold.clients(bench, proxy, IDLE, SMALL, requests=0)),
             "origins": count("-t", ORIGINS, extra=every_host, name=f"n%u.{NAME}", few=2 * ORIGINS),
             "rules": count(config=write_rules(bench.directory / "rules.conf"))}
 
