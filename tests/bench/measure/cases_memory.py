@@ -15,7 +15,7 @@ FEW = 5000
 # tlsfan keeps a third of its descriptors for origins and turns further clients away.
 MANY = min(15000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] * 6 // 10)
 FIGURES = {"client": Figure(f"idle client, of {FEW:,}", "KiB"),
-           "client_many": Figure(f"idle client, of {MANY:,}", "KiB"), "start": Figure("at start", "MiB")}
+           "client_many": Figure(f"idle client, of {MANY:,}", "KiB"), "start": Figure("at start (RSS)", "MiB")}
 UPSTREAM = {"upstream": Figure("idle connection to an origin", "KiB")}
 CROWD = 64  # asks at once before anything is measured: what requests need is then there
 ORIGINS = (250, 650)
@@ -30,7 +30,8 @@ def settled(running):
 @case("memory", "memory, idle clients", FIGURES, WITHOUT_FLOOR, fresh=True, rounds=3)
 def memory(bench, start):
     with start(asked=False, extra=(f"client.max_connections={MANY + CROWD}",)) as running:
-        kib = {"start": settled(running) / 1024}
+        time.sleep(SETTLE_SECONDS)
+        kib = {"start": running.server.resident_kib() / 1024}
         load.run(bench, running, SMALL[0], "-c", CROWD, "-n", 20 * CROWD, "-l", SMALL[1])
         before = settled(running)
         with hold.clients(bench, running, FEW, SMALL):

@@ -12,6 +12,7 @@ import time
 from .common import Failure, clean_environment
 
 START_SECONDS = 15
+PRIVATE = ("Private_Clean", "Private_Dirty")
 
 
 class Server:
@@ -87,7 +88,12 @@ class Server:
 
     def memory_kib(self):
         """What all its processes hold, pages they share counted once (Pss)."""
-        return self.sum_up(memory_kib)
+        return self.sum_up(lambda pid: memory_kib(pid, "Pss"))
+
+    def resident_kib(self):
+        """The same with all pages of libraries, whoever else has them: of a single process its RSS."""
+        first = self.process.pid
+        return self.sum_up(lambda pid: memory_kib(pid, *(("Rss",) if pid == first else PRIVATE)))
 
     def sum_up(self, figure):
         """Of all its processes; a helper may end meanwhile, the program itself may not."""
@@ -113,8 +119,7 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def memory_kib(pid):
-    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1])
-    raise Failure(f"/proc/{pid}/smaps_rollup tells no Pss")
+def memory_kib(pid, *kinds):
+    rows = (line.split() for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
+    kib = {row[0].rstrip(":"): int(row[1]) for row in rows}
+    return sum(kib[kind] for kind in kinds)
