@@ -83,7 +83,7 @@ def test_load_new_connections(load, plain):
     (ok(BODY) + b"x", "more bytes than the answer has"),
     (ok(BODY)[:-1], "closed before the end of the answer"),
     (None, "closed before the end of the answer"),
-))
+), ids=("length", "status", "no length", "too much", "too little", "nothing"))
 def test_load_takes_no_wrong_answer(load, plain, reply, text):
     def function(request, conn):
         if len(conn.requests) < 3:

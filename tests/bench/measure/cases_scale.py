@@ -37,7 +37,7 @@ def scale(bench, start):
     return {"one": count(),
             "clients": count(requests=MORE, extra=ROOM,
                              during=lambda proxy: hold.clients(bench, proxy, IDLE, SMALL, requests=0)),
-            "origins": count("-t", ORIGINS, extra=every_host, name=f"n%u.{NAME}", few=2 * ORIGINS),
+            "origins": count("-t", ORIGINS, extra=every_host, name=f"n%u.{NAME}", few=ORIGINS),
             "rules": count(config=write_rules(bench.directory / "rules.conf"))}
 
 
