@@ -7,13 +7,21 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/loop.h"
 #include "net/tls_verify.h"
+
+enum {
+    BURST = 10000000, /* µs that a ticket is offered again */
+    ONCE = 600000000  /* µs that none is, after a handshake that failed with one */
+};
 
 void tls_sessions_clear(struct tls_sessions *t)
 {
     for (unsigned i = 0; i < t->n; i++)
         SSL_SESSION_free(t->v[i].session);
     t->n = 0;
+    SSL_SESSION_free(t->again.session);
+    t->again.session = NULL;
 }
 
 void tls_sessions_put(struct tls_sessions *t, struct tls_session s)
@@ -24,6 +32,8 @@ void tls_sessions_put(struct tls_sessions *t, struct tls_session s)
         t->n--;
     }
     t->v[t->n++] = s;
+    if (t->news != NULL)
+        loop_post(t->loop, t->news);
 }
 
 static bool is_usable(const struct tls_session *s)
@@ -33,24 +43,68 @@ static bool is_usable(const struct tls_session *s)
     return SSL_SESSION_is_resumable(s->session) && now < end && now < s->until;
 }
 
-/* A ticket of TLS 1.3 is used once (RFC 8446 §C.4). */
-static void offer(struct tls_resume *r, SSL *ssl)
+static void sessions_offer_one(struct tls_resume *r, SSL *ssl, const struct tls_session *s)
 {
-    struct tls_sessions *kept = r->kept;
-    while (kept->n > 0) {
-        struct tls_session *s = &kept->v[kept->n - 1];
+    r->offered = SSL_set_session(ssl, s->session) == 1;
+    r->until = s->until;
+}
+
+/* S, which has just been offered, may be offered again for a while. */
+static void sessions_keep_again(struct tls_sessions *t, struct tls_session s)
+{
+    SSL_SESSION_free(t->again.session);
+    t->again = s;
+    t->again_until = loop_now() + BURST;
+}
+
+/* Offers a session that no connection had yet, or one of TLS 1.2. False: there is none. */
+static bool sessions_offer_new(struct tls_resume *r, SSL *ssl)
+{
+    struct tls_sessions *t = r->kept;
+    while (t->n > 0) {
+        struct tls_session *s = &t->v[t->n - 1];
         bool usable = is_usable(s);
-        if (usable) {
-            r->offered = SSL_set_session(ssl, s->session) == 1;
-            r->until = s->until;
-        }
-        if (!usable || SSL_SESSION_get_protocol_version(s->session) >= TLS1_3_VERSION) {
-            SSL_SESSION_free(s->session);
-            kept->n--;
-        }
         if (usable)
-            return;
+            sessions_offer_one(r, ssl, s);
+        if (usable && SSL_SESSION_get_protocol_version(s->session) < TLS1_3_VERSION)
+            return true;
+        t->n--;
+        if (usable) {
+            sessions_keep_again(t, *s);
+            return true;
+        }
+        SSL_SESSION_free(s->session);
     }
+    return false;
+}
+
+static bool sessions_may_again(const struct tls_sessions *t)
+{
+    int64_t now = loop_now();
+    return t->again.session != NULL && is_usable(&t->again) && now < t->again_until &&
+           now >= t->once_until;
+}
+
+bool tls_sessions_has(const struct tls_sessions *t)
+{
+    for (unsigned i = 0; i < t->n; i++) {
+        if (is_usable(&t->v[i]))
+            return true;
+    }
+    return sessions_may_again(t);
+}
+
+static void sessions_offer(struct tls_resume *r, SSL *ssl)
+{
+    if (sessions_offer_new(r, ssl))
+        return;
+    r->is_again = sessions_may_again(r->kept);
+    if (r->is_again) {
+        sessions_offer_one(r, ssl, &r->kept->again);
+        return;
+    }
+    SSL_SESSION_free(r->kept->again.session);
+    r->kept->again.session = NULL;
 }
 
 void tls_resume_start(struct tls_resume *r, SSL *ssl, bool offers)
@@ -59,7 +113,7 @@ void tls_resume_start(struct tls_resume *r, SSL *ssl, bool offers)
         return;
     SSL_set_app_data(ssl, r);
     if (offers)
-        offer(r, ssl);
+        sessions_offer(r, ssl);
 }
 
 void tls_resume_end(struct tls_resume *r, SSL *ssl)
@@ -70,8 +124,11 @@ void tls_resume_end(struct tls_resume *r, SSL *ssl)
 
 void tls_resume_fail(struct tls_resume *r)
 {
-    if (r->kept != NULL)
-        tls_sessions_clear(r->kept);
+    if (r->kept == NULL)
+        return;
+    tls_sessions_clear(r->kept);
+    if (r->is_again)
+        r->kept->once_until = loop_now() + ONCE;
 }
 
 /* "decrypt_error" is said of handshakes alone; a record that cannot be read is the end of this one,

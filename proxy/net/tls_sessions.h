@@ -1,12 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sessions to resume, and until when. What a resumed session vouches for is a certificate that was
  * verified once: it ends with the first certificate of that chain, or with the revocation list that
- * did not name it, and so do the tickets that come while it is resumed. */
+ * did not name it, and so do the tickets that come while it is resumed.
+ *
+ * A ticket of TLS 1.3 that no connection had yet goes first. Where there is none left, for more
+ * connections begin at once than tickets have come, the last one is offered again, for some
+ * seconds. RFC 8446 section C.4 advises against that, because who watches the wire can tell from it
+ * that two connections are of one client. Of these he sees that anyway: they go from one address to
+ * one origin, whose name is in clear, within those seconds. What could be followed for longer, or
+ * from one network to another, is a ticket that is offered as long as it is good; this one is not,
+ * and each handshake brings a new one in its place. Early data, for which a second use is dangerous
+ * (section 8), is never sent. Where a server does not like it and fails the handshake, tickets are
+ * used once for some minutes. */
 #ifndef TLSFAN_NET_TLS_SESSIONS_H
 #define TLSFAN_NET_TLS_SESSIONS_H
 
 #include <stdbool.h>
 #include <stdint.h>
+
+struct loop;
+struct post;
 
 struct ssl_st;         /* SSL */
 struct ssl_session_st; /* SSL_SESSION */
@@ -18,28 +31,36 @@ struct tls_session {
     int64_t until;                  /* seconds since 1970: not offered from then on */
 };
 
-/* Of one origin under one policy in one worker. TLS 1.3 tickets are used once, the newest first.
- * Zero-initialised. */
+/* Of one origin under one policy in one worker: under another none of them is ever offered, nor to
+ * another name. Zero-initialised. */
 struct tls_sessions {
-    struct tls_session v[TLS_SESSIONS_KEPT]; /* oldest first */
+    struct tls_session v[TLS_SESSIONS_KEPT]; /* not offered yet, or of TLS 1.2; oldest first */
     unsigned n;
+    struct tls_session again; /* of TLS 1.3: the last one that was offered; `session` NULL: none */
+    int64_t again_until;      /* µs: not offered again from then on */
+    int64_t once_until;       /* µs: none is offered again until then */
+    struct loop *loop;        /* where `news`, */
+    struct post *news;        /* both borrowed, is posted when a session comes; NULL: nowhere */
 };
 
 void tls_sessions_clear(struct tls_sessions *t);
 /* Keeps S, whose reference is taken over, in place of the oldest when full. */
 void tls_sessions_put(struct tls_sessions *t, struct tls_session s);
+/* There is one that is good for a handshake that begins now. */
+bool tls_sessions_has(const struct tls_sessions *t);
 
 /* What one connection has to do with sessions. Embedded in its wire. */
 struct tls_resume {
     struct tls_sessions *kept; /* borrowed; NULL: none are offered nor kept */
     bool verify;               /* kept sessions are bound by the certificates */
     bool offered;
+    bool is_again; /* it was offered to others before */
     bool bound;    /* `until` is that of the handshake, not of the session offered */
     int64_t until; /* as above */
 };
 
-/* Offers SSL the newest session that is still good, if it OFFERS one at all, and keeps in R->kept
- * those that it gets, until tls_resume_end(). */
+/* Offers SSL the session whose turn it is, if it OFFERS one at all, and keeps in R->kept those that
+ * it gets, until tls_resume_end(). */
 void tls_resume_start(struct tls_resume *r, struct ssl_st *ssl, bool offers);
 void tls_resume_end(struct tls_resume *r, struct ssl_st *ssl);
 /* The handshake did not end well: whatever the reason is, no session that has to do with it must

@@ -6,8 +6,9 @@
  * of it: the same address is tried again without one, once. With a parent, names and addresses are
  * the parent's, and what is said of the origin's is the parent's word.
  *
- *     RESOLVE -> RACE -> ASK -> TLS -> over     ASK, TLS -> RACE when the peer closes inside them;
- *                                               TLS also when it does not like the session
+ *     RESOLVE -> RACE -> ASK -> TICKET -> TLS -> over
+ *
+ *     ASK, TLS -> RACE when the peer closes inside them; TLS also when it does not like the session
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -31,7 +32,8 @@ static void dial_set_state(struct dial *d, enum dial_state to)
     static const struct state_row states[] = {
         [DIAL_RESOLVE] = {"RESOLVE", TO(RACE) | TO(OVER)},
         [DIAL_RACE] = {"RACE", TO(ASK) | TO(OVER)},
-        [DIAL_ASK] = {"ASK", TO(TLS) | TO(RACE) | TO(OVER)},
+        [DIAL_ASK] = {"ASK", TO(TICKET) | TO(RACE) | TO(OVER)},
+        [DIAL_TICKET] = {"TICKET", TO(TLS) | TO(OVER)},
         /* The handshake was cut off, or did not like its session. */
         [DIAL_TLS] = {"TLS", TO(RACE) | TO(OVER)},
         [DIAL_OVER] = {"OVER", 0},
@@ -63,6 +65,8 @@ void dial_cancel(struct dial *d)
     if (d->fd >= 0)
         close(d->fd);
     ask_close(&d->ask);
+    if (d->offer.tickets != NULL)
+        tickets_leave(d->offer.tickets, &d->ticket);
     stream_close(d->stream);
     d->stream = NULL;
     deadline_close(&d->total);
@@ -93,6 +97,8 @@ static void dial_succeed(struct dial *d)
         s = stream_new(d->loop, d->fd, &d->race.peer);
     d->fd = -1;
     d->stream = NULL;
+    if (d->offer.tickets != NULL)
+        tickets_done(d->offer.tickets, &d->ticket);
     stream_pause(s);
     outage_end(str_from(d->way.is_asked ? d->way.parent->host : d->way.connect),
                d->way.is_asked ? d->way.parent->port : d->way.port);
@@ -269,6 +275,31 @@ static void ask_overdue(const struct dial *d, struct fault *f)
     f->phrase = "Parent proxy did not answer in time";
 }
 
+/* ---- the session */
+
+/* How far away an origin is behind a parent is not known. */
+static void ticket_begin(struct dial *d)
+{
+    bool may_wait = d->tls && !d->fresh && d->offer.tickets != NULL && d->way.parent == NULL;
+    if (!may_wait || tickets_go(d->offer.tickets, &d->ticket, d->fd))
+        dial_step_done(d);
+}
+
+static void dial_on_ticket(void *arg)
+{
+    dial_step_done(CHECKED(dial, arg));
+}
+
+static void ticket_overdue(const struct dial *d, struct fault *f)
+{
+    char where[WAY_TEXT];
+    fault_set(f, FAULT_CONNECT_TIMEOUT,
+              "the TLS handshake with %s did not begin within %lld ms (upstream.connect_timeout), "
+              "behind that of another connection",
+              way_print(&d->way, where), (long long)d->conf->upstream.connect_timeout);
+    f->phrase = "TLS handshake with %s timed out";
+}
+
 /* ---- TLS */
 
 static void dial_on_tls_ready(void *arg)
@@ -335,7 +366,7 @@ static void tls_begin(struct dial *d)
         .where = str_from(way_print(&d->way, where)),
         .verify = d->way.rule->tls.verify,
         .http2 = d->offer.http2,
-        .sessions = d->offer.sessions,
+        .sessions = d->offer.tickets == NULL ? NULL : &d->offer.tickets->sessions,
         .fresh = d->fresh,
     };
     peer.is_ip = addr_parse_ip(&literal, peer.name, 0);
@@ -371,6 +402,7 @@ static const struct {
     [DIAL_RESOLVE] = {resolve_begin, resolve_overdue},
     [DIAL_RACE] = {race_begin, race_overdue},
     [DIAL_ASK] = {ask_begin, ask_overdue},
+    [DIAL_TICKET] = {ticket_begin, ticket_overdue},
     [DIAL_TLS] = {tls_begin, tls_overdue},
 };
 
@@ -439,6 +471,7 @@ struct dial *dial_start(struct dns *dns, const struct up_where *where,
     deadline_init(&d->total, d->loop, dial_on_total, d);
     deadline_init(&d->late, d->loop, dial_on_addrs, d);
     post_init(&d->begin, dial_on_addrs, d);
+    ticket_wait_init(&d->ticket, dial_on_ticket, d);
     way_init(&d->way, where);
     open_race(d);
     deadline_set(&d->total, d->offer.ms > 0 ? d->offer.ms : d->conf->upstream.connect_timeout);

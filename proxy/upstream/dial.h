@@ -7,6 +7,7 @@
 
 #include "net/dns.h"
 #include "net/tls_client.h"
+#include "upstream/tickets.h"
 #include "upstream/want.h"
 
 struct dial; /* a token */
@@ -47,10 +48,10 @@ static inline bool dial_found(const struct dial_result *r)
 
 /* What it says of itself on the way, and how long it may take. */
 struct dial_offer {
-    int64_t ms;                    /* of connect_timeout that are left; 0: all */
-    const char *via;               /* to a parent: value of Via; outlives the dial; NULL: none */
-    bool http2;                    /* by its TLS handshake */
-    struct tls_sessions *sessions; /* outlive the dial and the stream; NULL: none */
+    int64_t ms;              /* of connect_timeout that are left; 0: all */
+    const char *via;         /* to a parent: value of Via; outlives the dial; NULL: none */
+    bool http2;              /* by its TLS handshake */
+    struct tickets *tickets; /* outlive the dial and the stream; NULL: no sessions */
 };
 
 /* Connects for WHERE, on the loop of DNS: connect_to (the rule's, then the first that matches)

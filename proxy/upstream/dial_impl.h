@@ -14,6 +14,7 @@ enum dial_state {
     DIAL_RESOLVE, /* no address is known, or IPv4 ones wait for the others */
     DIAL_RACE,    /* to a socket that is connected */
     DIAL_ASK,     /* waits for the parent's answer to CONNECT */
+    DIAL_TICKET,  /* may wait for a session that another one's handshake brings */
     DIAL_TLS,     /* waits for the handshake */
     DIAL_OVER     /* waits for the reaper */
 };
@@ -43,7 +44,8 @@ struct dial {
     int fd;                /* that the race has given, until `stream` has it; -1 */
     struct stream *stream; /* owned; asked of the parent, or in its handshake */
     struct ask ask;
-    char target[WAY_TEXT];                /* of `ask` */
+    char target[WAY_TEXT]; /* of `ask` */
+    struct ticket_wait ticket;
     struct x509_st *lacking;              /* a reference; see struct dial_result */
     struct deadline total;                /* connect_timeout */
     struct deadline late;                 /* the end of the resolution delay */

@@ -11,6 +11,7 @@ void dial_progress(const struct dial *d, struct up_progress *p)
         [DIAL_RESOLVE] = {UP_STEP_DNS, "looks the name up"},
         [DIAL_RACE] = {UP_STEP_CONNECT, "connects"},
         [DIAL_ASK] = {UP_STEP_CONNECT, "waits for the parent proxy"},
+        [DIAL_TICKET] = {UP_STEP_TLS, "waits for a TLS session to resume"},
         [DIAL_TLS] = {UP_STEP_TLS, "is in the TLS handshake"},
         [DIAL_OVER] = {UP_STEP_TLS, "is connected"},
     };

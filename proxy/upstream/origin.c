@@ -96,6 +96,7 @@ static struct origin *origin_new(struct origins *t, const struct up_where *where
     list_init(&o->starved);
     post_init(&o->serve, t->serve, o);
     peers_init(&o->peers, t->on_gone, o);
+    tickets_init(&o->tickets, t->loop);
     o->pool = t->pool;
     origin_find_places(o, t->tally->places, where);
     o->limit = limit_get(where->host, where->port, where->tls);
@@ -127,7 +128,7 @@ static void origin_free(struct origins *t, struct origin *o)
     limit_leave(&o->seat);
     limit_put(o->limit);
     origin_pace_free(o->pace);
-    tls_sessions_clear(&o->sessions);
+    tickets_clear(&o->tickets);
     free(o);
 }
 

@@ -6,13 +6,13 @@
 #define TLSFAN_UPSTREAM_ORIGIN_H
 
 #include "base/hash.h"
-#include "net/tls_client.h"
 #include "upstream/carry.h"
 #include "upstream/limit.h"
 #include "upstream/origin_pace.h"
 #include "upstream/peers.h"
 #include "upstream/queue.h"
 #include "upstream/tally.h"
+#include "upstream/tickets.h"
 
 /* What its last handshake has agreed on, where HTTP/2 was offered. */
 enum origin_speaks { ORIGIN_SPEAKS_UNKNOWN, ORIGIN_SPEAKS_H1, ORIGIN_SPEAKS_H2 };
@@ -44,7 +44,7 @@ struct origin {
     struct carry carry;  /* and how many one of them carries in all */
     uint64_t answers;    /* that have begun to come from it: it makes progress */
     unsigned n_settling; /* connections that have yet to say so */
-    struct tls_sessions sessions;
+    struct tickets tickets;
     struct peers peers;        /* where its connections lead */
     struct tally_place *place; /* that of TALLY_OTHER until it has one of its own */
     bool is_found, is_named;   /* has asked for one: since it was found, since it was reached */

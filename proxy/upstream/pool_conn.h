@@ -4,6 +4,7 @@
 #ifndef TLSFAN_UPSTREAM_POOL_CONN_H
 #define TLSFAN_UPSTREAM_POOL_CONN_H
 
+#include "net/tls_client.h"
 #include "upstream/origin.h"
 
 struct pool_conn;

@@ -340,7 +340,7 @@ void pool_dial_begin(struct origin *o, struct pool_wait *wait)
     struct dial_offer offer = {
         .via = wait->where.conf->via ? p->id->via : NULL,
         .http2 = d->offers_h2,
-        .sessions = wait->where.rule->tls.session_resumption ? &o->sessions : NULL,
+        .tickets = wait->where.rule->tls.session_resumption ? &o->tickets : NULL,
     };
     d->again = refetch_new(&wait->where, &offer);
     d->token = dial_start(p->dns, &wait->where, &offer, on_dialled, d);

@@ -172,6 +172,39 @@ def test_resumption_refused(ca, serve, front, make_proxy, protocol, version, tre
     assert len(server.requests) == 84, "nothing was asked twice"
 
 
+@pytest.mark.h1_only("by HTTP/2 there is one handshake")
+def test_second_use_refused(ca, serve, front, make_proxy):
+    """A server may take the second use of a ticket for an attack: it sees no other one for a while."""
+    ctx = ca.server_context(alpn=("http/1.1",))
+    server = serve(answering(lambda r, c: ok()), context=ctx)
+    f = front(server.port)
+    used, refused, lock = set(), [], threading.Lock()
+
+    def once(front, sock, hello):
+        offered = extensions(hello)[PRE_SHARED_KEY]
+        ticket = offered[4:4 + struct.unpack(">H", offered[2:4])[0]]
+        with lock:
+            is_again = ticket in used
+            used.add(ticket)
+        if is_again:
+            refused.append(ticket)
+            sock.sendall(ALERT)
+        else:
+            front.relay(sock, hello)
+    f.treat = once
+    p = make_proxy("workers = 1\n")
+    assert {r.status for r in at_once(p, [f.url()])} == {200}
+    f.end(server)
+    for n in range(2):
+        got = at_once(p, [f.url("/%d" % n) for n in range(40)])
+        assert {r.status for r in got} == {200}, [r.text for r in got if r.status != 200][:3]
+        f.end(server)
+        if n == 0:
+            assert refused, f.seen
+            del refused[:]
+    assert not refused and len(server.requests) == 81, "nothing was asked twice"
+
+
 def spoil_finished(front, sock, hello):
     """The server takes the session, and cannot read the end of the handshake: it says so when requests are behind."""
     with socket.create_connection(("127.0.0.1", front.target)) as other:

@@ -395,8 +395,17 @@ static void h2_show(struct peer_tls *t)
     add(&t->text, q->body.p == NULL ? "" : q->body.p, q->body.len);
 }
 
+/* "resumed" a session, or "shook" hands in full. */
+static bool has_shaken(struct peer_tls *t, const char *how)
+{
+    bool is_resumed = SSL_session_reused(t->ssl) == 1;
+    return t->is_open && strcmp(how, is_resumed ? "resumed" : "shook") == 0;
+}
+
 bool peer_tls_plays(struct peer_tls *t, const char *verb, const char *rest)
 {
+    if (has_shaken(t, verb))
+        return true;
     if (!t->is_h2 || t->session == NULL)
         return false;
     unsigned long n = strtoul(rest, NULL, 10);

@@ -11,6 +11,7 @@
 #include <openssl/ssl.h>
 #include <time.h>
 
+#include "base/loop.h"
 #include "net/tls_sessions.h"
 
 static SSL_CTX *ctx;
@@ -70,17 +71,103 @@ static void oldest_goes_first(void **state)
     tls_sessions_clear(&kept);
 }
 
-/* RFC 8446 §C.4: a ticket is used once, the newest first. */
-static void a_ticket_is_offered_once(void **state)
+/* The next connection is offered S (NULL: none), AGAIN or for the first time. */
+static void expect_offer(const SSL_SESSION *s, bool again)
+{
+    bool is_there = tls_sessions_has(&kept);
+    SSL *next = SSL_new(ctx);
+    resume = (struct tls_resume){.kept = &kept};
+    tls_resume_start(&resume, next, true);
+    assert_int_equal(resume.offered, s != NULL);
+    assert_ptr_equal(SSL_get_session(next), s);
+    assert_int_equal(resume.is_again, again);
+    assert_int_equal(is_there, s != NULL);
+    SSL_free(next);
+}
+
+/* Those that no connection had yet, the newest first; then the last one again, until a newer one
+ * has come. */
+static void tickets_are_offered_to_a_burst(void **state)
 {
     (void)state;
-    (void)put(TLS1_3_VERSION, INT64_MAX);
+    SSL_SESSION *oldest = put(TLS1_3_VERSION, INT64_MAX - 2);
     SSL_SESSION *newest = put(TLS1_3_VERSION, INT64_MAX - 1);
-    tls_resume_start(&resume, ssl, true);
-    assert_true(resume.offered);
-    assert_ptr_equal(SSL_get_session(ssl), newest);
+    expect_offer(newest, false);
     assert_int_equal(resume.until, INT64_MAX - 1);
-    assert_int_equal(kept.n, 1);
+    expect_offer(oldest, false);
+    assert_int_equal(kept.n, 0);
+    for (int i = 0; i < 5; i++) {
+        expect_offer(oldest, true);
+        assert_int_equal(resume.until, INT64_MAX - 2);
+    }
+    newest = put(TLS1_3_VERSION, INT64_MAX);
+    expect_offer(newest, false);
+    expect_offer(newest, true);
+}
+
+/* Not for longer than a burst, nor beyond its own end, nor where one of its connections broke. */
+static void a_ticket_is_not_offered_for_long(void **state)
+{
+    (void)state;
+    SSL_SESSION *s = put(TLS1_3_VERSION, INT64_MAX);
+    expect_offer(s, false);
+    expect_offer(s, true);
+    kept.again_until = loop_now();
+    expect_offer(NULL, false);
+    assert_null(kept.again.session);
+    s = put(TLS1_3_VERSION, (int64_t)time(NULL) + 1000);
+    expect_offer(s, false);
+    kept.again.until = time(NULL);
+    expect_offer(NULL, false);
+    s = put(TLS1_3_VERSION, INT64_MAX);
+    expect_offer(s, false);
+    SSL_SESSION_set_timeout(s, 0);
+    expect_offer(NULL, false);
+}
+
+/* A server did not like the second use; one that did not like the first does not say that. */
+static void tickets_are_used_once_where_they_must(void **state)
+{
+    (void)state;
+    SSL_SESSION *s = put(TLS1_3_VERSION, INT64_MAX);
+    expect_offer(s, false);
+    tls_resume_fail(&resume);
+    expect_offer(NULL, false);
+    s = put(TLS1_3_VERSION, INT64_MAX);
+    expect_offer(s, false);
+    expect_offer(s, true);
+    tls_resume_fail(&resume);
+    expect_offer(NULL, false);
+    s = put(TLS1_3_VERSION, INT64_MAX);
+    expect_offer(s, false);
+    expect_offer(NULL, false);
+    kept.once_until = loop_now();
+    s = put(TLS1_3_VERSION, INT64_MAX);
+    expect_offer(s, false);
+    expect_offer(s, true);
+}
+
+static void count(void *arg)
+{
+    ++*(int *)arg;
+}
+
+static void news_are_told_later(void **state)
+{
+    struct loop loop;
+    struct post news;
+    int n = 0;
+    (void)state;
+    assert_true(loop_init(&loop));
+    post_init(&news, count, &n);
+    kept.loop = &loop;
+    kept.news = &news;
+    (void)put(TLS1_3_VERSION, INT64_MAX);
+    (void)put(TLS1_3_VERSION, INT64_MAX);
+    assert_int_equal(n, 0);
+    loop_turn(&loop, false);
+    assert_int_equal(n, 1);
+    loop_clear(&loop);
 }
 
 static void a_session_of_1_2_is_kept(void **state)
@@ -102,6 +189,7 @@ static void what_is_over_is_not_offered(void **state)
     tls_resume_start(&resume, ssl, true);
     assert_ptr_equal(SSL_get_session(ssl), good);
     assert_int_equal(kept.n, 0);
+    tls_sessions_clear(&kept);
     (void)put(TLS1_2_VERSION, (int64_t)time(NULL) - 1);
     resume.offered = false;
     tls_resume_start(&resume, ssl, true);
@@ -178,7 +266,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(oldest_goes_first),
-        CASE(a_ticket_is_offered_once),
+        CASE(tickets_are_offered_to_a_burst),
+        CASE(a_ticket_is_not_offered_for_long),
+        CASE(tickets_are_used_once_where_they_must),
+        CASE(news_are_told_later),
         CASE(a_session_of_1_2_is_kept),
         CASE(what_is_over_is_not_offered),
         CASE(none_is_offered),

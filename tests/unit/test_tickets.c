@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* upstream/tickets.c: who goes ahead, who waits, and how long. */
+#include "upstream_fixture.h"
+
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "upstream/tickets.h"
+
+enum { DIALS = 40 };
+
+static struct fixture fix;
+static struct tickets tickets;
+static struct ticket_wait dials[DIALS];
+static unsigned told[DIALS]; /* who, in turn */
+static unsigned n_told;
+static int near, far;   /* connections */
+static unsigned leaves; /* with the first one that is told; 0: nobody */
+
+static void on_ticket(void *arg)
+{
+    struct ticket_wait *w = arg;
+    told[n_told++] = (unsigned)(w - dials);
+    if (leaves > 0)
+        tickets_leave(&tickets, &dials[leaves]);
+}
+
+static int set_up(void **state)
+{
+    struct sockaddr_in a;
+    socklen_t len = sizeof(a);
+    uint16_t port;
+    int fds[2];
+    (void)state;
+    fixture_open(&fix);
+    int listener = fixture_listen(&port);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&a, &len), 0);
+    near = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(near, (struct sockaddr *)&a, sizeof(a)), 0);
+    close(listener);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    far = fds[0];
+    close(fds[1]);
+    tickets_init(&tickets, &fix.loop);
+    for (unsigned i = 0; i < DIALS; i++)
+        ticket_wait_init(&dials[i], on_ticket, &dials[i]);
+    n_told = leaves = 0;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < DIALS; i++)
+        tickets_leave(&tickets, &dials[i]);
+    tickets_clear(&tickets);
+    close(near);
+    close(far);
+    fixture_close(&fix);
+    return 0;
+}
+
+/* A session has come. */
+static void put(void)
+{
+    SSL_SESSION *s = SSL_SESSION_new();
+    assert_int_equal(SSL_SESSION_set_protocol_version(s, TLS1_3_VERSION), 1);
+    assert_int_equal(SSL_SESSION_set1_id(s, (const unsigned char *)"id", 2), 1);
+    SSL_SESSION_set_time(s, (long)time(NULL));
+    SSL_SESSION_set_timeout(s, 100);
+    tls_sessions_put(&tickets.sessions, (struct tls_session){s, INT64_MAX});
+}
+
+static void forget(void)
+{
+    tls_sessions_clear(&tickets.sessions);
+}
+
+/* Dials FROM to TO wait, and nobody has been told yet. */
+static void expect_waiting(unsigned from, unsigned to)
+{
+    unsigned before = n_told;
+    for (unsigned i = from; i <= to; i++)
+        assert_false(tickets_go(&tickets, &dials[i], near));
+    loop_turn(&fix.loop, false);
+    assert_int_equal(n_told, before);
+}
+
+static void turn_until(unsigned n)
+{
+    int64_t end = loop_now() + 5000000;
+    while (n_told < n && loop_now() < end)
+        loop_turn(&fix.loop, false);
+    assert_int_equal(n_told, n);
+}
+
+static void others_wait_for_the_first(void **state)
+{
+    (void)state;
+    assert_true(tickets_go(&tickets, &dials[0], near));
+    expect_waiting(1, 3);
+    tickets_done(&tickets, &dials[0]);
+    tickets_leave(&tickets, &dials[0]); /* has its connection, and may still get a session */
+    expect_waiting(4, 4);
+    put();
+    assert_int_equal(n_told, 0);
+    loop_turn(&fix.loop, false);
+    assert_int_equal(n_told, 4);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(told[i], i + 1);
+    assert_true(tickets_go(&tickets, &dials[5], near));
+    assert_false(dials[5].leads);
+    assert_false(deadline_is_set(&tickets.end));
+}
+
+/* And again when there is none any more. */
+static void the_next_burst_has_its_own(void **state)
+{
+    (void)state;
+    put();
+    loop_turn(&fix.loop, false);
+    assert_true(tickets_go(&tickets, &dials[0], near));
+    assert_false(dials[0].leads);
+    forget();
+    assert_true(tickets_go(&tickets, &dials[1], near));
+    expect_waiting(2, 2);
+    put();
+    turn_until(1);
+}
+
+/* Who is cut off tries again, ahead of the others. */
+static void the_first_may_begin_anew(void **state)
+{
+    (void)state;
+    assert_true(tickets_go(&tickets, &dials[0], near));
+    expect_waiting(1, 1);
+    assert_true(tickets_go(&tickets, &dials[0], near));
+    tickets_leave(&tickets, &dials[0]);
+    loop_turn(&fix.loop, false);
+    assert_int_equal(n_told, 1);
+    assert_false(tickets.is_barren); /* nothing was learnt from that */
+    assert_true(tickets_go(&tickets, &dials[2], near));
+    assert_true(dials[2].leads);
+}
+
+/* It never comes: that is found once, and forgotten when one comes after all. */
+static void nobody_waits_for_long(void **state)
+{
+    int64_t start = loop_now();
+    (void)state;
+    assert_true(tickets_go(&tickets, &dials[0], near));
+    expect_waiting(1, 2);
+    usleep(1000);
+    int64_t end = tickets.end.at;
+    tickets_done(&tickets, &dials[0]); /* then for the ticket, as long again */
+    assert_true(tickets.end.at > end);
+    turn_until(2);
+    assert_in_range(loop_now() - start, 15000, 1000000);
+    for (unsigned i = 3; i < 6; i++)
+        assert_true(tickets_go(&tickets, &dials[i], near));
+    put();
+    loop_turn(&fix.loop, false);
+    forget();
+    assert_true(tickets_go(&tickets, &dials[6], near));
+    expect_waiting(7, 7);
+}
+
+static void nobody_waits_for_who_is_far(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 4; i++)
+        assert_true(tickets_go(&tickets, &dials[i], far));
+    assert_true(tickets_go(&tickets, &dials[4], near));
+    assert_true(dials[4].leads);
+    assert_false(dials[0].leads);
+}
+
+static void who_leaves_is_not_told(void **state)
+{
+    (void)state;
+    assert_true(tickets_go(&tickets, &dials[0], near));
+    expect_waiting(1, 3);
+    tickets_leave(&tickets, &dials[2]);
+    leaves = 3;
+    put();
+    for (int i = 0; i < 3; i++)
+        loop_turn(&fix.loop, false);
+    assert_int_equal(n_told, 1);
+    assert_int_equal(told[0], 1);
+}
+
+/* What takes long is done in parts. */
+static void many_go_in_turns(void **state)
+{
+    (void)state;
+    assert_true(tickets_go(&tickets, &dials[0], near));
+    expect_waiting(1, DIALS - 1);
+    put();
+    loop_turn(&fix.loop, false);
+    assert_in_range(n_told, 1, DIALS / 2);
+    turn_until(DIALS - 1);
+    for (unsigned i = 0; i < DIALS - 1; i++)
+        assert_int_equal(told[i], i + 1);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(others_wait_for_the_first),
+        CASE(the_next_burst_has_its_own),
+        CASE(the_first_may_begin_anew),
+        CASE(nobody_waits_for_long),
+        CASE(nobody_waits_for_who_is_far),
+        CASE(who_leaves_is_not_told),
+        CASE(many_go_in_turns),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
