@@ -13,11 +13,9 @@
 #include "base/state.h"
 
 enum {
-    RECORD = 16 * 1024,           /* the most bytes of one record (RFC 8446 §5.1) */
-    STREAMING_BUFFER = 64 * 1024, /* OpenSSL's read buffer while a body streams; else a record */
-    STREAMING_TURNS = 8,          /* short reads until streaming is taken to be over */
-    RECORDS_AT_ONCE = 64,         /* taken by one read: small ones cost as much as large ones */
-    TAKEN_AT_ONCE = 64 * 1024     /* bytes after which it asks for no more: tickets give us none */
+    RECORD = FEED_RECORD,     /* the most bytes of one record (RFC 8446 §5.1) */
+    RECORDS_AT_ONCE = 64,     /* taken by one read: small ones cost as much as large ones */
+    TAKEN_AT_ONCE = 64 * 1024 /* bytes after which it asks for no more: tickets give us none */
 };
 
 void tls_wire_set_state(struct tls_wire *t, enum tls_wire_state to)
@@ -49,16 +47,12 @@ static void note_first(struct tls_wire *t, const char *p, size_t n)
     }
 }
 
-/* A read that fills OpenSSL's whole buffer means that there is more than a record to come: the next
- * buffer that it allocates is larger. */
-static void note_streaming(struct tls_wire *t, bool full)
+/* One buffer for all records that wait, not one for each. */
+static void tls_keep_buffer(struct tls_wire *t)
 {
-    if (full && t->streaming == 0)
-        SSL_set_default_read_buffer_len(t->ssl, STREAMING_BUFFER);
-    if (full)
-        t->streaming = STREAMING_TURNS;
-    else if (t->streaming > 0 && --t->streaming == 0)
-        SSL_set_default_read_buffer_len(t->ssl, 0);
+    if (!t->keeps_buffer)
+        SSL_clear_mode(t->ssl, SSL_MODE_RELEASE_BUFFERS);
+    t->keeps_buffer = true;
 }
 
 static int bio_read(BIO *b, char *p, int n)
@@ -67,11 +61,12 @@ static int bio_read(BIO *b, char *p, int n)
     BIO_clear_retry_flags(b);
     if (t->below_eof || n <= 0)
         return 0;
-    ssize_t got = t->may_take == 0 ? WIRE_AGAIN : wire_read(t->wire.below, p, (size_t)n);
+    ssize_t got = t->may_take == 0 ? WIRE_AGAIN : feed_read(&t->feed, t->wire.below, p, (size_t)n);
     if (got > 0) {
         t->may_take -= (size_t)got < t->may_take ? (size_t)got : t->may_take;
         note_first(t, p, (size_t)got);
-        note_streaming(t, got == n && n >= RECORD / 2);
+        if (t->feed.n_waits > 0)
+            tls_keep_buffer(t);
         return (int)got;
     }
     if (got == WIRE_EOF) {
@@ -195,8 +190,8 @@ static int read_result(struct tls_wire *t, int e)
  * allocate a buffer to find no more than that. */
 static bool tls_is_empty(const struct tls_wire *t)
 {
-    return t->wire.line->drained && !t->below_eof && !wire_has_buffered(t->wire.below) &&
-           SSL_has_pending(t->ssl) == 0;
+    return t->feed.n_waits == 0 && t->wire.line->drained && !t->below_eof &&
+           !wire_has_buffered(t->wire.below) && SSL_has_pending(t->ssl) == 0;
 }
 
 /* Takes a record, or a part of one, to P. The count; 0: t->end says what came instead. */
@@ -217,6 +212,19 @@ static size_t read_record(struct tls_wire *t, char *p, size_t n)
     return 0;
 }
 
+/* What waits is for another call, and OpenSSL keeps no buffer for it. */
+static void tls_end_feed(struct tls_wire *t)
+{
+    feed_end(&t->feed, t->wire.below);
+    if (!t->keeps_buffer)
+        return;
+    t->keeps_buffer = false;
+    SSL_set_mode(t->ssl, SSL_MODE_RELEASE_BUFFERS);
+    /* What has come out of a record, and was not taken, is in there. */
+    if (SSL_has_pending(t->ssl) == 0)
+        SSL_free_buffers(t->ssl);
+}
+
 /* Fills P from as many records as there are, so that a body leaves in few writes; but from no more
  * than others can wait for. What is left is read in a later call, if need be in a later turn. */
 static ssize_t tls_read(struct wire *w, char *p, size_t n)
@@ -226,9 +234,14 @@ static ssize_t tls_read(struct wire *w, char *p, size_t n)
     if (t->end == 0 && t->state == TLS_WIRE_BROKEN)
         return WIRE_FAIL;
     t->may_take = TAKEN_AT_ONCE;
-    for (int i = 0; t->end == 0 && got < n && i < RECORDS_AT_ONCE && (i == 0 || t->more); i++)
-        got += read_record(t, p + got, n - got);
+    for (int i = 0; t->end == 0 && i < RECORDS_AT_ONCE && (i == 0 || t->more); i++) {
+        size_t gap = feed_gap(&t->feed, p + got, n - got);
+        if (gap == 0)
+            break;
+        got += read_record(t, p + got, gap);
+    }
     t->may_take = SIZE_MAX;
+    tls_end_feed(t);
     int end = t->end;
     if (end == WIRE_AGAIN)
         t->end = 0;

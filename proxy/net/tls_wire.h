@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* OpenSSL over the wire beneath: records, the handshake's steps, close_notify. One record and one
- * call downwards for a small write, read-ahead, buffers released when idle. Which side of TLS it
- * speaks, and what is said of its faults, is a role: tls_client.h, tls_server.h.
+ * call downwards for a small write, one for many records that are read, buffers released when idle.
+ * Which side of TLS it speaks, and what is said of its faults, is a role: tls_client.h,
+ * tls_server.h.
  *
  *     TLS_WIRE_SHAKES ──▶ OPEN ──▶ BROKEN     and SHAKES ──▶ BROKEN */
 #ifndef TLSFAN_NET_TLS_WIRE_H
 #define TLSFAN_NET_TLS_WIRE_H
 
 #include "net/stream.h"
+#include "net/tls_feed.h"
 
 struct ssl_st;     /* SSL */
 struct ssl_ctx_st; /* SSL_CTX */
@@ -51,7 +53,8 @@ struct tls_wire {
     bool more;       /* OpenSSL may have bytes for us without a look beneath */
     int end;         /* EOF or FAIL that waits for the bytes before it to be delivered; 0: none */
     size_t may_take; /* bytes that the read under way may still take from beneath; else SIZE_MAX */
-    int streaming;   /* > 0: the large read buffer is in use; counts down */
+    struct tls_feed feed;
+    bool keeps_buffer;  /* OpenSSL's, as more records wait for it */
     unsigned n_records; /* written behind the handshake */
     unsigned n_first;
     char first[TLS_FIRST_BYTES]; /* of all that has come */

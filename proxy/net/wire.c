@@ -70,6 +70,15 @@ void wire_put_back(struct wire *w, char *p, size_t n)
     w->line->unread += n;
 }
 
+void wire_unread(struct wire *w, const char *p, size_t n)
+{
+    if (w->unread != NULL) { /* they are from there, and there is more behind them */
+        w->unread_at -= n;
+        return;
+    }
+    wire_put_back(w, memcpy(xmalloc(n), p, n), n);
+}
+
 ssize_t wire_read_again(struct wire *w, char *p, size_t n)
 {
     size_t left = w->unread_len - w->unread_at;

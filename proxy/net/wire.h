@@ -62,6 +62,8 @@ extern const struct wire_ops wire_plain_ops;
 
 /* P, a heap run whose first N bytes were read from W, is W's from now on, to be read again. */
 void wire_put_back(struct wire *w, char *p, size_t n);
+/* The last N bytes that wire_read() has given in one go, which are at P, are to be read again. */
+void wire_unread(struct wire *w, const char *p, size_t n);
 /* What wire_read() does where something was put back. */
 ssize_t wire_read_again(struct wire *w, char *p, size_t n);
 
