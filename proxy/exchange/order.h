@@ -9,6 +9,8 @@
 
 struct order {
     struct list items; /* struct order_item, oldest first */
+    struct list
+        *next; /* no item in front of it is yet to begin; `items` itself: nor is any other */
     unsigned n;
 };
 

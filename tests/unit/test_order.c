@@ -78,11 +78,59 @@ static void test_first_is_the_oldest(void **state)
     assert_int_equal(o.n, 1);
 }
 
+/* What is next may be taken out, what is begun by its owner is not given, and what is pushed later
+ * is found. */
+static void test_next_is_kept(void **state)
+{
+    (void)state;
+    struct order o;
+    struct order_item a, b, c, d;
+    order_init(&o);
+    assert_null(order_next(&o));
+    order_push(&o, &a, false);
+    assert_ptr_equal(order_next(&o), &a);
+    order_push(&o, &b, true);
+    order_push(&o, &c, true);
+    assert_null(order_next(&o)); /* A is under way */
+    order_remove(&o, &b);
+    order_push(&o, &d, true);
+    d.started = true;
+    a.done = true;
+    assert_ptr_equal(order_next(&o), &c);
+    assert_null(order_next(&o));
+    order_remove(&o, &a);
+    order_remove(&o, &c);
+    order_remove(&o, &d);
+    assert_int_equal(o.n, 0);
+    assert_null(order_next(&o));
+    order_push(&o, &b, false);
+    assert_ptr_equal(order_next(&o), &b);
+}
+
+/* The last of those that wait is taken out, and the others begin. */
+static void test_last_is_taken_out(void **state)
+{
+    (void)state;
+    struct order o;
+    struct order_item items[3];
+    order_init(&o);
+    order_push(&o, &items[0], true);
+    order_push(&o, &items[1], false);
+    assert_ptr_equal(order_next(&o), &items[0]);
+    assert_null(order_next(&o));
+    order_remove(&o, &items[1]);
+    assert_null(order_next(&o));
+    order_push(&o, &items[2], true);
+    assert_ptr_equal(order_next(&o), &items[2]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_barriers),
         cmocka_unit_test(test_first_is_the_oldest),
+        cmocka_unit_test(test_next_is_kept),
+        cmocka_unit_test(test_last_is_taken_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
