@@ -111,6 +111,7 @@ static struct pool_conn *make_conn(struct origin *o, const struct dial_result *r
         .stream = r->stream,
         .id = p->id,
         .budget = p->budget,
+        .h2 = &p->h2,
         .holds = tls_client_is_h2(r->stream) ? HOLDS_H2
                  : o->tls                    ? HOLDS_TLS
                                              : HOLDS_PLAIN,

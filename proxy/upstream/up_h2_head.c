@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fields between HTTP/1 and HTTP/2 (RFC 9113 §8). Up: pseudo fields first, names in lower case,
- * nothing about the connection, secrets kept out of HPACK's table. Down: names are written
- * Like-This, as old clients know them. */
+/* Fields between HTTP/1 and HTTP/2 (RFC 9113 §8). Up: pseudo fields first, nothing about the
+ * connection, secrets kept out of HPACK's table. Down: names are written Like-This, as old clients
+ * know them. */
 #include "upstream/up_h2_head.h"
 
 #include <stdlib.h>
@@ -34,23 +34,19 @@ static bool is_left_out(enum field_id id)
     }
 }
 
+/* NAME is static: nghttp2 needs no copy of it. */
 static nghttp2_nv make_nv(struct str name, struct str value)
 {
     return (nghttp2_nv){(uint8_t *)name.p, (uint8_t *)value.p, name.len, value.len,
-                        NGHTTP2_NV_FLAG_NONE};
+                        NGHTTP2_NV_FLAG_NO_COPY_NAME};
 }
 
-/* FIELD with its name in lower case at DST. */
-static nghttp2_nv lower_nv(char *dst, const struct field *f)
+/* nghttp2 copies F, and writes its name in lower case. */
+static nghttp2_nv field_nv(const struct field *f)
 {
-    for (size_t i = 0; i < f->name.len; i++) {
-        char c = f->name.p[i];
-        dst[i] = c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
-    }
-    nghttp2_nv nv = make_nv(str_make(dst, f->name.len), f->value);
-    if (field_is_secret(f))
-        nv.flags |= NGHTTP2_NV_FLAG_NO_INDEX;
-    return nv;
+    uint8_t flags = field_is_secret(f) ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE;
+    return (nghttp2_nv){(uint8_t *)f->name.p, (uint8_t *)f->value.p, f->name.len, f->value.len,
+                        flags};
 }
 
 /* All that the client says in Cookie fields, as one (§8.2.3 joins them in this way). */
@@ -88,7 +84,7 @@ nghttp2_nv *up_h2_head_request(struct arena *arena, const struct up_request *rq,
         if (f->id == FIELD_COOKIE)
             out.value = join_cookies(arena, fields);
         has_cookie = has_cookie || f->id == FIELD_COOKIE;
-        *to++ = lower_nv(arena_alloc(arena, f->name.len), &out);
+        *to++ = field_nv(&out);
     }
     if (rq->framing == H1_FRAMING_LENGTH)
         *to++ = make_nv(STR("content-length"),
@@ -114,10 +110,10 @@ nghttp2_nv *up_h2_head_trailers(const struct fields *trailers, size_t *n)
         if (f->name.p == NULL || is_left_out(f->id))
             continue;
         nghttp2_nv *nv = &v[(*n)++];
-        *nv = lower_nv(text, f);
+        *nv = field_nv(f);
+        nv->name = memcpy(text, f->name.p, f->name.len);
         text += f->name.len;
-        memcpy(text, f->value.p, f->value.len);
-        nv->value = (uint8_t *)text;
+        nv->value = memcpy(text, f->value.p, f->value.len);
         text += f->value.len;
     }
     if (*n > 0)
@@ -126,9 +122,10 @@ nghttp2_nv *up_h2_head_trailers(const struct fields *trailers, size_t *n)
     return NULL;
 }
 
-struct up_h2_block *up_h2_block_new(void)
+struct up_h2_block *up_h2_block_new(struct slab *slab)
 {
-    struct up_h2_block *b = xmalloc(sizeof(*b));
+    struct up_h2_block *b = slab_get(slab);
+    b->slab = slab;
     b->status = 0;
     b->size = 0;
     b->is_end = b->has_pseudo = b->has_field = b->is_of_h1 = false;
@@ -144,7 +141,7 @@ void up_h2_block_free(struct up_h2_block *b)
     if (b == NULL)
         return;
     arena_clear(&b->arena);
-    free(b);
+    slab_put(b->slab, b);
 }
 
 /* Three digits that are a status; else 0. */
@@ -159,36 +156,41 @@ static unsigned parse_status(struct str value)
     return status >= 100 ? status : 0;
 }
 
-/* NAME with a capital letter at the beginning and behind every hyphen. */
-static struct str title_case(struct arena *arena, struct str name)
+/* NAME, which must be a token without capital letters (§8.2.1), to P, with a capital letter at the
+ * beginning and behind every hyphen. False: it is none. */
+static bool write_known(char *p, struct str name)
 {
-    char *p = arena_alloc(arena, name.len);
-    bool is_first = true;
+    char capital = 'a' - 'A';
     for (size_t i = 0; i < name.len; i++) {
         char c = name.p[i];
-        p[i] = is_first && c >= 'a' && c <= 'z' ? (char)(c - ('a' - 'A')) : c;
-        is_first = c == '-';
+        if (!chars_is(c, CHAR_TOKEN) || (c >= 'A' && c <= 'Z'))
+            return false;
+        p[i] = c >= 'a' && c <= 'z' ? (char)(c - capital) : c;
+        capital = c == '-' ? 'a' - 'A' : 0;
     }
-    return str_make(p, name.len);
+    return name.len > 0;
 }
 
-static bool consists_of(struct str s, unsigned classes)
+/* What a value may hold, though not HTAB, is no less than SP in each of the eight bytes at P, and
+ * is not DEL. */
+static bool is_plain(const char *p)
 {
-    for (size_t i = 0; i < s.len; i++) {
-        if (!chars_is(s.p[i], classes))
-            return false;
-    }
-    return true;
+    const uint64_t ones = UINT64_MAX / UINT8_MAX;
+    uint64_t w;
+    memcpy(&w, p, sizeof(w));
+    uint64_t del = w ^ ones * 0x7f;
+    uint64_t bad = ((w - ones * ' ') & ~w) | ((del - ones) & ~del);
+    return (bad & ones * 0x80) == 0;
 }
 
-/* §8.2.1: a token without capital letters. */
-static bool is_name(struct str name)
+static bool is_value(struct str value)
 {
-    for (size_t i = 0; i < name.len; i++) {
-        if (name.p[i] >= 'A' && name.p[i] <= 'Z')
-            return false;
-    }
-    return name.len > 0 && consists_of(name, CHAR_TOKEN);
+    size_t i = 0;
+    while (i + sizeof(uint64_t) <= value.len && is_plain(value.p + i))
+        i += sizeof(uint64_t);
+    while (i < value.len && chars_is(value.p[i], CHAR_VALUE))
+        i++;
+    return i == value.len;
 }
 
 /* §8.2.2: a field of one HTTP/1 connection. */
@@ -229,18 +231,19 @@ static int said(struct str name)
 
 static void add_field(struct up_h2_block *b, struct str name, struct str value)
 {
+    char *known = arena_alloc(&b->arena, name.len);
     b->has_field = true;
-    if (!is_name(name)) {
+    if (!write_known(known, name)) {
         b->why = "a field name that HTTP/2 does not allow";
         return;
     }
-    if (!consists_of(value, CHAR_VALUE)) {
+    if (!is_value(value)) {
         b->why = arena_printf(&b->arena, "a byte that HTTP does not allow in the field %.*s",
                               said(name), name.p)
                      .p;
         return;
     }
-    struct field f = {.name = title_case(&b->arena, name),
+    struct field f = {.name = str_make(known, name.len),
                       .value = arena_dup(&b->arena, str_trim(value)),
                       .id = field_lookup(name)};
     b->is_of_h1 = is_of_connection(f.id, f.value);

@@ -10,6 +10,7 @@
 
 /* One header section that is coming, or has come. */
 struct up_h2_block {
+    struct slab *slab; /* borrowed: where it goes back to */
     struct arena arena;
     struct fields fields;
     unsigned status; /* 0: none, or not a number of three digits */
@@ -23,12 +24,13 @@ struct up_h2_block {
     uint64_t first_bytes[128];
 };
 
-/* A request's fields as nghttp2 takes them; all memory comes from ARENA. */
+/* A request's fields as nghttp2 takes them, which sees to lower case; memory comes from ARENA. */
 nghttp2_nv *up_h2_head_request(struct arena *arena, const struct up_request *rq, size_t *n);
 /* Trailers, in one piece of heap. */
 nghttp2_nv *up_h2_head_trailers(const struct fields *trailers, size_t *n);
 
-struct up_h2_block *up_h2_block_new(void);
+/* From SLAB, to which up_h2_block_free() gives it back. */
+struct up_h2_block *up_h2_block_new(struct slab *slab);
 void up_h2_block_free(struct up_h2_block *b);
 /* One field as it came; kept while the block is sound and not larger than MAX. */
 void up_h2_block_add(struct up_h2_block *b, struct str name, struct str value, size_t max);

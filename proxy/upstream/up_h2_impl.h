@@ -44,10 +44,12 @@ struct up_h2 {
     struct pool_conn conn;
     struct loop *loop;
     struct budget *budget;
-    nghttp2_session *session; /* until the reaper */
-    struct claim parsing;     /* nghttp2 reads or writes: its callbacks must not make it do so */
+    struct up_h2_memory *memory; /* borrowed: of the pool */
+    nghttp2_session *session;    /* until the reaper */
+    struct claim parsing;        /* nghttp2 reads or writes: its callbacks must not make it do so */
     enum up_h2_state state;
-    struct list streams; /* struct up_h2_stream with a place here */
+    struct list streams;        /* struct up_h2_stream with a place here */
+    struct up_h2_stream *found; /* one of them: the last that a callback was about; or NULL */
     struct up_h2_event *events;
     unsigned n_events, cap_events;
     uint64_t rounds; /* of telling events, from 1 */

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "upstream/up_h2_memory.h"
 #include "upstream/up_h2_stream_impl.h"
 
 enum {
@@ -46,10 +47,14 @@ static void up_h2_session_add_event(struct up_h2 *c, struct up_h2_event event)
     c->events[c->n_events++] = event;
 }
 
-static struct up_h2_stream *up_h2_session_find(nghttp2_session *session, int32_t id)
+/* Callbacks that follow each other are mostly about one stream. */
+static struct up_h2_stream *up_h2_session_find(struct up_h2 *c, int32_t id)
 {
-    void *s = nghttp2_session_get_stream_user_data(session, id);
-    return s == NULL ? NULL : CHECKED(up_h2_stream, s);
+    if (c->found != NULL && c->found->id == id)
+        return c->found;
+    void *s = nghttp2_session_get_stream_user_data(c->session, id);
+    c->found = s == NULL ? NULL : CHECKED(up_h2_stream, s);
+    return c->found;
 }
 
 static void up_h2_session_credit(struct up_h2 *c, int n)
@@ -76,13 +81,14 @@ static int up_h2_session_on_begin_frame(nghttp2_session *session, const nghttp2_
 static int up_h2_session_on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame,
                                           void *arg)
 {
-    struct up_h2_stream *s = up_h2_session_find(session, frame->hd.stream_id);
-    (void)arg;
+    struct up_h2 *c = CHECKED(up_h2, arg);
+    struct up_h2_stream *s = up_h2_session_find(c, frame->hd.stream_id);
+    (void)session;
     if (s == NULL || frame->hd.type != NGHTTP2_HEADERS)
         return 0;
     s->has_answered = true;
     up_h2_block_free(s->block);
-    s->block = up_h2_block_new();
+    s->block = up_h2_block_new(&c->memory->blocks);
     return 0;
 }
 
@@ -91,8 +97,9 @@ static int up_h2_session_on_header(nghttp2_session *session, const nghttp2_frame
                                    size_t value_len, uint8_t flags, void *arg)
 {
     struct up_h2 *c = CHECKED(up_h2, arg);
-    struct up_h2_stream *s = up_h2_session_find(session, frame->hd.stream_id);
+    struct up_h2_stream *s = up_h2_session_find(c, frame->hd.stream_id);
     size_t max = c->conn.origin->max_head;
+    (void)session;
     (void)flags;
     if (s == NULL || s->block == NULL)
         return 0;
@@ -112,7 +119,8 @@ static int up_h2_session_on_invalid_frame(nghttp2_session *session, const nghttp
                                           int code, void *arg)
 {
     struct up_h2 *c = CHECKED(up_h2, arg);
-    struct up_h2_stream *s = up_h2_session_find(session, frame->hd.stream_id);
+    struct up_h2_stream *s = up_h2_session_find(c, frame->hd.stream_id);
+    (void)session;
     if (s != NULL && s->why == NULL)
         s->why = nghttp2_strerror(code);
     if (s == NULL && c->why == NULL)
@@ -167,21 +175,22 @@ static int up_h2_session_on_frame(nghttp2_session *session, const nghttp2_frame 
     struct up_h2 *c = CHECKED(up_h2, arg);
     bool is_end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
     struct up_h2_stream *s;
+    (void)session;
     switch (frame->hd.type) {
     case NGHTTP2_HEADERS:
-        s = up_h2_session_find(session, frame->hd.stream_id);
+        s = up_h2_session_find(c, frame->hd.stream_id);
         if (s != NULL)
             up_h2_session_take_headers(c, s, is_end);
         break;
     case NGHTTP2_DATA:
-        s = up_h2_session_find(session, frame->hd.stream_id);
+        s = up_h2_session_find(c, frame->hd.stream_id);
         if (s != NULL && frame->data.padlen > 0)
             up_h2_session_take_padding(c, s);
         if (s != NULL && is_end)
             up_h2_session_add_event(c, (struct up_h2_event){.kind = UP_H2_END, .s = s});
         break;
     case NGHTTP2_RST_STREAM:
-        s = up_h2_session_find(session, frame->hd.stream_id);
+        s = up_h2_session_find(c, frame->hd.stream_id);
         if (s != NULL)
             s->by_peer = true;
         break;
@@ -205,7 +214,8 @@ static int up_h2_session_on_data_chunk(nghttp2_session *session, uint8_t flags, 
                                        const uint8_t *data, size_t len, void *arg)
 {
     struct up_h2 *c = CHECKED(up_h2, arg);
-    struct up_h2_stream *s = up_h2_session_find(session, id);
+    struct up_h2_stream *s = up_h2_session_find(c, id);
+    (void)session;
     (void)flags;
     c->taken += len;
     if (s == NULL || c->is_flood)
@@ -223,11 +233,13 @@ static int up_h2_session_on_stream_close(nghttp2_session *session, int32_t id, u
                                          void *arg)
 {
     struct up_h2 *c = CHECKED(up_h2, arg);
-    struct up_h2_stream *s = up_h2_session_find(session, id);
+    struct up_h2_stream *s = up_h2_session_find(c, id);
+    (void)session;
     if (s == NULL || c->state == UP_H2_CLOSED)
         return 0;
     s->is_refused = s->is_refused || code == NGHTTP2_REFUSED_STREAM;
     up_h2_session_add_event(c, (struct up_h2_event){.kind = UP_H2_RESET, .s = s, .code = code});
+    c->found = NULL; /* nghttp2 does not know it any more */
     return 0;
 }
 
@@ -242,7 +254,8 @@ static int up_h2_session_on_frame_sent(nghttp2_session *session, const nghttp2_f
                                        void *arg)
 {
     struct up_h2 *c = CHECKED(up_h2, arg);
-    struct up_h2_stream *s = up_h2_session_find(session, frame->hd.stream_id);
+    struct up_h2_stream *s = up_h2_session_find(c, frame->hd.stream_id);
+    (void)session;
     if (s == NULL)
         return 0;
     if (frame->hd.type == NGHTTP2_HEADERS) {
@@ -262,9 +275,10 @@ static int up_h2_session_on_frame_sent(nghttp2_session *session, const nghttp2_f
 static int up_h2_session_on_frame_not_sent(nghttp2_session *session, const nghttp2_frame *frame,
                                            int code, void *arg)
 {
-    struct up_h2_stream *s = up_h2_session_find(session, frame->hd.stream_id);
+    struct up_h2 *c = CHECKED(up_h2, arg);
+    struct up_h2_stream *s = up_h2_session_find(c, frame->hd.stream_id);
+    (void)session;
     (void)code;
-    (void)arg;
     if (s != NULL && frame->hd.type == NGHTTP2_HEADERS)
         s->is_refused = true;
     return 0;
@@ -273,9 +287,10 @@ static int up_h2_session_on_frame_not_sent(nghttp2_session *session, const nghtt
 static ssize_t up_h2_session_on_read(nghttp2_session *session, int32_t id, uint8_t *dst, size_t n,
                                      uint32_t *flags, nghttp2_data_source *source, void *arg)
 {
-    struct up_h2_stream *s = up_h2_session_find(session, id);
+    struct up_h2 *c = CHECKED(up_h2, arg);
+    struct up_h2_stream *s = up_h2_session_find(c, id);
+    (void)session;
     (void)source;
-    (void)arg;
     if (s == NULL)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     return up_h2_stream_read(s, dst, n, flags);

@@ -11,6 +11,7 @@
 #include "base/state.h"
 #include "http/forward.h"
 #include "http/h1_write.h"
+#include "upstream/up_h2_memory.h"
 #include "upstream/up_h2_stream_impl.h"
 
 #define TO(state) STATE_BIT(UP_H2_##state)
@@ -48,7 +49,7 @@ static void up_h2_stream_free(void *object)
     up_h2_block_free(s->ending);
     free(s->trailers);
     free(s->fault);
-    xfree(s);
+    slab_put(s->slab, s);
 }
 
 /* S leaves its connection. CODE: what the origin is told where one side has not ended. */
@@ -58,6 +59,8 @@ static void up_h2_stream_leave(struct up_h2_stream *s, uint32_t code, bool is_cl
     nghttp2_session *session = up_h2_stream_session(s);
     s->c = NULL;
     s->head = 0;
+    if (c != NULL && c->found == s)
+        c->found = NULL;
     list_remove(&s->link);
     backlog_clear(&s->out);
     backlog_promise(&s->in, 0);
@@ -69,7 +72,8 @@ static void up_h2_stream_leave(struct up_h2_stream *s, uint32_t code, bool is_cl
             nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, s->id, code);
             up_h2_excuse(c, (size_t)s->window.size);
         }
-        up_h2_want_flush(c);
+        if (nghttp2_session_want_write(session) != 0)
+            up_h2_want_flush(c);
     }
     pool_conn_done(&c->conn);
 }
@@ -369,6 +373,7 @@ void up_h2_stream_lost(struct up_h2_stream *s, const struct fault *f)
         loss = conn->refusal;
     if (conn->n_answered > s->answered && !s->has_answered && !s->c->has_goaway)
         pool_conn_carried(conn, conn->n_answered, true);
+    s->c->found = NULL;
     s->c = NULL;
     backlog_clear(&s->out);
     backlog_promise(&s->in, 0);
@@ -444,7 +449,9 @@ static const struct ustream_ops up_h2_stream_ops = {
 
 struct up_h2_stream *up_h2_stream_new(struct up_h2 *c)
 {
-    struct up_h2_stream *s = xcalloc(1, sizeof(*s));
+    struct up_h2_stream *s = slab_get(&c->memory->streams);
+    memset(s, 0, sizeof(*s));
+    s->slab = &c->memory->streams;
     MAGIC_SET(up_h2_stream, s);
     s->us.ops = &up_h2_stream_ops;
     s->c = c;

@@ -19,6 +19,7 @@ struct up_h2_stream {
     struct ustream us;
     struct up_h2 *c; /* NULL from TAIL on */
     struct loop *loop;
+    struct slab *slab;  /* borrowed: where it goes back to */
     struct share share; /* what it holds beside `out` and `in` */
     struct list link;   /* in c->streams */
     enum up_h2_stream_state state;

@@ -119,7 +119,8 @@ static struct pool_conn *connect_fd(int fd)
     origin = origin_of(&rule);
     struct stream *s = stream_new(&loop, fd, &nowhere);
     stream_start(s);
-    struct pool_made made = {.loop = &loop, .pool = pool, .origin = origin, .stream = s, .id = &id};
+    struct pool_made made = {
+        .loop = &loop, .pool = pool, .origin = origin, .stream = s, .id = &id, .h2 = &pool->h2};
     struct pool_conn *c = up_h2_new(&made);
     origin->conns++;
     origin->n_settling++;

@@ -123,7 +123,9 @@ static void to_h2(struct arena *arena, struct h1_head *head)
 
 static void from_h2(struct arena *arena, struct h1_head *head)
 {
-    struct up_h2_block *b = up_h2_block_new();
+    struct slab blocks;
+    slab_init(&blocks, sizeof(struct up_h2_block), 0);
+    struct up_h2_block *b = up_h2_block_new(&blocks);
     (void)arena;
     for (unsigned i = 0; i < head->fields.n; i++)
         up_h2_block_add(b, head->fields.v[i].name, head->fields.v[i].value, HEAD_MAX);

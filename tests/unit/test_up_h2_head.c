@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "http/chars.h"
 #include "upstream/up_h2_head.h"
 
 /* "name=value;" of each, "!" behind those that HPACK may not keep. */
@@ -52,8 +53,8 @@ static void requests(void **state)
                             .te_trailers = true};
     nghttp2_nv *v = up_h2_head_request(&arena, &rq, &n);
     assert_string_equal(
-        print(v, n), ":method=POST;:scheme=https;:authority=h.example:8443;:path=/a?b;user-agent=x;"
-                     "authorization=Basic x!;cookie=a=1; b=2!;x-odd_name=Kept Case;x-key=k!;"
+        print(v, n), ":method=POST;:scheme=https;:authority=h.example:8443;:path=/a?b;User-Agent=x;"
+                     "Authorization=Basic x!;COOKIE=a=1; b=2!;X-Odd_Name=Kept Case;X-Key=k!;"
                      "content-length=12;te=trailers;");
     rq.framing = H1_FRAMING_CHUNKED;
     rq.te_trailers = false;
@@ -80,13 +81,15 @@ static void trailers(void **state)
     fields_put(&fields, STR("X-Empty"), STR(""));
     nghttp2_nv *v = up_h2_head_trailers(&fields, &n);
     arena_clear(&arena); /* they are its own */
-    assert_string_equal(print(v, n), "x-sum=Abc;x-empty=;");
+    assert_string_equal(print(v, n), "X-Sum=Abc;X-Empty=;");
     free(v);
 }
 
+static struct slab blocks = {.size = sizeof(struct up_h2_block)}; /* keeps none */
+
 static struct up_h2_block *block(const char *const (*in)[2], size_t n, size_t max)
 {
-    struct up_h2_block *b = up_h2_block_new();
+    struct up_h2_block *b = up_h2_block_new(&blocks);
     for (size_t i = 0; i < n; i++)
         up_h2_block_add(b, str_from(in[i][0]), str_from(in[i][1]), max);
     return b;
@@ -186,7 +189,7 @@ static void sizes(void **state)
     assert_true(b->size > 80);
     assert_int_equal(b->fields.n, 2);
     up_h2_block_free(b);
-    b = up_h2_block_new();
+    b = up_h2_block_new(&blocks);
     for (unsigned i = 0; i < H1_MAX_FIELDS + 10; i++)
         up_h2_block_add(b, STR("n"), STR("v"), 1000000);
     assert_int_equal(b->fields.n, H1_MAX_FIELDS);
@@ -194,11 +197,34 @@ static void sizes(void **state)
     up_h2_block_free(b);
 }
 
+/* Each byte, at each place of a value, is taken or refused as it is in HTTP/1. */
+static void bytes(void **state)
+{
+    (void)state;
+    char value[21];
+    for (unsigned c = 0; c < 256; c++) {
+        for (size_t at = 0; at < sizeof(value); at++) {
+            memset(value, 'v', sizeof(value));
+            value[at] = (char)c;
+            struct up_h2_block *b = up_h2_block_new(&blocks);
+            up_h2_block_add(b, STR("a"), str_make(value, sizeof(value)), 1000);
+            assert_int_equal(b->why == NULL, chars_is((char)c, CHAR_VALUE));
+            up_h2_block_free(b);
+            b = up_h2_block_new(&blocks);
+            up_h2_block_add(b, str_make(value, at + 1), STR("v"), 1000);
+            bool is_name = chars_is((char)c, CHAR_TOKEN) && (c < 'A' || c > 'Z');
+            assert_int_equal(b->why == NULL, is_name);
+            up_h2_block_free(b);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests), cmocka_unit_test(trailers), cmocka_unit_test(responses),
         cmocka_unit_test(statuses), cmocka_unit_test(sizes),    cmocka_unit_test(faults),
+        cmocka_unit_test(bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

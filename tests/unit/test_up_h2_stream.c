@@ -92,10 +92,12 @@ static struct up_h2_stream *ask(const char *method, const char *body, bool end)
     return up_h2_stream_of(probe.us);
 }
 
+static struct slab blocks = {.size = sizeof(struct up_h2_block)}; /* keeps none */
+
 /* A header section of "name=value" separated by spaces; the word "$" is END_STREAM. */
 static struct up_h2_block *block_of(const char *text)
 {
-    struct up_h2_block *block = up_h2_block_new();
+    struct up_h2_block *block = up_h2_block_new(&blocks);
     char copy[256], *save = NULL;
     snprintf(copy, sizeof copy, "%s", text);
     for (char *w = strtok_r(copy, " ", &save); w != NULL; w = strtok_r(NULL, " ", &save)) {

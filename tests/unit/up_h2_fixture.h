@@ -47,7 +47,8 @@ static inline int up_h2_connect(void)
                              .origin = origin,
                              .stream = s,
                              .id = &self_id,
-                             .budget = &budget};
+                             .budget = &budget,
+                             .h2 = &pool->h2};
     conn = up_h2_new(&made);
     origin->conns++;
     origin->n_settling++;
