@@ -64,9 +64,17 @@ void fields_add(struct fields *f, struct field field)
     f->present |= UINT64_C(1) << field.id;
 }
 
+/* Into its place, for each field of each head comes here. */
 void fields_put(struct fields *f, struct str name, struct str value)
 {
-    fields_add(f, (struct field){.name = name, .value = value, .id = field_lookup(name)});
+    if (f->n == f->cap)
+        fields_grow(f);
+    struct field *field = &f->v[f->n++];
+    field->name = name;
+    field->value = value;
+    field->id = field_lookup(name);
+    field->is_secret = false;
+    f->present |= UINT64_C(1) << field->id;
 }
 
 struct field *fields_find(const struct fields *f, enum field_id id, const struct field *after)
@@ -142,16 +150,35 @@ void fields_copy(struct arena *arena, struct fields *dst, const struct fields *s
     }
 }
 
+/* True when N letters at P are those of LOWER. 0x20 folds letters and leaves the '-' and '2' of our
+ * names alone. Long names begin alike, so they are compared by words, of which the last may overlap
+ * the one before. */
+static bool field_is_named(const char *p, const char *lower, size_t n)
+{
+    enum { WORD = sizeof(uint64_t) };
+    uint64_t a, b;
+    size_t i = 0;
+    if (n < WORD) {
+        while (i < n && (p[i] | 0x20) == lower[i])
+            i++;
+        return i == n;
+    }
+    for (; i < n; i += WORD) {
+        size_t at = i + WORD <= n ? i : n - WORD;
+        memcpy(&a, p + at, WORD);
+        memcpy(&b, lower + at, WORD);
+        if ((a | UINT64_C(0x2020202020202020)) != b)
+            return false;
+    }
+    return true;
+}
+
 enum field_id field_lookup(struct str name)
 {
     if (name.len >= sizeof(known_fields) / sizeof(known_fields[0]))
         return FIELD_OTHER;
     for (const struct known *k = known_fields[name.len]; k->name != NULL; k++) {
-        /* 0x20 folds letters and leaves the '-' and '2' of our names alone. */
-        size_t i = 0;
-        while (i < name.len && (name.p[i] | 0x20) == k->name[i])
-            i++;
-        if (i == name.len)
+        if (field_is_named(name.p, k->name, name.len))
             return k->id;
     }
     return FIELD_OTHER;

@@ -18,6 +18,8 @@
  * no scan needs to look for the end. */
 #include "http/h1_parse.h"
 
+#include <endian.h>
+
 #include "http/chars.h"
 
 /* Each takes what those before it take. */
@@ -83,12 +85,14 @@ static inline bool parse_eol(struct parser *s, const char *otherwise)
     return fail_eol(s, otherwise);
 }
 
-/* True when one of eight bytes is a control or DEL (and HTAB, which the slow path lets pass). */
-static bool has_control(uint64_t w)
+/* The first of the eight bytes of W, the lowest first, that is a control (HTAB is one) or DEL; 8:
+ * none is. A borrow can mark only bytes behind one that is. */
+static unsigned first_control(uint64_t w)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101), high = ones * 0x80;
     uint64_t del = w ^ (ones * 0x7f);
-    return ((((w - ones * 0x20) & ~w) | ((del - ones) & ~del)) & high) != 0;
+    uint64_t marks = (((w - ones * 0x20) & ~w) | ((del - ones) & ~del)) & high;
+    return marks == 0 ? 8 : (unsigned)__builtin_ctzll(marks) / 8;
 }
 
 /* The first byte that a field value may not hold. */
@@ -97,9 +101,10 @@ static const char *value_end(const char *p, const char *end)
     while (end - p >= 8) {
         uint64_t w;
         memcpy(&w, p, sizeof(w));
-        if (has_control(w))
-            break;
-        p += sizeof(w);
+        unsigned n = first_control(le64toh(w));
+        p += n;
+        if (n < 8 && *p++ != '\t')
+            return p - 1;
     }
     while (chars_is(*p, CHAR_VALUE))
         p++;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Heads: what is taken, what is refused and why, and where a head ends, fed whole and byte by byte.
  */
+#include "http/chars.h"
 #include "http/h1_parse.h"
 
 #include <setjmp.h>
@@ -115,6 +116,30 @@ static void test_refused(void **state)
         assert_true(e.pos <= refused[i].text.len);
         arena_clear(&arena);
         free(copy);
+    }
+}
+
+/* Each byte at each place of a value, alone and behind one that is let through. */
+static void test_bytes_of_a_value(void **state)
+{
+    static const char before[] = {'x', '\t', '\xff'};
+    const size_t first = strlen("GET / HTTP/1.1\r\nA: ");
+    (void)state;
+    for (unsigned i = 0; i < 3 * 256 * 20; i++) {
+        char text[] = "GET / HTTP/1.1\r\nA: xxxxxxxxxxxxxxxxxxxx\r\n\r\n";
+        char *at = text + first + i % 20;
+        struct h1_error e;
+        struct h1_head head;
+        struct arena arena;
+        at[0] = (char)(i / 20 % 256);
+        if (i % 20 > 0)
+            at[-1] = before[i / 20 / 256];
+        arena_init(&arena, NULL, 0);
+        bool ok = parse(&head, &arena, str_make(text, sizeof(text) - 1), false, &e);
+        if (ok != chars_is(at[0], CHAR_VALUE))
+            fail_msg("byte %d at %u: %d", at[0], i % 20, ok);
+        assert_true(ok || e.pos == (size_t)(at - text));
+        arena_clear(&arena);
     }
 }
 
@@ -431,7 +456,7 @@ int main(void)
         cmocka_unit_test(test_response),      cmocka_unit_test(test_lenient),
         cmocka_unit_test(test_field_limit),   cmocka_unit_test(test_head_end),
         cmocka_unit_test(test_foreign),       cmocka_unit_test(test_old_origins),
-        cmocka_unit_test(test_many_folds),
+        cmocka_unit_test(test_many_folds),    cmocka_unit_test(test_bytes_of_a_value),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
