@@ -12,7 +12,7 @@ static char char_lower(char c)
 static bool same_letters(const char *a, const char *b, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (char_lower(a[i]) != char_lower(b[i]))
+        if (a[i] != b[i] && char_lower(a[i]) != char_lower(b[i]))
             return false;
     }
     return true;

@@ -145,6 +145,10 @@ static void options_read(struct options *o, const struct fields *fields, enum fi
     while ((f = fields_find(fields, id, f)) != NULL) {
         struct str list = f->value;
         struct str item;
+        if (str_ieq(list, STR("keep-alive"))) { /* as most say it */
+            o->keep_alive = true;
+            continue;
+        }
         while (str_next_item(&list, &item)) {
             if (str_ieq(item, STR("close")))
                 o->close = true;
@@ -180,30 +184,25 @@ static bool is_proxy_name(struct str name)
     return name.len > 6 && (name.p[0] | 0x20) == 'p' && str_istarts(name, STR("proxy-"));
 }
 
+#define BIT(id) (UINT64_C(1) << (id))
+
+static const uint64_t hop_by_hop = BIT(FIELD_CONNECTION) | BIT(FIELD_KEEP_ALIVE) |
+                                   BIT(FIELD_HTTP2_SETTINGS) | BIT(FIELD_PROXY_AUTHENTICATE) |
+                                   BIT(FIELD_PROXY_AUTHORIZATION) | BIT(FIELD_PROXY_CONNECTION) |
+                                   BIT(FIELD_TE);
+/* Connection must not make a message lose what frames or routes it. */
+static const uint64_t never_named = BIT(FIELD_CONTENT_LENGTH) | BIT(FIELD_EXPECT) |
+                                    BIT(FIELD_HOST) | BIT(FIELD_TRANSFER_ENCODING) |
+                                    BIT(FIELD_UPGRADE);
+
 /* True for a field that goes no further. Expect and Upgrade are judged by the callers. */
 static bool ends_here(const struct field *f, const struct options *o)
 {
-    switch (f->id) {
-    case FIELD_CONNECTION:
-    case FIELD_KEEP_ALIVE:
-    case FIELD_HTTP2_SETTINGS:
-    case FIELD_PROXY_AUTHENTICATE:
-    case FIELD_PROXY_AUTHORIZATION:
-    case FIELD_PROXY_CONNECTION:
-    case FIELD_TE:
+    if ((BIT(f->id) & hop_by_hop) != 0)
         return true;
-    /* Connection must not make a message lose what frames or routes it. */
-    case FIELD_CONTENT_LENGTH:
-    case FIELD_EXPECT:
-    case FIELD_HOST:
-    case FIELD_TRANSFER_ENCODING:
-    case FIELD_UPGRADE:
+    if ((BIT(f->id) & never_named) != 0)
         return false;
-    case FIELD_OTHER:
-        return is_proxy_name(f->name) || is_named(o, f->name);
-    default:
-        return is_named(o, f->name);
-    }
+    return (f->id == FIELD_OTHER && is_proxy_name(f->name)) || is_named(o, f->name);
 }
 
 /* Takes out of FIELDS what goes no further. */
