@@ -152,6 +152,7 @@ void loop_turn(struct loop *l, bool wait)
     list_init(&due);
     list_move(&due, &l->next);
     int flags = wait && nothing_posted ? EVLOOP_ONCE : EVLOOP_ONCE | EVLOOP_NONBLOCK;
+    l->turn++;
     if (event_base_loop(l->base, flags) < 0) {
         log_error("the event loop failed: %s", strerror(errno));
         abort();

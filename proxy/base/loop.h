@@ -21,6 +21,7 @@ struct loop {
     struct list turns; /* struct turn */
     struct list reaps; /* struct reap */
     bool stopping;
+    uint64_t turn;        /* its number, from 1 */
     char *rbuf;           /* what streams read into, one at a time */
     size_t rcap;          /* bytes */
     struct claim reading; /* from before a read until its bytes have been taken: guards `rbuf` */

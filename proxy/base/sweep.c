@@ -79,11 +79,15 @@ void timeout_init(struct timeout *t, void (*fn)(void *arg), void *arg)
 
 void sweep_set(struct sweep *s, struct timeout *t, int64_t ms)
 {
+    sweep_set_from(s, t, ms, loop_now());
+}
+
+void sweep_set_from(struct sweep *s, struct timeout *t, int64_t ms, int64_t now)
+{
     if (ms <= 0) {
         timeout_clear(t);
         return;
     }
-    int64_t now = loop_now();
     t->at = now + ms * 1000;
     if (list_is_empty(&t->link))
         list_push_back(&s->set, &t->link);

@@ -29,6 +29,8 @@ void timeout_init(struct timeout *t, void (*fn)(void *arg), void *arg);
 /* Calls T's fn once in MS milliseconds, unless it is set again or cleared before; MS <= 0 clears
  * it. */
 void sweep_set(struct sweep *s, struct timeout *t, int64_t ms);
+/* The same from NOW on, which the caller has read already. */
+void sweep_set_from(struct sweep *s, struct timeout *t, int64_t ms, int64_t now);
 void timeout_clear(struct timeout *t);
 
 #endif

@@ -149,7 +149,7 @@ void exchange_pass_head(struct exchange *x, struct h1_head *head, const struct h
     rbody_drop(&x->rbody);
     x->res = HALF_BODY;
     x->res_is_bare = head->status == 304 || x->head.method.id == METHOD_HEAD;
-    exchange_arm(x);
+    exchange_arm_at(x, x->t.head);
     enum h1_framing framing = body->framing;
     if (framing == H1_FRAMING_CLOSE)
         framing = H1_FRAMING_CHUNKED;
@@ -169,7 +169,7 @@ static void exchange_on_head(void *arg, struct h1_head *head, const struct h1_bo
 void exchange_pass_body(void *arg, const char *p, size_t n)
 {
     struct exchange *x = arg;
-    exchange_arm(x);
+    exchange_arm_again(x);
     x->seen.body += n;
     x->source->on_body(x, p, n);
 }
@@ -261,7 +261,7 @@ void exchange_launch(struct exchange *x, struct ustream *us)
     rbody_given(&x->rbody);
     if (x->paused)
         us->ops->pause(us, true);
-    exchange_arm(x);
+    exchange_arm_at(x, x->t.sent);
     if (x->expects_continue)
         expect_begin(x);
     if (has_waited && x->state == EXCHANGE_ACTIVE && x->req != HALF_DONE)

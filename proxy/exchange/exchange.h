@@ -93,6 +93,7 @@ struct exchange {
     struct retry retry;
     struct aside *aside;     /* owned, of polite.h: an answer that may be given yet; or NULL */
     struct timeout timeout;  /* response_timeout, then read_timeout; while LATER, the next try */
+    uint64_t armed_in;       /* loop->turn: exchange_arm() */
     struct timeout patience; /* for the origin's 100; where it is expected */
 
     /* For the record. */
@@ -138,8 +139,7 @@ void exchange_start(struct exchange *x, struct str body, bool end);
 void exchange_resume(struct exchange *x);
 
 /* More of the request body. False: enough, wait for on_drain(). Harmless when nobody wants it any
- * more. LAST, which may be empty, is the end of the body. TRAILERS (NULL: none) live as long as X.
- */
+ * more. LAST, which may be empty, is the end of the body. TRAILERS (or NULL) live as long as X. */
 bool exchange_body(struct exchange *x, struct str data);
 void exchange_end(struct exchange *x, struct str last, struct fields *trailers);
 

@@ -58,11 +58,18 @@ void exchange_init_timeout(struct exchange *x)
 
 void exchange_arm(struct exchange *x)
 {
+    exchange_arm_at(x, loop_now());
+}
+
+void exchange_arm_at(struct exchange *x, int64_t now)
+{
+    x->armed_in = x->engine->loop->turn;
     bool is_sending = x->res == HALF_HEAD && x->req != HALF_DONE;
     if (x->paused || x->us == NULL || x->rule == NULL || (is_sending && !x->body_waits))
         timeout_clear(&x->timeout);
     else
-        sweep_set(&x->engine->sweep, &x->timeout,
-                  x->res == HALF_HEAD && !is_sending ? x->rule->response_timeout
-                                                     : x->rule->read_timeout);
+        sweep_set_from(&x->engine->sweep, &x->timeout,
+                       x->res == HALF_HEAD && !is_sending ? x->rule->response_timeout
+                                                          : x->rule->read_timeout,
+                       now);
 }

@@ -66,6 +66,10 @@ static void whose_time_it_is(void **state)
     assert_true(runs());
     fixture_write(fd, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok");
     until("ok");
+    int64_t at = p.x.timeout.at;
+    fixture_write(fd, "more");
+    until("more");
+    assert_true(p.x.timeout.at > at); /* with each part, but for those of one turn */
     exchange_pause(&p.x, true);
     assert_false(runs());
     exchange_pause(&p.x, false);
