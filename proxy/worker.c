@@ -32,6 +32,7 @@ struct worker {
     struct clients clients;
     struct acceptors acceptors;
     struct turn flush;            /* access lines leave once a turn */
+    struct post again;            /* and once more, with those of others */
     struct deadline look;         /* set during the drain */
     struct service *service;      /* NULL: this worker serves proxy clients */
     struct name_service *names;   /* the DNS of a captured command; NULL: none */
@@ -209,7 +210,14 @@ void worker_drain(struct worker *w, int64_t grace_ms)
 static void worker_on_turn(void *arg)
 {
     struct worker *w = arg;
-    log_buf_flush(&w->engine.log);
+    if (log_buf_flush(&w->engine.log))
+        loop_post_next(&w->loop, &w->again);
+}
+
+/* It was posted that there may be a turn, which ends with a flush. */
+static void worker_on_again(void *arg)
+{
+    (void)arg;
 }
 
 static void engine_init(struct worker *w, struct conf *c)
@@ -245,6 +253,7 @@ struct worker *worker_new(unsigned index, const struct worker_env *env, struct c
     deadline_init(&w->look, &w->loop, on_look, w);
     clients_init(&w->clients, &w->engine, env->connections, fds_clients(env->max_connections));
     loop_add_turn(&w->loop, &w->flush, worker_on_turn, w);
+    post_init(&w->again, worker_on_again, w);
     w->engine.dns = dns_new(&w->loop, c);
     if (w->engine.dns == NULL) {
         int cause = errno;
@@ -342,7 +351,6 @@ void worker_free(struct worker *w)
     clients_clear(&w->clients);
     sweep_close(&w->engine.sweep);
     engine_set_conf(&w->engine, NULL);
-    log_buf_flush(&w->engine.log);
     log_buf_clear(&w->engine.log);
     loop_clear(&w->loop);
     token_store_leave();

@@ -12,16 +12,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/log_impl.h"
 #include "base/log_loss.h"
 #include "base/log_sink.h"
 #include "base/loop.h"
 #include "base/mem.h"
 
 enum {
-    LINE_MAX_BYTES = 2048,    /* of the error log; longer ones are cut */
-    ACCESS_KEEP = 256 * 1024, /* what a log_buf keeps allocated between two turns */
-    ACCESS_FIRST = 16 * 1024, /* its first allocation */
-    NAME_SHOWN = 256          /* bytes of a path in a line */
+    LINE_MAX_BYTES = 2048, /* of the error log; longer ones are cut */
+    NAME_SHOWN = 256       /* bytes of a path in a line */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the five below */
@@ -298,39 +297,28 @@ unsigned log_access_columns(void)
     return sink_columns(atomic_load_explicit(&terminal_fd, memory_order_relaxed));
 }
 
-char *log_buf_room(struct log_buf *b, size_t n)
+void log_access_hold(void)
 {
-    if (b->cap - b->len < n) {
-        size_t cap = b->cap == 0 ? (size_t)ACCESS_FIRST : b->cap * 2;
-        b->cap = cap - b->len < n ? b->len + n : cap;
-        b->p = xrealloc(b->p, b->cap);
-    }
-    return b->p + b->len;
+    pthread_mutex_lock(&lock);
 }
 
-void log_buf_flush(struct log_buf *b)
+void log_access_put(const char *p, size_t n, struct log_outcome *o)
 {
-    if (b->len == 0)
-        return;
-    int why = 0;
-    char name[NAME_SHOWN] = "";
-    pthread_mutex_lock(&lock);
-    unsigned lost = sink_write(access_sink, b->p, b->len, &why);
-    if (lost > 0)
+    o->lost += sink_write(access_sink, p, n, &o->why);
+    o->any = true;
+}
+
+void log_access_release(const struct log_outcome *o)
+{
+    char name[NAME_SHOWN];
+    name[0] = '\0';
+    if (o->lost > 0)
         snprintf(name, sizeof(name), "%s", access_name);
     pthread_mutex_unlock(&lock);
-    if (lost > 0)
-        atomic_fetch_add(&dropped, lost);
-    log_loss_note(name, lost, why);
-    b->len = 0;
-    if (b->cap > ACCESS_KEEP)
-        log_buf_clear(b);
-}
-
-void log_buf_clear(struct log_buf *b)
-{
-    free(b->p);
-    memset(b, 0, sizeof(*b));
+    if (o->lost > 0)
+        atomic_fetch_add(&dropped, o->lost);
+    if (o->any)
+        log_loss_note(name, o->lost, o->why);
 }
 
 uint64_t log_dropped(void)

@@ -38,12 +38,6 @@ void log_bare(const char *text);
 #define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__)
 #define log_info(...)    log_write(LOG_LEVEL_INFO, __VA_ARGS__)
 
-/* Access lines of one thread, gathered, and written by log_buf_flush() once a turn.
- * Zero-initialised. */
-struct log_buf {
-    char *p; /* heap, owned */
-    size_t len, cap;
-};
 /* What the sink of access lines is; 0 when it is off. */
 enum log_trait {
     LOG_IS_ON = 1,
@@ -56,11 +50,6 @@ enum log_trait {
 unsigned log_access_traits(void);
 /* Of that terminal, as it is now; 0: not known. A system call. */
 unsigned log_access_columns(void);
-/* Room for N more bytes at the end of B, to be filled and counted by adding to B->len. */
-char *log_buf_room(struct log_buf *b, size_t n);
-/* Writes the whole lines that B holds and empties it. */
-void log_buf_flush(struct log_buf *b);
-void log_buf_clear(struct log_buf *b);
 /* Lines that no sink took, of both logs, since the start. */
 uint64_t log_dropped(void);
 

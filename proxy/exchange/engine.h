@@ -4,6 +4,7 @@
 #ifndef TLSFAN_EXCHANGE_ENGINE_H
 #define TLSFAN_EXCHANGE_ENGINE_H
 
+#include "base/log_buf.h"
 #include "base/sweep.h"
 #include "conf/conf.h"
 #include "http/forward.h"

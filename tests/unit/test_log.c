@@ -16,6 +16,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "base/log_buf.h"
 #include "base/log_limit.h"
 #include "base/log_loss.h"
 #include "base/loop.h"

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Workers do not wait for each other: as they serve, with an access log, none makes a system call for a lock."""
+import re
+import shutil
+
+import pytest
+
+from testenv import SANITIZED
+from testenv.scripted import answering, ok
+from testenv.wait import wait_until
+
+CLIENTS, DEPTH, ROUNDS = 16, 10, 80  # no more at once than max_per_host, or they take turns
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("strace") is None, reason="no strace"),
+    pytest.mark.skipif(SANITIZED, reason="the sanitizers take locks of their own"),
+]
+
+
+@pytest.fixture
+def plain(serve):
+    return serve(answering(lambda r, c: ok(b"x" * 300)), tls=False)
+
+
+@pytest.mark.h1_only("about workers among themselves; its origin speaks in clear")
+def test_no_lock_is_waited_for(make_proxy, plain, tmp_path):
+    calls = tmp_path / "calls"
+    p = make_proxy('workers = 4\nrule "*" { upgrade = off }\nlog { access = "%s" }\n' % (tmp_path / "access"),
+                   prefix=["strace", "-D", "-f", "--seccomp-bpf", "-e", "trace=futex", "-o", str(calls)])
+    clients = [p.client(timeout=60) for _ in range(CLIENTS)]
+
+    def one_round(depth):
+        for c in clients:
+            c.send(("GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % plain.url("/a")) * depth)
+        for c in clients:
+            for _ in range(depth):
+                assert c.response().status == 200
+    one_round(1)
+    before = calls.read_text()
+    for _ in range(ROUNDS):
+        one_round(DEPTH)
+    made = [x for x in calls.read_text()[len(before):].splitlines() if "futex(" in x]
+    for c in clients:
+        c.close()
+    assert not made, (len(made), made[:10])
+    count = CLIENTS * (1 + ROUNDS * DEPTH)
+    wait_until(lambda: len(re.findall("\n", (tmp_path / "access").read_text())) == count, 10, "all lines")
