@@ -97,17 +97,32 @@ const char *addr_print_ip(const struct addr *a, char *dst)
     }
 }
 
+/* By hand: it is in the line of each request. */
+static const char *print_ip4(const struct addr *a, char *dst)
+{
+    const uint8_t *ip = (const uint8_t *)&a->in4.sin_addr;
+    char *p = dst;
+    for (int i = 0; i < 4; i++) {
+        p += str_put_u64(p, ip[i]);
+        *p++ = i < 3 ? '.' : ':';
+    }
+    p += str_put_u64(p, addr_port(a));
+    *p = '\0';
+    return dst;
+}
+
 const char *addr_print(const struct addr *a, char *dst)
 {
     char ip[ADDR_TEXT];
-    int family = addr_family(a);
-    if (family != AF_INET && family != AF_INET6)
+    switch (addr_family(a)) {
+    case AF_INET:
+        return print_ip4(a, dst);
+    case AF_INET6:
+        snprintf(dst, ADDR_TEXT, "[%.64s]:%u", addr_print_ip(a, ip), (unsigned)addr_port(a));
+        return dst;
+    default:
         return addr_print_ip(a, dst);
-    const char *open = family == AF_INET6 ? "[" : "";
-    const char *close = family == AF_INET6 ? "]" : "";
-    addr_print_ip(a, ip);
-    snprintf(dst, ADDR_TEXT, "%s%.64s%s:%u", open, ip, close, (unsigned)addr_port(a));
-    return dst;
+    }
 }
 
 int addr_family(const struct addr *a)

@@ -58,9 +58,8 @@ static bool buf_is_own(struct log_buf *b)
 static void buf_shift(struct log_buf *b)
 {
     size_t written = (size_t)(atomic_load_explicit(&b->given, memory_order_relaxed) - b->base);
-    if (written == 0)
-        return;
-    memmove(b->p, b->p + written, b->len - written);
+    if (written < b->len)
+        memmove(b->p, b->p + written, b->len - written);
     b->base += written;
     b->len -= written;
 }

@@ -211,7 +211,8 @@ static unsigned sink_write_syslog(struct sink *s, const char *p, size_t n, int *
 
 unsigned sink_write(struct sink *s, const char *p, size_t n, int *why)
 {
-    sink_look(s);
+    if (s->kind == SINK_NEW)
+        sink_look(s);
     if (s->kind == SINK_SYSLOG)
         return sink_write_syslog(s, p, n, why);
     return s->kind == SINK_OFF ? 0 : sink_write_fd(s, p, n, why);

@@ -147,28 +147,45 @@ bool str_hex_to_u64(struct str s, uint64_t *out)
 
 static const char hex_digits[] = "0123456789abcdef";
 
-/* V in BASE (10 or 16), most significant digit first. */
-static size_t put_number(char *dst, uint64_t v, unsigned base)
+/* Digits of V in decimal. */
+static size_t count_digits(uint64_t v)
 {
-    char reversed[20];
-    size_t n = 0;
-    do {
-        reversed[n++] = hex_digits[v % base];
-        v /= base;
-    } while (v != 0);
-    for (size_t i = 0; i < n; i++)
-        dst[i] = reversed[n - 1 - i];
-    return n;
+    for (size_t n = 1;; n += 4, v /= 10000) {
+        if (v < 10)
+            return n;
+        if (v < 100)
+            return n + 1;
+        if (v < 1000)
+            return n + 2;
+        if (v < 10000)
+            return n + 3;
+    }
 }
 
+/* Two digits at a time, in their place at once: there are a dozen numbers in the line of each
+ * request. */
 size_t str_put_u64(char *dst, uint64_t v)
 {
-    return put_number(dst, v, 10);
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+                                "25262728293031323334353637383940414243444546474849"
+                                "50515253545556575859606162636465666768697071727374"
+                                "75767778798081828384858687888990919293949596979899";
+    size_t n = count_digits(v);
+    for (char *p = dst + n; p - dst >= 2; v /= 100) {
+        p -= 2;
+        memcpy(p, pairs + 2 * (v % 100), 2);
+    }
+    if (n % 2 == 1)
+        dst[0] = (char)('0' + v);
+    return n;
 }
 
 size_t str_put_hex(char *dst, uint64_t v)
 {
-    return put_number(dst, v, 16);
+    size_t n = (size_t)(67 - __builtin_clzll(v | 1)) / 4;
+    for (size_t i = n; i-- > 0; v >>= 4)
+        dst[i] = hex_digits[v & 15];
+    return n;
 }
 
 struct str str_lower(char *dst, struct str src)

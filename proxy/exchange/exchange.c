@@ -465,8 +465,7 @@ void exchange_close(struct exchange *x, enum fault_code fault)
     stats_count(x);
     if (summary_is_open)
         summary_count(x);
-    record_keep(x);
-    record_write(x);
+    record_end(x);
     exchange_set_state(x, EXCHANGE_CLOSED);
     share_set(&x->share, 0); /* now: what is next may begin in this turn */
     loop_reap(x->engine->loop, &x->reap, exchange_free, x);

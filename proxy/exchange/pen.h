@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writing lines by hand, for they are on every request's path: a pen writes within its room, and
- * what does not fit is left out. Here, and not in a file of its own, to be inlined. */
+ * what does not fit is left out. Most of it is here, to be inlined: literals are stores then. */
 #ifndef TLSFAN_EXCHANGE_PEN_H
 #define TLSFAN_EXCHANGE_PEN_H
 
@@ -16,11 +16,14 @@ struct pen {
 /* As they are. */
 static inline void pen_bytes(struct pen *w, const char *p, size_t n)
 {
-    if (n > (size_t)(w->end - w->p))
-        n = (size_t)(w->end - w->p);
-    if (n > 0)
+    size_t room = (size_t)(w->end - w->p);
+    if (n > room) {
+        memcpy(w->p, p, room);
+        w->p = w->end;
+    } else if (n > 0) { /* by itself, for the compiler to know N of a literal */
         memcpy(w->p, p, n);
-    w->p += n;
+        w->p += n;
+    }
 }
 
 static inline void pen_text(struct pen *w, const char *z)
@@ -32,26 +35,19 @@ static inline void pen_text(struct pen *w, const char *z)
 static inline void pen_number(struct pen *w, uint64_t v)
 {
     char digits[20];
-    pen_bytes(w, digits, str_put_u64(digits, v));
+    if ((size_t)(w->end - w->p) >= sizeof digits)
+        w->p += str_put_u64(w->p, v);
+    else
+        pen_bytes(w, digits, str_put_u64(digits, v));
 }
 
 /* What others wrote: quotes, backslashes and what is not printable ASCII as \u00HH, good in JSON
  * and in common lines. */
+void pen_put_escaped(struct pen *w, struct str s);
 static inline void pen_escaped(struct pen *w, struct str s)
 {
-    static const char hex[] = "0123456789abcdef";
-    size_t from = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\')
-            continue;
-        char u[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
-        pen_bytes(w, s.p + from, i - from);
-        pen_bytes(w, u, sizeof u);
-        from = i + 1;
-    }
-    if (from < s.len)
-        pen_bytes(w, s.p + from, s.len - from);
+    if (s.len > 0)
+        pen_put_escaped(w, s);
 }
 
 /* What others wrote, the way of W. */

@@ -11,21 +11,23 @@
 
 enum {
     RECORD_FIXED = 1536, /* all but method, URL, sentence and user, escaped */
-    URL_MAX = 8192       /* bytes of a path that are logged */
+    URL_MAX = 8192,      /* bytes of a path that are logged */
+    ISO_LEN = 19         /* bytes of record_time() */
 };
 
-/* µs as milliseconds with three digits behind the point. */
-static void pen_ms(struct pen *w, const char *key, int64_t us)
+/* ".007" for 7 of 1000. */
+static void pen_thousandths(struct pen *w, unsigned n)
 {
-    char frac[4] = {'.'};
-    if (us < 0)
-        us = 0;
-    pen_text(w, key);
-    pen_number(w, (uint64_t)us / 1000);
-    frac[1] = (char)('0' + us / 100 % 10);
-    frac[2] = (char)('0' + us / 10 % 10);
-    frac[3] = (char)('0' + us % 10);
-    pen_bytes(w, frac, 4);
+    char text[4] = {'.', (char)('0' + n / 100), (char)('0' + n / 10 % 10), (char)('0' + n % 10)};
+    pen_bytes(w, text, sizeof text);
+}
+
+/* µs as milliseconds with three digits behind the point. */
+static void pen_ms(struct pen *w, int64_t us)
+{
+    uint64_t positive = us < 0 ? 0 : (uint64_t)us;
+    pen_number(w, positive / 1000);
+    pen_thousandths(w, (unsigned)(positive % 1000));
 }
 
 static void pen_host(struct pen *w, const struct uri_host *host)
@@ -100,16 +102,30 @@ const char *record_time(time_t sec, enum record_clock clock)
     return cache[clock].text;
 }
 
-static void record_phases(struct pen *w, const struct exchange *x)
+/* What comes before the request was sent; nothing did where it had a connection at once. */
+static void record_before(struct pen *w, const struct exchange_times *t)
 {
-    int64_t wait = x->t.sent != 0 && x->t.head > x->t.sent ? x->t.head - x->t.sent : 0;
-    pen_ms(w, ",\"ms\":{\"queued\":", x->t.queued);
-    pen_ms(w, ",\"dns\":", x->t.dns);
-    pen_ms(w, ",\"connect\":", x->t.connect);
-    pen_ms(w, ",\"tls\":", x->t.tls);
-    pen_ms(w, ",\"wait\":", wait);
-    pen_ms(w, ",\"total\":", x->t.end - x->t.begin);
-    pen_text(w, "}");
+    if ((t->queued | t->dns | t->connect | t->tls) == 0) {
+        pen_text(w, ",\"ms\":{\"queued\":0.000,\"dns\":0.000,\"connect\":0.000,\"tls\":0.000");
+        return;
+    }
+    pen_text(w, ",\"ms\":{\"queued\":");
+    pen_ms(w, t->queued);
+    pen_text(w, ",\"dns\":");
+    pen_ms(w, t->dns);
+    pen_text(w, ",\"connect\":");
+    pen_ms(w, t->connect);
+    pen_text(w, ",\"tls\":");
+    pen_ms(w, t->tls);
+}
+
+static void record_phases(struct pen *w, const struct exchange_times *t)
+{
+    record_before(w, t);
+    pen_text(w, ",\"wait\":");
+    pen_ms(w, t->sent != 0 && t->head > t->sent ? t->head - t->sent : 0);
+    pen_text(w, ",\"total\":");
+    pen_ms(w, t->end - t->begin);
 }
 
 /* By which proxy it went; empty: by none. */
@@ -129,18 +145,47 @@ static void record_parent(struct pen *w, const struct exchange *x)
     pen_text(w, "\"");
 }
 
+/* The part of the line that tells of the connection: its last one is kept, for it is nearly always
+ * that of the next request. */
+struct upstream_text {
+    struct sockaddr_in6 peer; /* or a sockaddr_in */
+    const char *protocol, *tls;
+    bool is_reused;
+    size_t len; /* 0: there is none */
+    char text[256];
+};
+
+static bool upstream_is(const struct upstream_text *u, const struct up_facts *f)
+{
+    return u->len > 0 && f->peer.len <= sizeof u->peer && u->is_reused == f->is_reused &&
+           u->protocol == f->protocol && u->tls == f->tls_version &&
+           memcmp(&u->peer, &f->peer.in6, sizeof u->peer) == 0;
+}
+
+static void upstream_write(struct upstream_text *u, const struct up_facts *f)
+{
+    struct pen w = {u->text, u->text + sizeof u->text, false};
+    char text[ADDR_TEXT];
+    memcpy(&u->peer, &f->peer.in6, sizeof u->peer);
+    u->protocol = f->protocol;
+    u->tls = f->tls_version;
+    u->is_reused = f->is_reused;
+    pen_text(&w, ",\"upstream\":\"");
+    pen_text(&w, f->peer.len != 0 ? addr_print(&f->peer, text) : "");
+    pen_text(&w, "\",\"protocol\":\"");
+    pen_text(&w, f->protocol == NULL ? "" : f->protocol);
+    pen_text(&w, "\",\"tls\":\"");
+    pen_text(&w, f->tls_version == NULL ? "" : f->tls_version);
+    pen_text(&w, f->is_reused ? "\",\"reused\":true" : "\",\"reused\":false");
+    u->len = (size_t)(w.p - u->text);
+}
+
 static void record_upstream(struct pen *w, const struct exchange *x)
 {
-    char text[ADDR_TEXT];
-    bool has_peer = x->facts.peer.len != 0;
-    pen_text(w, ",\"upstream\":\"");
-    pen_text(w, has_peer ? addr_print(&x->facts.peer, text) : "");
-    pen_text(w, "\",\"protocol\":\"");
-    pen_text(w, x->facts.protocol == NULL ? "" : x->facts.protocol);
-    pen_text(w, "\",\"tls\":\"");
-    pen_text(w, x->facts.tls_version == NULL ? "" : x->facts.tls_version);
-    pen_text(w, "\",\"reused\":");
-    pen_text(w, x->facts.is_reused ? "true" : "false");
+    static _Thread_local struct upstream_text last;
+    if (!upstream_is(&last, &x->facts))
+        upstream_write(&last, &x->facts);
+    pen_bytes(w, last.text, last.len);
     record_parent(w, x);
     if (x->is_ahead)
         pen_text(w, ",\"readahead\":true");
@@ -168,23 +213,48 @@ static void record_trace(struct pen *w, const struct exchange *x)
     pen_bytes(w, id.p, id.len);
 }
 
-static void record_json(struct pen *w, const struct exchange *x, struct str user)
+static void record_begin(struct pen *w, const struct exchange *x)
 {
     int64_t now = loop_wall();
     char id[16];
     pen_text(w, "{\"time\":\"");
-    pen_text(w, record_time((time_t)(now / 1000000), CLOCK_ISO));
-    char frac[5] = {'.', (char)('0' + now / 100000 % 10), (char)('0' + now / 10000 % 10),
-                    (char)('0' + now / 1000 % 10), 'Z'};
-    pen_bytes(w, frac, 5);
-    pen_text(w, "\",\"id\":\"");
+    pen_bytes(w, record_time((time_t)(now / 1000000), CLOCK_ISO), ISO_LEN);
+    pen_thousandths(w, (unsigned)(now / 1000 % 1000));
+    pen_text(w, "Z\",\"id\":\"");
     pen_bytes(w, id, str_put_hex(id, x->id));
     pen_text(w, "\",\"client\":\"");
     pen_text(w, x->from->peer_text);
     pen_text(w, "\",\"method\":\"");
-    pen_escaped(w, x->head.method.name);
+    if (x->head.method.id != METHOD_OTHER)
+        pen_bytes(w, x->head.method.name.p, x->head.method.name.len);
+    else
+        pen_escaped(w, x->head.method.name);
+}
+
+static void record_verdict(struct pen *w, const struct exchange *x, struct str user)
+{
+    if (x->fault == FAULT_NONE && user.len == 0) {
+        pen_text(w, "},\"error\":\"\",\"details\":\"\",\"user\":\"");
+        return;
+    }
+    pen_text(w, "},\"error\":\"");
+    if (x->fault != FAULT_NONE)
+        pen_text(w, fault_info(x->fault)->type);
+    pen_text(w, "\",\"details\":\"");
+    pen_escaped(w, record_details(x));
+    pen_text(w, "\",\"user\":\"");
+    pen_escaped(w, user);
+}
+
+/* URL is that of record_url(), raw; empty: it is to be made. */
+static void record_json(struct pen *w, const struct exchange *x, struct str user, struct str url)
+{
+    record_begin(w, x);
     pen_text(w, "\",\"url\":\"");
-    record_url(w, x);
+    if (url.len > 0)
+        pen_escaped(w, url);
+    else
+        record_url(w, x);
     pen_text(w, "\",\"status\":");
     pen_number(w, x->status);
     pen_text(w, ",\"bytes_in\":");
@@ -192,13 +262,8 @@ static void record_json(struct pen *w, const struct exchange *x, struct str user
     pen_text(w, ",\"bytes_out\":");
     pen_number(w, x->bytes_out);
     record_upstream(w, x);
-    record_phases(w, x);
-    pen_text(w, ",\"error\":\"");
-    pen_text(w, x->fault == FAULT_NONE ? "" : fault_info(x->fault)->type);
-    pen_text(w, "\",\"details\":\"");
-    pen_escaped(w, record_details(x));
-    pen_text(w, "\",\"user\":\"");
-    pen_escaped(w, user);
+    record_phases(w, &x->t);
+    record_verdict(w, x, user);
     record_trace(w, x);
     pen_text(w, "\"}\n");
 }
@@ -254,7 +319,8 @@ static enum log_format record_format(const struct exchange *x, unsigned traits)
     return (traits & LOG_IS_TERMINAL) != 0 ? LOG_FORMAT_SHORT : LOG_FORMAT_JSON;
 }
 
-void record_write(struct exchange *x)
+/* URL: see record_json(). */
+static void record_write_line(struct exchange *x, struct str made_url)
 {
     unsigned traits = log_access_traits();
     if (x->recorded || traits == 0)
@@ -273,12 +339,17 @@ void record_write(struct exchange *x)
     if ((traits & LOG_IS_JOURNAL) != 0)
         pen_text(&w, LOG_JOURNAL_INFO);
     if (format == LOG_FORMAT_JSON)
-        record_json(&w, x, user);
+        record_json(&w, x, user, made_url);
     else if (format == LOG_FORMAT_COMMON)
         record_common(&w, x, user);
     else
         record_short(&w, x, user, traits);
     b->len += (size_t)(w.p - start);
+}
+
+void record_write(struct exchange *x)
+{
+    record_write_line(x, STR(""));
 }
 
 /* Puts S, or MAX bytes of it, at *P, which moves on; gives how many. */
@@ -380,7 +451,14 @@ __attribute__((noinline)) static void record_keep_heads(struct record *r, const 
     ring_put(failures, &f, offsetof(struct failure, heads) + n);
 }
 
-void record_keep(const struct exchange *x)
+/* The URL of R where it is whole. */
+static struct str record_whole_url(const struct record *r)
+{
+    bool is_whole = r->url_len < RECORD_URL;
+    return str_make(r->text + r->client_len + r->method_len, is_whole ? r->url_len : 0);
+}
+
+void record_end(struct exchange *x)
 {
     struct stats *s = x->engine->stats;
     struct record r;
@@ -390,4 +468,5 @@ void record_keep(const struct exchange *x)
     if (failures != NULL || x->engine->credit > 0)
         record_keep_heads(&r, x, failures);
     ring_put(s->records, &r, n);
+    record_write_line(x, record_whole_url(&r));
 }

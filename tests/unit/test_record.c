@@ -76,6 +76,74 @@ static void json(void **state)
     rig_close(&rig);
 }
 
+/* What is told of the connection is that of this exchange, whatever the one before had. */
+static void connection_of_each(void **state)
+{
+    static const struct {
+        const char *peer, *protocol, *tls;
+        bool is_reused;
+    } facts[] = {
+        {"10.0.0.1:443", "h1", "TLSv1.3", false},
+        {"10.0.0.1:443", "h1", "TLSv1.3", true},
+        {"10.0.0.1:443", "h1", "TLSv1.2", true},
+        {"10.0.0.1:443", "h2", "TLSv1.2", true},
+        {"10.0.0.1:8443", "h2", "TLSv1.2", true},
+        {"10.0.0.2:8443", "h2", "TLSv1.2", true},
+        {"[2001:db8::1]:8443", "h2", "TLSv1.2", true},
+        {"[2001:db8::2]:8443", "h2", "TLSv1.2", true},
+        {"unix:/a-path-that-is-longer-than-28-bytes/1", "h1", "", true},
+        {"unix:/a-path-that-is-longer-than-28-bytes/2", "h1", "", true},
+        {"255.255.255.255:65535", "h1", "", true},
+        {"", NULL, NULL, false},
+    };
+    static struct probe p;
+    char expected[256];
+    (void)state;
+    rig_open(&rig, NULL);
+    for (size_t i = 0; i < 3 * sizeof(facts) / sizeof(facts[0]); i++) {
+        size_t k = i / 3; /* twice what was kept, and once more */
+        const char *protocol = facts[k].protocol, *tls = facts[k].tls;
+        probe_open(&p, &rig, "GET http://h/ HTTP/1.1\r\n");
+        if (facts[k].peer[0] != '\0')
+            assert_true(addr_parse(&p.x.facts.peer, str_from(facts[k].peer)));
+        p.x.where.conf = p.x.conf;
+        p.x.where.rule = &p.x.conf->rules[0];
+        p.x.facts.protocol = protocol;
+        p.x.facts.tls_version = tls;
+        p.x.facts.is_reused = facts[k].is_reused;
+        exchange_close(&p.x, FAULT_NONE);
+        snprintf(
+            expected, sizeof(expected),
+            ",\"upstream\":\"%s\",\"protocol\":\"%s\",\"tls\":\"%s\",\"reused\":%s,\"retries\":0",
+            facts[k].peer, protocol == NULL ? "" : protocol, tls == NULL ? "" : tls,
+            facts[k].is_reused ? "true" : "false");
+        assert_non_null(strstr(line(), expected));
+        probe_close(&p, &rig);
+    }
+    rig_close(&rig);
+}
+
+/* On either side of what a record holds of a URL. */
+static void long_urls(void **state)
+{
+    char head[512], url[256];
+    (void)state;
+    rig_open(&rig, NULL);
+    for (int n = 140; n < 180; n++) {
+        snprintf(url, sizeof(url), "http://h/%0*d", n - 9, 0);
+        snprintf(head, sizeof(head), "GET %s HTTP/1.1\r\n", url);
+        static struct probe p;
+        struct fault f;
+        probe_open(&p, &rig, head);
+        (void)!route_target(&p.x, &f);
+        exchange_close(&p.x, FAULT_NONE);
+        snprintf(head, sizeof(head), ",\"url\":\"%s\",\"status\"", url);
+        assert_non_null(strstr(line(), head));
+        probe_close(&p, &rig);
+    }
+    rig_close(&rig);
+}
+
 static void without_query(void **state)
 {
     static const char *const options[] = {"log.query=off", NULL};
@@ -329,6 +397,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json),
+        cmocka_unit_test(connection_of_each),
+        cmocka_unit_test(long_urls),
         cmocka_unit_test(without_query),
         cmocka_unit_test(common),
         cmocka_unit_test(details_and_user),
