@@ -316,6 +316,7 @@ if ! "$quick"; then
         packages
         one bench 300 "$src/tests/bench/run" --short --tlsfan "$builds/release/tlsfan"
         one instructions 600 "$src/tests/bench/instructions" --tlsfan "$builds/release/tlsfan"
+        one bounds 600 "$src/tests/bounds/run" --tlsfan "$builds/release/tlsfan"
     fi
 fi
 finish
