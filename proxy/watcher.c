@@ -10,8 +10,10 @@
 #include "watcher.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "conf/files.h"
+#include "news.h"
 
 enum {
     LOOK_MS = 2000,
@@ -37,7 +39,9 @@ struct look {
     _Atomic int end;   /* enum look_end */
     struct conf *conf; /* a reference, for the files */
     bool has_failed;   /* as the watcher's */
+    bool is_all;       /* there are no other files */
     /* What it has found. */
+    int news; /* a descriptor, owned: see watcher.news_fd */
     bool is_new;
     const char *changed; /* borrowed: the first file that has; NULL: none */
     unsigned n;
@@ -99,13 +103,29 @@ static void look_leave(struct look *l, enum look_end end)
 {
     if (atomic_exchange(&l->end, (int)end) == LOOK_RUNS)
         return;
+    if (l->news >= 0)
+        close(l->news);
     conf_unref(&l->conf);
     free(l);
+}
+
+/* Before the files are looked at, lest a change falls between. */
+static void look_listen(struct look *l)
+{
+    bool ok = true;
+    l->news = l->is_all ? news_open() : -1;
+    for (unsigned i = 0; i < l->n && l->news >= 0 && ok; i++)
+        ok = news_add(l->news, l->v[i].file->path);
+    if (l->news < 0 || ok)
+        return;
+    close(l->news);
+    l->news = -1;
 }
 
 static void *look_run(void *arg)
 {
     struct look *l = arg;
+    look_listen(l);
     for (unsigned i = 0; i < l->n; i++) {
         enum news news = look_at(l, &l->v[i]);
         l->is_new = l->is_new || news == NEWS_NEW;
@@ -126,12 +146,42 @@ static void drop_look(struct watcher *w)
     w->n_waits = 0;
 }
 
+static void drop_news(struct watcher *w)
+{
+    if (w->news_fd < 0)
+        return;
+    event_del(&w->news);
+    close(w->news_fd);
+    w->news_fd = -1;
+}
+
+/* There may be more of them in the next moment, so the look that follows is not at once. */
+static void on_news(evutil_socket_t fd, short what, void *arg)
+{
+    struct watcher *w = arg;
+    (void)fd;
+    (void)what;
+    drop_news(w);
+    deadline_set(&w->tick, SETTLE_MS);
+}
+
+/* FD is the watcher's from here on. */
+static void await_news(struct watcher *w, int fd)
+{
+    w->news_fd = fd;
+    event_assign(&w->news, w->tick.loop->base, fd, EV_READ, on_news, w);
+    event_add(&w->news, NULL);
+}
+
 static void begin_look(struct watcher *w)
 {
     struct look *l = xcalloc(1, sizeof(*l));
+    drop_news(w); /* it listens anew */
     atomic_init(&l->end, LOOK_RUNS);
     l->conf = conf_ref(w->conf);
     l->has_failed = w->has_failed;
+    l->is_all = w->n <= AT_ONCE;
+    l->news = -1;
     l->n = w->n < AT_ONCE ? w->n : AT_ONCE;
     for (unsigned i = 0; i < l->n; i++)
         l->v[i] = w->v[(w->next + i) % w->n];
@@ -165,12 +215,17 @@ static int look_wait(const struct watcher *w, bool is_new)
 
 static void take_look(struct watcher *w)
 {
-    const struct look *l = w->look;
+    struct look *l = w->look;
     char *changed = l->changed == NULL ? NULL : xstrdup(l->changed);
     for (unsigned i = 0; i < l->n; i++)
         w->v[(w->next + i) % w->n] = l->v[i];
     w->next = (w->next + l->n) % w->n;
-    deadline_set(&w->tick, look_wait(w, l->is_new));
+    if (l->news >= 0 && !l->is_new && changed == NULL) {
+        await_news(w, l->news);
+        l->news = -1;
+    } else {
+        deadline_set(&w->tick, look_wait(w, l->is_new));
+    }
     drop_look(w);
     if (changed == NULL)
         return;
@@ -196,13 +251,14 @@ static void on_tick(void *arg)
 
 void watcher_init(struct watcher *w, struct loop *l, void (*on_change)(void *arg), void *arg)
 {
-    *w = (struct watcher){.on_change = on_change, .arg = arg};
+    *w = (struct watcher){.news_fd = -1, .on_change = on_change, .arg = arg};
     deadline_init(&w->tick, l, on_tick, w);
 }
 
 static void watcher_clear(struct watcher *w)
 {
     drop_look(w);
+    drop_news(w);
     conf_unref(&w->conf);
     free(w->v);
     w->v = NULL;
@@ -226,6 +282,8 @@ void watcher_set(struct watcher *w, struct conf *c)
 void watcher_tried(struct watcher *w)
 {
     drop_look(w);
+    drop_news(w);
+    deadline_set(&w->tick, w->n > 0 ? LOOK_MS : 0);
     w->has_failed = true; /* until watcher_set() */
     for (unsigned i = 0; i < w->n; i++)
         w->v[i].tried = file_identify(w->v[i].file->path);

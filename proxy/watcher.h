@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Looks every few seconds whether the files that the configuration names (CAs, CRLs, certificates,
- * keys, passwords) are others than when they were read, and has them read again. It asks by stat()
- * and does not wait for news of the kernel, of which there is none from a network file system or of
- * a secret that is mounted into a container. Main thread, which waits for no file system: the looks
- * are a thread's. */
+/* Sees when the files that the configuration names (CAs, CRLs, certificates, keys, passwords) are
+ * others than when they were read, and has them read again. It asks by stat(): when there is news
+ * of the kernel, which an idle process waits for, and every few seconds where the kernel has none,
+ * as of a network file system or of thousands of files. Main thread, which waits for no file
+ * system: the looks are a thread's. */
 #ifndef TLSFAN_WATCHER_H
 #define TLSFAN_WATCHER_H
 
@@ -22,6 +22,8 @@ struct watcher {
     bool has_failed;   /* the last load: what is in use is not what the files had then */
     struct look *look; /* that is under way; NULL: none */
     unsigned n_waits;  /* for it */
+    int news_fd;       /* readable when a file may have changed; -1: `tick` runs instead */
+    struct event news;
     void (*on_change)(void *arg);
     void *arg;
 };

@@ -6,6 +6,7 @@
 static struct file_id gated_identify(const char *path);
 #define file_identify gated_identify
 #include "../../proxy/watcher.c"
+#include "../../proxy/news.c"
 #undef file_identify
 
 #include <setjmp.h>
