@@ -26,6 +26,7 @@
 #include "net/tls_pem.h"
 #include "net/tls_sessions.h"
 #include "net/tls_strength.h"
+#include "net/tls_suites.h"
 #include "net/tls_system.h"
 #include "net/tls_verify.h"
 #include "net/tls_wire.h"
@@ -305,6 +306,10 @@ static bool set_client_cert(struct maker *m, SSL_CTX *ssl, const struct tls_poli
 
 static bool set_suites(struct maker *m, SSL_CTX *ssl, const struct tls_policy *p)
 {
+    if (!ctx_is_set(p->ciphers))
+        tls_suites_order_old(ssl);
+    if (!ctx_is_set(p->ciphersuites))
+        tls_suites_order_new(ssl);
     const char *why = ctx_is_set(p->ciphers) ? tls_strength_set_ciphers(ssl, p->ciphers) : NULL;
     if (why != NULL)
         return fault(m, "ciphers", "\"%s\": %s", p->ciphers, why);

@@ -11,6 +11,7 @@
 #include "conf/files.h"
 #include "conf/keys.h"
 #include "conf/value.h"
+#include "net/tls_suites.h"
 #include "tls_fixture.h"
 
 static char dir[64];
@@ -204,6 +205,28 @@ static void good_settings_are_taken(void **state)
     assert_true(SSL_CTX_get_security_level(ssl) > 0);
     c.on_free(&c);
     conf_files_clear(&c.files);
+}
+
+static const char *first_suite(char *suites)
+{
+    struct conf c;
+    struct rule r = make_rule();
+    r.tls.ciphersuites = suites;
+    assert_null(make(&c, &r, 1));
+    const STACK_OF(SSL_CIPHER) *all = SSL_CTX_get_ciphers(tls_ctx_ssl(r.tls.ctx));
+    const char *name = SSL_CIPHER_get_name(sk_SSL_CIPHER_value(all, 0));
+    c.on_free(&c);
+    conf_files_clear(&c.files);
+    return name;
+}
+
+static void the_order_of_suites_is_the_operators(void **state)
+{
+    (void)state;
+    static char own[] = "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256";
+    assert_string_equal(first_suite(own), "TLS_CHACHA20_POLY1305_SHA256");
+    assert_string_equal(first_suite(empty), tls_suites_aes_is_fast() ? "TLS_AES_128_GCM_SHA256"
+                                                                     : "TLS_AES_256_GCM_SHA384");
 }
 
 /* Neither an old version nor a list of suites lowers what is asked of certificates. */
@@ -443,6 +466,7 @@ int main(void)
         cmocka_unit_test(equal_rules_share),
         cmocka_unit_test(each_key_has_its_context),
         cmocka_unit_test(good_settings_are_taken),
+        cmocka_unit_test(the_order_of_suites_is_the_operators),
         cmocka_unit_test(certificates_keep_their_level),
         cmocka_unit_test(lists_lose_what_proves_nothing),
         cmocka_unit_test(lists_that_ask_for_what_proves_nothing),
