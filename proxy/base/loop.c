@@ -14,8 +14,9 @@
 #include "base/mem.h"
 
 enum {
-    READ_BUFFER = 64 * 1024, /* bytes to begin with; streams may let it grow */
-    POST_ROUNDS = 100        /* posts that post again wait for the next turn beyond it */
+    READ_USUAL = 64 * 1024, /* bytes of a read: enough for all that is worth a look at once */
+    READ_MOST = 256 * 1024, /* of a read that is only passed on: fewer system calls */
+    POST_ROUNDS = 100       /* posts that post again wait for the next turn beyond it */
 };
 
 static const int64_t longest_ms = INT64_MAX / 4000; /* no overflow as µs added to a time */
@@ -88,8 +89,9 @@ bool loop_init(struct loop *l)
     pthread_mutex_init(&l->lock, NULL);
     event_assign(&l->wake, l->base, l->wake_fd, EV_READ | EV_PERSIST, on_wake, l);
     event_add(&l->wake, NULL);
-    l->rcap = READ_BUFFER;
-    l->rbuf = xmalloc(l->rcap);
+    l->rcap = READ_USUAL;
+    l->rmost = READ_MOST;
+    l->rbuf = xmalloc(l->rmost);
     return true;
 }
 

@@ -23,7 +23,8 @@ struct loop {
     bool stopping;
     uint64_t turn;        /* its number, from 1 */
     char *rbuf;           /* what streams read into, one at a time */
-    size_t rcap;          /* bytes */
+    size_t rcap;          /* bytes of it for most streams */
+    size_t rmost;         /* and for those whose bytes pass unseen: all of it */
     struct claim reading; /* from before a read until its bytes have been taken: guards `rbuf` */
     pthread_mutex_t lock; /* guards `sent` */
     struct list sent;     /* calls from other threads */

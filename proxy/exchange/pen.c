@@ -2,7 +2,7 @@
 /* What peers wrote is nearly always plain: it is looked at by the word, and copied in one piece. */
 #include "exchange/pen.h"
 
-static bool is_plain(unsigned char c)
+static bool pen_is_plain(unsigned char c)
 {
     return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
@@ -47,7 +47,7 @@ static size_t plain_bytes(struct str s)
     size_t left = s.len - i;
     if (left >= 2 && left < 8 && are_plain(short_word(s.p + i, left)))
         return s.len;
-    while (i < s.len && is_plain((unsigned char)s.p[i]))
+    while (i < s.len && pen_is_plain((unsigned char)s.p[i]))
         i++;
     return i;
 }

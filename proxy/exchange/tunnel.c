@@ -73,6 +73,14 @@ static void tunnel_finish(struct tunnel *t)
     fn(arg);
 }
 
+/* As much as may wait on one side: bytes are passed on unseen, and large reads are few. */
+static size_t lane_read_most(const struct tunnel *t)
+{
+    const struct loop *l = t->engine->loop;
+    size_t most = t->buffer < l->rmost ? t->buffer : l->rmost;
+    return most < l->rcap ? l->rcap : most;
+}
+
 static size_t on_data(void *arg, const char *p, size_t n)
 {
     struct lane *lane = arg;
@@ -155,6 +163,7 @@ struct tunnel *tunnel_open(struct engine *e, const struct tunnel_ends *ends, tun
     deadline_set(&t->idle, t->timeout_ms);
     if (ends->up->share.budget == NULL)
         stream_count_in(ends->up, e->budget, sizeof *t + sizeof *ends->up);
+    t->up.in->read_most = t->down.in->read_most = lane_read_most(t);
     stream_set_user(t->up.in, &lane_user, &t->up);
     stream_set_user(t->down.in, &lane_user, &t->down);
     if (t->down.in->state == STREAM_HANDSHAKE) /* fresh from a dial, not after 101 */

@@ -83,6 +83,7 @@ struct stream {
     struct evbuffer *out; /* NULL while nothing waits */
     char *rest;           /* heap */
     size_t rest_len, rest_cap;
+    size_t read_most;   /* bytes of one read, set by the user; 0: as many as most streams read */
     size_t fixed;       /* bytes of all else that its connection costs */
     size_t rest_max;    /* more than this left by on_data() is a fault; 1 MiB unless changed */
     struct share share; /* of `rest`, `out` and `fixed`: see stream_share.h */
@@ -126,8 +127,7 @@ void stream_end(struct stream *s);
 void stream_pause(struct stream *s);
 void stream_resume(struct stream *s);
 
-/* Bytes kept for the user (a message that was not complete at eof), for tests. Empty inside
- * on_data(). */
+/* Bytes kept for the user (a message not complete at eof), for tests. Empty inside on_data(). */
 struct str stream_rest(const struct stream *s);
 
 /* Puts N > 0 bytes in front of those that are kept: the user that stream_set_user() sets next gets

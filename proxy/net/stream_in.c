@@ -185,13 +185,14 @@ static void give_rest(struct stream *s)
 static char *begin_read(struct stream *s, size_t *room)
 {
     struct loop *l = s->loop;
+    size_t cap = s->read_most > 0 ? s->read_most : l->rcap;
     if (s->state == STREAM_LINGER || s->rest_len == 0) {
-        *room = stream_read_room(s, l->rcap);
+        *room = stream_read_room(s, cap);
         return l->rbuf;
     }
     if (s->rest_len < SMALL_REST) {
         memcpy(l->rbuf, s->rest, s->rest_len);
-        *room = stream_read_room(s, l->rcap - s->rest_len);
+        *room = stream_read_room(s, cap - s->rest_len);
         return l->rbuf;
     }
     if (s->rest_cap < 2 * s->rest_len) {

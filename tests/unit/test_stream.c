@@ -237,6 +237,29 @@ static void too_long_a_rest_is_a_fault(void **state)
     assert_int_equal(u.fault.code, FAULT_INTERNAL);
 }
 
+/* The longest run that on_data() gets of twice as much as most streams read at once. */
+static size_t longest_of_many(void)
+{
+    static const char many[128 * 1024];
+    u.most = u.n_got = 0;
+    for (size_t sent = 0; u.n_got < sizeof(many);) {
+        ssize_t n = send(u.peer, many + sent, sizeof(many) - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+        sent += n > 0 ? (size_t)n : 0;
+        if (sent == sizeof(many) || n < 0)
+            loop_turn(&loop, false);
+    }
+    return u.most;
+}
+
+static void reads_as_much_as_its_user_wants(void **state)
+{
+    (void)state;
+    start();
+    assert_int_equal(longest_of_many(), loop.rcap);
+    u.s->read_most = loop.rmost;
+    assert_in_range(longest_of_many(), loop.rcap + 1, loop.rmost);
+}
+
 static void pause_keeps_and_resume_gives(void **state)
 {
     (void)state;
@@ -877,6 +900,7 @@ int main(void)
         TEST(gives_again_what_was_left),
         TEST(long_rest_is_one_run),
         TEST(too_long_a_rest_is_a_fault),
+        TEST(reads_as_much_as_its_user_wants),
         TEST(pause_keeps_and_resume_gives),
         TEST(short_pause_keeps_the_event),
         TEST(eof_waits_for_resume),
