@@ -455,6 +455,9 @@ static void half_a_ticket(void **state)
     send_request(10);
     ask();
     turns(10);
+    static const char padding[FRAGMENT]; /* a ticket of more than one record */
+    assert_int_equal(SSL_SESSION_set1_ticket_appdata(SSL_get_session(srv.ssl), padding, FRAGMENT),
+                     1);
     SSL_set_max_send_fragment(srv.ssl, FRAGMENT);
     assert_int_equal(SSL_new_session_ticket(srv.ssl), 1);
     assert_int_equal(SSL_do_handshake(srv.ssl), 1);
