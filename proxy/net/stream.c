@@ -179,6 +179,11 @@ bool stream_is_quiet(const struct stream *s, bool peek)
     return !peek || sock_is_quiet(s->line.fd);
 }
 
+bool stream_is_amid(const struct stream *s)
+{
+    return wire_pile_is_amid(s->wire);
+}
+
 /* From the reaper. */
 static void stream_free(void *object)
 {

@@ -137,6 +137,8 @@ void stream_unread(struct stream *s, const char *p, size_t n);
 /* True for an open stream without input, end, fault or pending output: fit to be kept in a pool
  * or taken from it. PEEK also asks the kernel. */
 bool stream_is_quiet(const struct stream *s, bool peek);
+/* A part of a record has come, of which nobody can be told before the rest has. */
+bool stream_is_amid(const struct stream *s);
 
 /* Takes in what has come later in this turn, in front of what is posted from now on. */
 void stream_read_soon(struct stream *s);

@@ -37,4 +37,10 @@ ssize_t feed_read(struct tls_feed *f, struct wire *below, char *p, size_t n);
 /* The room is its owner's again: what waits is given to BELOW, to be read again. */
 void feed_end(struct tls_feed *f, struct wire *below);
 
+/* A part of a record has been given to OpenSSL, which waits for the rest. */
+static inline bool feed_is_amid(const struct tls_feed *f)
+{
+    return f->n_header > 0;
+}
+
 #endif

@@ -257,6 +257,11 @@ static bool tls_has_buffered(struct wire *w)
     return t->end != 0 || (t->more && !w->line->want_write);
 }
 
+static bool tls_is_amid(const struct wire *w)
+{
+    return feed_is_amid(&tls_of(w)->feed);
+}
+
 /* The next record of IOV from byte SKIP on: where it lies, or gathered in COPY. A record that
  * the kernel did not take must be offered again with at least the same bytes; as a run of RECORD
  * bytes, or all there is, it always is. */
@@ -392,6 +397,7 @@ static const struct wire_ops tls_ops = {
     .handshake = tls_handshake,
     .shutdown = tls_shutdown,
     .has_buffered = tls_has_buffered,
+    .is_amid = tls_is_amid,
     .close = tls_close,
     .free = tls_free,
 };

@@ -103,6 +103,15 @@ bool wire_pile_has_buffered(struct wire *w)
     return false;
 }
 
+bool wire_pile_is_amid(const struct wire *w)
+{
+    for (; w->below != NULL; w = w->below) {
+        if (w->ops->is_amid(w))
+            return true;
+    }
+    return false;
+}
+
 void wire_close(struct wire *w, bool is_well)
 {
     for (; w != NULL; w = w->below) {

@@ -43,6 +43,8 @@ struct wire_ops {
     int (*handshake)(struct wire *w);
     int (*shutdown)(struct wire *w);      /* says that no more is written: 0, AGAIN, FAIL */
     bool (*has_buffered)(struct wire *w); /* left the kernel, but not given to us */
+    /* Has taken a part of something (a record) that can be given only when the rest has come. */
+    bool (*is_amid)(const struct wire *w);
     /* Before the descriptor is closed. IS_WELL: what was written has left, so that last words are
      * in place. NULL: nothing to do. */
     void (*close)(struct wire *w, bool is_well);
@@ -80,6 +82,10 @@ static inline bool wire_has_buffered(struct wire *w)
 {
     return w->line->unread > 0 || (w->below != NULL && wire_pile_has_buffered(w));
 }
+
+/* True while W, or one beneath, has the beginning of something: more of it is to come, and what it
+ * is nobody knows yet. To read again gives nothing before that. */
+bool wire_pile_is_amid(const struct wire *w);
 
 /* From the top downwards. */
 void wire_close(struct wire *w, bool is_well);

@@ -144,7 +144,10 @@ enum fitness {
 /* Of a connection that carries nothing, the kernel is asked each time: bytes that came behind an
  * answer must not become the answer to somebody else, and one that has ended would lose a request.
  * What has come may also be nothing of the kind (a session ticket, PING): it is taken in before
- * anybody knows. Not here, where another stream's bytes, or its own, may be in use. */
+ * anybody knows. Not here, where another stream's bytes, or its own, may be in use.
+ *
+ * Half a record may be the beginning of such bytes. By HTTP/2 it does not matter: each frame says
+ * whose it is. */
 static enum fitness conn_fitness(struct pool_conn *c, int64_t now)
 {
     bool is_old = conn_is_old(c, now);
@@ -154,8 +157,8 @@ static enum fitness conn_fitness(struct pool_conn *c, int64_t now)
         return DEAD;
     if (c->is_shared && (c->is_reading || stream_pending(c->stream) > 0))
         return FIT;
-    bool is_quiet = stream_is_quiet(c->stream, false) && stream_is_quiet(c->stream, true);
-    return is_quiet ? FIT : RESTLESS;
+    bool is_amid = !c->is_shared && stream_is_amid(c->stream);
+    return !is_amid && stream_is_quiet(c->stream, true) ? FIT : RESTLESS;
 }
 
 /* C is read in its own turn, before the plan is made once more. */

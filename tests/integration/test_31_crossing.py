@@ -73,14 +73,18 @@ def echo(stream):
         stream.respond(answer_of(stream.method, stream.target, stream.body), "x-id: " + stream.target)
 
 
+def echo_request(conn, request, behind=b""):
+    body = answer_of(request.method, request.target, request.body)
+    conn.send(b"HTTP/1.1 200 OK\r\nX-Id: %s\r\nContent-Length: %d\r\n\r\n%s%s"
+              % (request.target.encode(), len(body), body, behind))
+
+
 def echo_h1(conn, behind=b""):
     while True:
         request = conn.read_request()
         if request is None:
             return
-        body = answer_of(request.method, request.target, request.body)
-        conn.send(b"HTTP/1.1 200 OK\r\nX-Id: %s\r\nContent-Length: %d\r\n\r\n%s%s"
-                  % (request.target.encode(), len(body), body, behind))
+        echo_request(conn, request, behind)
 
 
 @contextlib.contextmanager
@@ -206,6 +210,59 @@ def test_behind_an_answer_of_http_1(make_proxy, serve_h2):
                 late.conns[-1].send(POISON)
             assert c.response("POST").body == answer_of("POST", "/l%d" % i, body)
             assert c.response("POST").body == answer_of("POST", "/x", body)
+
+
+@pytest.mark.parametrize("count", (1, 2, 15, 40))
+def test_late_bytes_and_requests_in_one_turn(make_proxy, serve_h2, count):
+    """Requests that may be asked twice, each before the poison that is there on every idle connection as they are
+    read: a few, and more than the kernel tells of at once."""
+    late = serve_h2(None, alpn=("http/1.1",), h1=echo_h1)
+    p = make_proxy("workers = 1\n")
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(p.client()) for _ in range(count)]
+        for turn in range(4):
+            with frozen(p):
+                for i, c in enumerate(clients):
+                    c.send(message("GET", late.url("/t%d-%d" % (turn, i))))
+                for conn in list(late.conns):
+                    with contextlib.suppress(OSError):
+                        conn.send(POISON)
+            for i, c in enumerate(clients):
+                assert c.response().body == answer_of("GET", "/t%d-%d" % (turn, i), b"")
+        assert len(late.conns) >= 4
+
+
+@pytest.mark.parametrize("method", ("HEAD", "GET"))
+def test_half_a_record_behind_an_answer(make_proxy, serve_h2, method):
+    """An answer and a part of the next record come at once: the rest of that is not the answer to what comes next."""
+    def halved(conn):
+        rest = b""
+        while True:
+            request = conn.read_request()
+            if request is None:
+                return
+            if rest:
+                conn.sock.sock.sendall(rest)
+                return
+            if request.target != "/halved":
+                echo_request(conn, request)
+                continue
+            channel = conn.sock
+            with channel.lock:
+                channel.tls.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                channel.tls.write(POISON)
+                out = channel.outgoing.read()
+            channel.sock.sendall(out[:-40])
+            rest = out[-40:]
+
+    origin = serve_h2(None, alpn=("http/1.1",), h1=halved)
+    p = make_proxy("workers = 1\n")
+    with p.client() as c:
+        for i in range(3):
+            assert c.get(origin.url("/a%d" % i)).body == answer_of("GET", "/a%d" % i, b"")
+            assert c.exchange(method, origin.url("/halved")).body == b""
+            assert c.get(origin.url("/b%d" % i)).body == answer_of("GET", "/b%d" % i, b"")
+    assert len(origin.conns) == 4
 
 
 # ---- all of it at once

@@ -160,6 +160,61 @@ static void one_that_is_at_rest(void **state)
     is_on(try(&any), b);
 }
 
+static void ask_when_it_has_come(void *arg)
+{
+    struct fake_conn *f = arg;
+    fixture_write(f->peer, "x"); /* no event of this turn tells of it */
+    assert_null(try(&any));
+    assert_true(o->is_restless);
+}
+
+/* What has come since the turn began counts as well: it is nobody's answer. */
+static void none_that_has_something_since(void **state)
+{
+    (void)state;
+    struct fake_conn *f = make_idle(false);
+    struct post post;
+    fixture_settle(&fix);
+    post_init(&post, ask_when_it_has_come, f);
+    loop_post(&fix.loop, &post);
+    loop_turn(&fix.loop, false);
+    fixture_settle(&fix);
+    is_on(try(&any), f);
+}
+
+static bool fake_has_buffered(struct wire *w)
+{
+    (void)w;
+    return false;
+}
+
+static bool fake_is_amid(const struct wire *w)
+{
+    (void)w;
+    return true;
+}
+
+/* Half a record is nobody's answer, either; by HTTP/2 its frames say whose they are. */
+static void none_with_half_a_record(void **state)
+{
+    (void)state;
+    static const struct wire_ops ops = {.has_buffered = fake_has_buffered, .is_amid = fake_is_amid};
+    for (int is_h2 = 0; is_h2 < 2; is_h2++) {
+        struct fake_conn *f = make_idle(is_h2 != 0);
+        struct stream *s = f->c.stream;
+        struct wire top = {.ops = &ops, .below = &s->plain, .line = &s->line};
+        fixture_settle(&fix);
+        s->wire = &top;
+        if (is_h2 != 0)
+            is_on(try(&any), f);
+        else
+            assert_null(try(&any));
+        s->wire = &s->plain;
+        fixture_settle(&fix);
+        is_on(try(&any), f);
+    }
+}
+
 /* ---- how long */
 
 static void not_too_long(void **state)
@@ -299,6 +354,8 @@ int main(void)
         CASE(one_that_suits),
         CASE(with_as_many_as_it_carries),
         CASE(one_that_is_at_rest),
+        CASE(none_that_has_something_since),
+        CASE(none_with_half_a_record),
         CASE(not_too_long),
         CASE(the_front_goes_first),
         CASE(no_room),

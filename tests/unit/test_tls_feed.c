@@ -112,6 +112,22 @@ static void test_any_cut(void **state)
     free(room);
 }
 
+/* From the first byte of a record until its last one has been given. */
+static void test_amid(void **state)
+{
+    (void)state;
+    struct tls_feed f = {0};
+    char byte;
+    step = 1;
+    for (size_t len = 0; len < 3; len++) {
+        n_sent = at = 0;
+        send_record(len, 'a');
+        assert_false(feed_is_amid(&f));
+        while (feed_read(&f, &below, &byte, 1) == 1)
+            assert_int_equal(feed_is_amid(&f), at < n_sent);
+    }
+}
+
 /* What OpenSSL reads by itself, in the handshake, is counted as well. */
 static void test_in_step_behind_handshake(void **state)
 {
@@ -242,6 +258,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_one_record_a_piece, set_up),
         cmocka_unit_test_setup(test_any_cut, set_up),
+        cmocka_unit_test_setup(test_amid, set_up),
         cmocka_unit_test_setup(test_in_step_behind_handshake, set_up),
         cmocka_unit_test_setup(test_one_at_a_time, set_up),
         cmocka_unit_test_setup(test_gap, set_up),

@@ -599,6 +599,69 @@ static void tickets_within_tls(void **state)
     }
 }
 
+/* Makes of the N bytes in BUF what W of the server would write beneath. Gives how many bytes that
+ * is. */
+static size_t seal(const struct wire *w, char *buf, size_t n, size_t room)
+{
+    SSL *ssl = container_of(w, struct tls_wire, wire)->ssl;
+    BIO *own = SSL_get_wbio(ssl);
+    BIO *out = BIO_new(BIO_s_mem());
+    BIO_up_ref(own);
+    BIO_up_ref(out);
+    SSL_set0_wbio(ssl, out);
+    assert_int_equal(SSL_write(ssl, buf, (int)n), (int)n);
+    SSL_set0_wbio(ssl, own);
+    int len = BIO_read(out, buf, (int)room);
+    assert_int_equal(BIO_pending(out), 0);
+    BIO_free(out);
+    assert_true(len > (int)n);
+    return (size_t)len;
+}
+
+/* The server sends a line, whose record of the layer at DEPTH from the top comes in two parts, cut
+ * at CUT. Gives the length of that record. */
+static size_t send_cut(unsigned depth, size_t cut)
+{
+    char buf[1024];
+    size_t n = LINE;
+    struct wire *w = server.s->wire;
+    for (size_t i = 0; i < n; i++)
+        buf[i] = byte_at(server.n_sent + i);
+    n = seal(w, buf, n, sizeof(buf));
+    for (unsigned i = 0; i < depth; i++) {
+        w = w->below;
+        n = seal(w, buf, n, sizeof(buf));
+    }
+    struct iovec parts[2] = {{buf, cut}, {buf + cut, n - cut}};
+    assert_true(cut < n);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(client.n_got, server.n_sent);
+        assert_true(stream_is_quiet(client.s, true));
+        assert_int_equal(stream_is_amid(client.s), i > 0);
+        assert_int_equal(w->below->ops->write(w->below, &parts[i], 1), parts[i].iov_len);
+        turns(3);
+    }
+    server.n_sent += LINE;
+    assert_int_equal(client.n_got, server.n_sent);
+    assert_false(stream_is_amid(client.s));
+    return n;
+}
+
+/* Of any layer, its header alone, too: nothing else tells of it. */
+static void half_a_record_is_noticed(void **state)
+{
+    (void)state;
+    for (unsigned layers = 1; layers <= 2; layers++) {
+        begin_both();
+        both_speak();
+        for (unsigned depth = 0; depth < layers; depth++) {
+            size_t n = 2;
+            for (size_t cut = 1; cut < n; cut++)
+                n = send_cut(depth, cut);
+        }
+    }
+}
+
 /* What users may do, in any order. */
 static bool leaves; /* on_data() leaves some */
 
@@ -803,6 +866,7 @@ int main(void)
         TEST(close_ends_each_layer),
         TEST(early_bytes_within_tls),
         TEST(tickets_within_tls),
+        TEST(half_a_record_is_noticed),
         TEST(calls_in_any_order),
         TEST(inner_fault_is_the_inner_peers),
         TEST(much_both_ways),
