@@ -220,8 +220,9 @@ static void tls_end_feed(struct tls_wire *t)
         return;
     t->keeps_buffer = false;
     SSL_set_mode(t->ssl, SSL_MODE_RELEASE_BUFFERS);
-    /* What has come out of a record, and was not taken, is in there. */
-    if (SSL_has_pending(t->ssl) == 0)
+    /* What has come out of a record, and was not taken, is in there; and half a record, which not
+     * every OpenSSL sees to itself (CVE-2024-4741). */
+    if (SSL_has_pending(t->ssl) == 0 && !feed_is_amid(&t->feed))
         SSL_free_buffers(t->ssl);
 }
 
