@@ -36,10 +36,25 @@ void tls_sessions_put(struct tls_sessions *t, struct tls_session s)
         loop_post(t->loop, t->news);
 }
 
+static bool is_ticket(const struct tls_session *s)
+{
+    return SSL_SESSION_get_protocol_version(s->session) >= TLS1_3_VERSION;
+}
+
+/* Seconds that S is good for. The session's own timeout is a client's; OpenSSL leaves a ticket of
+ * TLS 1.3 that is older than its server allows out of the hello, without a word. By TLS 1.2 that is
+ * no more than a hint. */
+static long lifetime(const struct tls_session *s)
+{
+    long ours = SSL_SESSION_get_timeout(s->session);
+    unsigned long theirs = SSL_SESSION_get_ticket_lifetime_hint(s->session);
+    return is_ticket(s) && theirs < (unsigned long)ours ? (long)theirs : ours;
+}
+
 static bool is_usable(const struct tls_session *s)
 {
     time_t now = time(NULL);
-    time_t end = (time_t)SSL_SESSION_get_time(s->session) + SSL_SESSION_get_timeout(s->session);
+    time_t end = (time_t)SSL_SESSION_get_time(s->session) + lifetime(s);
     return SSL_SESSION_is_resumable(s->session) && now < end && now < s->until;
 }
 
@@ -49,9 +64,20 @@ static void sessions_offer_one(struct tls_resume *r, SSL *ssl, const struct tls_
     r->until = s->until;
 }
 
-/* S, which has just been offered, may be offered again for a while. */
+static bool sessions_may_again(const struct tls_sessions *t)
+{
+    return t->again.session != NULL && is_usable(&t->again) && loop_now() < t->again_until &&
+           loop_now() >= t->once_until;
+}
+
+/* S, which has just been offered, may be offered again for a while, unless a newer one may. */
 static void sessions_keep_again(struct tls_sessions *t, struct tls_session s)
 {
+    if (sessions_may_again(t) &&
+        SSL_SESSION_get_time(t->again.session) > SSL_SESSION_get_time(s.session)) {
+        SSL_SESSION_free(s.session);
+        return;
+    }
     SSL_SESSION_free(t->again.session);
     t->again = s;
     t->again_until = loop_now() + BURST;
@@ -66,7 +92,7 @@ static bool sessions_offer_new(struct tls_resume *r, SSL *ssl)
         bool usable = is_usable(s);
         if (usable)
             sessions_offer_one(r, ssl, s);
-        if (usable && SSL_SESSION_get_protocol_version(s->session) < TLS1_3_VERSION)
+        if (usable && !is_ticket(s))
             return true;
         t->n--;
         if (usable) {
@@ -76,13 +102,6 @@ static bool sessions_offer_new(struct tls_resume *r, SSL *ssl)
         SSL_SESSION_free(s->session);
     }
     return false;
-}
-
-static bool sessions_may_again(const struct tls_sessions *t)
-{
-    int64_t now = loop_now();
-    return t->again.session != NULL && is_usable(&t->again) && now < t->again_until &&
-           now >= t->once_until;
 }
 
 bool tls_sessions_has(const struct tls_sessions *t)

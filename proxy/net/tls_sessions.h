@@ -4,14 +4,16 @@
  * did not name it, and so do the tickets that come while it is resumed.
  *
  * A ticket of TLS 1.3 that no connection had yet goes first. Where there is none left, for more
- * connections begin at once than tickets have come, the last one is offered again, for some
- * seconds. RFC 8446 section C.4 advises against that, because who watches the wire can tell from it
- * that two connections are of one client. Of these he sees that anyway: they go from one address to
- * one origin, whose name is in clear, within those seconds. What could be followed for longer, or
- * from one network to another, is a ticket that is offered as long as it is good; this one is not,
- * and each handshake brings a new one in its place. Early data, for which a second use is dangerous
- * (section 8), is never sent. Where a server does not like it and fails the handshake, tickets are
- * used once for some minutes. */
+ * connections begin at once than tickets have come, the newest that was offered is offered again,
+ * until a handshake with it is done, and for some seconds at most. RFC 8446 section C.4 advises
+ * against that, because who watches the wire can tell from it that two connections are of one
+ * client. Of most of these he sees that anyway: they go from one address to one origin, whose name
+ * is in clear, within those seconds. He does learn it where many share that address (NAT), and
+ * where some connect by IPv4 and some by IPv6: that much is given away. What could be followed for
+ * longer, or from one network to another, is a ticket that is offered as long as it is good; this
+ * one is not, and each handshake brings a new one in its place. Early data, for which a second use
+ * is dangerous (section 8), is never sent. Where TLS fails with a ticket that was used before, its
+ * server may not like that, and tickets are used once for some minutes. */
 #ifndef TLSFAN_NET_TLS_SESSIONS_H
 #define TLSFAN_NET_TLS_SESSIONS_H
 
@@ -36,7 +38,8 @@ struct tls_session {
 struct tls_sessions {
     struct tls_session v[TLS_SESSIONS_KEPT]; /* not offered yet, or of TLS 1.2; oldest first */
     unsigned n;
-    struct tls_session again; /* of TLS 1.3: the last one that was offered; `session` NULL: none */
+    struct tls_session again; /* of TLS 1.3: the newest one offered; `session` NULL: none. OpenSSL
+                                 makes it unfit when a handshake with it is done */
     int64_t again_until;      /* µs: not offered again from then on */
     int64_t once_until;       /* µs: none is offered again until then */
     struct loop *loop;        /* where `news`, */

@@ -2,10 +2,9 @@
 /* upstream/tickets.c: who goes ahead, who waits, and how long. */
 #include "upstream_fixture.h"
 
-#include <openssl/ssl.h>
 #include <sys/socket.h>
-#include <time.h>
 
+#include "session_fixture.h"
 #include "upstream/tickets.h"
 
 enum { DIALS = 40 };
@@ -64,12 +63,8 @@ static int tear_down(void **state)
 /* A session has come. */
 static void put(void)
 {
-    SSL_SESSION *s = SSL_SESSION_new();
-    assert_int_equal(SSL_SESSION_set_protocol_version(s, TLS1_3_VERSION), 1);
-    assert_int_equal(SSL_SESSION_set1_id(s, (const unsigned char *)"id", 2), 1);
-    SSL_SESSION_set_time(s, (long)time(NULL));
-    SSL_SESSION_set_timeout(s, 100);
-    tls_sessions_put(&tickets.sessions, (struct tls_session){s, INT64_MAX});
+    tls_sessions_put(&tickets.sessions,
+                     (struct tls_session){session_make(TLS1_3_VERSION), INT64_MAX});
 }
 
 static void forget(void)

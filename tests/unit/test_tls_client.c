@@ -899,21 +899,114 @@ static int64_t expiry_of(X509 *cert)
     return timegm(&tm);
 }
 
-/* Connects, and expects every session that is kept then to end at UNTIL. */
-static void expect_until(bool resumed, int64_t until)
+/* Connects; the session that was OFFERED, if one was, is RESUMED. */
+static void expect_resumed(bool offered, bool resumed)
 {
     u.gone = false;
     dial("a.test", false);
     shake();
     turns(3);
     assert_int_equal(u.ready, 1);
+    assert_int_equal(tls_client_has_offered(u.s), offered);
     assert_int_equal(tls_client_is_resumed(u.s), resumed);
     assert_true(stream_is_quiet(u.s, true));
     assert_true(sessions.n > 0);
-    for (unsigned i = 0; i < sessions.n; i++)
-        assert_int_equal(sessions.v[i].until, until);
     close_client();
     stop_server();
+}
+
+/* Connects, and expects every session that is kept then to end at UNTIL. */
+static void expect_until(bool resumed, int64_t until)
+{
+    expect_resumed(resumed, resumed);
+    for (unsigned i = 0; i < sessions.n; i++)
+        assert_int_equal(sessions.v[i].until, until);
+}
+
+/* All that is kept came so long ago. */
+static void set_age(long seconds)
+{
+    long then = (long)time(NULL) - seconds;
+    for (unsigned i = 0; i < sessions.n; i++)
+        SSL_SESSION_set_time(sessions.v[i].session, then);
+    if (sessions.again.session != NULL)
+        SSL_SESSION_set_time(sessions.again.session, then);
+}
+
+/* OpenSSL does not offer a ticket that is older than its server said, and says nothing of that: it
+ * is none. */
+static void tickets_last_as_long_as_the_server_says(void **state)
+{
+    (void)state;
+    serve_good();
+    SSL_CTX_set_timeout(srv.ctx, 300);
+    expect_resumed(false, false);
+    set_age(290);
+    assert_true(tls_sessions_has(&sessions));
+    expect_resumed(true, true);
+    set_age(302);
+    assert_false(tls_sessions_has(&sessions));
+    expect_resumed(false, false);
+}
+
+static void keep(unsigned n)
+{
+    while (sessions.n > n)
+        SSL_SESSION_free(sessions.v[--sessions.n].session);
+}
+
+/* OpenSSL calls a ticket used when a handshake with it is done: it is not offered from then on. */
+static void a_ticket_is_used_up(void **state)
+{
+    (void)state;
+    serve_good();
+    expect_resumed(false, false);
+    expect_resumed(true, true);
+    keep(0);
+    assert_non_null(sessions.again.session);
+    assert_false(tls_sessions_has(&sessions));
+    expect_resumed(false, false);
+}
+
+/* One ticket is left, and another connection has it in a hello that the server has read. */
+static void leave_again(void)
+{
+    struct tls_resume other = {.kept = &sessions};
+    SSL *client = SSL_new(tls_ctx_ssl(rule.tls.ctx)), *server = SSL_new(srv.ctx);
+    BIO *to_server, *to_client;
+    tls_sessions_clear(&sessions);
+    sessions.once_until = 0;
+    expect_resumed(false, false);
+    keep(1);
+    assert_int_equal(BIO_new_bio_pair(&to_server, 0, &to_client, 0), 1);
+    SSL_set_bio(client, to_server, to_server);
+    SSL_set_bio(server, to_client, to_client);
+    SSL_set_connect_state(client);
+    SSL_set_accept_state(server);
+    assert_int_equal(SSL_set_tlsext_host_name(client, "a.test"), 1);
+    tls_resume_start(&other, client, true);
+    SSL_do_handshake(client);
+    SSL_do_handshake(server);
+    assert_int_equal(SSL_session_reused(server), 1);
+    tls_resume_end(&other, client);
+    SSL_free(client);
+    SSL_free(server);
+    assert_int_equal(sessions.n, 0);
+    assert_true(tls_sessions_has(&sessions));
+}
+
+/* As a server does that takes early data: a full handshake, and no fault. */
+static void a_second_use_is_declined(void **state)
+{
+    (void)state;
+    serve_good();
+    SSL_CTX_set_options(srv.ctx, SSL_OP_NO_TICKET);
+    SSL_CTX_set_max_early_data(srv.ctx, 1);
+    leave_again();
+    expect_resumed(true, false);
+    assert_int_equal(sessions.once_until, 0);
+    keep(1); /* the server forgets the newest with its connection, which nobody ended */
+    expect_resumed(true, true);
 }
 
 /* The bound comes from the handshake that verified, however often it is resumed. */
@@ -1094,6 +1187,9 @@ int main(void)
         TEST(answer_before_a_reset_is_read),
         TEST(fault_behind_data_is_told),
         TEST(sessions_are_resumed),
+        TEST(tickets_last_as_long_as_the_server_says),
+        TEST(a_ticket_is_used_up),
+        TEST(a_second_use_is_declined),
         TEST(sessions_end_with_the_chain),
         TEST(sessions_end_with_the_revocation_list),
         TEST(nothing_bounds_what_is_not_verified),

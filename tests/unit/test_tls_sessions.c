@@ -13,6 +13,7 @@
 
 #include "base/loop.h"
 #include "net/tls_sessions.h"
+#include "session_fixture.h"
 
 static SSL_CTX *ctx;
 static SSL *ssl;
@@ -38,22 +39,9 @@ static int end(void **state)
     return 0;
 }
 
-/* As from a handshake of VERSION, good for 100 s. */
-static SSL_SESSION *session_of(int version)
-{
-    static const unsigned char id[] = "an id, so that it can be resumed";
-    SSL_SESSION *s = SSL_SESSION_new();
-    assert_non_null(s);
-    assert_int_equal(SSL_SESSION_set_protocol_version(s, version), 1);
-    assert_int_equal(SSL_SESSION_set1_id(s, id, sizeof(id) - 1), 1);
-    SSL_SESSION_set_time(s, (long)time(NULL));
-    SSL_SESSION_set_timeout(s, 100);
-    return s;
-}
-
 static SSL_SESSION *put(int version, int64_t until)
 {
-    SSL_SESSION *s = session_of(version);
+    SSL_SESSION *s = session_make(version);
     tls_sessions_put(&kept, (struct tls_session){s, until});
     return s;
 }
@@ -85,24 +73,38 @@ static void expect_offer(const SSL_SESSION *s, bool again)
     SSL_free(next);
 }
 
-/* Those that no connection had yet, the newest first; then the last one again, until a newer one
- * has come. */
+/* Those that no connection had yet, the newest first; then the newest again, until a newer one has
+ * come. */
 static void tickets_are_offered_to_a_burst(void **state)
 {
     (void)state;
     SSL_SESSION *oldest = put(TLS1_3_VERSION, INT64_MAX - 2);
+    SSL_SESSION_set_time(oldest, (long)time(NULL) - 5);
     SSL_SESSION *newest = put(TLS1_3_VERSION, INT64_MAX - 1);
     expect_offer(newest, false);
     assert_int_equal(resume.until, INT64_MAX - 1);
     expect_offer(oldest, false);
     assert_int_equal(kept.n, 0);
     for (int i = 0; i < 5; i++) {
-        expect_offer(oldest, true);
-        assert_int_equal(resume.until, INT64_MAX - 2);
+        expect_offer(newest, true);
+        assert_int_equal(resume.until, INT64_MAX - 1);
     }
     newest = put(TLS1_3_VERSION, INT64_MAX);
     expect_offer(newest, false);
     expect_offer(newest, true);
+}
+
+/* A newer one that may not be offered any more does not stand in its way. */
+static void an_old_ticket_may_be_the_last(void **state)
+{
+    (void)state;
+    SSL_SESSION *old = put(TLS1_3_VERSION, INT64_MAX);
+    SSL_SESSION_set_time(old, (long)time(NULL) - 5);
+    SSL_SESSION *newest = put(TLS1_3_VERSION, INT64_MAX);
+    expect_offer(newest, false);
+    kept.again_until = loop_now();
+    expect_offer(old, false);
+    expect_offer(old, true);
 }
 
 /* Not for longer than a burst, nor beyond its own end, nor where one of its connections broke. */
@@ -212,7 +214,7 @@ static void none_is_offered(void **state)
 
 static void new_ones_are_kept_until_the_end(void **state)
 {
-    SSL_SESSION *s = session_of(TLS1_3_VERSION);
+    SSL_SESSION *s = session_make(TLS1_3_VERSION);
     (void)state;
     assert_int_equal(tls_resume_on_new(ssl, s), 0); /* nobody has said where */
     tls_resume_start(&resume, ssl, true);
@@ -220,7 +222,7 @@ static void new_ones_are_kept_until_the_end(void **state)
     assert_int_equal(kept.n, 1);
     assert_int_equal(kept.v[0].until, INT64_MAX); /* nothing was verified that could end */
     tls_resume_end(&resume, ssl);
-    s = session_of(TLS1_3_VERSION);
+    s = session_make(TLS1_3_VERSION);
     assert_int_equal(tls_resume_on_new(ssl, s), 0);
     SSL_SESSION_free(s);
     assert_int_equal(kept.n, 1);
@@ -232,11 +234,11 @@ static void bound_by_certificates(void **state)
     (void)state;
     resume.verify = true;
     tls_resume_start(&resume, ssl, true);
-    assert_int_equal(tls_resume_on_new(ssl, session_of(TLS1_3_VERSION)), 1);
+    assert_int_equal(tls_resume_on_new(ssl, session_make(TLS1_3_VERSION)), 1);
     assert_int_equal(kept.v[0].until, 0);
     /* Bound once a connection. */
     resume.until = 77;
-    assert_int_equal(tls_resume_on_new(ssl, session_of(TLS1_3_VERSION)), 1);
+    assert_int_equal(tls_resume_on_new(ssl, session_make(TLS1_3_VERSION)), 1);
     assert_int_equal(kept.v[1].until, 77);
 }
 
@@ -267,6 +269,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(oldest_goes_first),
         CASE(tickets_are_offered_to_a_burst),
+        CASE(an_old_ticket_may_be_the_last),
         CASE(a_ticket_is_not_offered_for_long),
         CASE(tickets_are_used_once_where_they_must),
         CASE(news_are_told_later),
