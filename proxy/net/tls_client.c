@@ -151,18 +151,21 @@ static void client_protocol_fault(struct tls_client *c, unsigned long err)
     }
 }
 
-/* No session that has to do with a handshake that failed is offered again. */
+/* No session that has to do with a handshake that failed is offered again. It is not to blame for a
+ * certificate, which a resumed handshake does not show, nor for what was asked later. */
 static void client_judge(struct tls_client *c, int ssl_error, unsigned long err)
 {
     bool is_first = c->t.state == TLS_WIRE_SHAKES;
     bool is_shaking = is_first || c->asked.is_shaking;
     /* By TLS 1.2 a server hears the end of a resumed handshake only when we have it behind us. */
     bool is_new = c->asked.is_shaking || (c->resume.offered && !c->t.has_read);
-    if (is_first && c->resume.offered)
-        tls_resume_fail(&c->resume);
-    if (ssl_error != SSL_ERROR_SSL || !is_new)
+    bool is_tls = ssl_error == SSL_ERROR_SSL;
+    if (is_first && c->resume.offered && !is_tls)
+        tls_resume_fail(&c->resume, false);
+    if (!is_tls || !is_new)
         return;
-    tls_resume_fail(&c->resume);
+    tls_resume_fail(&c->resume,
+                    !c->asked.is_shaking && ERR_GET_REASON(err) != SSL_R_CERTIFICATE_VERIFY_FAILED);
     if (!is_shaking && !c->asked.is_used) /* what was asked for behind a request was read */
         c->refusal = tls_resume_judge(c->t.ssl, err, c->t.n_records);
 }
@@ -200,7 +203,7 @@ static bool client_is_verified(struct tls_client *c)
     struct fault f;
     if (!c->verify || tls_verify_check(&f, c->t.ssl, client_name(c)))
         return true;
-    tls_resume_fail(&c->resume);
+    tls_resume_fail(&c->resume, false);
     line_copy_fault(c->t.wire.line, &f);
     return false;
 }
@@ -226,7 +229,7 @@ static bool client_looked(struct tls_wire *t)
     case TLS_ASKED_FAULT:
         break;
     }
-    tls_resume_fail(&c->resume);
+    tls_resume_fail(&c->resume, false);
     return false;
 }
 
@@ -353,7 +356,7 @@ bool tls_client_spoil(struct stream *s)
 {
     struct tls_client *c = client_on(s);
     if (c != NULL && c->resume.offered)
-        tls_resume_fail(&c->resume);
+        tls_resume_fail(&c->resume, false);
     return c != NULL && c->t.n_first == 0;
 }
 

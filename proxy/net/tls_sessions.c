@@ -12,7 +12,7 @@
 
 enum {
     BURST = 10000000, /* µs that a ticket is offered again */
-    ONCE = 600000000  /* µs that none is, after a handshake that failed with one */
+    ONCE = 600000000  /* µs that none is, after TLS has failed with one */
 };
 
 void tls_sessions_clear(struct tls_sessions *t)
@@ -64,10 +64,15 @@ static void sessions_offer_one(struct tls_resume *r, SSL *ssl, const struct tls_
     r->until = s->until;
 }
 
+bool tls_sessions_once(const struct tls_sessions *t)
+{
+    return loop_now() < t->once_until;
+}
+
 static bool sessions_may_again(const struct tls_sessions *t)
 {
     return t->again.session != NULL && is_usable(&t->again) && loop_now() < t->again_until &&
-           loop_now() >= t->once_until;
+           !tls_sessions_once(t);
 }
 
 /* S, which has just been offered, may be offered again for a while, unless a newer one may. */
@@ -141,12 +146,12 @@ void tls_resume_end(struct tls_resume *r, SSL *ssl)
     SSL_set_app_data(ssl, NULL);
 }
 
-void tls_resume_fail(struct tls_resume *r)
+void tls_resume_fail(struct tls_resume *r, bool is_refused)
 {
     if (r->kept == NULL)
         return;
     tls_sessions_clear(r->kept);
-    if (r->is_again)
+    if (r->is_again && is_refused)
         r->kept->once_until = loop_now() + ONCE;
 }
 

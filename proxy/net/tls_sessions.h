@@ -51,6 +51,8 @@ void tls_sessions_clear(struct tls_sessions *t);
 void tls_sessions_put(struct tls_sessions *t, struct tls_session s);
 /* There is one that is good for a handshake that begins now. */
 bool tls_sessions_has(const struct tls_sessions *t);
+/* Each ticket of TLS 1.3 is for one connection alone. */
+bool tls_sessions_once(const struct tls_sessions *t);
 
 /* What one connection has to do with sessions. Embedded in its wire. */
 struct tls_resume {
@@ -67,8 +69,9 @@ struct tls_resume {
 void tls_resume_start(struct tls_resume *r, struct ssl_st *ssl, bool offers);
 void tls_resume_end(struct tls_resume *r, struct ssl_st *ssl);
 /* The handshake did not end well: whatever the reason is, no session that has to do with it must
- * stand in the way of every later attempt. */
-void tls_resume_fail(struct tls_resume *r);
+ * stand in the way of every later attempt. IS_REFUSED: TLS has failed, and its session may be why;
+ * a connection that was lost, or took too long, says nothing about that. */
+void tls_resume_fail(struct tls_resume *r, bool is_refused);
 
 /* Why a connection has ended that was resumed, before a byte came on it: by TLS 1.2 a server hears
  * the end of such a handshake when requests may be behind it already. */

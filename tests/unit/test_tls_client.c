@@ -1004,9 +1004,64 @@ static void a_second_use_is_declined(void **state)
     SSL_CTX_set_max_early_data(srv.ctx, 1);
     leave_again();
     expect_resumed(true, false);
-    assert_int_equal(sessions.once_until, 0);
+    assert_false(tls_sessions_once(&sessions));
     keep(1); /* the server forgets the newest with its connection, which nobody ended */
     expect_resumed(true, true);
+}
+
+/* Meets the second use with the N bytes at BYTES and the end, or a reset where these are NULL. */
+static void break_again(const char *bytes, size_t n)
+{
+    static const struct linger at_once = {.l_onoff = 1};
+    char hello[4096];
+    leave_again();
+    u.gone = false;
+    dial("a.test", false);
+    SSL_free(srv.ssl);
+    srv.ssl = NULL;
+    stream_start(u.s);
+    turns(1);
+    assert_true(read(srv.fd, hello, sizeof(hello)) > 0);
+    if (bytes == NULL)
+        setsockopt(srv.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    else
+        assert_int_equal(write(srv.fd, bytes, n), (ssize_t)n);
+    close(srv.fd);
+    srv.fd = -1;
+    turns(5);
+    assert_int_equal(u.faults, 1);
+    assert_false(tls_sessions_has(&sessions));
+    close_client();
+}
+
+/* Only what TLS says may be about the ticket. */
+static void a_second_use_is_refused(void **state)
+{
+    (void)state;
+    serve_good();
+    break_again("\x15\x03\x03\x00\x02\x02\x28", 7);
+    assert_true(tls_sessions_once(&sessions));
+    break_again("", 0);
+    assert_false(tls_sessions_once(&sessions));
+    break_again(NULL, 0);
+    assert_false(tls_sessions_once(&sessions));
+    leave_again();
+    u.gone = false;
+    dial("a.test", false);
+    stream_start(u.s);
+    assert_true(tls_client_spoil(u.s)); /* overdue */
+    assert_false(tls_sessions_has(&sessions) || tls_sessions_once(&sessions));
+    close_client();
+    stop_server();
+    /* What is wrong is what it shows instead. */
+    leave_again();
+    drop_server();
+    serve(&ca, &(struct cert_want){.cn = "x", .san = "DNS:b.test"});
+    u.gone = false;
+    dial("a.test", false);
+    shake();
+    assert_int_equal(u.fault.code, FAULT_TLS_CERTIFICATE);
+    assert_false(tls_sessions_has(&sessions) || tls_sessions_once(&sessions));
 }
 
 /* The bound comes from the handshake that verified, however often it is resumed. */
@@ -1190,6 +1245,7 @@ int main(void)
         TEST(tickets_last_as_long_as_the_server_says),
         TEST(a_ticket_is_used_up),
         TEST(a_second_use_is_declined),
+        TEST(a_second_use_is_refused),
         TEST(sessions_end_with_the_chain),
         TEST(sessions_end_with_the_revocation_list),
         TEST(nothing_bounds_what_is_not_verified),

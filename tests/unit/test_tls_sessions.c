@@ -127,18 +127,26 @@ static void a_ticket_is_not_offered_for_long(void **state)
     expect_offer(NULL, false);
 }
 
-/* A server did not like the second use; one that did not like the first does not say that. */
+/* A server did not like the second use; one that did not like the first does not say that, nor does
+ * the end of a connection. */
 static void tickets_are_used_once_where_they_must(void **state)
 {
     (void)state;
     SSL_SESSION *s = put(TLS1_3_VERSION, INT64_MAX);
     expect_offer(s, false);
-    tls_resume_fail(&resume);
+    tls_resume_fail(&resume, true);
     expect_offer(NULL, false);
     s = put(TLS1_3_VERSION, INT64_MAX);
     expect_offer(s, false);
     expect_offer(s, true);
-    tls_resume_fail(&resume);
+    tls_resume_fail(&resume, false);
+    expect_offer(NULL, false);
+    s = put(TLS1_3_VERSION, INT64_MAX);
+    expect_offer(s, false);
+    expect_offer(s, true);
+    assert_false(tls_sessions_once(&kept));
+    tls_resume_fail(&resume, true);
+    assert_true(tls_sessions_once(&kept));
     expect_offer(NULL, false);
     s = put(TLS1_3_VERSION, INT64_MAX);
     expect_offer(s, false);
@@ -247,10 +255,10 @@ static void a_bad_handshake_forgets_all(void **state)
     (void)state;
     (void)put(TLS1_2_VERSION, INT64_MAX);
     (void)put(TLS1_3_VERSION, INT64_MAX);
-    tls_resume_fail(&resume);
+    tls_resume_fail(&resume, false);
     assert_int_equal(kept.n, 0);
     resume.kept = NULL;
-    tls_resume_fail(&resume);
+    tls_resume_fail(&resume, true);
 }
 
 /* Only of a resumed connection; which ones are sure is in test_tls_client. */
