@@ -11,9 +11,11 @@
  * is in clear, within those seconds. He does learn it where many share that address (NAT), and
  * where some connect by IPv4 and some by IPv6: that much is given away. What could be followed for
  * longer, or from one network to another, is a ticket that is offered as long as it is good; this
- * one is not, and each handshake brings a new one in its place. Early data, for which a second use
- * is dangerous (section 8), is never sent. Where TLS fails with a ticket that was used before, its
- * server may not like that, and tickets are used once for some minutes. */
+ * one is not, and each handshake brings a new one in its place. Behind a parent proxy, which may
+ * have many addresses and other clients, nothing of this holds: there a ticket is used once,
+ * always. Early data, for which a second use is dangerous (section 8), is never sent. Where TLS
+ * fails with a ticket that was used before, its server may not like that, and tickets are used once
+ * for some minutes. */
 #ifndef TLSFAN_NET_TLS_SESSIONS_H
 #define TLSFAN_NET_TLS_SESSIONS_H
 
@@ -41,7 +43,7 @@ struct tls_sessions {
     struct tls_session again; /* of TLS 1.3: the newest one offered; `session` NULL: none. OpenSSL
                                  makes it unfit when a handshake with it is done */
     int64_t again_until;      /* µs: not offered again from then on */
-    int64_t once_until;       /* µs: none is offered again until then */
+    int64_t once_until;       /* µs: none is offered again until then; INT64_MAX: never */
     struct loop *loop;        /* where `news`, */
     struct post *news;        /* both borrowed, is posted when a session comes; NULL: nowhere */
 };

@@ -277,10 +277,9 @@ static void ask_overdue(const struct dial *d, struct fault *f)
 
 /* ---- the session */
 
-/* How far away an origin is behind a parent is not known. */
 static void ticket_begin(struct dial *d)
 {
-    bool may_wait = d->tls && !d->fresh && d->offer.tickets != NULL && d->way.parent == NULL;
+    bool may_wait = d->tls && !d->fresh && d->offer.tickets != NULL;
     if (!may_wait || tickets_go(d->offer.tickets, &d->ticket, d->fd))
         dial_step_done(d);
 }

@@ -22,7 +22,7 @@ struct dial_result {
     const char *name; /* that was looked up for it, until the callee returns; NULL: an address */
     struct x509_st *lacking; /* whose issuer is missing and may be fetched; borrowed, or NULL */
     struct addr peer;        /* connected to, or tried last; len 0: none */
-    int64_t dns_us, connect_us, tls_us;
+    int64_t dns_us, connect_us, tls_us; /* the last with what it waited for a session, tickets.h */
 };
 typedef void (*dial_fn)(void *arg, const struct dial_result *r);
 

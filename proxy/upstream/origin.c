@@ -96,7 +96,7 @@ static struct origin *origin_new(struct origins *t, const struct up_where *where
     list_init(&o->starved);
     post_init(&o->serve, t->serve, o);
     peers_init(&o->peers, t->on_gone, o);
-    tickets_init(&o->tickets, t->loop);
+    tickets_init(&o->tickets, t->loop, way_parent(where) != NULL);
     o->pool = t->pool;
     origin_find_places(o, t->tally->places, where);
     o->limit = limit_get(where->host, where->port, where->tls);

@@ -8,8 +8,9 @@
  *     the others   connect    . . . . . . . . . . . . . . .  hello ──▶
  *
  * That takes two round trips, and is worth it only where these are short: nobody waits for an
- * origin that is not near, nor for longer than a limit, nor when the first one has failed, nor
- * where no session came the last time. */
+ * origin that is not near, nor through a parent, nor for much longer than 40 ms, nor when the first
+ * one has failed. Where no session came in time nobody waits for some minutes, whatever comes
+ * later; nor where a ticket is good for one connection alone. */
 #ifndef TLSFAN_UPSTREAM_TICKETS_H
 #define TLSFAN_UPSTREAM_TICKETS_H
 
@@ -20,11 +21,11 @@
 struct tickets {
     struct tls_sessions sessions;
     struct loop *loop;
-    struct list waiting; /* struct ticket_wait, first come first */
-    struct deadline end; /* of their patience */
-    struct post news;    /* a session has come, or nobody has to wait any more */
-    bool is_led;         /* one has gone ahead */
-    bool is_barren;      /* no session came, the last time */
+    struct list waiting;        /* struct ticket_wait, first come first */
+    struct deadline end;        /* of their patience; set: one has gone ahead */
+    struct ticket_wait *leader; /* who that is, until its handshake is done; else NULL */
+    struct post news;           /* a session has come, or nobody has to wait any more */
+    int64_t barren_until;       /* µs: nobody waits until then: no session came, the last time */
 };
 
 /* What a dial has to do with it. Embedded there; ticket_wait_init(). */
@@ -32,11 +33,11 @@ struct ticket_wait {
     struct list link; /* while it waits */
     void (*fn)(void *arg);
     void *arg;
-    bool leads;
 };
 
-void tickets_init(struct tickets *t, struct loop *l);
-/* Nobody waits any more. */
+/* HAS_PARENT: a parent proxy is on the way, and how far the origin is behind it is not known. */
+void tickets_init(struct tickets *t, struct loop *l, bool has_parent);
+/* Once all have left. */
 void tickets_clear(struct tickets *t);
 
 void ticket_wait_init(struct ticket_wait *w, void (*fn)(void *arg), void *arg);

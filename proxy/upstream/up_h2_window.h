@@ -36,7 +36,7 @@ struct up_h2_window {
     int64_t stood_at; /* µs: when the reader was paused; 0: it is not */
 };
 
-/* BUFFER is client.buffer; the handshake took TLS_US. */
+/* BUFFER is client.buffer; the handshake took TLS_US at most. */
 void up_h2_path_init(struct up_h2_path *p, const struct budget *b, size_t buffer, int64_t tls_us);
 /* Our settings are acknowledged. */
 void up_h2_path_acked(struct up_h2_path *p, int64_t now);

@@ -57,6 +57,7 @@ struct fake_sock {
 
 extern int64_t fake_now;        /* monotonic; the wall clock is that and 20,000 days */
 extern unsigned fake_dials;     /* so far */
+extern unsigned fake_trip;      /* µs of a round trip to any of them, as the kernel tells it */
 extern unsigned fake_open;      /* descriptors that the program has */
 extern void (*fake_idle)(void); /* changes something, or ends the process */
 extern void (*fake_on_dial)(struct fake_sock *s); /* connect() was called: NULL leaves it so */

@@ -3,8 +3,8 @@
 #include "fake_impl.h"
 
 #include <errno.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,7 +13,7 @@
 
 enum { ORIGINAL_DST = 80 }; /* netfilter's SO_ORIGINAL_DST */
 
-unsigned fake_dials, fake_open;
+unsigned fake_dials, fake_open, fake_trip;
 void (*fake_on_dial)(struct fake_sock *s);
 
 static struct fake_sock **all; /* heap: those of closed descriptors, too */
@@ -183,7 +183,7 @@ void fake_clear(void)
     all = NULL;
     n_all = 0;
     memset(by_fd, 0, sizeof(by_fd));
-    fake_dials = fake_open = 0;
+    fake_dials = fake_open = fake_trip = 0;
     fake_on_dial = NULL;
     fake_clear_names();
 }
@@ -407,8 +407,10 @@ WRAP(int, getsockopt, (int fd, int level, int name, void *p, socklen_t *len))
         *len = s->original.len;
         return 0;
     }
-    if (level == IPPROTO_TCP && name == TCP_INFO) { /* all are near */
-        memset(p, 0, *len);
+    if (level == IPPROTO_TCP && name == TCP_INFO) {
+        struct tcp_info info = {.tcpi_min_rtt = fake_trip};
+        *len = *len < sizeof(info) ? *len : (socklen_t)sizeof(info);
+        memcpy(p, &info, *len);
         return 0;
     }
     if (level != SOL_SOCKET || name != SO_ERROR)

@@ -361,6 +361,14 @@ static void origin_answers(struct peer *p, char *rest)
     free(all);
 }
 
+/* A parent: who is behind it speaks TLS. */
+static void origin_tunnels(struct peer *p)
+{
+    static const char ok[] = "HTTP/1.1 200 OK\r\n\r\n";
+    peer_send(p, ok, sizeof(ok) - 1);
+    peer_secure(p, false);
+}
+
 static void play_origin(char *rest)
 {
     struct fake_sock *s = fake_dial((unsigned)strtoul(word(&rest), NULL, 10));
@@ -376,6 +384,8 @@ static void play_origin(char *rest)
         origin_asked(p, rest);
     else if (strcmp(verb, "answers") == 0)
         origin_answers(p, rest);
+    else if (strcmp(verb, "tunnels") == 0)
+        origin_tunnels(p);
     else if (!play_common(p, verb, rest) && !peer_plays(p, verb, text_of(rest).p))
         fail_plain("an origin does no such thing, or not now");
 }
@@ -448,6 +458,8 @@ static void play_line(char *rest)
         play_at(rest);
     else if (strcmp(verb, "wait") == 0)
         until = fake_now + duration(rest);
+    else if (strcmp(verb, "trip") == 0)
+        fake_trip = (unsigned)duration(rest);
     else if (strcmp(verb, "dials") == 0)
         play_count(fake_dials, rest);
     else if (strcmp(verb, "questions") == 0)

@@ -41,7 +41,7 @@ static int set_up(void **state)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
     far = fds[0];
     close(fds[1]);
-    tickets_init(&tickets, &fix.loop);
+    tickets_init(&tickets, &fix.loop, false);
     for (unsigned i = 0; i < DIALS; i++)
         ticket_wait_init(&dials[i], on_ticket, &dials[i]);
     n_told = leaves = 0;
@@ -105,7 +105,7 @@ static void others_wait_for_the_first(void **state)
     for (unsigned i = 0; i < 4; i++)
         assert_int_equal(told[i], i + 1);
     assert_true(tickets_go(&tickets, &dials[5], near));
-    assert_false(dials[5].leads);
+    assert_null(tickets.leader);
     assert_false(deadline_is_set(&tickets.end));
 }
 
@@ -116,7 +116,7 @@ static void the_next_burst_has_its_own(void **state)
     put();
     loop_turn(&fix.loop, false);
     assert_true(tickets_go(&tickets, &dials[0], near));
-    assert_false(dials[0].leads);
+    assert_null(tickets.leader);
     forget();
     assert_true(tickets_go(&tickets, &dials[1], near));
     expect_waiting(2, 2);
@@ -134,12 +134,13 @@ static void the_first_may_begin_anew(void **state)
     tickets_leave(&tickets, &dials[0]);
     loop_turn(&fix.loop, false);
     assert_int_equal(n_told, 1);
-    assert_false(tickets.is_barren); /* nothing was learnt from that */
+    assert_int_equal(tickets.barren_until, 0); /* nothing was learnt from that */
     assert_true(tickets_go(&tickets, &dials[2], near));
-    assert_true(dials[2].leads);
+    assert_ptr_equal(tickets.leader, &dials[2]);
 }
 
-/* It never comes: that is found once, and forgotten when one comes after all. */
+/* It does not come in time: that is found once in some minutes, whether one comes after all or
+ * not. */
 static void nobody_waits_for_long(void **state)
 {
     int64_t start = loop_now();
@@ -158,7 +159,57 @@ static void nobody_waits_for_long(void **state)
     loop_turn(&fix.loop, false);
     forget();
     assert_true(tickets_go(&tickets, &dials[6], near));
-    expect_waiting(7, 7);
+    assert_true(tickets_go(&tickets, &dials[7], near));
+    assert_in_range(tickets.barren_until - loop_now(), 500000000, 600000000);
+    tickets.barren_until = loop_now();
+    assert_true(tickets_go(&tickets, &dials[8], near));
+    expect_waiting(9, 9);
+}
+
+/* Not where it has come in the very turn in which their patience ends. */
+static void just_in_time(void **state)
+{
+    (void)state;
+    assert_true(tickets_go(&tickets, &dials[0], near));
+    expect_waiting(1, 1);
+    usleep(30000);
+    put();
+    turn_until(1);
+    assert_int_equal(tickets.barren_until, 0);
+}
+
+/* Who was waited for in vain has no part in the next burst. */
+static void a_late_one_leads_nobody(void **state)
+{
+    (void)state;
+    assert_true(tickets_go(&tickets, &dials[0], near));
+    while (deadline_is_set(&tickets.end))
+        loop_turn(&fix.loop, true);
+    tickets.barren_until = 0;
+    assert_true(tickets_go(&tickets, &dials[1], near));
+    assert_ptr_equal(tickets.leader, &dials[1]);
+    expect_waiting(2, 2);
+    int64_t end = tickets.end.at;
+    usleep(1000);
+    tickets_done(&tickets, &dials[0]);
+    tickets_leave(&tickets, &dials[0]);
+    assert_int_equal(tickets.end.at, end);
+    expect_waiting(3, 3);
+    tickets_leave(&tickets, &dials[1]);
+    turn_until(2);
+}
+
+/* What the first one brings is for one connection, then, and not for those that wait. */
+static void nobody_waits_for_tickets_of_one_use(void **state)
+{
+    (void)state;
+    tickets.sessions.once_until = loop_now() + 60000000;
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(tickets_go(&tickets, &dials[i], near));
+    tickets_init(&tickets, &fix.loop, true); /* through a parent */
+    for (unsigned i = 3; i < 6; i++)
+        assert_true(tickets_go(&tickets, &dials[i], near));
+    assert_null(tickets.leader);
 }
 
 static void nobody_waits_for_who_is_far(void **state)
@@ -167,8 +218,7 @@ static void nobody_waits_for_who_is_far(void **state)
     for (unsigned i = 0; i < 4; i++)
         assert_true(tickets_go(&tickets, &dials[i], far));
     assert_true(tickets_go(&tickets, &dials[4], near));
-    assert_true(dials[4].leads);
-    assert_false(dials[0].leads);
+    assert_ptr_equal(tickets.leader, &dials[4]);
 }
 
 static void who_leaves_is_not_told(void **state)
@@ -208,6 +258,9 @@ int main(void)
         CASE(the_next_burst_has_its_own),
         CASE(the_first_may_begin_anew),
         CASE(nobody_waits_for_long),
+        CASE(just_in_time),
+        CASE(a_late_one_leads_nobody),
+        CASE(nobody_waits_for_tickets_of_one_use),
         CASE(nobody_waits_for_who_is_far),
         CASE(who_leaves_is_not_told),
         CASE(many_go_in_turns),

@@ -107,6 +107,22 @@ static void an_old_ticket_may_be_the_last(void **state)
     expect_offer(old, true);
 }
 
+/* As they are behind a parent. */
+static void tickets_may_be_for_one_use(void **state)
+{
+    (void)state;
+    assert_false(tls_sessions_once(&kept));
+    kept.once_until = INT64_MAX;
+    assert_true(tls_sessions_once(&kept));
+    for (int i = 0; i < 3; i++) {
+        expect_offer(put(TLS1_3_VERSION, INT64_MAX), false);
+        expect_offer(NULL, false);
+    }
+    SSL_SESSION *s = put(TLS1_2_VERSION, INT64_MAX);
+    expect_offer(s, false);
+    expect_offer(s, false);
+}
+
 /* Not for longer than a burst, nor beyond its own end, nor where one of its connections broke. */
 static void a_ticket_is_not_offered_for_long(void **state)
 {
@@ -278,6 +294,7 @@ int main(void)
         CASE(oldest_goes_first),
         CASE(tickets_are_offered_to_a_burst),
         CASE(an_old_ticket_may_be_the_last),
+        CASE(tickets_may_be_for_one_use),
         CASE(a_ticket_is_not_offered_for_long),
         CASE(tickets_are_used_once_where_they_must),
         CASE(news_are_told_later),
