@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Order of the requests of one connection: see order.h. The items that have begun are a prefix of
  * the list, whatever its length, so what is behind them is found at once; and while an unsafe one
- * is under way it is the last of them. One that is begun by its owner may be anywhere. */
+ * is under way it is the last of them. One that its owner begins may come behind others that wait,
+ * and says nothing of those in front: what is behind it begins when it is the first. */
 #include "exchange/order.h"
 
 static struct order_item *order_at(struct list *it)
@@ -41,8 +42,11 @@ static bool order_may_begin(const struct order *o, const struct order_item *item
 
 struct order_item *order_next(struct order *o)
 {
-    while (o->next != &o->items && order_at(o->next)->started)
+    while (o->next != &o->items && order_at(o->next)->started) {
+        if (o->next->prev != &o->items)
+            return NULL;
         o->next = o->next->next;
+    }
     if (o->next == &o->items || !order_may_begin(o, order_at(o->next)))
         return NULL;
     struct order_item *item = order_at(o->next);

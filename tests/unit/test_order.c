@@ -107,6 +107,30 @@ static void test_next_is_kept(void **state)
     assert_ptr_equal(order_next(&o), &b);
 }
 
+/* An unsafe one is under way, and one behind it is begun by its owner, and done before it: what is
+ * behind both still waits. */
+static void test_begun_by_owner_hides_nothing(void **state)
+{
+    (void)state;
+    for (int done = 0; done < 2; done++) {
+        struct order o;
+        struct order_item a, b, c;
+        order_init(&o);
+        order_push(&o, &a, false);
+        assert_ptr_equal(order_next(&o), &a);
+        order_push(&o, &b, true);
+        b.started = true;
+        b.done = done;
+        assert_null(order_next(&o));
+        order_push(&o, &c, true);
+        assert_null(order_next(&o));
+        a.done = true;
+        order_remove(&o, &a);
+        assert_ptr_equal(order_next(&o), &c);
+        assert_null(order_next(&o));
+    }
+}
+
 /* The last of those that wait is taken out, and the others begin. */
 static void test_last_is_taken_out(void **state)
 {
@@ -130,6 +154,7 @@ int main(void)
         cmocka_unit_test(test_barriers),
         cmocka_unit_test(test_first_is_the_oldest),
         cmocka_unit_test(test_next_is_kept),
+        cmocka_unit_test(test_begun_by_owner_hides_nothing),
         cmocka_unit_test(test_last_is_taken_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
