@@ -63,7 +63,6 @@ TESTED_BY = {
     "proxy/net/tls_strength.c": "unit/test_tls_ctx.c",
     "proxy/net/tls_system.c": "integration/test_74_start.py",
     "proxy/net/tls_verdict.c": "unit/test_tls_names.c",
-    "proxy/net/tls_wire.c": "unit/test_tls_client.c",
     "proxy/net/wire.c": "unit/test_stream.c",
     "proxy/upstream/origin_pace.c": "integration/test_69_politeness.py",
     "proxy/own/ahead_key.c": "unit/test_readahead.c",

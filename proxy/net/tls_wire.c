@@ -212,6 +212,16 @@ static size_t read_record(struct tls_wire *t, char *p, size_t n)
     return 0;
 }
 
+/* Nothing of OpenSSL's buffer is in use. What has come out of a record, and was not taken, is in
+ * there, and SSL_has_pending() tells of it; but not of the header of a record of which nothing else
+ * has come. Before 3.0.14 SSL_free_buffers() does not look for that, either, and the record's body
+ * would be read to memory that was freed (CVE-2024-4741). OpenSSL itself is asked: a hello in the
+ * format of SSL 2 puts our own count of records out of step. */
+static bool tls_buffer_is_free(const struct tls_wire *t)
+{
+    return SSL_has_pending(t->ssl) == 0 && strcmp(SSL_rstate_string(t->ssl), "RH") == 0;
+}
+
 /* What waits is for another call, and OpenSSL keeps no buffer for it. */
 static void tls_end_feed(struct tls_wire *t)
 {
@@ -220,9 +230,7 @@ static void tls_end_feed(struct tls_wire *t)
         return;
     t->keeps_buffer = false;
     SSL_set_mode(t->ssl, SSL_MODE_RELEASE_BUFFERS);
-    /* What has come out of a record, and was not taken, is in there; and half a record, which not
-     * every OpenSSL sees to itself (CVE-2024-4741). */
-    if (SSL_has_pending(t->ssl) == 0 && !feed_is_amid(&t->feed))
+    if (tls_buffer_is_free(t))
         SSL_free_buffers(t->ssl);
 }
 
