@@ -244,7 +244,9 @@ static ssize_t tls_read(struct wire *w, char *p, size_t n)
         return WIRE_FAIL;
     t->may_take = TAKEN_AT_ONCE;
     for (int i = 0; t->end == 0 && i < RECORDS_AT_ONCE && (i == 0 || t->more); i++) {
-        size_t gap = feed_gap(&t->feed, p + got, n - got);
+        /* Of what may not be taken now nothing is read, or it would have to be put back. */
+        size_t most = FEED_RECORD + t->may_take;
+        size_t gap = feed_gap(&t->feed, p + got, n - got < most ? n - got : most);
         if (gap == 0)
             break;
         got += read_record(t, p + got, gap);

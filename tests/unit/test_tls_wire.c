@@ -229,6 +229,28 @@ static void little_room(void **state)
     }
 }
 
+/* However much room there is, no more is read from beneath than is taken: nothing is put back, and
+ * a call gives no more than others can wait for. */
+static void much_room(void **state)
+{
+    (void)state;
+    burst_first();
+    seal(40, FEED_RECORD);
+    pass_all();
+    for (int calls = 0; n_got < n_put; calls++) {
+        line.drained = false;
+        ssize_t n = wire_read(&wire.wire, buf, LARGE_ROOM);
+        assert_true(calls < 12);
+        assert_in_range(n, 1, ROOM);
+        assert_int_equal(line.unread, 0);
+        for (ssize_t k = 0; k < n; k++)
+            assert_int_equal((unsigned char)buf[k], (n_got + (size_t)k) % 251);
+        n_got += (size_t)n;
+    }
+    assert_int_equal(n_got, n_put);
+    assert_int_equal(n_wrong, 0);
+}
+
 /* What is behind close_notify in one burst, a record or not, is nobody's. */
 static void behind_close_notify(void **state)
 {
@@ -284,9 +306,7 @@ static void new_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(any_cut),
-        TEST(little_room),
-        TEST(behind_close_notify),
+        TEST(any_cut),  TEST(little_room), TEST(much_room), TEST(behind_close_notify),
         TEST(new_keys),
     };
     return cmocka_run_group_tests(tests, set_up_group, tear_down_group);
