@@ -86,7 +86,7 @@ TESTED_BY = {
     "proxy/trial.c": "integration/test_74_start.py",
     "proxy/upstream/issuer.c": "integration/test_68_old_origins.py",
     "proxy/upstream/up_h1_in.c": "unit/test_up_h1.c",
-    "proxy/upstream/up_h2_memory.c": "unit/test_up_h2_stream.c",
+    "proxy/upstream/up_h2_spare.c": "unit/test_up_h2_stream.c",
     "proxy/upstream/up_h2_stream_out.c": "unit/test_up_h2_stream.c",
     "proxy/version.c": "integration/test_74_start.py",
     "proxy/worker.c": "integration/test_09_config.py",

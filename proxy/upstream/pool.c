@@ -424,7 +424,7 @@ struct pool *pool_new(struct loop *l, struct dns *dns, const struct forward_id *
     deadline_init(&p->expiry, l, pool_conn_expire, p);
     limit_join(&p->member, l, pool_on_turn, p);
     pool_room_init(p);
-    up_h2_memory_init(&p->h2);
+    up_h2_spare_init(&p->h2);
     return p;
 }
 
@@ -432,7 +432,7 @@ static void pool_free(void *object)
 {
     struct pool *p = object;
     origins_clear(&p->origins);
-    up_h2_memory_clear(&p->h2);
+    up_h2_spare_clear(&p->h2);
     free(p);
 }
 

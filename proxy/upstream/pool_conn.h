@@ -8,7 +8,7 @@
 #include "upstream/origin.h"
 
 struct pool_conn;
-struct up_h2_memory;
+struct up_h2_spare;
 
 struct pool_conn_ops {
     /* A place for one more request. Only while there is room. */
@@ -53,9 +53,9 @@ struct pool_made {
     struct origin *origin;
     struct stream *stream; /* connected, as struct dial_result gives it */
     const struct forward_id *id;
-    struct budget *budget;   /* NULL allowed */
-    struct up_h2_memory *h2; /* of its pool */
-    size_t holds;            /* about what the connection costs, by what it speaks: bytes */
+    struct budget *budget;  /* NULL allowed */
+    struct up_h2_spare *h2; /* of its pool */
+    size_t holds;           /* about what the connection costs, by what it speaks: bytes */
     struct up_facts facts;
 };
 

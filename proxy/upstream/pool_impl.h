@@ -7,7 +7,7 @@
 
 #include "upstream/dial.h"
 #include "upstream/pool_conn.h"
-#include "upstream/up_h2_memory.h"
+#include "upstream/up_h2_spare.h"
 
 /* Owner: the worker. Closed by pool_close(). */
 struct pool {
@@ -23,7 +23,7 @@ struct pool {
     unsigned n_made;        /* connections, ever: the number of the next one and -1 */
     struct room_cell *cell; /* what other pools may know; the next three: pool_room.c */
     struct list starved;    /* struct origin: who waits for a connection lacks a descriptor */
-    struct up_h2_memory h2;
+    struct up_h2_spare h2;
     struct post feed;
     struct deadline hunger;
     unsigned generation; /* connections of older snapshots are not kept */

@@ -436,7 +436,7 @@ struct pool_conn *up_h2_new(const struct pool_made *made)
     MAGIC_SET(up_h2, c);
     c->loop = made->loop;
     c->budget = made->budget;
-    c->memory = made->h2;
+    c->spare = made->h2;
     c->credit = UP_H2_CREDIT;
     c->rounds = 1;
     c->counted = loop_now();

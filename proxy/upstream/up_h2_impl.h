@@ -44,9 +44,9 @@ struct up_h2 {
     struct pool_conn conn;
     struct loop *loop;
     struct budget *budget;
-    struct up_h2_memory *memory; /* borrowed: of the pool */
-    nghttp2_session *session;    /* until the reaper */
-    struct claim parsing;        /* nghttp2 reads or writes: its callbacks must not make it do so */
+    struct up_h2_spare *spare; /* borrowed: of the pool */
+    nghttp2_session *session;  /* until the reaper */
+    struct claim parsing;      /* nghttp2 reads or writes: its callbacks must not make it do so */
     enum up_h2_state state;
     struct list streams;        /* struct up_h2_stream with a place here */
     struct up_h2_stream *found; /* one of them: the last that a callback was about; or NULL */

@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "upstream/up_h2_memory.h"
+#include "upstream/up_h2_spare.h"
 #include "upstream/up_h2_stream_impl.h"
 
 enum {
@@ -88,7 +88,7 @@ static int up_h2_session_on_begin_headers(nghttp2_session *session, const nghttp
         return 0;
     s->has_answered = true;
     up_h2_block_free(s->block);
-    s->block = up_h2_block_new(&c->memory->blocks);
+    s->block = up_h2_block_new(&c->spare->blocks);
     return 0;
 }
 

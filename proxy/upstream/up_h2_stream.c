@@ -11,7 +11,7 @@
 #include "base/state.h"
 #include "http/forward.h"
 #include "http/h1_write.h"
-#include "upstream/up_h2_memory.h"
+#include "upstream/up_h2_spare.h"
 #include "upstream/up_h2_stream_impl.h"
 
 #define TO(state) STATE_BIT(UP_H2_##state)
@@ -449,9 +449,9 @@ static const struct ustream_ops up_h2_stream_ops = {
 
 struct up_h2_stream *up_h2_stream_new(struct up_h2 *c)
 {
-    struct up_h2_stream *s = slab_get(&c->memory->streams);
+    struct up_h2_stream *s = slab_get(&c->spare->streams);
     memset(s, 0, sizeof(*s));
-    s->slab = &c->memory->streams;
+    s->slab = &c->spare->streams;
     MAGIC_SET(up_h2_stream, s);
     s->us.ops = &up_h2_stream_ops;
     s->c = c;

@@ -8,14 +8,14 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#include "upstream/up_h2_memory.h"
+#include "upstream/up_h2_spare.h"
 #include "upstream/up_h2_stream_impl.h"
 
 enum { MAX_HEAD = 1000, STREAMS = 2, OUT = 4096 };
 
 static struct loop loop;
 static struct origin origin;
-static struct up_h2_memory memory;
+static struct up_h2_spare spare;
 static struct up_h2 conn;
 static struct up_h2_stream streams[STREAMS]; /* 1 and 3 */
 static uint8_t out[OUT];
@@ -36,9 +36,9 @@ static void send_all(void)
 
 static void open_with(int32_t first)
 {
-    up_h2_memory_init(&memory);
+    up_h2_spare_init(&spare);
     conn = (struct up_h2){.loop = &loop,
-                          .memory = &memory,
+                          .spare = &spare,
                           .conn.origin = &origin,
                           .credit = UP_H2_CREDIT,
                           .rounds = 1,
@@ -80,7 +80,7 @@ static int end(void **state)
     close_session();
     for (int i = 0; i < STREAMS; i++)
         up_h2_block_free(streams[i].block);
-    up_h2_memory_clear(&memory);
+    up_h2_spare_clear(&spare);
     loop_clear(&loop);
     return 0;
 }

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is kept is for the requests of one turn, not for as many as there can be: see
- * up_h2_memory.h. */
-#include "upstream/up_h2_memory.h"
+ * up_h2_spare.h. */
+#include "upstream/up_h2_spare.h"
 
 #include "upstream/up_h2_stream_impl.h"
 
 enum { SPARE = 64 };
 
-void up_h2_memory_init(struct up_h2_memory *m)
+void up_h2_spare_init(struct up_h2_spare *m)
 {
     slab_init(&m->streams, sizeof(struct up_h2_stream), SPARE);
     slab_init(&m->blocks, sizeof(struct up_h2_block), SPARE);
 }
 
-void up_h2_memory_clear(struct up_h2_memory *m)
+void up_h2_spare_clear(struct up_h2_spare *m)
 {
     slab_clear(&m->streams);
     slab_clear(&m->blocks);
