@@ -85,22 +85,41 @@ static int end(void **state)
     return 0;
 }
 
+static uint8_t burst[OUT];
+static size_t n_burst;
+
+/* A frame is to come, behind others of its burst. */
+static void add(uint8_t type, uint8_t flags, uint8_t id, struct str payload)
+{
+    const uint8_t head[] = {(uint8_t)(payload.len >> 16),
+                            (uint8_t)(payload.len >> 8),
+                            (uint8_t)payload.len,
+                            type,
+                            flags,
+                            0,
+                            0,
+                            0,
+                            id};
+    assert_true(n_burst + sizeof(head) + payload.len <= sizeof(burst));
+    memcpy(burst + n_burst, head, sizeof(head));
+    if (payload.len > 0)
+        memcpy(burst + n_burst + sizeof(head), payload.p, payload.len);
+    n_burst += sizeof(head) + payload.len;
+}
+
+/* All of a burst comes at once. What nghttp2 says. */
+static ssize_t take_burst(void)
+{
+    size_t n = n_burst;
+    n_burst = 0;
+    return nghttp2_session_mem_recv(conn.session, burst, n);
+}
+
 /* A frame comes. What nghttp2 says. */
 static ssize_t take(uint8_t type, uint8_t flags, uint8_t id, struct str payload)
 {
-    uint8_t frame[OUT] = {(uint8_t)(payload.len >> 16),
-                          (uint8_t)(payload.len >> 8),
-                          (uint8_t)payload.len,
-                          type,
-                          flags,
-                          0,
-                          0,
-                          0,
-                          id};
-    assert_true(payload.len < OUT - 9);
-    if (payload.len > 0)
-        memcpy(frame + 9, payload.p, payload.len);
-    return nghttp2_session_mem_recv(conn.session, frame, payload.len + 9);
+    add(type, flags, id, payload);
+    return take_burst();
 }
 
 static void settings(void)
@@ -189,6 +208,49 @@ static void data_is_linked(void **state)
     assert_int_equal(conn.events[4].next, 0);
     assert_int_equal(conn.events[5].kind, UP_H2_HEADERS);
     assert_true(conn.events[5].block->is_end);
+}
+
+/* What was looked up for a stream is nothing for another, nor for what comes behind its end. */
+static void each_its_own(void **state)
+{
+    static const struct {
+        enum up_h2_kind kind;
+        unsigned stream;
+    } expected[] = {{UP_H2_HEADERS, 0}, {UP_H2_HEADERS, 1}, {UP_H2_DATA, 1}, {UP_H2_RESET, 0},
+                    {UP_H2_DATA, 1},    {UP_H2_END, 1},     {UP_H2_RESET, 1}};
+    (void)state;
+    settings();
+    add(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 1, STR("\x88"));
+    add(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 3, STR("\x88"));
+    add(NGHTTP2_DATA, 0, 3, STR("ab"));
+    add(NGHTTP2_RST_STREAM, 0, 1, STR("\0\0\0\x08"));
+    add(NGHTTP2_DATA, 0, 1, STR("no"));
+    add(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 3, STR("c"));
+    assert_true(take_burst() > 0);
+    assert_int_equal(conn.n_events, sizeof(expected) / sizeof(expected[0]));
+    for (unsigned i = 0; i < conn.n_events; i++) {
+        assert_int_equal(conn.events[i].kind, expected[i].kind);
+        assert_ptr_equal(conn.events[i].s, &streams[expected[i].stream]);
+    }
+    assert_int_equal(streams[0].window.unread, 0);
+    assert_int_equal(streams[1].window.unread, 3);
+    assert_true(streams[0].by_peer);
+    assert_false(streams[1].by_peer);
+}
+
+/* A reset behind the end of an answer says nothing about it. */
+static void reset_behind_the_end(void **state)
+{
+    (void)state;
+    settings();
+    add(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 1, STR("\x88"));
+    add(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 1, STR("body"));
+    add(NGHTTP2_RST_STREAM, 0, 1, STR("\0\0\0\x02"));
+    assert_true(take_burst() > 0);
+    assert_int_equal(conn.n_events, 4);
+    assert_int_equal(conn.events[3].kind, UP_H2_RESET);
+    assert_int_equal(conn.events[3].code, 0);
+    assert_false(streams[0].by_peer);
 }
 
 static void ends_of_the_peer(void **state)
@@ -300,6 +362,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_first_words, begin_bare, end_bare),
         CASE(only_recorded),
         CASE(data_is_linked),
+        CASE(each_its_own),
+        CASE(reset_behind_the_end),
         CASE(ends_of_the_peer),
         CASE(what_nobody_wants),
         CASE(padding_uses_the_window),

@@ -279,7 +279,9 @@ static void lost(void **state)
         conn->n_answered = s->answered + cases[i].others;
         nghttp2_session_set_stream_user_data(c->session, s->id, NULL);
         list_remove(&s->link);
+        c->found = s;
         up_h2_stream_lost(s, &f);
+        assert_null(c->found);
         assert_string_equal(probe.seen, "!");
         assert_int_equal(probe.loss, cases[i].loss);
         pool_conn_done(conn);
@@ -354,6 +356,41 @@ static void cancelled_inside(void **state)
     assert_string_equal(probe.seen, "honetwothree");
 }
 
+/* The origin sends a frame of stream ID. */
+static void origin_sends(uint8_t type, uint8_t flags, int32_t id, const char *payload)
+{
+    size_t n = strlen(payload);
+    uint8_t frame[32] = {0, 0, (uint8_t)n, type, flags, 0, 0, 0, (uint8_t)id};
+    assert_true(9 + n <= sizeof frame);
+    memcpy(frame + 9, payload, n);
+    assert_int_equal(write(other_end, frame, 9 + n), 9 + n);
+}
+
+/* One of two whose frames come in turn is given up: what comes of it behind that is nobody's. */
+static void given_up_among_others(void **state)
+{
+    (void)state;
+    struct up_h2_stream *a = ask("GET", "", true);
+    struct up_h2_stream *b = ask("GET", "", true);
+    struct up_h2 *c = b->c;
+    int32_t id = a->id;
+    origin_sends(NGHTTP2_SETTINGS, 0, 0, "");
+    origin_sends(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, id, "\x88");
+    origin_sends(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, b->id, "\x88");
+    origin_sends(NGHTTP2_DATA, 0, b->id, "B");
+    origin_sends(NGHTTP2_DATA, 0, id, "A");
+    loop_turn(&fix.loop, false);
+    assert_string_equal(probe.seen, "hhBA");
+    c->found = a; /* as its frame was the last that came */
+    a->us.ops->cancel(&a->us);
+    assert_null(c->found);
+    loop_turn(&fix.loop, false); /* A is no more */
+    origin_sends(NGHTTP2_DATA, 0, id, "no");
+    origin_sends(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, b->id, "C");
+    loop_turn(&fix.loop, false);
+    assert_string_equal(probe.seen, "hhBAC.");
+}
+
 /* ---- out */
 
 /* What nghttp2 takes of a body: all that waits, then nothing until there is more, then the end. */
@@ -406,9 +443,18 @@ static void moves(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(responses),        TEST(trailers), TEST(bare),          TEST(large_head),
-        TEST(resets),           TEST(lost),     TEST(a_slow_reader), TEST(a_late_fault),
-        TEST(cancelled_inside), TEST(a_body),   TEST(moves),
+        TEST(responses),
+        TEST(trailers),
+        TEST(bare),
+        TEST(large_head),
+        TEST(resets),
+        TEST(lost),
+        TEST(a_slow_reader),
+        TEST(a_late_fault),
+        TEST(cancelled_inside),
+        TEST(given_up_among_others),
+        TEST(a_body),
+        TEST(moves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
