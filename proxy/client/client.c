@@ -9,6 +9,7 @@
 #include "base/state.h"
 #include "client/client_impl.h"
 #include "client/intercept_impl.h"
+#include "client/parked_impl.h"
 #include "client/secure_impl.h"
 #include "client/turned_impl.h"
 #include "exchange/expect.h"
@@ -54,6 +55,10 @@ void client_set_timer(struct client *c, bool has_read)
         return;
     c->timer_is = is;
     deadline_set(&c->timer, ms);
+    if (is == TIMER_IDLE)
+        parked_rest(c);
+    else
+        parked_stir(c);
 }
 
 /* ---- where things begin and end */
@@ -325,6 +330,19 @@ static void client_free(void *object)
     free(c);
 }
 
+void client_end(struct client *c)
+{
+    if (c->state != CLIENT_CLOSED)
+        client_set_state(c, CLIENT_CLOSED);
+    loop_unpost(&c->rested);
+    deadline_close(&c->timer);
+    deadline_close(&c->write_timer);
+    parked_stir(c);
+    list_remove(&c->link);
+    c->cs->n--;
+    loop_reap(c->cs->engine->loop, &c->reap, client_free, c);
+}
+
 void client_close(struct client *c)
 {
     if (c->state == CLIENT_CLOSED)
@@ -348,13 +366,8 @@ void client_close(struct client *c)
         stream_close(c->stream);
     c->stream = NULL;
     c->in = str_make(NULL, 0);
-    loop_unpost(&c->rested);
-    deadline_close(&c->timer);
-    deadline_close(&c->write_timer);
-    list_remove(&c->link);
-    cs->n--;
     atomic_fetch_sub_explicit(cs->total, 1, memory_order_relaxed);
-    loop_reap(cs->engine->loop, &c->reap, client_free, c);
+    client_end(c);
 }
 
 void client_become(struct client *c, enum source_kind kind, const struct uri_host *fixed,
@@ -396,6 +409,7 @@ struct client *client_new(struct clients *cs, struct stream *s, const struct sou
     deadline_init(&c->timer, cs->engine->loop, client_on_timer, c);
     deadline_init(&c->write_timer, cs->engine->loop, client_on_write_timer, c);
     list_init(&c->link);
+    list_init(&c->resting);
     list_init(&c->waiting);
     list_push_back(&cs->all, &c->link);
     cs->n++;
@@ -404,26 +418,15 @@ struct client *client_new(struct clients *cs, struct stream *s, const struct sou
     return c;
 }
 
-static void client_of_forward(struct source_side *who, const struct client_listener *l)
-{
-    const struct forward *f = l->forward;
-    struct addr literal;
-    who->kind = SOURCE_FORWARD;
-    who->forward = f;
-    who->fixed =
-        (struct uri_host){.name = str_from(f->host), .port = f->port, .is_rooted = f->is_rooted};
-    who->fixed.is_ip = addr_parse_ip(&literal, who->fixed.name, 0);
-    addr_print(&l->addr, who->self);
-}
-
 void client_open(struct clients *cs, int fd, const struct addr *peer,
                  const struct client_listener *l)
 {
     struct source_side who = {.kind = SOURCE_PROXY, .peer = *peer, .by_tls = l->tls};
+    char self[ADDR_TEXT];
     if (!admit_client(cs, fd, peer, l))
         return;
     if (l->kind == LISTENER_FORWARD)
-        client_of_forward(&who, l);
+        parked_speak_for(&who, l->forward, addr_print(&l->addr, self));
     struct stream *s = stream_new(cs->engine->loop, fd, peer);
     struct client *c = client_new(cs, s, &who, l->conf);
     if (l->kind >= LISTENER_TRANSPARENT)
@@ -438,6 +441,8 @@ static void clients_on_turn(void *arg)
     struct clients *cs = arg;
     if (cs->gathering != NULL)
         clients_flush(cs);
+    if (cs->n_resting > cs->resting_most)
+        parked_take(cs);
 }
 
 void clients_init(struct clients *cs, struct engine *e, _Atomic unsigned *total, unsigned max)
@@ -449,6 +454,7 @@ void clients_init(struct clients *cs, struct engine *e, _Atomic unsigned *total,
     cs->gather = xmalloc(CLIENT_GATHER_MAX);
     cs->next_id = e->next_id;
     list_init(&cs->all);
+    parked_init(cs);
     room_init(cs);
     slab_init(&e->requests, sizeof(struct request), SPARE_REQUESTS);
     loop_add_turn(e->loop, &cs->flush, clients_on_turn, cs);
@@ -458,6 +464,7 @@ void clients_clear(struct clients *cs)
 {
     loop_remove_turn(&cs->flush);
     room_clear(cs);
+    parked_clear(cs);
     slab_clear(&cs->engine->requests);
     free(cs->gather);
 }
@@ -477,6 +484,7 @@ void clients_drain(struct clients *cs, int64_t grace_ms)
         else if (c->state == CLIENT_FIRST)
             turned_drain(c, grace_ms);
     }
+    parked_drain(cs, grace_ms, n, CLOSED_A_MS);
 }
 
 void clients_close(struct clients *cs)
@@ -484,4 +492,5 @@ void clients_close(struct clients *cs)
     struct list *item;
     while ((item = list_first(&cs->all)) != NULL)
         client_close(container_of(item, struct client, link));
+    parked_close_all(cs);
 }

@@ -11,8 +11,13 @@ struct client;
 /* All clients of one worker. Embedded in it. */
 struct clients {
     struct engine *engine;
-    struct list all; /* struct client */
-    unsigned n;
+    struct list all;     /* struct client */
+    struct list resting; /* of these: idle, longest first */
+    struct list parked;  /* struct parked: idle ones of which no more is kept, see parked.c */
+    struct sweep idle;   /* their timeouts */
+    unsigned n;          /* in `all` and `parked` */
+    unsigned n_resting;
+    unsigned resting_most;    /* more are parked */
     _Atomic unsigned *total;  /* of all workers, for max_connections */
     unsigned max;             /* client.max_connections, or what descriptors allow */
     int64_t grace_ms;         /* while draining: how long an idle connection is kept; else 0 */

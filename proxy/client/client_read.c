@@ -6,6 +6,7 @@
 
 #include "base/log_limit.h"
 #include "client/intercept_impl.h"
+#include "client/parked_impl.h"
 #include "client/turned_impl.h"
 #include "exchange/hold.h"
 
@@ -92,6 +93,7 @@ static void client_take_head(struct client *c, size_t n)
     c->seen_request = true;
     c->timer_is = TIMER_NONE;
     deadline_clear(&c->timer);
+    parked_stir(c);
     if (!client_parse(c, r, n)) {
         if (is_first && c->from.kind == SOURCE_INTERCEPTED)
             intercept_unread(c);

@@ -9,6 +9,7 @@
 
 #include "net/linger.h"
 #include "net/sock.h"
+#include "net/stream_leave.h"
 
 enum { REST_MAX = 1024 * 1024 };
 
@@ -58,11 +59,9 @@ static void shake_on_event(struct stream *s)
         opened(s);
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *arg)
+static void stream_on_readable(void *arg)
 {
     struct stream *s = arg;
-    (void)fd;
-    (void)what;
     s->line.drained = false;
     if (s->state == STREAM_HANDSHAKE)
         shake_on_event(s);
@@ -74,11 +73,9 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
         stream_disarm_read(s);
 }
 
-static void on_writable(evutil_socket_t fd, short what, void *arg)
+void stream_on_writable(void *arg)
 {
     struct stream *s = arg;
-    (void)fd;
-    (void)what;
     if (s->state == STREAM_HANDSHAKE) {
         shake_on_event(s);
         return;
@@ -103,7 +100,7 @@ static void on_later(void *arg)
 {
     struct stream *s = arg;
     /* Something was put back on its wire since it was started. */
-    if (s->state == STREAM_HANDSHAKE && s->rev_armed && s->line.fault == NULL) {
+    if (s->state == STREAM_HANDSHAKE && s->reads->is_armed && s->line.fault == NULL) {
         shake_on_event(s);
         return;
     }
@@ -120,22 +117,54 @@ static void on_linger_end(void *arg)
 
 /* ---- public ---- */
 
-struct stream *stream_new(struct loop *l, int fd, const struct addr *peer)
+static struct stream *stream_make(struct loop *l, struct fd_event *w, const struct addr *peer)
 {
     struct stream *s = xcalloc(1, sizeof(*s));
     s->loop = l;
-    s->line.fd = fd;
+    s->line.fd = fd_event_of(w);
+    s->reads = w;
+    fd_event_give(w, stream_on_readable, s);
     s->plain = (struct wire){.ops = &wire_plain_ops, .line = &s->line};
     s->wire = &s->plain;
     s->rest_max = REST_MAX;
     if (peer != NULL)
         s->peer = *peer;
-    event_assign(&s->rev, l->base, fd, EV_READ | EV_PERSIST, on_readable, s);
-    event_assign(&s->wev, l->base, fd, EV_WRITE | EV_PERSIST, on_writable, s);
     post_init(&s->later, on_later, s);
     deadline_init(&s->linger, l, on_linger_end, s);
     list_init(&s->lingering);
     return s;
+}
+
+struct stream *stream_new(struct loop *l, int fd, const struct addr *peer)
+{
+    return stream_make(l, fd_event_new(l, fd, EV_READ), peer);
+}
+
+struct fd_event *stream_leave(struct stream *s)
+{
+    bool is_still = s->input == INPUT_READS || s->input == INPUT_GIVES;
+    bool is_bare = s->wire == &s->plain && !s->paused && list_is_empty(&s->later.link);
+    if (!is_still || !is_bare || !stream_is_quiet(s, false))
+        return NULL;
+    struct fd_event *w = s->reads;
+    fd_event_arm(w);
+    s->reads = NULL;
+    s->line.fd = -1;
+    stream_close(s);
+    return w;
+}
+
+struct stream *stream_return(struct loop *l, struct fd_event *w, const struct addr *peer)
+{
+    struct stream *s = stream_make(l, w, peer);
+    stream_set_state(s, STREAM_OPEN);
+    stream_set_input(s, INPUT_READS);
+    return s;
+}
+
+void stream_wake(struct stream *s)
+{
+    stream_on_readable(s);
 }
 
 void stream_push(struct stream *s, struct wire *w)
@@ -189,6 +218,8 @@ static void stream_free(void *object)
 {
     struct stream *s = object;
     wire_free(s->wire);
+    fd_event_free(s->reads);
+    fd_event_free(s->writes);
     free(s->rest);
     free(s->line.fault);
     free(s);

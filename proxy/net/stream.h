@@ -8,7 +8,7 @@
  * paused no on_data() comes.
  *     rest_len > 0   only between turns: on_data() left bytes, or the stream was paused midway
  * Output. stream_write() tries the kernel first; what it does not take goes to `out`, in order.
- *     out != NULL    exactly while the write event is armed, or the handshake is not done, or a
+ *     out != NULL    exactly while `writes` is armed, or the handshake is not done, or a
  *                    later one that the peer has asked for
  *
  * Owner: whoever made it or was handed it; closed by stream_close(), stream_abort() or
@@ -21,6 +21,7 @@
 
 #include "base/addr.h"
 #include "base/loop.h"
+#include "net/fd_event.h"
 #include "net/wire.h"
 
 struct stream;
@@ -78,10 +79,10 @@ struct stream {
     enum stream_output output;
     bool paused;    /* the user wants no data */
     bool fail_fast; /* set by the user: a failed write is told at once, not after reading on */
-    bool rev_armed, wev_armed;
-    struct event rev, wev;
-    struct evbuffer *out; /* NULL while nothing waits */
-    char *rest;           /* heap */
+    struct fd_event *reads;  /* owned; NULL: the stream has lost its descriptor */
+    struct fd_event *writes; /* owned; NULL: all was written at once until now */
+    struct evbuffer *out;    /* NULL while nothing waits */
+    char *rest;              /* heap */
     size_t rest_len, rest_cap;
     size_t read_most;   /* bytes of one read, set by the user; 0: as many as most streams read */
     size_t fixed;       /* bytes of all else that its connection costs */

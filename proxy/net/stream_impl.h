@@ -21,7 +21,8 @@ void stream_set_output(struct stream *s, enum stream_output to);
  * fault as well. */
 void stream_tell_again(struct stream *s, bool is_new_user);
 
-/* The events; arming one twice is arming it once. */
+/* The events; arming one twice is arming it once. What is called when more can be written. */
+void stream_on_writable(void *arg);
 void stream_arm_read(struct stream *s);
 void stream_disarm_read(struct stream *s);
 void stream_arm_write(struct stream *s);

@@ -18,18 +18,14 @@ static const char reading[] = "the buffer that streams read into";
 /* Events are switched off only when they fire unwanted: pausing and resuming cost nothing. */
 void stream_arm_read(struct stream *s)
 {
-    if (s->rev_armed)
+    if (s->reads->is_armed)
         return;
-    s->rev_armed = true;
-    event_add(&s->rev, NULL);
+    fd_event_arm(s->reads);
 }
 
 void stream_disarm_read(struct stream *s)
 {
-    if (!s->rev_armed)
-        return;
-    s->rev_armed = false;
-    event_del(&s->rev);
+    fd_event_disarm(s->reads);
 }
 
 /* True while `rest` is to be given although nothing came. */

@@ -9,18 +9,16 @@ enum { WRITE_PIECES = 16 }; /* runs of bytes given to the transport at once */
 
 void stream_arm_write(struct stream *s)
 {
-    if (s->wev_armed)
-        return;
-    s->wev_armed = true;
-    event_add(&s->wev, NULL);
+    if (s->writes == NULL) {
+        s->writes = fd_event_new(s->loop, s->line.fd, EV_WRITE);
+        fd_event_give(s->writes, stream_on_writable, s);
+    }
+    fd_event_arm(s->writes);
 }
 
 void stream_disarm_write(struct stream *s)
 {
-    if (!s->wev_armed)
-        return;
-    s->wev_armed = false;
-    event_del(&s->wev);
+    fd_event_disarm(s->writes);
 }
 
 /* What waits is written when the socket takes it; or when the peer has said what it must say first,

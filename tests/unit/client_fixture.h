@@ -64,6 +64,7 @@ static inline void rig_open(struct rig *r, const char *const *options)
     list_init(&e->running);
     list_init(&e->tunnels);
     clients_init(&r->clients, e, &r->total, 100);
+    r->clients.resting_most = 100; /* tests look at them */
     r->origin = fixture_listen(&r->port);
 }
 

@@ -62,8 +62,7 @@ static void on_ready(void *arg)
 /* As if the loop called. */
 static void have_read(struct stream *s)
 {
-    event_callback_fn on_readable = event_get_callback(&s->rev);
-    on_readable(s->line.fd, EV_READ, s);
+    s->reads->fn(s);
 }
 
 static size_t on_data(void *arg, const char *p, size_t n)
@@ -284,12 +283,12 @@ static void short_pause_keeps_the_event(void **state)
     (void)state;
     start();
     stream_pause(u.s);
-    assert_true(u.s->rev_armed);
+    assert_true(u.s->reads->is_armed);
     stream_resume(u.s);
-    assert_true(u.s->rev_armed);
+    assert_true(u.s->reads->is_armed);
     stream_pause(u.s);
     send_peer("x");
-    assert_false(u.s->rev_armed);
+    assert_false(u.s->reads->is_armed);
     stream_resume(u.s);
     turns(2);
     assert_int_equal(u.n_got, 1);
@@ -678,7 +677,7 @@ static void reads_soon(void **state)
     (void)state;
     start();
     assert_int_equal(write(u.peer, "abc", 3), 3);
-    event_del(&u.s->rev); /* it is not the event that tells */
+    fd_event_disarm(u.s->reads); /* it is not the event that tells */
     stream_read_soon(u.s);
     assert_int_equal(u.n_got, 0);
     turns(1);

@@ -1149,7 +1149,7 @@ static void tickets_leave_it_quiet(void **state)
     server_reads();
     assert_true(sock_has_input(u.s->line.fd));
     assert_false(stream_is_quiet(u.s, true));
-    event_del(&u.s->rev); /* it is not the event that tells */
+    fd_event_disarm(u.s->reads); /* it is not the event that tells */
     stream_read_soon(u.s);
     turns(1);
     assert_int_equal(u.data, 0);

@@ -299,7 +299,7 @@ static void certificate_is_chosen_later(void **state)
     begin_tls(&client);
     turns(5);
     assert_int_equal(asked.calls, 1);
-    assert_false(server.s->rev_armed || server.s->wev_armed);
+    assert_false(server.s->reads->is_armed);
     stream_start(server.s);
     turns(5);
     assert_int_equal(asked.calls, 2);
