@@ -81,11 +81,24 @@ static const char *print_unix(const struct addr *a, char *dst)
     return dst;
 }
 
+/* By hand, where inet_ntop() takes printf(): it is in the line of each request. Gives its end. */
+static char *put_ip4(const struct addr *a, char *p)
+{
+    const uint8_t *ip = (const uint8_t *)&a->in4.sin_addr;
+    for (int i = 0; i < 4; i++) {
+        p += str_put_u64(p, ip[i]);
+        *p++ = '.';
+    }
+    *--p = '\0';
+    return p;
+}
+
 const char *addr_print_ip(const struct addr *a, char *dst)
 {
     switch (addr_family(a)) {
     case AF_INET:
-        return inet_ntop(AF_INET, &a->in4.sin_addr, dst, ADDR_TEXT);
+        put_ip4(a, dst);
+        return dst;
     case AF_INET6:
         return inet_ntop(AF_INET6, &a->in6.sin6_addr, dst, ADDR_TEXT);
     case AF_UNIX:
@@ -97,15 +110,10 @@ const char *addr_print_ip(const struct addr *a, char *dst)
     }
 }
 
-/* By hand: it is in the line of each request. */
 static const char *print_ip4(const struct addr *a, char *dst)
 {
-    const uint8_t *ip = (const uint8_t *)&a->in4.sin_addr;
-    char *p = dst;
-    for (int i = 0; i < 4; i++) {
-        p += str_put_u64(p, ip[i]);
-        *p++ = i < 3 ? '.' : ':';
-    }
+    char *p = put_ip4(a, dst);
+    *p++ = ':';
     p += str_put_u64(p, addr_port(a));
     *p = '\0';
     return dst;

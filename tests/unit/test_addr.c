@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <arpa/inet.h>
 #include <cmocka.h>
 
 #include "base/addr.h"
@@ -31,6 +32,19 @@ static void test_parse_print(void **state)
     assert_int_equal(addr_port(&a), 443);
     addr_set_port(&a, 8443);
     assert_string_equal(addr_print(&a, text), "[2001:db8::1]:8443");
+}
+
+static void test_every_octet(void **state)
+{
+    char text[ADDR_TEXT], expected[INET_ADDRSTRLEN];
+    (void)state;
+    for (unsigned i = 0; i < 256 * 4; i++) {
+        struct addr a = ip("10.200.3.40");
+        uint8_t *bytes = (uint8_t *)&a.in4.sin_addr;
+        bytes[i / 256] = (uint8_t)i;
+        assert_non_null(inet_ntop(AF_INET, bytes, expected, sizeof(expected)));
+        assert_string_equal(addr_print_ip(&a, text), expected);
+    }
 }
 
 static void test_parse_refuses(void **state)
@@ -274,10 +288,15 @@ static void test_hosts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hosts),         cmocka_unit_test(test_parse_print),
-        cmocka_unit_test(test_parse_refuses), cmocka_unit_test(test_equal),
-        cmocka_unit_test(test_inner_ip4),     cmocka_unit_test(test_loopback_any),
-        cmocka_unit_test(test_sets),          cmocka_unit_test(test_sets_two_questions),
+        cmocka_unit_test(test_hosts),
+        cmocka_unit_test(test_parse_print),
+        cmocka_unit_test(test_every_octet),
+        cmocka_unit_test(test_parse_refuses),
+        cmocka_unit_test(test_equal),
+        cmocka_unit_test(test_inner_ip4),
+        cmocka_unit_test(test_loopback_any),
+        cmocka_unit_test(test_sets),
+        cmocka_unit_test(test_sets_two_questions),
         cmocka_unit_test(test_set_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
