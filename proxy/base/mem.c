@@ -63,6 +63,15 @@ void *xcalloc(size_t count, size_t size)
     return p;
 }
 
+/* glibc's calloc() takes nothing that the thread has freed before (until 2.41); and compilers make
+ * calloc() of the two. */
+void *xzalloc(size_t n)
+{
+    void *p = xmalloc(n);
+    __asm__ volatile("" : "+r"(p));
+    return memset(p, 0, n);
+}
+
 void *xrealloc(void *p, size_t n)
 {
     void *moved = realloc(p, n == 0 ? 1 : n);

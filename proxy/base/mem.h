@@ -14,6 +14,8 @@
 void *xmalloc(size_t n);
 void *xcalloc(size_t count, size_t size);
 void *xrealloc(void *p, size_t n);
+/* xcalloc() of one object of which others were freed shortly before: several times faster then. */
+void *xzalloc(size_t n);
 /* free(), for an object that others had pointers to. Debug builds fill its memory first, so that
  * whoever still uses it is found soon, even where no sanitizer watches. */
 void xfree(void *p);

@@ -32,5 +32,9 @@ void sweep_set(struct sweep *s, struct timeout *t, int64_t ms);
 /* The same from NOW on, which the caller has read already. */
 void sweep_set_from(struct sweep *s, struct timeout *t, int64_t ms, int64_t now);
 void timeout_clear(struct timeout *t);
+static inline bool timeout_is_set(const struct timeout *t)
+{
+    return !list_is_empty(&t->link);
+}
 
 #endif

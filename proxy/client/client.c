@@ -54,7 +54,7 @@ void client_set_timer(struct client *c, bool has_read)
     if (is == c->timer_is && !is_moved)
         return;
     c->timer_is = is;
-    deadline_set(&c->timer, ms);
+    sweep_set(&c->cs->timers, &c->timer, ms);
     if (is == TIMER_IDLE)
         parked_rest(c);
     else
@@ -231,7 +231,7 @@ static void client_on_eof(void *arg, bool clean)
 static void client_on_drain(void *arg)
 {
     struct client *c = arg;
-    deadline_clear(&c->write_timer);
+    timeout_clear(&c->write_timer);
     if (c->state >= CLIENT_TO_CLOSE) {
         client_finish(c, false);
         return;
@@ -307,7 +307,7 @@ static void client_on_write_timer(void *arg)
     struct client *c = arg;
     if (c->stream->bytes_out != c->write_mark) {
         c->write_mark = c->stream->bytes_out;
-        deadline_set(&c->write_timer, client_conf(c)->write_timeout);
+        sweep_set(&c->cs->timers, &c->write_timer, client_conf(c)->write_timeout);
         return;
     }
     log_limited(LOG_LEVEL_INFO, "%s: took no byte of its answer for client.write_timeout",
@@ -335,8 +335,8 @@ void client_end(struct client *c)
     if (c->state != CLIENT_CLOSED)
         client_set_state(c, CLIENT_CLOSED);
     loop_unpost(&c->rested);
-    deadline_close(&c->timer);
-    deadline_close(&c->write_timer);
+    timeout_clear(&c->timer);
+    timeout_clear(&c->write_timer);
     parked_stir(c);
     list_remove(&c->link);
     c->cs->n--;
@@ -392,7 +392,7 @@ void client_become(struct client *c, enum source_kind kind, const struct uri_hos
 struct client *client_new(struct clients *cs, struct stream *s, const struct source_side *who,
                           struct conf *conf)
 {
-    struct client *c = xcalloc(1, sizeof *c);
+    struct client *c = xzalloc(sizeof *c);
     c->cs = cs;
     c->stream = s;
     stream_count_in(s, cs->engine->budget, sizeof *c + sizeof *s);
@@ -406,8 +406,8 @@ struct client *client_new(struct clients *cs, struct stream *s, const struct sou
     client_become(c, who->kind, &who->fixed, who->user);
     order_init(&c->order);
     post_init(&c->rested, client_on_rested, c);
-    deadline_init(&c->timer, cs->engine->loop, client_on_timer, c);
-    deadline_init(&c->write_timer, cs->engine->loop, client_on_write_timer, c);
+    timeout_init(&c->timer, client_on_timer, c);
+    timeout_init(&c->write_timer, client_on_write_timer, c);
     list_init(&c->link);
     list_init(&c->resting);
     list_init(&c->waiting);
@@ -476,7 +476,7 @@ void clients_drain(struct clients *cs, int64_t grace_ms)
     list_foreach (it, &cs->all) {
         struct client *c = container_of(it, struct client, link);
         if (c->timer_is == TIMER_IDLE)
-            deadline_set(&c->timer, grace_ms + n++ / CLOSED_A_MS);
+            sweep_set(&cs->timers, &c->timer, grace_ms + n++ / CLOSED_A_MS);
         else if (c->secure != NULL)
             secure_drain(c, grace_ms);
         else if (c->state == CLIENT_SHAKES)

@@ -14,7 +14,7 @@ struct clients {
     struct list all;     /* struct client */
     struct list resting; /* of these: idle, longest first */
     struct list parked;  /* struct parked: idle ones of which no more is kept, see parked.c */
-    struct sweep idle;   /* their timeouts */
+    struct sweep timers; /* their timeouts */
     unsigned n;          /* in `all` and `parked` */
     unsigned n_resting;
     unsigned resting_most;    /* more are parked */

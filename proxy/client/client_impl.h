@@ -44,8 +44,8 @@ struct client {
     struct list waiting;              /* in clients->waiting */
     int64_t waits_since, reads_since; /* µs: it waits; it (turned) is read again; or 0 */
     enum client_timer timer_is;
-    struct deadline timer, write_timer; /* the latter: write_timeout, while output waits */
-    uint64_t write_mark;                /* bytes_out when it was set */
+    struct timeout timer, write_timer; /* the latter: write_timeout, while output waits */
+    uint64_t write_mark;               /* bytes_out when it was set */
     struct reap reap;
 };
 

@@ -92,7 +92,7 @@ static void client_take_head(struct client *c, size_t n)
     c->waits_since = 0;
     c->seen_request = true;
     c->timer_is = TIMER_NONE;
-    deadline_clear(&c->timer);
+    timeout_clear(&c->timer);
     parked_stir(c);
     if (!client_parse(c, r, n)) {
         if (is_first && c->from.kind == SOURCE_INTERCEPTED)

@@ -205,8 +205,8 @@ static struct stream *request_on_tunnel(struct exchange *x, struct h1_head *head
         request_write_established(r);
     clients_flush(c->cs);
     client_set_state(c, CLIENT_TUNNEL);
-    deadline_clear(&c->timer);
-    deadline_clear(&c->write_timer);
+    timeout_clear(&c->timer);
+    timeout_clear(&c->write_timer);
     struct stream *stream = c->stream;
     c->stream = NULL;
     return stream;

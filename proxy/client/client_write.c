@@ -26,10 +26,10 @@ static void client_mind_output(struct client *c)
 {
     size_t waiting = c->stream == NULL ? 0 : stream_pending(c->stream);
     if (waiting == 0)
-        deadline_clear(&c->write_timer);
-    else if (!deadline_is_set(&c->write_timer)) {
+        timeout_clear(&c->write_timer);
+    else if (!timeout_is_set(&c->write_timer)) {
         c->write_mark = c->stream->bytes_out;
-        deadline_set(&c->write_timer, client_conf(c)->write_timeout);
+        sweep_set(&c->cs->timers, &c->write_timer, client_conf(c)->write_timeout);
     }
     struct request *first = client_first(c);
     if (first != NULL && client_is_full(c))

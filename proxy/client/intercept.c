@@ -258,7 +258,7 @@ static void intercept_on_eof(void *arg, bool clean)
 static void intercept_on_drain(void *arg)
 {
     struct client *c = arg;
-    deadline_clear(&c->write_timer);
+    timeout_clear(&c->write_timer);
     intercept_lay(c);
 }
 

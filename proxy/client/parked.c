@@ -120,13 +120,13 @@ static struct parked *parked_new(const struct client *c, struct fd_event *e)
 static void parked_park(struct client *c)
 {
     struct clients *cs = c->cs;
-    int64_t left = deadline_is_set(&c->timer) ? c->timer.at - loop_now() : 0;
+    int64_t left = timeout_is_set(&c->timer) ? c->timer.at - loop_now() : 0;
     struct fd_event *e = parked_may_be(c) ? stream_leave(c->stream) : NULL;
     if (e == NULL)
         return;
     struct parked *p = parked_new(c, e);
-    if (deadline_is_set(&c->timer))
-        sweep_set(&cs->idle, &p->idle, left > 0 ? left / 1000 + 1 : 1);
+    if (timeout_is_set(&c->timer))
+        sweep_set(&cs->timers, &p->idle, left > 0 ? left / 1000 + 1 : 1);
     c->stream = NULL;
     client_end(c);
     cs->n++;
@@ -175,18 +175,19 @@ void parked_init(struct clients *cs)
     list_init(&cs->resting);
     list_init(&cs->parked);
     cs->resting_most = CLIENTS_RESTING;
-    sweep_init(&cs->idle, cs->engine->loop);
+    sweep_init(&cs->timers, cs->engine->loop);
 }
 
 void parked_clear(struct clients *cs)
 {
-    sweep_close(&cs->idle);
+    sweep_close(&cs->timers);
 }
 
 void parked_drain(struct clients *cs, int64_t grace_ms, int64_t n, int64_t per_ms)
 {
     list_foreach (it, &cs->parked)
-        sweep_set(&cs->idle, &container_of(it, struct parked, link)->idle, grace_ms + n++ / per_ms);
+        sweep_set(&cs->timers, &container_of(it, struct parked, link)->idle,
+                  grace_ms + n++ / per_ms);
 }
 
 void parked_close_all(struct clients *cs)

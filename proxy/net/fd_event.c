@@ -17,8 +17,7 @@ static void fd_event_on_event(evutil_socket_t fd, short what, void *arg)
 
 struct fd_event *fd_event_new(struct loop *l, int fd, short what)
 {
-    struct fd_event *e = xmalloc(sizeof *e);
-    *e = (struct fd_event){0};
+    struct fd_event *e = xzalloc(sizeof *e);
     event_assign(&e->event, l->base, fd, (short)(what | EV_PERSIST), fd_event_on_event, e);
     return e;
 }

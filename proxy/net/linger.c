@@ -7,6 +7,16 @@
 static _Thread_local struct list lingering; /* struct stream, oldest first */
 static _Thread_local unsigned n_lingering;
 
+static struct stream *linger_at(struct list *it)
+{
+    return container_of(it, struct lingering, link)->s;
+}
+
+static void linger_on_timer(void *arg)
+{
+    stream_close(arg);
+}
+
 void linger_with(struct stream *s, const char *p, size_t n)
 {
     /* Half of them are left to those who were served. */
@@ -23,12 +33,12 @@ static void linger_make_room(void)
 {
     struct list *least = list_first(&lingering);
     list_foreach (it, &lingering) {
-        if (stream_pending(container_of(it, struct stream, lingering)) > 0)
+        if (stream_pending(linger_at(it)) > 0)
             continue;
         least = it;
         break;
     }
-    struct stream *s = container_of(least, struct stream, lingering);
+    struct stream *s = linger_at(least);
     if (stream_pending(s) > 0)
         stream_abort(s);
     else
@@ -41,15 +51,23 @@ void linger_join(struct stream *s)
         list_init(&lingering);
     if (n_lingering > 0 && n_lingering >= fds_budget()->lingering)
         linger_make_room();
-    list_push_back(&lingering, &s->lingering);
+    struct lingering *l = xmalloc(sizeof *l);
+    s->lingering = l;
+    l->s = s;
+    deadline_init(&l->timer, s->loop, linger_on_timer, s);
+    list_init(&l->link);
+    list_push_back(&lingering, &l->link);
     n_lingering++;
 }
 
 void linger_part(struct stream *s)
 {
-    if (list_is_empty(&s->lingering))
+    if (s->lingering == NULL)
         return;
-    list_remove(&s->lingering);
+    deadline_close(&s->lingering->timer);
+    if (list_is_empty(&s->lingering->link))
+        return; /* all of them are being closed */
+    list_remove(&s->lingering->link);
     n_lingering--;
 }
 
@@ -63,7 +81,7 @@ void linger_close_all(struct loop *l)
     list_move(&mine, &lingering);
     n_lingering = 0;
     while ((it = list_pop(&mine)) != NULL) {
-        struct stream *s = container_of(it, struct stream, lingering);
+        struct stream *s = linger_at(it);
         if (s->loop == l) {
             stream_close(s);
             continue;
@@ -76,7 +94,7 @@ void linger_close_all(struct loop *l)
 bool linger_has_any(const struct loop *l)
 {
     for (struct list *it = lingering.next; it != NULL && it != &lingering; it = it->next) {
-        if (container_of(it, struct stream, lingering)->loop == l)
+        if (linger_at(it)->loop == l)
             return true;
     }
     return false;

@@ -10,6 +10,13 @@
  * lingers. Where many linger already it is closed with RST instead. */
 void linger_with(struct stream *s, const char *p, size_t n);
 
+/* What a stream needs for that. Owner: the stream; made by linger_join(). */
+struct lingering {
+    struct list link;
+    struct stream *s; /* borrowed */
+    struct deadline timer;
+};
+
 /* For stream.c. S, in its state LINGER, is one of them: another one goes where there are too many,
  * one that has written all if there is such a one, else the oldest. And S has ended. */
 void linger_join(struct stream *s);

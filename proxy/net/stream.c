@@ -110,16 +110,11 @@ static void on_later(void *arg)
         stream_catch_up(s);
 }
 
-static void on_linger_end(void *arg)
-{
-    stream_close(arg);
-}
-
 /* ---- public ---- */
 
 static struct stream *stream_make(struct loop *l, struct fd_event *w, const struct addr *peer)
 {
-    struct stream *s = xcalloc(1, sizeof(*s));
+    struct stream *s = xzalloc(sizeof(*s));
     s->loop = l;
     s->line.fd = fd_event_of(w);
     s->reads = w;
@@ -130,8 +125,6 @@ static struct stream *stream_make(struct loop *l, struct fd_event *w, const stru
     if (peer != NULL)
         s->peer = *peer;
     post_init(&s->later, on_later, s);
-    deadline_init(&s->linger, l, on_linger_end, s);
-    list_init(&s->lingering);
     return s;
 }
 
@@ -221,6 +214,7 @@ static void stream_free(void *object)
     fd_event_free(s->reads);
     fd_event_free(s->writes);
     free(s->rest);
+    free(s->lingering);
     free(s->line.fault);
     free(s);
 }
@@ -237,7 +231,6 @@ void stream_close(struct stream *s)
     stream_disarm_read(s);
     stream_disarm_write(s);
     loop_unpost(&s->later);
-    deadline_close(&s->linger);
     linger_part(s);
     stream_drop_out(s);
     share_set(&s->share, 0);
@@ -286,7 +279,8 @@ void stream_linger(struct stream *s)
     bool has_ended = s->input >= INPUT_ENDS_GIVES;
     if (!has_ended)
         stream_arm_read(s);
-    deadline_set(&s->linger, s->output == OUTPUT_ENDED ? STREAM_LINGER_MS : STREAM_LINGER_FLUSH_MS);
+    deadline_set(&s->lingering->timer,
+                 s->output == OUTPUT_ENDED ? STREAM_LINGER_MS : STREAM_LINGER_FLUSH_MS);
     stream_end_output(s);
     if (s->state == STREAM_LINGER && s->output == OUTPUT_ENDED && has_ended)
         stream_close(s);

@@ -89,8 +89,7 @@ struct stream {
     size_t rest_max;    /* more than this left by on_data() is a fault; 1 MiB unless changed */
     struct share share; /* of `rest`, `out` and `fixed`: see stream_share.h */
     struct post later;  /* what came up outside the event handler: `rest`, eof, faults */
-    struct deadline linger;
-    struct list lingering; /* in the thread's list while LINGER */
+    struct lingering *lingering; /* heap: from LINGER on; see linger.h */
     struct reap reap;
     uint64_t bytes_in, bytes_out;
     struct addr peer;

@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+#include "net/linger.h"
+
 enum { WRITE_PIECES = 16 }; /* runs of bytes given to the transport at once */
 
 void stream_arm_write(struct stream *s)
@@ -123,7 +125,7 @@ void stream_end_output(struct stream *s)
     if (s->input >= INPUT_ENDS_GIVES)
         stream_close(s);
     else
-        deadline_set(&s->linger, STREAM_LINGER_MS);
+        deadline_set(&s->lingering->timer, STREAM_LINGER_MS);
 }
 
 void stream_flush(struct stream *s)
@@ -142,7 +144,7 @@ void stream_flush(struct stream *s)
     }
     /* However slowly, the peer takes it. */
     if (s->state == STREAM_LINGER && total > 0)
-        deadline_set(&s->linger, STREAM_LINGER_FLUSH_MS);
+        deadline_set(&s->lingering->timer, STREAM_LINGER_FLUSH_MS);
     if (evbuffer_get_length(s->out) > 0) {
         await(s);
         return;

@@ -58,7 +58,7 @@ static void last_request_stops_the_timers(void **state)
     assert_int_equal(rig_client(&rig)->timer_is, TIMER_BODY);
     rig_send(&rig, fd, "abcd");
     assert_int_equal(rig_client(&rig)->timer_is, TIMER_NONE);
-    assert_false(deadline_is_set(&rig_client(&rig)->timer));
+    assert_false(timeout_is_set(&rig_client(&rig)->timer));
     int origin = rig_accept(&rig, "abcd");
     fixture_write(origin, "HTTP/1.1 204 No\r\n\r\n");
     assert_non_null(strstr(rig_read(&rig, fd, NULL, NULL), "Connection: close"));
