@@ -18,7 +18,7 @@
 enum {
     HOLDS_PLAIN = 2048,
     HOLDS_TLS = 22 * 1024,
-    HOLDS_H2 = 51 * 1024,
+    HOLDS_H2 = 40 * 1024,
     HOLDS_HANDSHAKE = 64 * 1024
 };
 _Static_assert((int)HOLDS_HANDSHAKE >= (int)TLS_AIA_BODY,

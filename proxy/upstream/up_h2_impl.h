@@ -10,6 +10,7 @@
 #include "base/magic.h"
 #include "upstream/pool_conn.h"
 #include "upstream/up_h2_head.h"
+#include "upstream/up_h2_pages.h"
 #include "upstream/up_h2_window.h"
 
 enum {
@@ -46,6 +47,7 @@ struct up_h2 {
     struct budget *budget;
     struct up_h2_spare *spare; /* borrowed: of the pool */
     nghttp2_session *session;  /* until the reaper */
+    struct up_h2_pages pages;  /* the session's */
     struct claim parsing;      /* nghttp2 reads or writes: its callbacks must not make it do so */
     enum up_h2_state state;
     struct list streams;        /* struct up_h2_stream with a place here */
