@@ -3,16 +3,17 @@
 #include "base/sweep.h"
 
 enum {
-    SWEEP_GRAIN_US = 20000,
-    DUE_AT_ONCE = 64 /* calls in one go; the others a millisecond later */
+    SWEEP_GRAIN_US = 20000, /* between two looks at all */
+    SWEEP_EACH_US = 10,     /* and so much for each of them, if that is more */
+    DUE_AT_ONCE = 64        /* calls in one go; the others a millisecond later */
 };
 
 /* Aims the deadline at AT. */
 static void sweep_aim(struct sweep *s, int64_t at, int64_t now)
 {
     int64_t wait = at - now;
-    if (wait < SWEEP_GRAIN_US)
-        wait = SWEEP_GRAIN_US;
+    if (wait < s->grain)
+        wait = s->grain;
     s->next_at = now + wait;
     deadline_set(&s->next, (wait + 999) / 1000);
 }
@@ -24,12 +25,26 @@ static void sweep_again(struct sweep *s, int64_t now)
     deadline_set(&s->next, 1);
 }
 
+/* Those that are due, taken out of the list. One that is set anew by a call in front of its own
+ * goes back. */
+static void sweep_call(struct sweep *s, struct list *due, int64_t now)
+{
+    struct list *item;
+    while ((item = list_pop(due)) != NULL) {
+        struct timeout *t = container_of(item, struct timeout, link);
+        if (t->at > now)
+            list_push_back(&s->set, item);
+        else
+            t->fn(t->arg);
+    }
+}
+
 /* Takes what is due out of the list first: the callbacks may set and clear any timeout. */
 static void on_sweep(void *arg)
 {
     struct sweep *s = arg;
     int64_t now = loop_now();
-    int64_t next = 0;
+    int64_t next = 0, looked = 0;
     unsigned n = 0;
     struct list due;
     list_init(&due);
@@ -37,6 +52,7 @@ static void on_sweep(void *arg)
     while (it != &s->set && n < DUE_AT_ONCE) {
         struct timeout *t = container_of(it, struct timeout, link);
         it = it->next;
+        looked++;
         if (t->at <= now) {
             list_remove(&t->link);
             list_push_back(&due, &t->link);
@@ -46,21 +62,19 @@ static void on_sweep(void *arg)
         }
     }
     s->next_at = 0;
+    s->grain = looked * SWEEP_EACH_US > SWEEP_GRAIN_US ? looked * SWEEP_EACH_US : SWEEP_GRAIN_US;
     if (n == DUE_AT_ONCE)
         sweep_again(s, now);
     else if (next != 0)
         sweep_aim(s, next, now);
-    struct list *item;
-    while ((item = list_pop(&due)) != NULL) {
-        struct timeout *t = container_of(item, struct timeout, link);
-        t->fn(t->arg);
-    }
+    sweep_call(s, &due, now);
 }
 
 void sweep_init(struct sweep *s, struct loop *l)
 {
     list_init(&s->set);
     s->next_at = 0;
+    s->grain = SWEEP_GRAIN_US;
     deadline_init(&s->next, l, on_sweep, s);
 }
 
@@ -98,4 +112,14 @@ void sweep_set_from(struct sweep *s, struct timeout *t, int64_t ms, int64_t now)
 void timeout_clear(struct timeout *t)
 {
     list_remove(&t->link);
+}
+
+void timeout_pass(struct timeout *from, struct timeout *to)
+{
+    if (!timeout_is_set(from))
+        return;
+    timeout_clear(to);
+    to->at = from->at;
+    list_push_back(&from->link, &to->link);
+    timeout_clear(from);
 }
