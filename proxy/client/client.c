@@ -395,7 +395,7 @@ struct client *client_new(struct clients *cs, struct stream *s, const struct sou
     struct client *c = xzalloc(sizeof *c);
     c->cs = cs;
     c->stream = s;
-    stream_count_in(s, cs->engine->budget, sizeof *c + sizeof *s);
+    stream_count_in(s, cs->engine->budget, sizeof *c + sizeof *s + sizeof *s->reads);
     s->fail_fast = true;
     s->rest_max = conf->client.max_head + cs->engine->loop->rcap;
     c->conf = conf_ref(conf);
@@ -454,6 +454,7 @@ void clients_init(struct clients *cs, struct engine *e, _Atomic unsigned *total,
     cs->gather = xmalloc(CLIENT_GATHER_MAX);
     cs->next_id = e->next_id;
     list_init(&cs->all);
+    sweep_init(&cs->timers, e->loop);
     parked_init(cs);
     room_init(cs);
     slab_init(&e->requests, sizeof(struct request), SPARE_REQUESTS);
@@ -464,7 +465,7 @@ void clients_clear(struct clients *cs)
 {
     loop_remove_turn(&cs->flush);
     room_clear(cs);
-    parked_clear(cs);
+    sweep_close(&cs->timers);
     slab_clear(&cs->engine->requests);
     free(cs->gather);
 }

@@ -21,7 +21,7 @@ struct parked {
     char *self;               /* heap: of FORWARD; else NULL */
     uint64_t id;
     unsigned admitted, asked;
-    bool by_tls, seen_request;
+    bool seen_request;
     struct reap reap;
     socklen_t peer_len;
     struct sockaddr peer[]; /* as many bytes */
@@ -66,22 +66,24 @@ static void parked_on_idle(void *arg)
     parked_close(arg);
 }
 
-/* Its client is there again, as if it had never left; and reads what has come. */
+/* Its client is there again, as if it had never left; and reads what has come. That need not be a
+ * request: its idle time goes on. */
 static void parked_on_readable(void *arg)
 {
     struct parked *p = arg;
-    struct source_side who = {.by_tls = p->by_tls};
+    struct source_side who = {.kind = SOURCE_PROXY};
     addr_from_sockaddr(&who.peer, p->peer, p->peer_len);
     if (p->of != NULL)
         parked_speak_for(&who, p->of, p->self);
     struct stream *s = stream_return(p->cs->engine->loop, p->event, &who.peer);
     p->event = NULL;
-    parked_end(p);
     struct client *c = client_new(p->cs, s, &who, p->conf);
     c->from.id = p->id;
     c->from.admitted = p->admitted;
     c->from.asked = p->asked;
     c->seen_request = p->seen_request;
+    timeout_pass(&p->idle, &c->timer);
+    parked_end(p);
     stream_wake(s);
 }
 
@@ -106,7 +108,6 @@ static struct parked *parked_new(const struct client *c, struct fd_event *e)
                          .id = from->id,
                          .admitted = from->admitted,
                          .asked = from->asked,
-                         .by_tls = from->by_tls,
                          .seen_request = c->seen_request,
                          .peer_len = from->peer.len};
     memcpy(p->peer, &from->peer.sa, from->peer.len);
@@ -120,13 +121,11 @@ static struct parked *parked_new(const struct client *c, struct fd_event *e)
 static void parked_park(struct client *c)
 {
     struct clients *cs = c->cs;
-    int64_t left = timeout_is_set(&c->timer) ? c->timer.at - loop_now() : 0;
     struct fd_event *e = parked_may_be(c) ? stream_leave(c->stream) : NULL;
     if (e == NULL)
         return;
     struct parked *p = parked_new(c, e);
-    if (timeout_is_set(&c->timer))
-        sweep_set(&cs->timers, &p->idle, left > 0 ? left / 1000 + 1 : 1);
+    timeout_pass(&c->timer, &p->idle);
     c->stream = NULL;
     client_end(c);
     cs->n++;
@@ -175,12 +174,6 @@ void parked_init(struct clients *cs)
     list_init(&cs->resting);
     list_init(&cs->parked);
     cs->resting_most = CLIENTS_RESTING;
-    sweep_init(&cs->timers, cs->engine->loop);
-}
-
-void parked_clear(struct clients *cs)
-{
-    sweep_close(&cs->timers);
 }
 
 void parked_drain(struct clients *cs, int64_t grace_ms, int64_t n, int64_t per_ms)

@@ -24,8 +24,6 @@ enum { CLIENTS_RESTING = 1 };
 void parked_speak_for(struct source_side *who, const struct forward *f, const char *self);
 
 void parked_init(struct clients *cs);
-/* Everybody must be gone. */
-void parked_clear(struct clients *cs);
 
 /* C has nothing under way, and its idle timer runs; or that is over. Idempotent. */
 void parked_rest(struct client *c);

@@ -204,6 +204,25 @@ static void it_is_idle_for_so_long(void **state)
     rig_check_empty(&rig);
 }
 
+/* By a request alone: who sends empty lines has it no longer than who sends nothing. */
+static void its_idle_time_goes_on(void **state)
+{
+    (void)state;
+    int fd = connect_parked();
+    const struct list *timers = &rig.clients.timers.set;
+    int64_t at = container_of(list_first(timers), struct timeout, link)->at;
+    rig_send(&rig, fd, "\r\n");
+    fixture_settle(&rig.f);
+    check_counts(0, 1);
+    assert_int_equal(container_of(list_first(timers), struct timeout, link)->at, at);
+    ask(fd, OPTIONS, " 200 ");
+    check_counts(0, 1);
+    assert_true(container_of(list_first(timers), struct timeout, link)->at > at);
+    assert_int_equal(n_of(timers), 1);
+    close(fd);
+    rig_check_empty(&rig);
+}
+
 static void a_drain_ends_it(void **state)
 {
     int end = 0;
@@ -282,8 +301,8 @@ int main(void)
         TEST(first_bytes_are_looked_at), TEST(the_oldest_go_first),
         TEST(whoever_is_busy_stays),     TEST(inside_connect_it_stays),
         TEST(its_end_is_seen),           TEST(it_is_idle_for_so_long),
-        TEST(a_drain_ends_it),           TEST(a_listener_that_speaks_for_one_host),
-        TEST(it_counts_as_what_it_is),
+        TEST(its_idle_time_goes_on),     TEST(a_drain_ends_it),
+        TEST(it_counts_as_what_it_is),   TEST(a_listener_that_speaks_for_one_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
