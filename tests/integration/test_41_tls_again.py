@@ -48,8 +48,12 @@ class Front(Listener):
     def __init__(self, port, host="127.0.0.1"):
         self.target, self.treat = port, None
         self.seen = collections.Counter()
-        self.socks, self.cuts = [], 0
+        self.socks, self.cuts, self.came, self.over, self.lock = [], 0, [], 0, threading.Lock()
         self.listen(host)
+
+    def on_accept(self, sock):
+        self.came.append(sock.getpeername())
+        return super().on_accept(sock)
 
     def serve(self, sock):
         try:
@@ -57,6 +61,8 @@ class Front(Listener):
         except OSError:
             pass
         sock.close()
+        with self.lock:
+            self.over += 1
 
     def _serve(self, sock):
         if self.cuts > 0:
@@ -90,6 +96,13 @@ class Front(Listener):
     def end(self, server):
         """Ends all connections to SERVER, those as well that are about to be made."""
         wait_until(lambda: self.cut() or not server.open_conns(), what="the origin to see its connections end")
+
+    def end_all(self, server):
+        """And those that have come no further than here: one of ours is accepted behind them."""
+        with socket.create_connection((self.host, self.port)) as last:
+            name = last.getsockname()
+        wait_until(lambda: name in self.came and self.over == self.accepted or self.cut(), what="all to end here")
+        self.end(server)
 
     def cut(self):
         socks, self.socks = self.socks, []
@@ -200,7 +213,7 @@ def test_second_use_refused(ca, serve, front, make_proxy, treat):
     for n in range(2):
         got = at_once(p, [f.url("/%d" % n) for n in range(40)])
         assert {r.status for r in got} == {200}, [r.text for r in got if r.status != 200][:3]
-        f.end(server)
+        f.end_all(server)
         assert bool(refused) == (n == 0 or treat is reset), f.seen
         del refused[:]
     assert len(server.requests) == 81, "nothing was asked twice"
