@@ -102,7 +102,7 @@ struct exchange {
     struct str sentence; /* of that fault, in the arena; empty: none was told */
     struct exchange_times t;
     uint64_t bytes_in, bytes_out;
-    bool recorded, is_summed; /* the latter is of summary.h: it is under way there */
+    bool is_summed; /* of summary.h: it is under way there */
     struct seen seen;
 
     struct share share; /* of X itself, its heads and its reserve: exchange_count() */

@@ -320,12 +320,11 @@ static enum log_format record_format(const struct exchange *x, unsigned traits)
 }
 
 /* URL: see record_json(). */
-static void record_write_line(struct exchange *x, struct str made_url)
+static void record_write(struct exchange *x, struct str made_url)
 {
     unsigned traits = log_access_traits();
-    if (x->recorded || traits == 0)
+    if (traits == 0)
         return;
-    x->recorded = true;
     struct str user = trust_user(x);
     size_t url = x->target.path.len + x->rq.target.len;
     size_t room =
@@ -345,11 +344,6 @@ static void record_write_line(struct exchange *x, struct str made_url)
     else
         record_short(&w, x, user, traits);
     b->len += (size_t)(w.p - start);
-}
-
-void record_write(struct exchange *x)
-{
-    record_write_line(x, STR(""));
 }
 
 /* Puts S, or MAX bytes of it, at *P, which moves on; gives how many. */
@@ -468,5 +462,5 @@ void record_end(struct exchange *x)
     if (failures != NULL || x->engine->credit > 0)
         record_keep_heads(&r, x, failures);
     ring_put(s->records, &r, n);
-    record_write_line(x, record_whole_url(&r));
+    record_write(x, record_whole_url(&r));
 }

@@ -64,10 +64,8 @@ enum record_kind record_kind(const struct record *r);
 /* Makes R of X, which may be under way; gives how many bytes of it are used. `sentence` and `heads`
  * are 0. */
 size_t record_make(struct record *r, const struct exchange *x);
-/* Puts the record of X into the rings of the engine's stats, and writes its line. */
+/* Puts the record of X into the rings of the engine's stats, and writes its line to its log buffer.
+ * Once for each, by exchange_close(). */
 void record_end(struct exchange *x);
-
-/* Writes the line of X, once, to the engine's log buffer. */
-void record_write(struct exchange *x);
 
 #endif
