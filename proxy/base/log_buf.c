@@ -13,7 +13,9 @@ enum { ROOM = 128 * 1024 }; /* bytes of a buffer, unless one turn or line needs 
 
 /* Between log_access_hold() and log_access_release(): the buffers of all threads. */
 static struct list bufs = {&bufs, &bufs};
-/* Lines were given since somebody began to write. */
+/* Lines were given since somebody began to write. It is exchanged, never just stored: whoever takes
+ * it back has read it from everyone who set it, and so sees what they have `given`. Who only wrote
+ * over it need not, and the lines would lie there with nobody to write them. */
 static atomic_bool is_more;
 /* Somebody writes. Who gives lines sets `is_more` first and looks here then, and who writes is done
  * here first and looks there then: one of the two sees the other. */
@@ -114,11 +116,11 @@ bool log_buf_flush(struct log_buf *b)
     uint64_t end = b->base + b->len;
     if (end != atomic_load_explicit(&b->given, memory_order_relaxed)) {
         atomic_store_explicit(&b->given, end, memory_order_release);
-        atomic_store(&is_more, true);
+        (void)atomic_exchange(&is_more, true);
     }
     if (!atomic_load(&is_more) || atomic_exchange(&is_writing, true))
         return false;
-    atomic_store(&is_more, false);
+    (void)atomic_exchange(&is_more, false);
     buf_write_all();
     atomic_store(&is_writing, false);
     buf_reset(b);
