@@ -130,6 +130,9 @@ def test_the_sandbox_lets_the_program_work(root, tmp_path):
         scrape.request("GET", "/metrics")
         assert b"process_open_fds" in scrape.getresponse().read()
         scrape.close()
+        # A look at the files is a thread, which ends.
+        wait_until(lambda: " exit(0" in trace.read_text(errors="replace").partition("inotify_init1(")[2], 20,
+                   "a look at the files, with inotify")
         os.kill(pid, signal.SIGHUP)
         os.kill(pid, signal.SIGUSR1)
         os.kill(pid, signal.SIGTERM)
@@ -139,7 +142,7 @@ def test_the_sandbox_lets_the_program_work(root, tmp_path):
         tracer.wait()
         origin.stop()
     called = set(re.findall(r"(?m)^\d+\s+(\w+)\(", trace.read_text(errors="replace")))
-    assert {"execve", "accept4", "connect"} <= called, called
+    assert {"execve", "accept4", "connect", "inotify_init1"} <= called, called
     assert called <= allowed(root), sorted(called - allowed(root))
     families = set(re.findall(r"socket\((?:AF|PF)_(\w+)", trace.read_text(errors="replace")))
     (restricted,) = [value for name, value in settings(root, "tlsfan.service") if name == "RestrictAddressFamilies"]
