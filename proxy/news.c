@@ -34,6 +34,12 @@ int news_open(void)
     return inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 }
 
+static unsigned long news_fs_type(const char *path)
+{
+    struct statfs fs;
+    return statfs(path, &fs) == 0 ? (unsigned long)fs.f_type & 0xffffffff : 0;
+}
+
 /* Nobody but this kernel writes to it. */
 static bool is_our_own(const char *path)
 {
@@ -48,14 +54,19 @@ static bool is_our_own(const char *path)
         XFS,
         ZFS,
     };
-    struct statfs fs;
-    if (statfs(path, &fs) != 0)
-        return false;
+    unsigned long type = news_fs_type(path);
     for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
-        if (((unsigned long)fs.f_type & 0xffffffff) == ours[i])
+        if (ours[i] == type)
             return true;
     }
     return false;
+}
+
+/* It may be looked up as another inode than the one that is watched, which is told nothing then: an
+ * overlay has no lasting one for a file or link of a lower layer that has several names. */
+static bool is_watched_in_vain(const char *path, const struct stat *st)
+{
+    return !S_ISDIR(st->st_mode) && st->st_nlink > 1 && news_fs_type(path) == OVERLAYFS_SUPER_MAGIC;
 }
 
 /* Where a walk is. */
@@ -116,7 +127,10 @@ static enum step step_to(struct walk_news *w, const char *path)
     }
     if (!is_there || lstat(path, &st) != 0)
         return STEP_NO_NEWS;
-    if (S_ISLNK(st.st_mode))
+    bool is_link = S_ISLNK(st.st_mode);
+    if (is_watched_in_vain(is_link ? w->at : path, &st))
+        return STEP_NO_NEWS;
+    if (is_link)
         return news_watch(w->fd, path, mask_link) && follow_link(w, path) ? STEP_ON : STEP_NO_NEWS;
     if (!is_our_own(path))
         return STEP_NO_NEWS;
