@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* News of the kernel that a file may be another than it was, by inotify(7): nobody looks while
  * nothing changes. Only of file systems of this machine's own: what others write to a network file
- * system is not told. Nor is a file system that is mounted over a part of the path. */
+ * system is not told. Nor is what a mount does to a path: it is laid over a part of it, or brings
+ * what was missing. So a file that went away is not to be waited for in this way. */
 #ifndef TLSFAN_NEWS_H
 #define TLSFAN_NEWS_H
 

@@ -43,6 +43,7 @@ struct look {
     /* What it has found. */
     int news; /* a descriptor, owned: see watcher.news_fd */
     bool is_new;
+    bool is_gone;        /* a file that was read: a mount that brings it back is no news */
     const char *changed; /* borrowed: the first file that has; NULL: none */
     unsigned n;
     struct watched v[AT_ONCE];
@@ -129,6 +130,7 @@ static void *look_run(void *arg)
     for (unsigned i = 0; i < l->n; i++) {
         enum news news = look_at(l, &l->v[i]);
         l->is_new = l->is_new || news == NEWS_NEW;
+        l->is_gone = l->is_gone || (l->v[i].file->id.exists && !l->v[i].seen.exists);
         if (news == NEWS_CHANGED && l->changed == NULL)
             l->changed = l->v[i].file->path;
     }
@@ -220,7 +222,7 @@ static void take_look(struct watcher *w)
     for (unsigned i = 0; i < l->n; i++)
         w->v[(w->next + i) % w->n] = l->v[i];
     w->next = (w->next + l->n) % w->n;
-    if (l->news >= 0 && !l->is_new && changed == NULL) {
+    if (l->news >= 0 && !l->is_new && !l->is_gone && changed == NULL) {
         await_news(w, l->news);
         l->news = -1;
     } else {

@@ -2,8 +2,8 @@
 /* Sees when the files that the configuration names (CAs, CRLs, certificates, keys, passwords) are
  * others than when they were read, and has them read again. It asks by stat(): when there is news
  * of the kernel, which an idle process waits for, and every few seconds where the kernel has none,
- * as of a network file system or of thousands of files. Main thread, which waits for no file
- * system: the looks are a thread's. */
+ * as of a network file system, of thousands of files or where one is gone. Main thread, which waits
+ * for no file system: the looks are a thread's. */
 #ifndef TLSFAN_WATCHER_H
 #define TLSFAN_WATCHER_H
 

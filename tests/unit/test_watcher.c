@@ -282,6 +282,56 @@ static void a_change_is_told_by_the_loop(void **state)
     assert_int_equal(n_changes, 1);
 }
 
+/* ---- with the kernel's news, where /tmp has any */
+
+static bool listens(void)
+{
+    return w.news_fd >= 0;
+}
+
+static void skip_without_news(void)
+{
+    put("a", "one");
+    use("a");
+    watcher_set(&w, conf);
+    look(1);
+    if (!listens())
+        skip();
+}
+
+/* What brings it back may be a mount, of which there is no news. */
+static void a_file_that_is_gone_is_looked_for(void **state)
+{
+    (void)state;
+    skip_without_news();
+    unlink("a");
+    assert_int_equal(look(3), 0);
+    assert_false(listens());
+    assert_in_range(w.tick.at - loop_now(), 1, LOOK_MS * 1000);
+    /* A load that fails for it changes nothing. */
+    watcher_tried(&w);
+    look(2);
+    assert_false(listens());
+    put("a", "one");
+    assert_int_equal(look(2), 1); /* after that load all is tried again */
+    look(1);
+    assert_true(listens());
+}
+
+static void one_that_never_was_is_waited_for(void **state)
+{
+    (void)state;
+    skip_without_news();
+    use("none");
+    watcher_set(&w, conf);
+    assert_int_equal(look(1), 0);
+    assert_true(listens());
+    put("none", "x");
+    loop_turn(&loop, true);
+    assert_false(listens());
+    assert_int_equal(look(2), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -297,6 +347,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_file_system_that_does_not_answer_holds_nobody_up, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_change_is_told_by_the_loop, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_file_that_is_gone_is_looked_for, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_that_never_was_is_waited_for, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
