@@ -157,14 +157,15 @@ static void drop_news(struct watcher *w)
     w->news_fd = -1;
 }
 
-/* There may be more of them in the next moment, so the look that follows is not at once. */
+/* There may be more of them in the next moment, and for nothing, as where a directory that lacks
+ * one of the files gets others all the time: that costs no more than looks without news do. */
 static void on_news(evutil_socket_t fd, short what, void *arg)
 {
     struct watcher *w = arg;
     (void)fd;
     (void)what;
     drop_news(w);
-    deadline_set(&w->tick, SETTLE_MS);
+    deadline_set(&w->tick, LOOK_MS);
 }
 
 /* FD is the watcher's from here on. */

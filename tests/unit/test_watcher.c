@@ -332,6 +332,20 @@ static void one_that_never_was_is_waited_for(void **state)
     assert_int_equal(look(2), 1);
 }
 
+/* A directory that lacks one of the files and gets others all the time. */
+static void news_cost_no_more_than_looks_without_any(void **state)
+{
+    (void)state;
+    skip_without_news();
+    use("none");
+    watcher_set(&w, conf);
+    look(1);
+    put("other", "");
+    loop_turn(&loop, true);
+    assert_false(listens());
+    assert_in_range(w.tick.at - loop_now(), (LOOK_MS - 500) * 1000, LOOK_MS * 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -349,6 +363,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_change_is_told_by_the_loop, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_file_that_is_gone_is_looked_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_that_never_was_is_waited_for, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(news_cost_no_more_than_looks_without_any, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
