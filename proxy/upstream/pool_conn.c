@@ -8,6 +8,7 @@
 
 enum {
     RESTLESS_MAX = 8,    /* that a look passes over before it gives up */
+    AMID_MAX = 8,        /* that are kept */
     CLOSED_AT_ONCE = 32, /* in one go: each is told by TLS; so many take about a millisecond */
     REFUSED_MOST = 4     /* requests in a row, after which a connection is not asked any more */
 };
@@ -137,6 +138,7 @@ struct ustream *pool_conn_use(struct pool_conn *c)
 enum fitness {
     FIT,      /* a request may go on it */
     UNFIT,    /* too old, and in use */
+    AMID,     /* not before more comes, whenever that is */
     RESTLESS, /* not before what has come was read */
     DEAD      /* too old */
 };
@@ -146,8 +148,8 @@ enum fitness {
  * What has come may also be nothing of the kind (a session ticket, PING): it is taken in before
  * anybody knows. Not here, where another stream's bytes, or its own, may be in use.
  *
- * Half a record may be the beginning of such bytes. By HTTP/2 it does not matter: each frame says
- * whose it is. */
+ * Half a record may be the beginning of such bytes, and its rest may never come: nothing is to be
+ * read until then. By HTTP/2 it does not matter: each frame says whose it is. */
 static enum fitness conn_fitness(struct pool_conn *c, int64_t now)
 {
     bool is_old = conn_is_old(c, now);
@@ -157,8 +159,9 @@ static enum fitness conn_fitness(struct pool_conn *c, int64_t now)
         return DEAD;
     if (c->is_shared && (c->is_reading || stream_pending(c->stream) > 0))
         return FIT;
-    bool is_amid = !c->is_shared && stream_is_amid(c->stream);
-    return !is_amid && stream_is_quiet(c->stream, true) ? FIT : RESTLESS;
+    if (!stream_is_quiet(c->stream, true))
+        return RESTLESS;
+    return !c->is_shared && stream_is_amid(c->stream) ? AMID : FIT;
 }
 
 /* C is read in its own turn, before the plan is made once more. */
@@ -178,15 +181,17 @@ static bool conn_is_used(const struct pool_conn *c)
 struct ustream *pool_conn_find(struct origin *o, const struct up_how *how)
 {
     bool is_h1_only = how->h1_only || origin_wants_h1(o);
-    unsigned n_restless = 0;
+    unsigned n_restless = 0, n_amid = 0;
     if (how->is_alone || list_is_empty(&o->open))
         return NULL;
     int64_t now = loop_now();
     peers_use(&o->peers, now);
     struct list *next;
-    for (struct list *it = o->open.next; it != &o->open && n_restless < RESTLESS_MAX; it = next) {
+    for (struct list *it = o->open.next; it != &o->open; it = next) {
         struct pool_conn *c = container_of(it, struct pool_conn, link);
         next = it->next;
+        if (n_restless == RESTLESS_MAX || n_amid == AMID_MAX + CLOSED_AT_ONCE)
+            break;
         bool is_stale = how->not_before != 0 &&
                         (conn_is_used(c) || c->born < how->not_before || conn_is_spent(c));
         if (is_stale || (c->is_shared && is_h1_only))
@@ -202,10 +207,11 @@ struct ustream *pool_conn_find(struct origin *o, const struct up_how *how)
             c->ops->close(c);
         else if (fitness == UNFIT)
             pool_conn_retire(c);
-        else {
+        else if (fitness == RESTLESS) {
             n_restless++;
             calm(c);
-        }
+        } else if (fitness == AMID && ++n_amid > AMID_MAX)
+            c->ops->close(c); /* else they become more and more, and each is asked by each look */
     }
     return NULL;
 }

@@ -194,17 +194,25 @@ static bool fake_is_amid(const struct wire *w)
     return true;
 }
 
+/* Half a record has come on F; TOP is on its stream until that has its own wire again. */
+static void make_amid(struct fake_conn *f, struct wire *top)
+{
+    static const struct wire_ops ops = {.has_buffered = fake_has_buffered, .is_amid = fake_is_amid};
+    struct stream *s = f->c.stream;
+    *top = (struct wire){.ops = &ops, .below = &s->plain, .line = &s->line};
+    s->wire = top;
+}
+
 /* Half a record is nobody's answer, either; by HTTP/2 its frames say whose they are. */
 static void none_with_half_a_record(void **state)
 {
     (void)state;
-    static const struct wire_ops ops = {.has_buffered = fake_has_buffered, .is_amid = fake_is_amid};
     for (int is_h2 = 0; is_h2 < 2; is_h2++) {
         struct fake_conn *f = make_idle(is_h2 != 0);
         struct stream *s = f->c.stream;
-        struct wire top = {.ops = &ops, .below = &s->plain, .line = &s->line};
+        struct wire top;
         fixture_settle(&fix);
-        s->wire = &top;
+        make_amid(f, &top);
         if (is_h2 != 0)
             is_on(try(&any), f);
         else
@@ -213,6 +221,34 @@ static void none_with_half_a_record(void **state)
         fixture_settle(&fix);
         is_on(try(&any), f);
     }
+}
+
+/* However many have half a record, one behind them is found; only what has more is to be read. */
+static void one_behind_many_with_half_a_record(void **state)
+{
+    (void)state;
+    enum { MANY = 20, KEPT = 8 };
+    struct fake_conn *good = make_idle(false);
+    struct fake_conn *amid[MANY];
+    static struct wire tops[MANY]; /* some until the reaper has been there */
+    for (int i = 0; i < MANY; i++)
+        amid[i] = make_idle(false);
+    fixture_settle(&fix);
+    for (int i = 0; i < MANY; i++)
+        make_amid(amid[i], &tops[i]);
+    struct fake_request *rq = try(&any);
+    assert_non_null(rq);
+    assert_ptr_equal(rq->on, good);
+    assert_int_equal(n_fake_conns, KEPT + 1); /* each is asked by each look */
+    assert_null(try(&any));
+    assert_false(o->is_restless);
+    assert_int_equal(n_fake_conns, KEPT + 1);
+    fixture_write(amid[MANY - 1]->peer, "x");
+    assert_null(try(&any));
+    assert_true(o->is_restless);
+    for (int i = 0; i < KEPT; i++)
+        amid[MANY - 1 - i]->c.stream->wire = &amid[MANY - 1 - i]->c.stream->plain;
+    fake_request_end(rq);
 }
 
 /* ---- how long */
@@ -356,6 +392,7 @@ int main(void)
         CASE(one_that_is_at_rest),
         CASE(none_that_has_something_since),
         CASE(none_with_half_a_record),
+        CASE(one_behind_many_with_half_a_record),
         CASE(not_too_long),
         CASE(the_front_goes_first),
         CASE(no_room),
