@@ -4,9 +4,10 @@
  * OpenSSL can read ahead itself, but whenever it begins with a record it moves all that is left in
  * its buffer to the front: of a read with a hundred records fifty times as much as was read. So
  * where many come at once, it gets no more than the record that it asks for. The others wait in the
- * room that the reader gave for what comes out of them, behind a gap for what comes out of one:
- * that is shorter than its record, so the gap does not become smaller; and feed_gap() says how
- * large it is. */
+ * room that the reader gave for what comes out of them, behind a gap for what comes out of one.
+ * That is shorter than its record, so records make the gap larger; but of the first one OpenSSL may
+ * have a part already, and behind that the gap may be as small as a byte, and never nothing.
+ * feed_gap() says how large it is. */
 #ifndef TLSFAN_NET_TLS_FEED_H
 #define TLSFAN_NET_TLS_FEED_H
 

@@ -203,6 +203,53 @@ static void test_gap(void **state)
     free(room);
 }
 
+/* PART of a record is in OpenSSL already, so what waits is that much nearer: little, but never no
+ * room is left for what comes out of the next ones, and that does not reach what waits. */
+static void take_behind(size_t part, char *room, size_t n_room)
+{
+    enum { BEYOND = FEED_HEADER + 17, WHOLE = FEED_RECORD + BEYOND, MANY = 10 };
+    struct tls_feed f = {0};
+    char piece[ASKED];
+    n_sent = at = 0;
+    send_record(100, 'h');
+    step = n_sent + part;
+    for (int i = 0; i < MANY; i++)
+        send_record(WHOLE - FEED_HEADER, (char)('a' + i));
+    size_t given = (size_t)feed_read(&f, &below, piece, sizeof(piece));
+    step = SIZE_MAX;
+    size_t out = 0;
+    for (size_t inside = 0; given < n_sent || inside > 0;) {
+        size_t gap = feed_gap(&f, room + out, n_room - out);
+        assert_true(gap > 0);
+        if (inside == 0) {
+            size_t n = (size_t)feed_read(&f, &below, piece, sizeof(piece));
+            assert_int_equal(n, out == 0 ? WHOLE - part : WHOLE);
+            assert_memory_equal(piece, sent + given, n);
+            given += n;
+            inside = FEED_RECORD;
+        }
+        if (out == FEED_RECORD)
+            assert_int_equal(gap, WHOLE - part);
+        size_t come = inside < gap ? inside : gap;
+        memset(room + out, 'o', come);
+        out += come;
+        inside -= come;
+    }
+    assert_int_equal(out, MANY * FEED_RECORD);
+}
+
+static void test_gap_behind_part(void **state)
+{
+    (void)state;
+    static const size_t parts[] = {1,    FEED_HEADER, FEED_HEADER + 17,
+                                   1000, FEED_RECORD, FEED_RECORD + FEED_HEADER + 16};
+    size_t n_room = 12 * FEED_RECORD;
+    char *room = xmalloc(n_room);
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        take_behind(parts[i], room, n_room);
+    free(room);
+}
+
 /* OpenSSL asks until it has the whole of a record, of which a part was at the end of what was read.
  * What has come out until then is not touched. */
 static void test_record_in_two_reads(void **state)
@@ -262,6 +309,7 @@ int main(void)
         cmocka_unit_test_setup(test_in_step_behind_handshake, set_up),
         cmocka_unit_test_setup(test_one_at_a_time, set_up),
         cmocka_unit_test_setup(test_gap, set_up),
+        cmocka_unit_test_setup(test_gap_behind_part, set_up),
         cmocka_unit_test_setup(test_record_in_two_reads, set_up),
         cmocka_unit_test_setup(test_end, set_up),
     };
