@@ -226,8 +226,8 @@ def compile_c(tmp):
     """compile_c(path, ...): builds a C program of the tests against OpenSSL and returns its path."""
     def build(path, *more):
         out = str(tmp / path.split("/")[-1].replace(".c", ""))
-        subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-pthread", "-o", out, path,
-                        *more, "-lssl", "-lcrypto"], check=True)
+        subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread",
+                        "-o", out, path, *more, "-lssl", "-lcrypto"], check=True)
         return out
     return build
 

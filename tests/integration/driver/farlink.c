@@ -5,7 +5,6 @@
  *     farlink MICROSECONDS PARTS-PER-MILLION    one way; of packets, are lost
  *
  * Says "ready" and runs until it is killed. Which packets are lost is the same in each run. */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>

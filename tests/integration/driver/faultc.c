@@ -4,7 +4,6 @@
  * Each request is URL/N/ID; a complete 200 whose body is not that of ID is "wrong". With "leave"
  * the client goes away: while it sends the request, before the answer, or at a byte of it.
  * Prints NAME=COUNT words. */
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
