@@ -226,13 +226,14 @@ def relay(floor, ca, protocol):
 
 def ask(sock, length, head=b"GET /x HTTP/1.1\r\nHost: origin.test\r\n\r\n"):
     sock.sendall(head)
-    data = b""
-    while b"\r\n\r\n" not in data or len(data.split(b"\r\n\r\n", 1)[1]) < length:
+    data, end = bytearray(), -1
+    while end < 0 or len(data) < end + 4 + length:
         more = sock.recv(MIB)
         if not more:
             return None
         data += more
-    head, body = data.split(b"\r\n\r\n", 1)
+        end = data.find(b"\r\n\r\n") if end < 0 else end
+    head, body = bytes(data[:end]), bytes(data[end + 4:])
     assert head.startswith(b"HTTP/1.1 200 ") and b"content-length: %d" % length in head.lower()
     return body
 
