@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names and small helpers that all modules use."""
 
-import contextlib
 import os
 import pathlib
 import shutil
-import socket
 import subprocess
+import sys
 
 BENCH = pathlib.Path(__file__).resolve().parent.parent
 ROOT = BENCH.parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "integration"))
+
+from testenv.ports import free_port  # noqa: E402
+
 NAME = "origin.test"  # the origin's, in its certificate
 WORKERS = 2
 CLIENTS = 32
@@ -35,14 +38,6 @@ def find_program(name):
     if path is None:
         raise Failure(f"{name} is not installed")
     return path
-
-
-def free_ports(count):
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in sockets]
 
 
 def run_quiet(*command):

@@ -5,7 +5,7 @@ import os
 import time
 
 from . import configs
-from .common import WORKERS, Failure, find_program, free_ports
+from .common import WORKERS, Failure, find_program, free_port
 from .server import Server
 
 FILES = {"1k": 1024, "100k": 100 << 10, "256m": 256 << 20}
@@ -23,7 +23,7 @@ class Origin:
         (root / "put").mkdir(parents=True)
         for name, length in FILES.items():
             write_file(root / name, length)
-        ports = dict(zip(PORTS, free_ports(len(PORTS))))
+        ports = {name: free_port() for name in PORTS}
         self.__dict__.update(ports)
         self.log = own / "requests.log"
         config = configs.write("origin.conf", own, user=configs.nginx_user(), workers=WORKERS, certs=certs,

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 
 from . import configs
-from .common import NAME, WORKERS, Failure, find_program, free_ports, program_path
+from .common import NAME, WORKERS, Failure, find_program, free_port, program_path
 from .server import START_SECONDS, Server
 
 APACHE_MODULES = "/usr/lib/apache2/modules"
@@ -79,13 +79,13 @@ class Peer:
         words of a command to run it under; and of tlsfan's extra, for -o, config, a file, and service, a port."""
         own = pathlib.Path(tempfile.mkdtemp(prefix=self.name + "-", dir=bench.directory))
         own.chmod(0o777)  # for those that leave root
-        port, tunnels = free_ports(2)
-        values = {"port": port, "tunnels": tunnels, "origin": bench.origin.port, "plain": bench.origin.plain,
+        port = free_port()
+        values = {"port": port, "tunnels": port, "origin": bench.origin.port, "plain": bench.origin.plain,
                   "address": bench.origin.address,
                   "certs": bench.certs, "ca": "ca", "name": NAME, "workers": WORKERS, "wrap": (), "extra": (),
                   "service": None, "config": None} | options
-        if not self.separate_tunnels():
-            values["tunnels"] = port
+        if self.separate_tunnels():
+            values["tunnels"] = free_port()
         server = Server(self.name, own, [*values["wrap"], *self.command(bench, own, values)])
         return Running(self, server, values)
 
