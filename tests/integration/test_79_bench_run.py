@@ -17,6 +17,8 @@ from measure.common import Failure  # noqa: E402
 from measure.server import Server  # noqa: E402
 from measure.targets import TARGETS, Bound  # noqa: E402
 
+NO_PROGRAM = pytest.mark.unsanitized("tlsfan is not in it")
+
 
 def result(name, **medians):
     """Of a case whose headline had these medians, one peer each."""
@@ -44,6 +46,7 @@ def weaken(monkeypatch, tmp_path, template, line, instead):
     monkeypatch.setattr(configs, "BENCH", tmp_path)
 
 
+@NO_PROGRAM
 @pytest.mark.parametrize("name, template, line, instead, wrong", [
     ("nginx", "nginx.conf", "proxy_ssl_verify on", "proxy_ssl_verify off", "a wrong CA"),
     ("haproxy", "haproxy.cfg", "verify required", "verify none", "a wrong CA"),
@@ -64,6 +67,7 @@ def test_tlsfan_of_the_bench_verifies(bench):
         peers.verify(bench, PEERS[name])
 
 
+@NO_PROGRAM
 def test_targets_name_what_is_measured():
     for row, bounds in TARGETS:
         for bound in bounds:
@@ -72,6 +76,7 @@ def test_targets_name_what_is_measured():
                 assert figure in CASES[case].figures and peer in CASES[case].peers, row
 
 
+@NO_PROGRAM
 def test_a_target_is_met_or_missed_by_its_ratio():
     results = {"keepalive-1k": result("keepalive-1k", tlsfan=15, nginx=20, haproxy=18)}
     assert Bound("keepalive-1k", "cpu", "tlsfan", 0.75, ("nginx",)).met(results)
@@ -82,11 +87,13 @@ def test_a_target_is_met_or_missed_by_its_ratio():
     assert line[1] == "partly" and "tlsfan cpu/nginx 0.750" in line[2] and "tlsfan cpu/floor not measured" in line[2]
 
 
+@NO_PROGRAM
 def test_worse_is_over_the_same_protocol():
     better = result("keepalive-1k", tlsfan=15, haproxy=16, tlsfan_h2=14, haproxy_h2=13)
     assert better.worse() == [("tlsfan-h2", "haproxy-h2")]
 
 
+@NO_PROGRAM
 def test_rounds_take_turns_and_look_again(monkeypatch):
     order = []
 
@@ -109,6 +116,7 @@ def test_rounds_take_turns_and_look_again(monkeypatch):
     assert len(order) == 3 * 2 * rounds.LOOKS  # it stays worse
 
 
+@NO_PROGRAM
 def test_the_chart_has_a_bar_for_each_proxy(bench, tmp_path):
     results = {"keepalive-1k": result("keepalive-1k", tlsfan=15, nginx=20.04, floor=12)}
     bench.peers = {"tlsfan": "1", "nginx": "2 <3>"}
@@ -120,6 +128,7 @@ def test_the_chart_has_a_bar_for_each_proxy(bench, tmp_path):
     assert "20.0" in [text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")]
 
 
+@NO_PROGRAM
 def test_who_ended_has_no_figures(tmp_path):
     server = Server("gone", tmp_path, ["sh", "-c", "echo why; exit 3"])
     server.process.wait(10)
@@ -128,6 +137,7 @@ def test_who_ended_has_no_figures(tmp_path):
             figure()
 
 
+@NO_PROGRAM
 def test_the_command_lists_and_refuses():
     run = [sys.executable, os.path.join(BENCH, "run")]
     listed = subprocess.run([*run, "--list"], capture_output=True, text=True, check=True).stdout

@@ -21,6 +21,7 @@ STRICT = ("-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wvla", "-
 BODY = b"0123456789abcde\n" * 64
 MIB = 1 << 20
 once = pytest.mark.h1_only("load speaks HTTP/1")
+pytestmark = pytest.mark.unsanitized("tlsfan is not in it")
 
 
 @pytest.fixture(scope="module")
