@@ -22,9 +22,10 @@ from testenv.terminal import Terminal
 PROTOCOLS = ("h1", "h2")
 # Where files run side by side these begin first, so that none of them is left over at the end.
 LONGEST = tuple("test_%s.py" % x for x in (
-    "12_faults", "34_linear", "36_memory", "51_run_intercept", "23_page", "23_view", "58_capture_life",
+    "12_faults", "34_linear", "36_memory", "51_run_intercept", "82_idle", "23_page", "23_view", "58_capture_life",
     "54_capture_run", "21_batch", "25_h2_hostile", "45_run_signals", "35_descriptors", "39_far", "40_expect",
-    "38_retries", "42_names", "68_old_origins", "69_politeness", "41_tls_again", "28_rolling", "26_h2_servers"))
+    "38_retries", "42_names", "68_old_origins", "69_politeness", "41_tls_again", "28_rolling", "26_h2_servers",
+    "79_bench_run", "80_bench"))
 
 
 def pytest_generate_tests(metafunc):
