@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """tests/bench/run: who does not verify is not measured, and what a run tells is what was measured."""
+import contextlib
 import os
 import shutil
 import subprocess
@@ -60,6 +61,38 @@ def test_who_does_not_verify_is_not_measured(bench, monkeypatch, tmp_path, name,
     weaken(monkeypatch, tmp_path, template, line, instead)
     with pytest.raises(Failure, match=wrong):
         peers.verify(bench, peer)
+
+
+class Odd(peers.Peer):
+    """Takes a request and does ACT with its connection."""
+
+    SCRIPT = ("import os, socket, sys, time\n"
+              "listener = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n"
+              "while True:\n"
+              "    client, _ = listener.accept()\n"
+              "    if client.recv(4096):\n"
+              "        %s\n"
+              "    client.close()\n")
+
+    def __init__(self, act):
+        super().__init__("odd")
+        self.act = act
+
+    def command(self, bench, own, values):
+        return [sys.executable, "-c", self.SCRIPT % self.act, str(values["port"])]
+
+
+@NO_PROGRAM
+@pytest.mark.parametrize("act, text", (
+    ("pass", None),
+    ("client.send(b'HTTP/1.1 502 No\\r\\nContent-Length: 0\\r\\n\\r\\n')", None),
+    ("time.sleep(60)", "said nothing of an origin with a wrong CA"),
+    ("os._exit(3)", "ended with status 3"),
+), ids=("closes", "refuses", "says nothing", "dies"))
+def test_who_dies_or_says_nothing_has_not_refused(bench, monkeypatch, act, text):
+    monkeypatch.setattr(peers, "PROBE_SECONDS", 10 if text is None else 2)
+    with pytest.raises(Failure, match=text) if text else contextlib.nullcontext():
+        peers.verify(bench, Odd(act))
 
 
 def test_tlsfan_of_the_bench_verifies(bench):

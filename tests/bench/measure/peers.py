@@ -19,6 +19,8 @@ from .common import NAME, WORKERS, Failure, find_program, free_port, program_pat
 from .server import START_SECONDS, Server
 
 APACHE_MODULES = "/usr/lib/apache2/modules"
+PROBE_SECONDS = 10
+ENDS_SECONDS = 0.2  # of a process whose files are closed already
 
 
 class Running:
@@ -211,7 +213,7 @@ TITLES = {"tlsfan": "tlsfan", "tlsfan-h2": "tlsfan h2", "haproxy": "HAProxy", "h
 
 def probe(running):
     """One request through a proxy; None, or what is wrong with the answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=PROBE_SECONDS)
     with contextlib.closing(connection):
         connection.request("GET", running.target("1k"), headers={"Host": running.host})
         response = connection.getresponse()
@@ -233,12 +235,16 @@ def started(bench, peer, asked=True, seconds=START_SECONDS, **options):
 
 
 def verify(bench, peer):
-    """Raises Failure where the proxy gives an answer of an origin that it must not trust."""
+    """Raises Failure where the proxy gives an answer of an origin that it must not trust, or does not refuse it."""
     for wrong, options in (("a wrong CA", {"ca": "other"}), ("a wrong name", {"name": "wrong.test"})):
         with started(bench, peer, asked=False, **options) as running:
             try:
                 error = probe(running)
-            except (OSError, http.client.HTTPException):
-                continue
+            except TimeoutError:
+                raise Failure(f"{peer.name} said nothing of an origin with {wrong}") from None
+            except (OSError, http.client.HTTPException) as caught:
+                error = caught
             if error is None:
                 raise Failure(f"{peer.name} took an origin with {wrong}")
+            running.server.expect_alive(ENDS_SECONDS)  # it refuses, and goes on
+            running.server.wait_until_ready(running.port)

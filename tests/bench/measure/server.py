@@ -43,7 +43,13 @@ class Server:
             except (OSError, http.client.HTTPException) as caught:
                 error = str(caught) or type(caught).__name__
             time.sleep(0.02)
-        raise Failure(f"{self.name} did not start: {error}\n{self.log_text()}")
+        raise Failure(f"{self.name} does not serve: {error}\n{self.log_text()}")
+
+    def expect_alive(self, seconds):
+        """Who closes a connection because it ends has ended by then."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+            raise Failure(f"{self.name} ended with status {self.process.returncode}\n{self.log_text()}")
 
     def log_text(self):
         return self.log.read_text(errors="replace")[-4000:]
