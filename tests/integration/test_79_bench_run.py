@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """tests/bench/run: who does not verify is not measured, and what a run tells is what was measured."""
 import contextlib
+import importlib.machinery
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+import types
 import xml.etree.ElementTree
 
 import pytest
@@ -18,6 +21,7 @@ from measure.common import Failure  # noqa: E402
 from measure.server import Server  # noqa: E402
 from measure.targets import TARGETS, Bound  # noqa: E402
 
+RUN = os.path.join(BENCH, "run")
 NO_PROGRAM = pytest.mark.unsanitized("tlsfan is not in it")
 
 
@@ -35,6 +39,15 @@ def bench():
         pytest.skip("no nginx")
     with Bench(binary()) as made:
         yield made
+
+
+@pytest.fixture
+def command():
+    """The command as a module."""
+    loader = importlib.machinery.SourceFileLoader("bench_run", RUN)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("bench_run", loader))
+    loader.exec_module(module)
+    return module
 
 
 def weaken(monkeypatch, tmp_path, template, line, instead):
@@ -172,7 +185,17 @@ def test_who_ended_has_no_figures(tmp_path):
 
 @NO_PROGRAM
 def test_the_command_lists_and_refuses():
-    run = [sys.executable, os.path.join(BENCH, "run")]
-    listed = subprocess.run([*run, "--list"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run([sys.executable, RUN, "--list"], capture_output=True, text=True, check=True).stdout
     assert all(name in listed for name in CASES)
-    assert subprocess.run([*run, "--case", "nothing"], capture_output=True).returncode == 2
+    assert subprocess.run([sys.executable, RUN, "--case", "nothing"], capture_output=True).returncode == 2
+
+
+@NO_PROGRAM
+def test_short_needs_whom_it_judges_by(command):
+    bench = types.SimpleNamespace(broken={}, missing={"haproxy": "gone", "squid": "gone"})
+
+    def failures(**how):
+        arguments = types.SimpleNamespace(**{"short": True, "tlsfan": "tlsfan", "case": None} | how)
+        return list(command.failures(arguments, bench, {"keepalive-1k": result("keepalive-1k", tlsfan=15)}))
+    assert failures() == ["nothing is judged by HAProxy: gone"]
+    assert failures(short=False) == failures(tlsfan=None) == failures(case=["upload"]) == []
