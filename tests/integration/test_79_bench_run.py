@@ -199,3 +199,31 @@ def test_short_needs_whom_it_judges_by(command):
         return list(command.failures(arguments, bench, {"keepalive-1k": result("keepalive-1k", tlsfan=15)}))
     assert failures() == ["nothing is judged by HAProxy: gone"]
     assert failures(short=False) == failures(tlsfan=None) == failures(case=["upload"]) == []
+
+
+def write_script(path, text):
+    path.write_text("#!/bin/sh\n" + text)
+    path.chmod(0o755)
+
+
+@NO_PROGRAM
+@pytest.mark.parametrize("broken, unknown, left_out", (
+    ("nothing", "nothing", []), ("squid-openssl", "squid-openssl", ["squid-openssl"]), ("haproxy", "nothing", None)))
+def test_install_leaves_out_what_the_release_lacks(command, monkeypatch, tmp_path, capfd, broken, unknown, left_out):
+    """By an apt that fails where one of the packages is BROKEN, and has not heard of UNKNOWN."""
+    fails = 'case " $* " in *" %s "*) exit 100 ;; esac\n'
+    write_script(tmp_path / "id", "echo 0\n")
+    write_script(tmp_path / "dpkg-query", "")
+    write_script(tmp_path / "apt-get", "exit 1\n")
+    write_script(tmp_path / "apt-cache", fails % unknown)
+    write_script(tmp_path / "env", fails % broken + 'echo "$*" >%s/installed\n' % tmp_path)  # it runs apt-get
+    monkeypatch.setenv("PATH", "%s:%s" % (tmp_path, os.environ["PATH"]))
+    if left_out is None:
+        with pytest.raises(Failure):
+            command.install()
+        return
+    command.install()
+    words = (tmp_path / "installed").read_text().split()
+    assert [name for name in command.PACKAGES if name not in words] == left_out
+    said = capfd.readouterr().err
+    assert [name for name in command.PACKAGES if name + " is not installed: this release has none" in said] == left_out
