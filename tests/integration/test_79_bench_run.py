@@ -12,7 +12,9 @@ import xml.etree.ElementTree
 
 import pytest
 
+from testenv import SLOW
 from testenv.proxy import binary
+from testenv.wait import wait_until
 
 BENCH = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "bench"))
 sys.path.insert(0, BENCH)
@@ -227,3 +229,35 @@ def test_install_leaves_out_what_the_release_lacks(command, monkeypatch, tmp_pat
     assert [name for name in command.PACKAGES if name not in words] == left_out
     said = capfd.readouterr().err
     assert [name for name in command.PACKAGES if name + " is not installed: this release has none" in said] == left_out
+
+
+def below(folder):
+    """Processes of programs that are in the folder, or that work there: {id: words}."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            places = [os.readlink("/proc/%s/%s" % (pid, link)) for link in ("exe", "cwd")]
+            if any(place.startswith(str(folder)) for place in places):
+                with open("/proc/%s/cmdline" % pid, "rb") as f:
+                    found[int(pid)] = f.read().split(b"\0")
+    return found
+
+
+@NO_PROGRAM
+def test_nothing_stays_behind_term(bench, tmp_path):
+    """While load runs, and a second TERM comes."""
+    words = [sys.executable, RUN, "--without-tlsfan", "--case", "keepalive-1k", "--peer", "nginx", "--rounds", "1000"]
+    with subprocess.Popen(words, env=dict(os.environ, TMPDIR=str(tmp_path)), stdout=subprocess.DEVNULL) as run:
+        try:
+            wait_until(lambda: any(x[0].endswith(b"/load") for x in below(tmp_path).values()), 60, "the first round")
+            run.terminate()
+            wait_until(lambda: not any(x[0].endswith(b"/load") for x in below(tmp_path).values()), 10, "its end")
+            run.terminate()
+            assert run.wait(30 * SLOW) == 143
+            wait_until(lambda: not below(tmp_path), 5, "all to end")
+            assert os.listdir(tmp_path) == []
+        finally:
+            run.kill()
+            for pid in below(tmp_path):
+                with contextlib.suppress(OSError):
+                    os.kill(pid, 9)

@@ -28,7 +28,7 @@ def count(bench, start, requests, *options, few=FEW, name=NAME, during=None, **h
 
 
 def run_once(bench, start, options, name, during, how):
-    tool = [find_program("valgrind"), "--tool=callgrind", "--separate-threads=yes",
+    tool = [find_program("valgrind"), "--tool=callgrind", "--vgdb=no", "--separate-threads=yes",
             "--callgrind-out-file=callgrind.%p"]
     with start(asked=False, seconds=SECONDS, wrap=tool, **({"workers": 1} | how)) as running:
         with during(running) if during else contextlib.nullcontext():

@@ -12,6 +12,7 @@ ROOT = BENCH.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "integration"))
 
 from testenv.ports import free_port  # noqa: E402
+from testenv.term import unwind_on_term  # noqa: E402
 
 NAME = "origin.test"  # the origin's, in its certificate
 WORKERS = 2

@@ -21,8 +21,8 @@ def traced(running, calls):
     processes = [word for pid in running.server.process_ids() for word in ("-p", str(pid))]
     command = [find_program("strace"), "-f", "-c", "-e", f"trace={calls}", "-o", str(output), *processes]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as tracer:
-        wait_attached(running, tracer)
         try:
+            wait_attached(running, tracer)
             yield counted
         finally:
             tracer.send_signal(signal.SIGINT)
