@@ -6,7 +6,7 @@
 # The packages that a build needs; what the program needs at run time comes with them.
 # shellcheck disable=SC2034 # for those who read this file
 BUILD_PACKAGES="build-essential cmake pkg-config libevent-dev libssl-dev libc-ares-dev
-libconfuse-dev libevhtp-dev libjansson-dev libnghttp2-dev libsystemd-dev uthash-dev libcrypt-dev ca-certificates"
+libconfuse-dev libevhtp-dev libjansson-dev libnghttp2-dev uthash-dev libcrypt-dev ca-certificates"
 
 # Prints those of the named packages that are not installed, one a line.
 missing_packages()

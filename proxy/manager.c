@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* By libsystemd, which needs no systemd. The passed sockets stay open here until the drain, so that
- * a reload can take one again that it had given up. */
+/* The passed sockets stay open here until the drain, so that a reload can take one again that it
+ * had given up. */
 #include "manager.h"
 
 #include <errno.h>
@@ -11,10 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "manager_env.h"
 #include "net/sock.h"
 #include "worker.h"
 
@@ -34,7 +34,7 @@ static void adopt(struct passed *p, int fd)
 {
     int on = 1;
     p->fd = fd;
-    if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0 || !sock_local(fd, &p->addr))
+    if (!manager_env_listens(fd) || !sock_local(fd, &p->addr))
         return;
     if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
         p->addr.len = 0;
@@ -45,13 +45,12 @@ static void adopt(struct passed *p, int fd)
 
 void manager_adopt(void)
 {
-    int n = sd_listen_fds(1);
-    if (n <= 0)
+    n_passed = manager_env_fds();
+    if (n_passed == 0)
         return;
-    passed = xcalloc((size_t)n, sizeof(*passed));
-    n_passed = (unsigned)n;
+    passed = xcalloc(n_passed, sizeof(*passed));
     for (unsigned i = 0; i < n_passed; i++)
-        adopt(&passed[i], SD_LISTEN_FDS_START + (int)i);
+        adopt(&passed[i], MANAGER_FIRST_FD + (int)i);
 }
 
 int manager_socket(const struct addr *a)
@@ -104,7 +103,7 @@ void manager_tell(const char *fmt, ...)
     int n = vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
     if (n > 0)
-        (void)sd_notify(0, text);
+        manager_env_notify(text, strlen(text));
 }
 
 void manager_tell_reload(void)
@@ -136,12 +135,12 @@ static void manager_on_tick(void *arg)
 
 void watchdog_start(struct watchdog *d, struct loop *l, struct worker **workers, unsigned n)
 {
-    uint64_t us = 0;
+    uint64_t us = manager_env_watchdog();
     d->loop = l;
     d->workers = workers;
     d->n = n;
     atomic_store(&d->missing, 0);
-    if (sd_watchdog_enabled(0, &us) <= 0)
+    if (us == 0)
         return;
     /* Four times as often as must be: the answers to one tick are looked at in the next. */
     d->every = (int64_t)(us / 4000);

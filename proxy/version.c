@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which library has a fault is asked of the one that runs, not of the one that was there when
- * tlsfan was built. libevhtp and libsystemd do not tell. */
+ * tlsfan was built. libevhtp does not tell. */
 #include "version.h"
 
 #include <ares.h>
@@ -23,5 +23,4 @@ void version_print(FILE *out)
                                                  : strrchr(confuse_version, ' ') + 1);
     fprintf(out, "Jansson %s\n", jansson_version_str());
     fputs("libevhtp " EVHTP_VERSION " (as built)\n", out);
-    fputs("libsystemd " SYSTEMD_VERSION " (as built)\n", out);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* manager.c: sockets that were passed, what the service manager is told, and that the watchdog is
- * silent while a worker is. The file under test belongs to the program, not to the library, hence
- * the include. */
+ * silent while a worker is. The files under test belong to the program, not to the library, hence
+ * the includes. */
 #include "../../proxy/manager.c"
+#include "../../proxy/manager_env.c"
 
 #include <setjmp.h>
 #include <stddef.h>
@@ -61,9 +62,9 @@ static void pass(int fd, int other)
     snprintf(pid, sizeof(pid), "%d", (int)getpid());
     setenv("LISTEN_PID", pid, 1);
     setenv("LISTEN_FDS", other < 0 ? "1" : "2", 1);
-    assert_int_equal(dup2(fd, SD_LISTEN_FDS_START), SD_LISTEN_FDS_START);
+    assert_int_equal(dup2(fd, MANAGER_FIRST_FD), MANAGER_FIRST_FD);
     if (other >= 0)
-        assert_int_equal(dup2(other, SD_LISTEN_FDS_START + 1), SD_LISTEN_FDS_START + 1);
+        assert_int_equal(dup2(other, MANAGER_FIRST_FD + 1), MANAGER_FIRST_FD + 1);
     manager_adopt();
 }
 
@@ -84,7 +85,7 @@ static void passed_sockets_are_found_by_their_address(void **state)
     assert_int_equal(manager_socket(&other), -1);
     assert_int_equal(errno, 0);
     int got = manager_socket(&a);
-    assert_true(got > SD_LISTEN_FDS_START && (fcntl(got, F_GETFD) & FD_CLOEXEC) != 0);
+    assert_true(got > MANAGER_FIRST_FD && (fcntl(got, F_GETFD) & FD_CLOEXEC) != 0);
     assert_true((fcntl(got, F_GETFL) & O_NONBLOCK) != 0);
     close(got);
     assert_null(manager_unclaimed());
