@@ -72,14 +72,17 @@ static void forget(void)
     tls_sessions_clear(&tickets.sessions);
 }
 
-/* Dials FROM to TO wait, and nobody has been told yet. */
+/* Dials FROM to TO wait, and nobody has been told yet: they have the patience of a slow machine, and
+ * that of always from then on. */
 static void expect_waiting(unsigned from, unsigned to)
 {
     unsigned before = n_told;
     for (unsigned i = from; i <= to; i++)
         assert_false(tickets_go(&tickets, &dials[i], near));
+    deadline_set(&tickets.end, 60000);
     loop_turn(&fix.loop, false);
     assert_int_equal(n_told, before);
+    deadline_set(&tickets.end, 20);
 }
 
 static void turn_until(unsigned n)
