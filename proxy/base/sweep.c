@@ -5,15 +5,19 @@
 enum {
     SWEEP_GRAIN_US = 20000, /* between two looks at all */
     SWEEP_EACH_US = 10,     /* and so much for each of them, if that is more */
+    SWEEP_MOST_US = 200000, /* but no more than this: the shortest timeouts are about as long */
     DUE_AT_ONCE = 64        /* calls in one go; the others a millisecond later */
 };
 
-/* Aims the deadline at AT. */
+/* Aims the deadline at AT, unless it comes before: whatever is set anew, again and again, all are
+ * looked through then. */
 static void sweep_aim(struct sweep *s, int64_t at, int64_t now)
 {
     int64_t wait = at - now;
     if (wait < s->grain)
         wait = s->grain;
+    if (s->next_at != 0 && s->next_at <= now + wait)
+        return;
     s->next_at = now + wait;
     deadline_set(&s->next, (wait + 999) / 1000);
 }
@@ -39,6 +43,13 @@ static void sweep_call(struct sweep *s, struct list *due, int64_t now)
     }
 }
 
+/* How long to wait from one look at N of them to the next. */
+static int64_t sweep_grain(int64_t n)
+{
+    int64_t us = n * SWEEP_EACH_US;
+    return us < SWEEP_GRAIN_US ? SWEEP_GRAIN_US : us < SWEEP_MOST_US ? us : SWEEP_MOST_US;
+}
+
 /* Takes what is due out of the list first: the callbacks may set and clear any timeout. */
 static void on_sweep(void *arg)
 {
@@ -62,7 +73,7 @@ static void on_sweep(void *arg)
         }
     }
     s->next_at = 0;
-    s->grain = looked * SWEEP_EACH_US > SWEEP_GRAIN_US ? looked * SWEEP_EACH_US : SWEEP_GRAIN_US;
+    s->grain = sweep_grain(looked);
     if (n == DUE_AT_ONCE)
         sweep_again(s, now);
     else if (next != 0)

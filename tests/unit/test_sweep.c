@@ -126,10 +126,44 @@ static void test_one_takes_the_place_of_another(void **state)
     loop_clear(&l);
 }
 
+/* By others, however often they are set to what is less than the time between two looks. */
+static void test_none_is_put_off(void **state)
+{
+    enum { MANY = 4000 };
+    (void)state;
+    struct loop l;
+    struct sweep s;
+    struct probe *p = xcalloc(MANY, sizeof(*p));
+    unsigned n = 0;
+    assert_true(loop_init(&l));
+    sweep_init(&s, &l);
+    for (int i = 0; i < MANY; i++) {
+        timeout_init(&p[i].t, on_fire, &p[i]);
+        sweep_set(&s, &p[i].t, 3600000);
+    }
+    sweep_set(&s, &p[1].t, 1);
+    while (p[1].n == 0)
+        loop_turn(&l, true);
+    int64_t begin = loop_now();
+    sweep_set(&s, &p[0].t, 30);
+    while (p[0].n == 0) {
+        int64_t next = s.next_at;
+        sweep_set(&s, &p[1 + n++ % (MANY - 1)].t, 1);
+        assert_true(s.next_at <= next);
+        loop_turn(&l, false);
+    }
+    assert_true(p[0].fired - begin >= 30000);
+    for (int i = 0; i < MANY; i++)
+        timeout_clear(&p[i].t);
+    sweep_close(&s);
+    loop_clear(&l);
+    free(p);
+}
+
 /* However often one of them is due, all are looked through now and then. */
 static void test_many_are_looked_through_seldom(void **state)
 {
-    enum { MANY = 5000 };
+    enum { MANY = 30000 };
     (void)state;
     struct loop l;
     struct sweep s;
@@ -146,6 +180,7 @@ static void test_many_are_looked_through_seldom(void **state)
     int64_t now = loop_now();
     sweep_set(&s, &p[0].t, 1);
     assert_true(s.next_at - now >= 50000);
+    assert_int_equal(s.grain, 200000);
     for (int i = 0; i < MANY; i++)
         timeout_clear(&p[i].t);
     sweep_close(&s);
@@ -193,6 +228,7 @@ int main(void)
         cmocka_unit_test(test_one_may_move_another_that_is_due),
         cmocka_unit_test(test_one_takes_the_place_of_another),
         cmocka_unit_test(test_many_are_looked_through_seldom),
+        cmocka_unit_test(test_none_is_put_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
