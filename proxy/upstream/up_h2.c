@@ -66,6 +66,15 @@ static void up_h2_free(void *object)
     xfree(c);
 }
 
+/* Nghttp2 has made a frame of LEN bytes: what it is made on is counted once it is in use. */
+static void up_h2_count_frame(struct up_h2 *c, size_t len)
+{
+    if (c->pages.is_touched || len <= UP_H2_PAGES_FIRST)
+        return;
+    c->pages.is_touched = true;
+    pool_conn_holds(&c->conn, UP_H2_PAGES_MORE);
+}
+
 /* What waits in nghttp2 into the kernel's hands, as far as it takes it, and as much as others can
  * wait for. True when that was the bound. */
 static bool up_h2_write_out(struct up_h2 *c)
@@ -81,6 +90,7 @@ static bool up_h2_write_out(struct up_h2 *c)
         if (len <= 0)
             break;
         c->out += (uint64_t)len;
+        up_h2_count_frame(c, (size_t)len);
         if (n + (size_t)len > sizeof(gathered)) {
             stream_put(c->conn.stream, gathered, n);
             n = 0;

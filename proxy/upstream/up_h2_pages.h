@@ -1,17 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The memory of an nghttp2 session. It makes frames in a buffer for the largest one there may be,
- * which it has for life; heads of requests take a small part of that. On pages of its own the rest
- * is never touched and costs nothing; from the heap, where all has been in use before, it is four
- * pages of each idle connection. */
+ * which it has for life; heads of most requests take a part of its first page. On pages of its own
+ * the rest costs nothing until a larger frame is made, of a request's body; from the heap, where
+ * all has been in use before, it is four pages of each idle connection. */
 #ifndef TLSFAN_UPSTREAM_UP_H2_PAGES_H
 #define TLSFAN_UPSTREAM_UP_H2_PAGES_H
 
 #include <nghttp2/nghttp2.h>
+#include <stdbool.h>
+
+enum {
+    UP_H2_PAGES_FIRST = 4086, /* bytes of a frame that are on the first page, behind a gap of 10 */
+    UP_H2_PAGES_MORE = 16384  /* what all others cost from then on, as they are not given back */
+};
 
 /* Zero-initialised; outlives its session. */
 struct up_h2_pages {
-    void *pages; /* the first buffer for frames; NULL: there is none, or it is of the heap */
-    size_t len;  /* bytes */
+    void *pages;     /* the first buffer for frames; NULL: there is none, or it is of the heap */
+    size_t len;      /* bytes */
+    bool is_touched; /* set by whoever counts: a frame was larger than UP_H2_PAGES_FIRST */
 };
 
 /* What nghttp2 is to call, for one session. */
