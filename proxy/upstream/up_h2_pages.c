@@ -29,7 +29,10 @@ static void up_h2_pages_free(void *p, void *arg)
         free(p);
         return;
     }
-    munmap(m->pages, m->len);
+    /* Taking a part out of what the kernel has joined can be one mapping too many: then at least
+     * the memory goes back. */
+    if (munmap(m->pages, m->len) != 0)
+        (void)madvise(m->pages, m->len, MADV_DONTNEED);
     m->pages = NULL;
 }
 

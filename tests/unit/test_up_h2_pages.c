@@ -5,11 +5,26 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "upstream/up_h2_pages.h"
 
 static struct up_h2_pages mem;
+static bool has_too_many; /* mappings: the kernel cannot split one */
+
+/* In front of the C library's. */
+int munmap(void *p, size_t len)
+{
+    if (has_too_many) {
+        errno = ENOMEM;
+        return -1;
+    }
+    return (int)syscall(SYS_munmap, p, len);
+}
 
 static int set_up(void **state)
 {
@@ -54,6 +69,21 @@ static void what_was_written_moves(void **state)
     m.free(p, m.mem_user_data);
 }
 
+static void pages_that_cannot_go(void **state)
+{
+    (void)state;
+    nghttp2_mem m = up_h2_pages_mem(&mem);
+    char *p = m.malloc(16394, m.mem_user_data);
+    memset(p, 'x', 16394);
+    has_too_many = true;
+    m.free(p, m.mem_user_data);
+    has_too_many = false;
+    assert_null(mem.pages);
+    for (size_t i = 0; i < 16394; i += 1024)
+        assert_int_equal(p[i], 0); /* nothing is behind it any more */
+    assert_int_equal(munmap(p, 16394), 0);
+}
+
 /* With nghttp2 itself: it has its buffer there, and gives all back. */
 static void a_session(void **state)
 {
@@ -78,6 +108,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(one_run_of_pages, set_up),
         cmocka_unit_test_setup(what_was_written_moves, set_up),
+        cmocka_unit_test_setup(pages_that_cannot_go, set_up),
         cmocka_unit_test_setup(a_session, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
