@@ -395,7 +395,7 @@ struct client *client_new(struct clients *cs, struct stream *s, const struct sou
     struct client *c = xzalloc(sizeof *c);
     c->cs = cs;
     c->stream = s;
-    stream_count_in(s, cs->engine->budget, sizeof *c + sizeof *s + sizeof *s->reads);
+    stream_count_in(s, cs->engine->budget, sizeof *c + stream_size(s));
     s->fail_fast = true;
     s->rest_max = conf->client.max_head + cs->engine->loop->rcap;
     c->conf = conf_ref(conf);

@@ -347,7 +347,7 @@ void turned_begin(struct client *c, const struct client_listener *l)
     c->from.is_local = !t->side.is_captured && own_addr_has(&c->from.peer);
     if (t->side.is_captured)
         snprintf(c->from.peer_text, sizeof c->from.peer_text, "command");
-    stream_count_in(c->stream, c->cs->engine->budget, sizeof *c + sizeof *c->stream + sizeof *t);
+    stream_count_in(c->stream, c->cs->engine->budget, c->stream->fixed + sizeof *t);
     if (l->kind != LISTENER_CAPTURED_HTTP)
         turned_wait(c);
 }

@@ -162,7 +162,7 @@ struct tunnel *tunnel_open(struct engine *e, const struct tunnel_ends *ends, tun
     deadline_init(&t->idle, e->loop, on_idle, t);
     deadline_set(&t->idle, t->timeout_ms);
     if (ends->up->share.budget == NULL)
-        stream_count_in(ends->up, e->budget, sizeof *t + sizeof *ends->up);
+        stream_count_in(ends->up, e->budget, sizeof *t + stream_size(ends->up));
     t->up.in->read_most = t->down.in->read_most = lane_read_most(t);
     stream_set_user(t->up.in, &lane_user, &t->up);
     stream_set_user(t->down.in, &lane_user, &t->down);

@@ -10,6 +10,12 @@
  * called again. */
 void stream_count_in(struct stream *s, struct budget *b, size_t fixed);
 
+/* What S itself takes: a part of FIXED for whoever counts by the size of all that there is. */
+static inline size_t stream_size(const struct stream *s)
+{
+    return sizeof *s + sizeof *s->reads;
+}
+
 /* For stream*.c: what waits has changed. */
 static inline void stream_recount(struct stream *s)
 {

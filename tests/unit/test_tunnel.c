@@ -63,6 +63,8 @@ static int set_up(void **state)
                                .buffer = 64 * 1024};
     tunnel = tunnel_open(&rig.engine, &ends, on_over, &rig);
     idle = (size_t)rig.budget.used;
+    size_t of_tunnel = sizeof(struct deadline) + sizeof(struct reap) + 12 * sizeof(void *);
+    assert_true(idle >= sizeof(struct stream) + sizeof(struct fd_event) + of_tunnel);
     return 0;
 }
 

@@ -7,6 +7,7 @@
 #include <malloc.h>
 
 #include "client/turned_impl.h"
+#include "net/tls_hello.h"
 #include "net/tls_mint.h"
 #include "own/name_map.h"
 
@@ -324,6 +325,25 @@ static void closed(void **state)
     rig_close(&rig);
 }
 
+/* All that there is of a connection is counted before its first byte. */
+static void what_it_costs(void **state)
+{
+    enum {
+        OF_TURNED = sizeof(struct source_turned) + sizeof(struct addr) + ADDR_TEXT +
+                    sizeof(struct deadline) + 2 * TLS_HELLO_NAME
+    };
+    (void)state;
+    open_rig(any_port, NULL);
+    int fd = connect_as(LISTENER_TRANSPARENT);
+    fixture_settle(&rig.f);
+    size_t counted = (size_t)rig.budget.used;
+    assert_true(counted >= sizeof(struct client) + sizeof(struct stream) + sizeof(struct fd_event) +
+                               OF_TURNED);
+    close(fd);
+    fixture_settle(&rig.f);
+    rig_close(&rig);
+}
+
 /* First bytes are counted, and where there is no room for them nothing more is waited for. */
 static void memory(void **state)
 {
@@ -380,7 +400,8 @@ int main(void)
         cmocka_unit_test(refused),        cmocka_unit_test(here),
         cmocka_unit_test(captured),       cmocka_unit_test(captured_and_read),
         cmocka_unit_test(drain),          cmocka_unit_test(closed),
-        cmocka_unit_test(memory),         cmocka_unit_test(begun_hello),
+        cmocka_unit_test(what_it_costs),  cmocka_unit_test(memory),
+        cmocka_unit_test(begun_hello),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
