@@ -51,12 +51,12 @@ void client_set_timer(struct client *c, bool has_read)
         ms = c->cs->grace_ms > 0 ? c->cs->grace_ms : client_conf(c)->idle_timeout;
     }
     bool is_moved = has_read && (is == TIMER_BODY || is == TIMER_REST);
-    if (is == c->timer_is && !is_moved)
-        return;
-    c->timer_is = is;
-    sweep_set(&c->cs->timers, &c->timer, ms);
+    if (is != c->timer_is || is_moved) {
+        c->timer_is = is;
+        sweep_set(&c->cs->timers, &c->timer, ms);
+    }
     if (is == TIMER_IDLE)
-        parked_rest(c);
+        parked_rest(c); /* again: what kept it from being parked may be over */
     else
         parked_stir(c);
 }

@@ -19,7 +19,7 @@ enum {
 
 /* Owner: struct clients. Closed by client_close(). */
 struct client {
-    struct list link, resting; /* in clients->all; in ->resting while its idle timer runs */
+    struct list link, resting; /* in clients->all; in ->resting while it may be parked */
     struct clients *cs;
     struct stream *stream; /* owned; NULL in a tunnel and when closed */
     enum client_state state;

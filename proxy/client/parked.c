@@ -87,12 +87,17 @@ static void parked_on_readable(void *arg)
     stream_wake(s);
 }
 
-/* What a client is by a CONNECT, or by what has turned it here, is not kept. */
+/* What a client is by TLS, by a CONNECT, or by what has turned it here, is not kept. */
+static bool parked_is_plain(const struct client *c)
+{
+    bool is_bare = c->from.kind == SOURCE_PROXY || c->from.kind == SOURCE_FORWARD;
+    return is_bare && !c->from.by_tls && c->turned == NULL;
+}
+
 static bool parked_may_be(const struct client *c)
 {
-    bool is_plain = c->from.kind == SOURCE_PROXY || c->from.kind == SOURCE_FORWARD;
     bool is_idle = c->state == CLIENT_HEAD && c->order.n == 0 && !c->has_partial && !c->blocked;
-    return is_plain && is_idle && c->turned == NULL && c->cs->gathering != c &&
+    return parked_is_plain(c) && is_idle && c->cs->gathering != c &&
            list_is_empty(&c->rested.link) && list_is_empty(&c->waiting);
 }
 
@@ -146,7 +151,7 @@ void parked_speak_for(struct source_side *who, const struct forward *f, const ch
 
 void parked_rest(struct client *c)
 {
-    if (!list_is_empty(&c->resting))
+    if (!list_is_empty(&c->resting) || !parked_is_plain(c))
         return;
     list_push_back(&c->cs->resting, &c->resting);
     c->cs->n_resting++;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Clients that have nothing under way are many, and cost memory as long as they are there. Those of
  * a worker that have had nothing for longest are parked: of such a client no more is kept than its
- * next byte needs to make it whole again, a tenth of it. For the files of this folder alone. */
+ * next byte needs to make it whole again, a quarter of it. For the files of this folder alone. */
 #ifndef TLSFAN_CLIENT_PARKED_IMPL_H
 #define TLSFAN_CLIENT_PARKED_IMPL_H
 
@@ -25,7 +25,8 @@ void parked_speak_for(struct source_side *who, const struct forward *f, const ch
 
 void parked_init(struct clients *cs);
 
-/* C has nothing under way, and its idle timer runs; or that is over. Idempotent. */
+/* C has nothing under way, and its idle timer runs; or that is over. Idempotent. Who speaks TLS or
+ * has been turned here does not rest: it could not be parked. */
 void parked_rest(struct client *c);
 void parked_stir(struct client *c);
 /* Parks those who have rested for longest, but CS->resting_most. With no callback of theirs on the

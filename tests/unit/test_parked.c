@@ -162,6 +162,45 @@ static void whoever_is_busy_stays(void **state)
     rig_check_empty(&rig);
 }
 
+/* Sends BODY to the only client, who reads little, as the answer of ORIGIN. */
+static void answer_much(int origin, const char *body, size_t n)
+{
+    char head[64];
+    snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", n);
+    fixture_write(origin, head);
+    for (size_t sent = 0; sent < n;) {
+        ssize_t got = send(origin, body + sent, n - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+        sent += got > 0 ? (size_t)got : 0;
+        loop_turn(&rig.f.loop, false);
+    }
+}
+
+/* An answer that is whole, but not all taken, keeps its client for no longer than that. */
+static void whoever_is_slow_stays(void **state)
+{
+    static char body[100001];
+    (void)state;
+    memset(body, 'a', sizeof body - 2);
+    body[sizeof body - 2] = 'z';
+    int fd = rig_connect(&rig), small = 4096;
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    setsockopt(rig_client(&rig)->stream->line.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    rig_send(&rig, fd, GET("/"));
+    int origin = rig_accept(&rig, "\r\n\r\n");
+    answer_much(origin, body, sizeof body - 1);
+    while (rig_client(&rig)->timer_is != TIMER_IDLE)
+        loop_turn(&rig.f.loop, false);
+    fixture_settle(&rig.f);
+    check_counts(1, 0);
+    assert_true(stream_pending(rig_client(&rig)->stream) > 0);
+    (void)rig_read(&rig, fd, "z", NULL);
+    fixture_settle(&rig.f);
+    check_counts(0, 1);
+    close(origin);
+    close(fd);
+    rig_check_empty(&rig);
+}
+
 /* A connection inside CONNECT has been told more than is kept. */
 static void inside_connect_it_stays(void **state)
 {
@@ -169,8 +208,10 @@ static void inside_connect_it_stays(void **state)
     int fd = connect_parked();
     ask(fd, "CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n", "established");
     check_counts(1, 0);
+    rig.clients.resting_most = 1;
     ask(fd, "OPTIONS / HTTP/1.1\r\nHost: h\r\nMax-Forwards: 0\r\n\r\n", " 200 ");
     check_counts(1, 0);
+    assert_int_equal(rig.clients.n_resting, 0); /* it takes nobody's place */
     close(fd);
     rig_check_empty(&rig);
 }
@@ -297,12 +338,19 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up_parking, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(its_requests_are_answered), TEST(it_stays_who_it_is),
-        TEST(first_bytes_are_looked_at), TEST(the_oldest_go_first),
-        TEST(whoever_is_busy_stays),     TEST(inside_connect_it_stays),
-        TEST(its_end_is_seen),           TEST(it_is_idle_for_so_long),
-        TEST(its_idle_time_goes_on),     TEST(a_drain_ends_it),
-        TEST(it_counts_as_what_it_is),   TEST(a_listener_that_speaks_for_one_host),
+        TEST(its_requests_are_answered),
+        TEST(it_stays_who_it_is),
+        TEST(first_bytes_are_looked_at),
+        TEST(the_oldest_go_first),
+        TEST(whoever_is_slow_stays),
+        TEST(whoever_is_busy_stays),
+        TEST(inside_connect_it_stays),
+        TEST(its_end_is_seen),
+        TEST(it_is_idle_for_so_long),
+        TEST(its_idle_time_goes_on),
+        TEST(a_drain_ends_it),
+        TEST(it_counts_as_what_it_is),
+        TEST(a_listener_that_speaks_for_one_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

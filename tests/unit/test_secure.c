@@ -112,6 +112,10 @@ static void inside(void **state)
     assert_int_equal(c->from.kind, SOURCE_PROXY);
     assert_int_equal(c->stream->fixed, plain + CLIENT_HOLDS_TLS);
     assert_null(c->secure);
+    answer = ask("OPTIONS * HTTP/1.1\r\nHost: b.test\r\n\r\n");
+    assert_non_null(strstr(answer, "HTTP/1.1 200 "));
+    assert_int_equal(c->timer_is, TIMER_IDLE);
+    assert_int_equal(rig.clients.n_resting, 0);
     end();
 }
 
