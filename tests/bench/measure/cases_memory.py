@@ -19,18 +19,30 @@ FIGURES = {"client": Figure(f"idle client, of {FEW:,}", "KiB"),
 UPSTREAM = {"upstream": Figure("idle connection to an origin", "KiB")}
 CROWD = 64  # asks at once before anything is measured: what requests need is then there
 ORIGINS = (250, 650)
-SETTLE_SECONDS = 1
+STILL_SECONDS = 2  # longer than anybody keeps what he gives back once nothing more comes
+STILL_KIB = 64  # and as good as still
+SETTLE_SECONDS = 30
+LOOK_SECONDS = 0.1
 
 
 def settled(running):
-    time.sleep(SETTLE_SECONDS)
-    return running.memory_kib()
+    """Memory once it stays the same: some is given back a while after the last request."""
+    kib, since = running.memory_kib(), time.monotonic()
+    limit = since + SETTLE_SECONDS
+    while time.monotonic() - since < STILL_SECONDS:
+        if time.monotonic() > limit:
+            raise Failure(f"{running.peer.name}: its memory still changes after {SETTLE_SECONDS} s")
+        time.sleep(LOOK_SECONDS)
+        now = running.memory_kib()
+        if abs(now - kib) > STILL_KIB:
+            kib, since = now, time.monotonic()
+    return now
 
 
 @case("memory", "memory, idle clients", FIGURES, WITHOUT_FLOOR, fresh=True, rounds=3)
 def memory(bench, start):
     with start(asked=False, extra=(f"client.max_connections={MANY + CROWD}",)) as running:
-        time.sleep(SETTLE_SECONDS)
+        settled(running)
         kib = {"start": running.server.resident_kib() / 1024}
         load.run(bench, running, SMALL[0], "-c", CROWD, "-n", 20 * CROWD, "-l", SMALL[1])
         before = settled(running)
