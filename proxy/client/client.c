@@ -53,7 +53,8 @@ void client_set_timer(struct client *c, bool has_read)
     bool is_moved = has_read && (is == TIMER_BODY || is == TIMER_REST);
     if (is != c->timer_is || is_moved) {
         c->timer_is = is;
-        sweep_set(&c->cs->timers, &c->timer, ms);
+        c->timed = loop_now();
+        sweep_set_from(&c->cs->timers, &c->timer, ms, c->timed);
     }
     if (is == TIMER_IDLE)
         parked_rest(c); /* again: what kept it from being parked may be over */
@@ -464,6 +465,7 @@ void clients_init(struct clients *cs, struct engine *e, _Atomic unsigned *total,
 void clients_clear(struct clients *cs)
 {
     loop_remove_turn(&cs->flush);
+    deadline_close(&cs->parking);
     room_clear(cs);
     sweep_close(&cs->timers);
     slab_clear(&cs->engine->requests);

@@ -11,13 +11,16 @@ struct client;
 /* All clients of one worker. Embedded in it. */
 struct clients {
     struct engine *engine;
-    struct list all;     /* struct client */
-    struct list resting; /* of these: idle, longest first */
-    struct list parked;  /* struct parked: idle ones of which no more is kept, see parked.c */
-    struct sweep timers; /* their timeouts */
-    unsigned n;          /* in `all` and `parked` */
-    unsigned n_resting;
-    unsigned resting_most;    /* more are parked */
+    struct list all;          /* struct client */
+    struct list resting;      /* of these: idle, longest first */
+    struct list woken;        /* and idle again: they were parked behind a request */
+    struct list parked;       /* struct parked: idle ones of which no more is kept, see parked.c */
+    struct sweep timers;      /* their timeouts */
+    unsigned n;               /* in `all` and `parked` */
+    unsigned n_resting;       /* in `resting` and `woken` */
+    unsigned resting_most;    /* more are parked; of `woken` */
+    int64_t resting_us;       /* nobody who has rested for less, */
+    struct deadline parking;  /* which is when the first has */
     _Atomic unsigned *total;  /* of all workers, for max_connections */
     unsigned max;             /* client.max_connections, or what descriptors allow */
     int64_t grace_ms;         /* while draining: how long an idle connection is kept; else 0 */

@@ -19,10 +19,11 @@ enum {
 
 /* Owner: struct clients. Closed by client_close(). */
 struct client {
-    struct list link, resting; /* in clients->all; in ->resting while it may be parked */
+    struct list link, resting; /* in clients->all; in ->resting or ->woken while it may be parked */
     struct clients *cs;
     struct stream *stream; /* owned; NULL in a tunnel and when closed */
     enum client_state state;
+    unsigned heads;    /* taken since on_data() was called */
     struct conf *conf; /* the listener's snapshot: keeps from.forward */
     struct source_side from;
     char *texts;                 /* heap: what from.fixed and from.user point to; NULL: nothing */
@@ -32,17 +33,16 @@ struct client {
     struct order order;          /* of struct request */
     struct request *reading;     /* whose body comes now: set exactly in CLIENT_BODY, else NULL */
     struct request *switching;   /* CONNECT or Upgrade: its answer says what comes next; or NULL */
-    unsigned heads;              /* taken since on_data() was called */
     struct post rested;          /* more of them, in the next turn */
     struct str in;               /* what on_data() has not used up yet; empty outside it */
     size_t scanned;              /* of an incomplete head */
     bool has_partial;            /* on_data() left bytes: a head has begun */
-    bool seen_request;
+    bool seen_request, asks_again;    /* it has been parked behind a request, too */
     bool running, again;              /* client_run() is on the stack, and must look once more */
-    bool blocked;                     /* the stream is paused */
-    bool body_full;                   /* the upstream of `reading` takes no more for now */
+    bool blocked, body_full;          /* the stream is paused; the upstream of `reading` is full */
     struct list waiting;              /* in clients->waiting */
     int64_t waits_since, reads_since; /* µs: it waits; it (turned) is read again; or 0 */
+    int64_t timed;                    /* µs: when `timer` was set */
     enum client_timer timer_is;
     struct timeout timer, write_timer; /* the latter: write_timeout, while output waits */
     uint64_t write_mark;               /* bytes_out when it was set */

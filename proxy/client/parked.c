@@ -10,6 +10,8 @@
 #include "client/client_impl.h"
 #include "net/stream_leave.h"
 
+enum { PARKED_AT_ONCE = 64 }; /* in a turn; the others in the next ones */
+
 /* What is left of a client. Owner: struct clients. Closed by parked_end(). */
 struct parked {
     struct clients *cs;
@@ -82,6 +84,7 @@ static void parked_on_readable(void *arg)
     c->from.admitted = p->admitted;
     c->from.asked = p->asked;
     c->seen_request = p->seen_request;
+    c->asks_again = p->seen_request;
     timeout_pass(&p->idle, &c->timer);
     parked_end(p);
     stream_wake(s);
@@ -153,7 +156,7 @@ void parked_rest(struct client *c)
 {
     if (!list_is_empty(&c->resting) || !parked_is_plain(c))
         return;
-    list_push_back(&c->cs->resting, &c->resting);
+    list_push_back(c->asks_again ? &c->cs->woken : &c->cs->resting, &c->resting);
     c->cs->n_resting++;
 }
 
@@ -165,10 +168,27 @@ void parked_stir(struct client *c)
     c->cs->n_resting--;
 }
 
+/* The end of this turn sees to it. */
+static void parked_on_time(void *arg)
+{
+    (void)arg;
+}
+
 void parked_take(struct clients *cs)
 {
-    while (cs->n_resting > cs->resting_most) {
-        struct client *c = container_of(list_first(&cs->resting), struct client, resting);
+    bool is_tight = budget_is_tight(cs->engine->budget);
+    if (deadline_is_set(&cs->parking) && list_is_empty(&cs->resting) && !is_tight)
+        return;
+    int64_t before = loop_now() - (is_tight ? 0 : cs->resting_us);
+    for (unsigned n = 0; cs->n_resting > cs->resting_most; n++) {
+        bool is_woken = list_is_empty(&cs->resting);
+        struct list *it = list_first(is_woken ? &cs->woken : &cs->resting);
+        struct client *c = container_of(it, struct client, resting);
+        int64_t wait = is_woken ? c->timed - before : 0;
+        if (wait > 0 || n == PARKED_AT_ONCE) {
+            deadline_set(&cs->parking, wait > 0 ? (wait + 999) / 1000 : 1);
+            return;
+        }
         parked_stir(c);
         parked_park(c);
     }
@@ -177,8 +197,11 @@ void parked_take(struct clients *cs)
 void parked_init(struct clients *cs)
 {
     list_init(&cs->resting);
+    list_init(&cs->woken);
     list_init(&cs->parked);
     cs->resting_most = CLIENTS_RESTING;
+    cs->resting_us = CLIENTS_RESTING_US;
+    deadline_init(&cs->parking, cs->engine->loop, parked_on_time, cs);
 }
 
 void parked_drain(struct clients *cs, int64_t grace_ms, int64_t n, int64_t per_ms)

@@ -10,6 +10,7 @@ static int set_up_parking(void **state)
 {
     set_up(state);
     rig.clients.resting_most = 0;
+    rig.clients.resting_us = 0;
     return 0;
 }
 
@@ -25,7 +26,7 @@ static void check_counts(unsigned whole, unsigned parked)
 {
     assert_int_equal(n_of(&rig.clients.all), whole);
     assert_int_equal(n_of(&rig.clients.parked), parked);
-    assert_int_equal(n_of(&rig.clients.resting), rig.clients.n_resting);
+    assert_int_equal(n_of(&rig.clients.resting) + n_of(&rig.clients.woken), rig.clients.n_resting);
     assert_int_equal(rig.clients.n, whole + parked);
     assert_int_equal(rig.total, whole + parked);
 }
@@ -139,6 +140,83 @@ static void the_oldest_go_first(void **state)
     check_counts(2, 3);
     assert_ptr_equal(container_of(rig.clients.resting.prev, struct client, resting), newest);
     for (int i = 0; i < 5; i++)
+        close(fds[i]);
+    rig_check_empty(&rig);
+}
+
+/* Who was parked behind a request is whole behind the next until it has rested for resting_us; one
+ * deadline, which is not set in vain, sees to the first of them. */
+static void who_asks_again_stays(void **state)
+{
+    int fds[3];
+    (void)state;
+    rig.clients.resting_us = 3600000000;
+    for (int i = 0; i < 3; i++) {
+        fds[i] = connect_parked();
+        ask(fds[i], OPTIONS, " 200 ");
+    }
+    check_counts(0, 3);
+    rig.clients.resting_most = 1;
+    for (int i = 0; i < 3; i++) {
+        ask(fds[i], OPTIONS, " 200 ");
+        assert_int_equal(deadline_is_set(&rig.clients.parking), i > 0);
+    }
+    check_counts(3, 0);
+    struct client *first = container_of(list_first(&rig.clients.woken), struct client, resting);
+    ask(fds[0], OPTIONS, " 200 "); /* rests from now on */
+    rig.clients.resting_us = 50000;
+    deadline_clear(&rig.clients.parking);
+    fixture_settle(&rig.f);
+    while (n_of(&rig.clients.parked) < 2)
+        loop_turn(&rig.f.loop, true);
+    check_counts(1, 2);
+    assert_ptr_equal(container_of(list_first(&rig.clients.woken), struct client, resting), first);
+    assert_true(loop_now() - first->timed >= 50000);
+    assert_false(deadline_is_set(&rig.clients.parking));
+    int late = connect_parked(); /* takes no place of theirs */
+    ask(late, OPTIONS, " 200 ");
+    check_counts(1, 3);
+    for (int i = 0; i < 3; i++)
+        close(fds[i]);
+    close(late);
+    rig_check_empty(&rig);
+}
+
+/* Where memory is short nobody is waited for. */
+static void who_asks_again_and_memory_is_short(void **state)
+{
+    (void)state;
+    int fd = connect_parked();
+    rig.clients.resting_us = 3600000000;
+    ask(fd, OPTIONS, " 200 ");
+    check_counts(0, 1);
+    ask(fd, OPTIONS, " 200 ");
+    check_counts(1, 0);
+    assert_true(deadline_is_set(&rig.clients.parking));
+    atomic_store(&rig.budget.max, 1);
+    fixture_settle(&rig.f);
+    check_counts(0, 1);
+    close(fd);
+    rig_check_empty(&rig);
+}
+
+/* Others have a turn when there are many. */
+static void many_in_parts(void **state)
+{
+    enum { MANY = 70 };
+    int fds[MANY];
+    (void)state;
+    rig.clients.resting_most = MANY;
+    for (int i = 0; i < MANY; i++)
+        fds[i] = connect_parked();
+    rig.clients.resting_most = 0;
+    loop_turn(&rig.f.loop, false);
+    unsigned parked = n_of(&rig.clients.parked);
+    assert_true(parked > 0 && parked < MANY);
+    while (n_of(&rig.clients.parked) < MANY)
+        loop_turn(&rig.f.loop, true);
+    check_counts(0, MANY);
+    for (int i = 0; i < MANY; i++)
         close(fds[i]);
     rig_check_empty(&rig);
 }
@@ -342,6 +420,9 @@ int main(void)
         TEST(it_stays_who_it_is),
         TEST(first_bytes_are_looked_at),
         TEST(the_oldest_go_first),
+        TEST(who_asks_again_stays),
+        TEST(who_asks_again_and_memory_is_short),
+        TEST(many_in_parts),
         TEST(whoever_is_slow_stays),
         TEST(whoever_is_busy_stays),
         TEST(inside_connect_it_stays),
