@@ -344,6 +344,7 @@ void up_h2_session_open(struct up_h2 *c, size_t max_head)
     size_t n = sizeof(settings) / sizeof(settings[0]) - (c->path.first == UP_H2_WINDOW);
     pthread_once(&once, up_h2_session_make_callbacks);
     nghttp2_option *options = up_h2_session_make_options(max_head);
+    c->pages.pieces = &c->spare->pieces;
     nghttp2_mem mem = up_h2_pages_mem(&c->pages);
     if (nghttp2_session_client_new3(&c->session, callbacks, c, options, &mem) != 0 ||
         nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, settings, n) != 0 ||

@@ -11,10 +11,12 @@ void up_h2_spare_init(struct up_h2_spare *m)
 {
     slab_init(&m->streams, sizeof(struct up_h2_stream), SPARE);
     slab_init(&m->blocks, sizeof(struct up_h2_block), SPARE);
+    up_h2_pieces_init(&m->pieces);
 }
 
 void up_h2_spare_clear(struct up_h2_spare *m)
 {
     slab_clear(&m->streams);
     slab_clear(&m->blocks);
+    up_h2_pieces_clear(&m->pieces);
 }

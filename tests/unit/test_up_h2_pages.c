@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The first large run of a session is on pages of its own, and everything else of the heap. */
+/* The first large run of a session is on pages of its own, small pieces are kept for the next ones,
+ * and the rest is of the heap. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +14,7 @@
 
 #include "upstream/up_h2_pages.h"
 
+static struct up_h2_pieces pieces;
 static struct up_h2_pages mem;
 static bool has_too_many; /* mappings: the kernel cannot split one */
 
@@ -29,8 +31,30 @@ int munmap(void *p, size_t len)
 static int set_up(void **state)
 {
     (void)state;
-    memset(&mem, 0, sizeof(mem));
+    up_h2_pieces_init(&pieces);
+    mem = (struct up_h2_pages){.pieces = &pieces};
     return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    up_h2_pieces_clear(&pieces);
+    return 0;
+}
+
+/* Under the address sanitizer none are. */
+static unsigned kept(void)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < UP_H2_SIZES; i++)
+        n += pieces.of[i].spare;
+    return n;
+}
+
+static bool keeps(void)
+{
+    return pieces.of[0].keep > 0;
 }
 
 static void one_run_of_pages(void **state)
@@ -84,6 +108,66 @@ static void pages_that_cannot_go(void **state)
     assert_int_equal(munmap(p, 16394), 0);
 }
 
+/* Each has all the bytes that were asked for, apart from the others', whatever their sizes are. */
+static void pieces_of_all_sizes(void **state)
+{
+    enum { SIZES = 1200 };
+    static unsigned char *p[SIZES];
+    (void)state;
+    nghttp2_mem m = up_h2_pages_mem(&mem);
+    for (int round = 0; round < 2; round++) {
+        for (size_t n = 0; n < SIZES; n++) {
+            p[n] = m.malloc(n, m.mem_user_data);
+            assert_int_equal((uintptr_t)p[n] % _Alignof(max_align_t), 0);
+            memset(p[n], (int)(n % 251), n);
+        }
+        for (size_t n = 0; n < SIZES; n++) {
+            for (size_t i = 0; i < n; i++)
+                assert_int_equal(p[n][i], n % 251);
+            m.free(p[n], m.mem_user_data);
+        }
+    }
+    for (unsigned i = 0; i < UP_H2_SIZES; i++)
+        assert_in_range(pieces.of[i].spare * pieces.of[i].size, 0, 32 * 1024);
+}
+
+/* What came back is given out again, cleared where that was asked for; of large ones nothing is. */
+static void kept_for_the_next(void **state)
+{
+    (void)state;
+    nghttp2_mem m = up_h2_pages_mem(&mem);
+    char *p = m.malloc(200, m.mem_user_data), *large = m.malloc(1100, m.mem_user_data);
+    memset(p, 'x', 200);
+    m.free(p, m.mem_user_data);
+    m.free(large, m.mem_user_data);
+    assert_int_equal(kept(), keeps() ? 1 : 0);
+    char *next = m.calloc(10, 20, m.mem_user_data);
+    assert_true(next == p || !keeps());
+    assert_int_equal(kept(), 0);
+    for (int i = 0; i < 200; i++)
+        assert_int_equal(next[i], 0);
+    m.free(next, m.mem_user_data);
+}
+
+/* From size to size, and into the heap. */
+static void pieces_grow(void **state)
+{
+    (void)state;
+    nghttp2_mem m = up_h2_pages_mem(&mem);
+    unsigned char *p = m.realloc(NULL, 1, m.mem_user_data);
+    p[0] = 0;
+    for (size_t n = 2; n < 3000; n += 7) {
+        p = m.realloc(p, n, m.mem_user_data);
+        for (size_t i = 0; i < n - 7 && n > 8; i++)
+            assert_int_equal(p[i], i % 251);
+        for (size_t i = 0; i < n; i++)
+            p[i] = (unsigned char)(i % 251);
+    }
+    p = m.realloc(p, 5, m.mem_user_data);
+    assert_memory_equal(p, "\0\1\2\3\4", 5);
+    m.free(p, m.mem_user_data);
+}
+
 /* With nghttp2 itself: it has its buffer there, and gives all back. */
 static void a_session(void **state)
 {
@@ -101,15 +185,19 @@ static void a_session(void **state)
     nghttp2_session_del(session);
     nghttp2_session_callbacks_del(callbacks);
     assert_null(mem.pages);
+    assert_true(kept() > 0 || !keeps());
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(one_run_of_pages, set_up),
-        cmocka_unit_test_setup(what_was_written_moves, set_up),
-        cmocka_unit_test_setup(pages_that_cannot_go, set_up),
-        cmocka_unit_test_setup(a_session, set_up),
+        cmocka_unit_test_setup_teardown(one_run_of_pages, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_was_written_moves, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(pages_that_cannot_go, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(pieces_of_all_sizes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(kept_for_the_next, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(pieces_grow, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_session, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
