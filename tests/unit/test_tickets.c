@@ -72,8 +72,8 @@ static void forget(void)
     tls_sessions_clear(&tickets.sessions);
 }
 
-/* Dials FROM to TO wait, and nobody has been told yet: they have the patience of a slow machine, and
- * that of always from then on. */
+/* Dials FROM to TO wait, and nobody has been told yet: as patient as a slow machine needs it, and
+ * no more than always from then on. */
 static void expect_waiting(unsigned from, unsigned to)
 {
     unsigned before = n_told;
