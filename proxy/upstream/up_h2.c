@@ -189,13 +189,13 @@ void up_h2_want_flush(struct up_h2 *c)
 
 /* How many requests C takes at once, as the SETTINGS that have come say. The origin's next
  * connections are thought to take as many, even where GOAWAY came in the same breath: without that
- * each of them would be given one. */
+ * each of them would be given one. Not what a server says that has been on its way out before. */
 static unsigned up_h2_learn_room(struct up_h2 *c)
 {
     uint32_t allowed =
         nghttp2_session_get_remote_settings(c->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
     unsigned room = allowed < STREAMS_MAX ? allowed : STREAMS_MAX;
-    if (room > 0)
+    if (room > 0 && !c->conn.is_going)
         c->conn.origin->streams = room;
     c->has_settings = false;
     return room;

@@ -536,6 +536,24 @@ static void goaway_behind_settings(void **state)
     assert_int_equal(origin->streams, 100);
 }
 
+/* A server on its way out takes less and less; that says nothing of its successor. */
+static void settings_behind_goaway(void **state)
+{
+    (void)state;
+    nghttp2_settings_entry one = {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 1};
+    settle();
+    ask(0, "GET", true);
+    settle();
+    nghttp2_submit_goaway(side.session, NGHTTP2_FLAG_NONE, 1, NGHTTP2_NO_ERROR, NULL, 0);
+    settle();
+    nghttp2_submit_settings(side.session, NGHTTP2_FLAG_NONE, &one, 1);
+    settle();
+    assert_int_equal(origin->streams, 100);
+    answer(1, "200", 0);
+    settle();
+    assert_int_equal(origin->conns, 0);
+}
+
 /* As many as its origin's connections carry; then one at a time, but nothing that was lost before.
  */
 static void a_spent_connection(void **state)
@@ -838,6 +856,7 @@ int main(void)
         TEST(an_early_answer),
         TEST(goaway),
         TEST(goaway_behind_settings),
+        TEST(settings_behind_goaway),
         TEST(a_spent_connection),
         TEST(resets),
         TEST(cut_inside_the_body),
