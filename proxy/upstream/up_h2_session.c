@@ -20,6 +20,7 @@ enum {
     FRAME_MAX = 16384,                 /* bytes, SETTINGS_MAX_FRAME_SIZE as it is */
     CONTINUATIONS = 8,                 /* more than what a head is cut into at least */
     FRAME_HEAD = 9,                    /* bytes */
+    BODY_MOST = 16384 - FRAME_HEAD,    /* bytes of one frame: as many as fill a TLS record */
     UPDATE_STEP = 512,                 /* bytes of body that account for a WINDOW_UPDATE */
     UPDATES_MAX = 65536,
     BOMB = 4 /* times max_head: no accident any more */
@@ -293,7 +294,7 @@ static ssize_t up_h2_session_on_read(nghttp2_session *session, int32_t id, uint8
     (void)source;
     if (s == NULL)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    return up_h2_stream_read(s, dst, n, flags);
+    return up_h2_stream_read(s, dst, n < BODY_MOST ? n : BODY_MOST, flags);
 }
 
 static void up_h2_session_make_callbacks(void)

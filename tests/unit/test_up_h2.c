@@ -21,6 +21,7 @@ static struct origin_side {
     uint32_t reset[64], goaway;
     bool has_goaway, is_closed;
     unsigned pings, writes;
+    size_t longest;     /* bytes of a DATA frame, with its header */
     size_t to_send[64]; /* bytes of response body still to be sent */
     bool trailers[64];
 } side;
@@ -46,6 +47,8 @@ static int side_frame(nghttp2_session *session, const nghttp2_frame *frame, void
     if (stream < 64 && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
         (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS))
         side.ended[stream] = true;
+    if (frame->hd.type == NGHTTP2_DATA && side.longest < frame->hd.length + 9)
+        side.longest = frame->hd.length + 9;
     if (frame->hd.type == NGHTTP2_RST_STREAM)
         side.reset[stream] = frame->rst_stream.error_code;
     if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK) == 0)
@@ -485,6 +488,7 @@ static void an_upload(void **state)
     settle();
     assert_true(side.ended[1]);
     assert_int_equal(side.body[1], sent + 3);
+    assert_int_equal(side.longest, 16384); /* fills a TLS record, and begins no other */
     answer(1, "200", 0);
     settle();
     assert_true(p->over && !p->failed);
