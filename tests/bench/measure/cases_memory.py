@@ -8,7 +8,7 @@ import time
 
 from . import hold, load
 from .case import Figure, case
-from .cases_requests import SMALL, WITHOUT_FLOOR
+from .cases_requests import HOLDING, SMALL
 from .common import NAME, Failure
 
 FEW = 5000
@@ -39,7 +39,7 @@ def settled(running):
     return now
 
 
-@case("memory", "memory, idle clients", FIGURES, WITHOUT_FLOOR, fresh=True, rounds=3)
+@case("memory", "memory, idle clients", FIGURES, HOLDING, fresh=True, rounds=3)
 def memory(bench, start):
     with start(asked=False, extra=(f"client.max_connections={MANY + CROWD}",)) as running:
         settled(running)

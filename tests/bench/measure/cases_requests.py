@@ -9,6 +9,7 @@ from .strace import traced
 CPU = {"cpu": Figure("CPU per request", "µs")}
 ALL = ("tlsfan", "tlsfan-h2", "haproxy", "haproxy-h2", "nginx", "squid", "ats", "apache", "floor", "floor-h2")
 WITHOUT_FLOOR = ALL[:-2]
+HOLDING = tuple(name for name in WITHOUT_FLOOR if name != "apache")  # it closes idle ones where there are thousands
 OVER_HTTP1 = ("tlsfan", "haproxy", "nginx", "squid", "ats", "apache")
 HTTP1 = ("tlsfan", "haproxy")
 HTTP2 = ("tlsfan-h2", "haproxy-h2")

@@ -3,7 +3,7 @@
 
 from . import callgrind, hold, load
 from .case import Figure, case
-from .cases_requests import SMALL, WITHOUT_FLOOR
+from .cases_requests import HOLDING, SMALL
 from .common import CLIENTS, NAME
 
 OPEN = (10000, 1000, 100)
@@ -19,7 +19,7 @@ COUNTED = {"one": Figure("alone", THOUSANDS), "clients": Figure(f"{IDLE:,} idle 
            "origins": Figure(f"{ORIGINS:,} origins", THOUSANDS), "rules": Figure(f"{RULES:,} rules", THOUSANDS)}
 
 
-@case("open", "keep-alive beside idle clients", OPEN_FIGURES, WITHOUT_FLOOR, rounds=3, options={"extra": ROOM})
+@case("open", "keep-alive beside idle clients", OPEN_FIGURES, HOLDING, rounds=3, options={"extra": ROOM})
 def beside_idle(bench, running):
     figures = {}
     for count in OPEN:
