@@ -102,6 +102,12 @@ def metric(p, name, *fields):
     return int(re.search(r"^%s (\d+)" % name, text, re.M).group(1))
 
 
+def lined_up(p, count, *fields):
+    """COUNT requests for one origin are under way, and all but FEW's four wait for their turn."""
+    under_way(p, count, *fields)
+    wait_until(lambda: metric(p, "tlsfan_origin_requests_waiting{.*}", *fields) == count - 4, 30, "the others to wait")
+
+
 def under_way(p, count, *fields):
     wait_until(lambda: metric(p, "tlsfan_exchanges_in_flight", *fields) == count, 30, "%d requests under way" % count)
 
@@ -120,10 +126,10 @@ def test_one_pipelines_a_thousand(make_proxy, serve, workers):
     p = make_proxy(FEW % workers, service=True)
     with person(p, 2) as many, person(p, 3) as single:
         pipeline(many, [origin.url("/many/%d" % i) for i in range(1000)])
-        under_way(p, 1000)
+        lined_up(p, 1000)
         wait_until(lambda: len(origin.targets()) == 4, what="four to begin")
         single.request("GET", origin.url("/single"))
-        under_way(p, 1001)
+        lined_up(p, 1001)
         origin.until("/single", 2)
         assert single.response().text == "at /single"
         assert [r.text for r in answers(many, 1000)] == ["at /many/%d" % i for i in range(1000)]
