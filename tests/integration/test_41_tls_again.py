@@ -210,13 +210,24 @@ def test_second_use_refused(ca, serve, front, make_proxy, treat):
     p = make_proxy("workers = 1\n")
     assert {r.status for r in at_once(p, [f.url()])} == {200}
     f.end(server)
-    for n in range(2):
+    bursts = 0
+
+    def is_refused_in_a_burst():
+        nonlocal bursts
+        bursts += 1
+        del refused[:]
         got = at_once(p, [f.url("/%d" % n) for n in range(40)])
         assert {r.status for r in got} == {200}, [r.text for r in got if r.status != 200][:3]
         f.end_all(server)
-        assert bool(refused) == (n == 0 or treat is reset), f.seen
-        del refused[:]
-    assert len(server.requests) == 81, "nothing was asked twice"
+        return bool(refused)
+
+    # On a slow machine one burst may have none.
+    assert any(is_refused_in_a_burst() for _ in range(5)), f.seen
+    if treat is reset:
+        assert any(is_refused_in_a_burst() for _ in range(5)), f.seen
+    else:
+        assert not is_refused_in_a_burst(), f.seen
+    assert len(server.requests) == 1 + 40 * bursts, "nothing was asked twice"
 
 
 def spoil_finished(front, sock, hello):
