@@ -38,6 +38,17 @@ static struct names names_of(const SSL_CTX *ctx)
     return names;
 }
 
+/* What a client offers before and after both lists are put in order; names are OpenSSL's own. */
+static void put_in_order(struct names *before, struct names *after)
+{
+    SSL_CTX *ctx = make_ctx();
+    *before = names_of(ctx);
+    tls_suites_order_old(ctx);
+    tls_suites_order_new(ctx);
+    *after = names_of(ctx);
+    SSL_CTX_free(ctx);
+}
+
 static int place_of(const struct names *names, const char *name)
 {
     for (int i = 0; i < names->n; i++) {
@@ -69,11 +80,8 @@ static bool are_equal(const struct names *a, const struct names *b)
 static int try_with_config(const char *path)
 {
     setenv("OPENSSL_CONF", path, 1);
-    SSL_CTX *ctx = make_ctx();
-    struct names before = names_of(ctx);
-    tls_suites_order_old(ctx);
-    tls_suites_order_new(ctx);
-    struct names after = names_of(ctx);
+    struct names before, after;
+    put_in_order(&before, &after);
     bool is_read = strcmp(before.of[0], "TLS_CHACHA20_POLY1305_SHA256") == 0;
     return is_read && are_equal(&before, &after) ? 0 : 1;
 }
@@ -102,11 +110,8 @@ static void an_order_of_the_system_is_left_alone(void **state)
 static void the_fast_ones_come_first(void **state)
 {
     (void)state;
-    SSL_CTX *ctx = make_ctx();
-    struct names before = names_of(ctx);
-    tls_suites_order_old(ctx);
-    tls_suites_order_new(ctx);
-    struct names after = names_of(ctx);
+    struct names before, after;
+    put_in_order(&before, &after);
     if (tls_suites_aes_is_fast()) {
         assert_string_equal(after.of[0], "TLS_AES_128_GCM_SHA256");
         assert_string_equal(after.of[1], "TLS_AES_256_GCM_SHA384");
@@ -115,18 +120,14 @@ static void the_fast_ones_come_first(void **state)
     } else {
         assert_true(are_equal(&before, &after));
     }
-    SSL_CTX_free(ctx);
 }
 
 /* The same ones, and those of before TLS 1.3 that were not moved in their order. */
 static void nothing_else_changes(void **state)
 {
     (void)state;
-    SSL_CTX *ctx = make_ctx();
-    struct names before = names_of(ctx);
-    tls_suites_order_old(ctx);
-    tls_suites_order_new(ctx);
-    struct names after = names_of(ctx);
+    struct names before, after;
+    put_in_order(&before, &after);
     int last = -1;
     assert_int_equal(after.n, before.n);
     for (int i = 0; i < before.n; i++) {
@@ -137,7 +138,6 @@ static void nothing_else_changes(void **state)
         assert_true(place > last);
         last = place;
     }
-    SSL_CTX_free(ctx);
 }
 
 static void one_list_leaves_the_other(void **state)
